@@ -1,0 +1,83 @@
+//! What a fetch asks of Postgres and what it brings back: plain data between the layers.
+
+use std::time::Instant;
+
+use super::value::{ArgType, ScalarType};
+
+/// One query of a loaded catalog, ready to be sent. Immutable and shared by all its fetches.
+#[derive(Debug, Clone)]
+pub struct FetchPlan {
+    /// Unique over the life of the process: the key of per-connection statement caches.
+    pub id: u64,
+    /// Section that the query belongs to, for messages.
+    pub section: Box<str>,
+    /// The call as the catalog writes it, for messages.
+    pub call: Box<str>,
+    /// The catalog's SQL with `$1 … $n` for its placeholders, without a trailing semicolon.
+    pub sql: String,
+    /// Declared type of `$1 … $n`.
+    pub params: Vec<ArgType>,
+    /// One object or null instead of an array.
+    pub single: bool,
+    /// Type of the ids in the column `id`; None where the result's rows are not tracked (`rows = false`).
+    pub row_id: Option<ScalarType>,
+    /// Names of the sections of the catalog: columns named `_<section>` list rows of them.
+    pub sections: Vec<Box<str>>,
+    /// Columns of the result that tags are made of (`{row.<column>}`).
+    pub tag_columns: Vec<Box<str>>,
+}
+
+/// One execution of a plan.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// The caller's own number, brought back with the outcome.
+    pub ticket: u64,
+    pub plan: std::sync::Arc<FetchPlan>,
+    /// Values of `$1 … $n` in Postgres' text format; None is NULL.
+    pub params: Vec<Option<String>>,
+    /// When the fetch has failed for want of time, queueing included.
+    pub deadline: Instant,
+    /// A longer result is an error.
+    pub max_result_bytes: usize,
+}
+
+/// What a fetch brought back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fetched {
+    /// Compact JSON: an array of objects, or one object or `null` where the plan says `single`.
+    pub json: Vec<u8>,
+    pub row_count: usize,
+    /// Ids of the column `id` where the plan tracks rows, sorted bytewise, without duplicates.
+    pub ids: Vec<Box<str>>,
+    /// For each column named `_<section>` that the result has: the section and the ids listed, sorted, without duplicates.
+    pub listed: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
+    pub tag_values: Vec<Vec<Vec<Box<str>>>>,
+    /// From the column `_until`: how long the result may live, in ms from its reading; at most 0 means not at all.
+    pub lives_ms: Option<i64>,
+    /// Time in Postgres and on the wire, in microseconds.
+    pub took_us: u64,
+}
+
+/// Why a fetch brought nothing back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Postgres could not be reached, or went away.
+    #[error("{what} ({host}); next attempt in {retry_in_ms} ms")]
+    Unavailable {
+        what: String,
+        /// `host:port` or the socket's path; never a user or a password.
+        host: String,
+        retry_in_ms: u64,
+    },
+    #[error("no answer within {timeout_ms} ms")]
+    Timeout { timeout_ms: u64 },
+    #[error("the result is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    /// Postgres refused or failed the statement.
+    #[error("{message} (SQLSTATE {sqlstate})")]
+    Statement { sqlstate: String, message: String },
+    /// The result has not the shape that the catalog promised; says what is wrong and what would be right.
+    #[error("{0}")]
+    Shape(String),
+}

@@ -1,0 +1,4 @@
+//! Pure logic: names, values, the catalog, calls, fills. No I/O, no clock, no Redis, no Postgres.
+
+pub mod fetch;
+pub mod value;

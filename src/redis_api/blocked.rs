@@ -1,0 +1,119 @@
+//! Clients that wait for an answer.
+//!
+//! A client is blocked once and unblocked exactly once, whatever happened to it meanwhile (timeout, CLIENT KILL, a
+//! closed connection): Redis keeps its side until then, and sends nothing to who is gone.
+
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+
+use redis_module::raw;
+
+use super::{api, Context};
+
+/// What a waiting client is told.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A bulk string, shared by all who wait for it.
+    Bytes(Arc<Vec<u8>>),
+    Integer(i64),
+    /// An error; its first word is the code.
+    Error(Arc<str>),
+    Ok,
+}
+
+impl Answer {
+    /// Bytes that replying costs, for budgets.
+    pub fn cost(&self) -> usize {
+        match self {
+            Answer::Bytes(bytes) => bytes.len(),
+            Answer::Error(text) => text.len(),
+            Answer::Integer(_) | Answer::Ok => 16,
+        }
+    }
+
+    pub fn reply(&self, ctx: Context) {
+        match self {
+            Answer::Bytes(bytes) => ctx.reply().bytes(bytes),
+            Answer::Integer(value) => ctx.reply().integer(*value),
+            Answer::Error(text) => ctx.reply().error(text),
+            Answer::Ok => ctx.reply().ok(),
+        }
+    }
+}
+
+/// A client that waits. Dropping it unanswered would leave it waiting: it is answered with an error instead.
+#[derive(Debug)]
+pub struct BlockedClient {
+    raw: *mut raw::RedisModuleBlockedClient,
+}
+
+impl Context<'_> {
+    /// Blocks the calling client; after `timeout_ms` (0: never) it is told `TIMEOUT`.
+    pub fn block(self, timeout_ms: u64) -> BlockedClient {
+        // SAFETY: a command's context; the callbacks have the signatures that Redis expects.
+        let raw = unsafe {
+            api!(RedisModule_BlockClient)(
+                self.raw(),
+                Some(on_reply),
+                Some(on_timeout),
+                Some(free_answer),
+                timeout_ms.min(i64::MAX as u64) as i64,
+            )
+        };
+        BlockedClient { raw }
+    }
+}
+
+impl BlockedClient {
+    /// Answers, on the main thread.
+    pub fn answer(mut self, answer: Answer) {
+        self.send(answer);
+    }
+
+    fn send(&mut self, answer: Answer) {
+        let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
+        if !raw.is_null() {
+            let data = Box::into_raw(Box::new(answer)).cast::<c_void>();
+            // SAFETY: the handle came from RedisModule_BlockClient and is used once; the data is freed by free_answer.
+            unsafe { api!(RedisModule_UnblockClient)(raw, data) };
+        }
+    }
+}
+
+impl Drop for BlockedClient {
+    fn drop(&mut self) {
+        self.send(Answer::Error("ERR bear dropped this request; try it again".into()));
+    }
+}
+
+unsafe extern "C" fn on_reply(
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    // SAFETY: in a reply callback the private data is what `send` passed, live until free_answer.
+    let answer = unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Answer>().as_ref() };
+    match answer {
+        Some(answer) => answer.reply(Context::new(ctx)),
+        None => Context::new(ctx).reply().error("ERR bear has no answer; try it again"),
+    }
+    raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn on_timeout(
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    Context::new(ctx)
+        .reply()
+        .error("TIMEOUT no answer from Postgres within bear.query-timeout-ms; the query is cancelled there");
+    raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn free_answer(_: *mut raw::RedisModuleCtx, data: *mut c_void) {
+    if !data.is_null() {
+        // SAFETY: made by Box::into_raw in `send`, freed once, after the reply.
+        drop(unsafe { Box::from_raw(data.cast::<Answer>()) });
+    }
+}

@@ -1,0 +1,113 @@
+//! The context that Redis hands to every callback.
+
+use std::ffi::{c_int, CString};
+use std::marker::PhantomData;
+
+use redis_module::raw;
+
+use super::api;
+
+/// A callback's context: proof that we are on the main thread, and when.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    raw: *mut raw::RedisModuleCtx,
+    callback: PhantomData<&'a ()>,
+}
+
+/// What the server says of itself and of the caller.
+#[derive(Clone, Copy)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// The caller cannot be made to wait: MULTI, a script, or another module's call.
+    pub fn cannot_block(self) -> bool {
+        let blocking_denied = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+        self.0 & blocking_denied != 0
+    }
+
+    pub fn is_master(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
+    }
+
+    /// A replica whose link to its master is up.
+    pub fn replica_in_sync(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_REPLICA_IS_ONLINE != 0
+    }
+
+    pub fn is_cluster(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+    }
+
+    pub fn is_loading(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_LOADING != 0
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(raw: *mut raw::RedisModuleCtx) -> Self {
+        Context { raw, callback: PhantomData }
+    }
+
+    pub(super) fn raw(self) -> *mut raw::RedisModuleCtx {
+        self.raw
+    }
+
+    pub fn flags(self) -> Flags {
+        // SAFETY: `raw` is valid during the callback, which 'a outlives not.
+        Flags(unsafe { api!(RedisModule_GetContextFlags)(self.raw) } as u32)
+    }
+
+    pub fn selected_db(self) -> i32 {
+        // SAFETY: as in `flags`.
+        unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }
+    }
+
+    pub fn select_db(self, db: i32) {
+        // SAFETY: as in `flags`; a number out of range is refused and changes nothing.
+        unsafe { api!(RedisModule_SelectDb)(self.raw, db as c_int) };
+    }
+
+    /// Number of keys of the selected database.
+    pub fn db_size(self) -> u64 {
+        // SAFETY: as in `flags`.
+        unsafe { api!(RedisModule_DbSize)(self.raw) }
+    }
+
+    /// May a write outside a command be made now? During FAILOVER, CLIENT PAUSE or SHUTDOWN the server would abort.
+    pub fn writes_allowed(self) -> bool {
+        // SAFETY: takes nothing and only reads the server's state.
+        unsafe { api!(RedisModule_AvoidReplicaTraffic)() == 0 }
+    }
+
+    /// Memory in use as a share of `maxmemory`; 0 where there is no limit.
+    pub fn memory_ratio(self) -> f32 {
+        // SAFETY: takes nothing and only reads the server's state.
+        unsafe { api!(RedisModule_GetUsedMemoryRatio)() }
+    }
+
+    /// Writes to the server's log; `level` is `debug`, `verbose`, `notice` or `warning`.
+    pub fn log(self, level: Level, message: &str) {
+        write_log(self.raw, level, message);
+    }
+}
+
+/// Levels of the server's log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Notice,
+    Warning,
+}
+
+pub(super) fn write_log(ctx: *mut raw::RedisModuleCtx, level: Level, message: &str) {
+    let level = match level {
+        Level::Debug => c"debug",
+        Level::Notice => c"notice",
+        Level::Warning => c"warning",
+    };
+    let text = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
+    // SAFETY: a null context is allowed (from any thread); "%s" takes one C string, which outlives the call.
+    unsafe { api!(RedisModule_Log)(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
+}

@@ -1,0 +1,70 @@
+//! Reading a string key without a copy.
+
+use std::ffi::c_char;
+
+use redis_module::raw;
+
+use super::{api, Context};
+
+/// A string key open for reading: its value stays where it is until this is dropped.
+pub struct StringKey {
+    key: *mut raw::RedisModuleKey,
+    name: *mut raw::RedisModuleString,
+}
+
+impl StringKey {
+    /// None where the key is missing, expired, or no string.
+    pub fn open(ctx: Context, name: &[u8]) -> Option<StringKey> {
+        // SAFETY: the name is copied; a null context leaves its release to us (Drop).
+        let name =
+            unsafe { api!(RedisModule_CreateString)(std::ptr::null_mut(), name.as_ptr().cast::<c_char>(), name.len()) };
+        // SAFETY: name was just made, the context is valid during its callback.
+        let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name, raw::REDISMODULE_READ as i32) };
+        let open = StringKey { key: key.cast(), name };
+        // SAFETY: a null key is answered with "empty".
+        let kind = unsafe { api!(RedisModule_KeyType)(open.key) };
+        (kind == raw::REDISMODULE_KEYTYPE_STRING as i32).then_some(open)
+    }
+
+    /// Is there a key of any type?
+    pub fn exists(ctx: Context, name: &[u8]) -> bool {
+        // SAFETY: as in `open`.
+        unsafe {
+            let name = api!(RedisModule_CreateString)(std::ptr::null_mut(), name.as_ptr().cast::<c_char>(), name.len());
+            let key = api!(RedisModule_OpenKey)(ctx.raw(), name, raw::REDISMODULE_READ as i32);
+            let found = !key.is_null();
+            if found {
+                api!(RedisModule_CloseKey)(key.cast());
+            }
+            api!(RedisModule_FreeString)(std::ptr::null_mut(), name);
+            found
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        let mut len = 0;
+        // SAFETY: the key is open for reading and a string; nothing writes it while we hold the main thread in this
+        // borrow, and the result does not outlive the key.
+        unsafe {
+            let start = api!(RedisModule_StringDMA)(self.key, &mut len, raw::REDISMODULE_READ as i32);
+            std::slice::from_raw_parts(start.cast::<u8>(), len)
+        }
+    }
+
+    /// Milliseconds left, None without a TTL.
+    pub fn ttl_ms(&self) -> Option<i64> {
+        // SAFETY: the key is open.
+        let ttl = unsafe { api!(RedisModule_GetExpire)(self.key) };
+        (ttl >= 0).then_some(ttl)
+    }
+}
+
+impl Drop for StringKey {
+    fn drop(&mut self) {
+        // SAFETY: both were made in `open` and are released once; closing a null key does nothing.
+        unsafe {
+            api!(RedisModule_CloseKey)(self.key);
+            api!(RedisModule_FreeString)(std::ptr::null_mut(), self.name);
+        }
+    }
+}

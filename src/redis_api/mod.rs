@@ -1,0 +1,46 @@
+//! A safe face on the parts of Redis' module API that bear uses.
+//!
+//! All `unsafe` code of the project lives in this folder. What holds for every file: functions that take a
+//! [`Context`] run on Redis' main thread inside a callback of Redis, because a `Context` exists only there; the
+//! function table ([`raw`]) is filled by `Export_RedisModule_Init` before anything else runs and never changes.
+
+mod blocked;
+mod call;
+mod command;
+mod config;
+mod context;
+mod events;
+mod info;
+mod key;
+mod load;
+mod log;
+mod reply;
+mod scan;
+mod wake;
+
+pub use blocked::{Answer, BlockedClient};
+pub use call::{CallReply, Replicate};
+pub use command::{register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess};
+pub use config::{register_all as register_configs, ConfigSpec, ConfigValue, Live};
+pub use context::{Context, Flags, Level};
+pub use events::{
+    on_config_change, on_cron, on_flush, on_keyspace, on_loading, on_role, on_shutdown, on_swap_db, KeyEvent,
+    Loading, Removal, Role,
+};
+pub use info::{on_info, InfoWriter};
+pub use key::StringKey;
+pub use log::install_logger;
+pub use reply::Replier;
+pub use scan::Scan;
+pub use wake::{arm, is_posted, on_tick, rearm_if_late, wake};
+
+
+
+/// One function of Redis' table. Used inside `unsafe` only: the table is written once, by Export_RedisModule_Init,
+/// before any other code of ours runs, so that reading it races with nothing.
+macro_rules! api {
+    ($name:ident) => {
+        redis_module::raw::$name.expect(concat!(stringify!($name), " is in every server we load into"))
+    };
+}
+use api;

@@ -1,0 +1,73 @@
+//! Replies, in the protocol that the client speaks.
+
+use std::ffi::{c_char, c_long, CString};
+
+use super::{api, Context};
+
+/// Writes the reply of the command, or of the unblocked client, that a context belongs to.
+#[derive(Clone, Copy)]
+pub struct Replier<'a>(Context<'a>);
+
+impl<'a> Context<'a> {
+    pub fn reply(self) -> Replier<'a> {
+        Replier(self)
+    }
+}
+
+impl Replier<'_> {
+    /// A bulk string; the bytes are copied once, to the client's output.
+    pub fn bytes(self, bytes: &[u8]) {
+        // SAFETY: pointer and length are of one live slice.
+        unsafe { api!(RedisModule_ReplyWithStringBuffer)(self.0.raw(), bytes.as_ptr().cast::<c_char>(), bytes.len()) };
+    }
+
+    pub fn text(self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub fn integer(self, value: i64) {
+        // SAFETY: the context is valid during its callback, as in all below.
+        unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), value) };
+    }
+
+    pub fn null(self) {
+        // SAFETY: see `integer`.
+        unsafe { api!(RedisModule_ReplyWithNull)(self.0.raw()) };
+    }
+
+    pub fn ok(self) {
+        // SAFETY: see `integer`.
+        unsafe { api!(RedisModule_ReplyWithSimpleString)(self.0.raw(), c"OK".as_ptr()) };
+    }
+
+    /// An error; its first word is the code.
+    pub fn error(self, message: &str) {
+        let text = CString::new(message.replace(['\0', '\r', '\n'], " ")).unwrap_or_default();
+        // SAFETY: see `integer`; the text outlives the call, which copies it.
+        unsafe { api!(RedisModule_ReplyWithError)(self.0.raw(), text.as_ptr()) };
+    }
+
+    /// Opens an array; its elements follow.
+    pub fn array(self, len: usize) {
+        // SAFETY: see `integer`.
+        unsafe { api!(RedisModule_ReplyWithArray)(self.0.raw(), len as c_long) };
+    }
+
+    /// Opens a map (RESP3) or an array of twice as many elements (RESP2); keys and values follow in turn.
+    pub fn map(self, len: usize) {
+        // SAFETY: see `integer`.
+        unsafe { api!(RedisModule_ReplyWithMap)(self.0.raw(), len as c_long) };
+    }
+
+    pub fn boolean(self, value: bool) {
+        // SAFETY: see `integer`.
+        unsafe { api!(RedisModule_ReplyWithBool)(self.0.raw(), value.into()) };
+    }
+
+    pub fn texts<T: AsRef<str>>(self, texts: &[T]) {
+        self.array(texts.len());
+        for text in texts {
+            self.text(text.as_ref());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `BEAR.CATALOG [section]`: what is loaded.
+//!
+//! Reply: without a section, a map of file, checked, errors, warnings and sections (names); with one, a map of its
+//! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
+
+use super::cursor::Cursor;
+use crate::core::catalog::{Job, Query, Section};
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
+use crate::server::{self, reload::CheckState, Server};
+
+pub struct Catalog;
+
+impl Command for Catalog {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.catalog",
+        flags: c"readonly",
+        arity: -1,
+        key: KeyAccess::None,
+        summary: c"Lists the loaded catalog: its sections, or one section's queries and jobs.",
+        complexity: c"O(N) with N the sections, queries and jobs shown.",
+        args: &[ArgSpec::new(c"section", ArgKind::Text).optional()],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            if args.len() == 1 {
+                all(ctx.reply(), server);
+                return Ok(());
+            }
+            let name = cursor.next("the section")?;
+            cursor.finish()?;
+            let catalog = server.catalog().clone();
+            match catalog.section(name) {
+                Some((_, found)) => section(ctx.reply(), found),
+                None => {
+                    let names: Vec<&str> = catalog.sections.iter().map(|section| section.name.as_ref()).collect();
+                    let name = crate::core::value::shorten(name);
+                    return Err(format!("ERR no section '{name}'; there are: {}", names.join(", ")));
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+fn all(reply: Replier, server: &Server) {
+    let checked = server.checked();
+    reply.map(5);
+    reply.text("file");
+    reply.text(&checked.file);
+    reply.text("checked");
+    reply.text(match checked.state {
+        CheckState::Waiting => "Postgres has not answered yet",
+        CheckState::Running => "being checked",
+        CheckState::Done => "yes",
+    });
+    reply.text("errors");
+    reply.texts(&checked.errors);
+    reply.text("warnings");
+    reply.texts(&checked.warnings);
+    reply.text("sections");
+    let names: Vec<&str> = server.catalog().sections.iter().map(|section| section.name.as_ref()).collect();
+    reply.texts(&names);
+}
+
+fn section(reply: Replier, section: &Section) {
+    reply.map(7);
+    reply.text("section");
+    reply.text(&section.name);
+    reply.text("id");
+    optional_text(reply, section.id.map(|id| id.name()));
+    reply.text("tenant");
+    optional_text(reply, section.tenant.map(|tenant| tenant.name()));
+    reply.text("ttl_ms");
+    reply.integer(section.ttl_ms as i64);
+    reply.text("tables");
+    let tables: Vec<&str> = section.tables.iter().map(|table| table.name.as_ref()).collect();
+    reply.texts(&tables);
+    reply.text("queries");
+    reply.array(section.queries.len());
+    for one in &section.queries {
+        query(reply, one);
+    }
+    reply.text("jobs");
+    reply.array(section.jobs.len());
+    for one in &section.jobs {
+        job(reply, one);
+    }
+}
+
+fn query(reply: Replier, query: &Query) {
+    reply.map(8);
+    reply.text("call");
+    reply.text(query.call.text());
+    reply.text("sql");
+    reply.text(&query.plan.sql);
+    reply.text("ttl_ms");
+    reply.integer(query.ttl_ms as i64);
+    reply.text("single");
+    reply.boolean(query.single);
+    reply.text("rows");
+    reply.boolean(query.rows);
+    reply.text("match");
+    optional_text(reply, query.match_.as_ref().map(ToString::to_string).as_deref());
+    reply.text("on");
+    reply.map(query.on.len());
+    for on in &query.on {
+        reply.text(&on.section);
+        reply.text(&on.rule.to_string());
+    }
+    reply.text("tags");
+    let tags: Vec<String> = query.tags.iter().map(ToString::to_string).collect();
+    reply.texts(&tags);
+}
+
+fn job(reply: Replier, job: &Job) {
+    reply.map(3);
+    reply.text("job");
+    reply.text(&job.name);
+    reply.text("data");
+    reply.map(job.data.len());
+    for field in &job.data {
+        reply.text(&field.name);
+        reply.text(&format!("{}{}", field.ty, if field.optional { "?" } else { "" }));
+    }
+    reply.text("order");
+    reply.text(&job.order.to_string());
+}
+
+fn optional_text(reply: Replier, text: Option<&str>) {
+    match text {
+        Some(text) => reply.text(text),
+        None => reply.null(),
+    }
+}

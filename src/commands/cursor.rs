@@ -1,0 +1,55 @@
+//! Reading a command's words from left to right.
+
+use crate::redis_api::Args;
+use crate::server::Words;
+
+/// Where we are in the words.
+pub struct Cursor<'a> {
+    args: Args<'a>,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Begins after the command's name.
+    pub fn new(args: Args<'a>) -> Cursor<'a> {
+        Cursor { args, at: 1 }
+    }
+
+    /// The next word. Commands' arities make sure of the first; the name is for the others' errors.
+    pub fn next(&mut self, name: &str) -> Result<&'a [u8], String> {
+        let word = self.args.get(self.at).ok_or_else(|| format!("ERR {name} is missing"))?;
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// Steps over the next word if it is this one, in any case.
+    pub fn take(&mut self, word: &str) -> bool {
+        let found = self.args.get(self.at).is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()));
+        self.at += usize::from(found);
+        found
+    }
+
+    /// All words that are left.
+    pub fn rest(&mut self) -> Words<'a> {
+        let words = self.args.words(self.at).collect();
+        self.at = self.args.len();
+        words
+    }
+
+    /// All words that are left, at least one of them.
+    pub fn some(&mut self, name: &str) -> Result<Words<'a>, String> {
+        let words = self.rest();
+        if words.is_empty() {
+            return Err(format!("ERR {name} is missing"));
+        }
+        Ok(words)
+    }
+
+    /// Nothing may be left.
+    pub fn finish(&self) -> Result<(), String> {
+        match self.args.get(self.at) {
+            None => Ok(()),
+            Some(word) => Err(format!("ERR '{}' is too much", crate::core::value::shorten(word))),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `BEAR.EXPLAIN space word …`: what is known of a call.
+//!
+//! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, bytes, rows, tags, dropped_by, fetch_us.
+//! O(N) in the metadata of the entry. Nothing is replicated. Errors: ERR (wrong words).
+
+use super::cursor::Cursor;
+use crate::core::names::{self, KeyKind};
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server::{self, Explained};
+
+pub struct Explain;
+
+/// Rows named in `dropped_by`; the others are counted.
+const NAMED_ROWS: usize = 20;
+
+impl Command for Explain {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.explain",
+        flags: c"readonly",
+        arity: -3,
+        key: KeyAccess::Read,
+        summary: c"Shows a call's key, SQL and parameters, whether it is cached, and what would drop it.",
+        complexity: c"O(N) with N the rows and tags of the cached result.",
+        args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"word", ArgKind::Text).multiple()],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let explained = server.explain(ctx, space, &cursor.rest())?;
+            reply(ctx, &explained);
+            Ok(())
+        });
+    }
+}
+
+fn reply(ctx: Context, explained: &Explained) {
+    let call = &explained.call;
+    let section = &call.catalog.sections[call.section];
+    let query = &section.queries[call.query];
+    let reply = ctx.reply();
+    reply.map(11);
+    reply.text("key");
+    reply.bytes(&call.key);
+    reply.text("query");
+    reply.text(query.call.text());
+    reply.text("sql");
+    reply.text(&query.plan.sql);
+    reply.text("params");
+    let params = call.params();
+    reply.array(params.len());
+    for param in &params {
+        match param {
+            Some(text) => reply.text(text),
+            None => reply.null(),
+        }
+    }
+    reply.text("cached");
+    reply.boolean(explained.cached);
+    let optional = |name: &str, value: Option<i64>| {
+        reply.text(name);
+        match value {
+            Some(value) => reply.integer(value),
+            None => reply.null(),
+        }
+    };
+    optional("ttl_ms", explained.ttl_ms);
+    optional("bytes", explained.bytes.map(|bytes| bytes as i64));
+    optional("rows", explained.rows.map(i64::from));
+    reply.text("tags");
+    reply.texts(&tags(explained));
+    reply.text("dropped_by");
+    reply.texts(&dropped_by(explained));
+    optional("fetch_us", explained.took_us.map(i64::from));
+}
+
+/// The space and kind of each set that the entry belongs to.
+fn kinds(explained: &Explained) -> impl Iterator<Item = (&str, KeyKind<'_>)> {
+    explained.metas.iter().filter_map(|name| {
+        let (space, call) = names::split_metadata(name.as_bytes())?;
+        Some((std::str::from_utf8(space).ok()?, names::classify(call)))
+    })
+}
+
+fn tags(explained: &Explained) -> Vec<String> {
+    kinds(explained)
+        .filter_map(|(_, kind)| match kind {
+            KeyKind::Tag(tag) => Some(String::from_utf8_lossy(tag).into_owned()),
+            KeyKind::Row(_) | KeyKind::Queue | KeyKind::Other => None,
+        })
+        .collect()
+}
+
+/// Sentences: the commands and changes that would drop the entry.
+fn dropped_by(explained: &Explained) -> Vec<String> {
+    let call = &explained.call;
+    let query = &call.catalog.sections[call.section].queries[call.query];
+    let mut by = Vec::new();
+    let mut rows = 0;
+    for (space, kind) in kinds(explained) {
+        match kind {
+            KeyKind::Row(b"*") => by.push(format!("{space} ROW, any")),
+            KeyKind::Row(id) => {
+                rows += 1;
+                if rows <= NAMED_ROWS {
+                    by.push(format!("{space} ROW {}", String::from_utf8_lossy(id)));
+                }
+            }
+            KeyKind::Tag(tag) => by.push(format!("{space} TAG {}", String::from_utf8_lossy(tag))),
+            KeyKind::Queue | KeyKind::Other => {}
+        }
+    }
+    if rows > NAMED_ROWS {
+        by.push(format!("{} more rows", rows - NAMED_ROWS));
+    }
+    match &query.match_ {
+        Some(predicate) => by.push(format!("rows that match: {predicate}")),
+        None => by.push("any change of the section (the query has no match)".into()),
+    }
+    for on in &query.on {
+        by.push(format!("{} rows: {}", on.section, on.rule));
+    }
+    by
+}

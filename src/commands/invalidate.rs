@@ -1,0 +1,75 @@
+//! `BEAR.INVALIDATE space ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL`: drops cached results.
+//!
+//! Reply: an integer, how many entries were removed. O(N) in the entries removed (PATTERN: in the space's entries); a
+//! removal of more than a few hundred takes effect at once, is carried out in slices, and replies when it is done.
+//! Replicated as UNLINK and SREM, the first in the reply's own unit.
+//! Errors: ERR (wrong words).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server::{self, Target};
+
+pub struct Invalidate;
+
+const ROW: &[ArgSpec] = &[
+    ArgSpec::new(c"row", ArgKind::Token).token(c"ROW"),
+    ArgSpec::new(c"id", ArgKind::Text).multiple(),
+];
+const TAG: &[ArgSpec] = &[
+    ArgSpec::new(c"tag-token", ArgKind::Token).token(c"TAG"),
+    ArgSpec::new(c"tag", ArgKind::Text).multiple(),
+];
+const QUERY: &[ArgSpec] = &[
+    ArgSpec::new(c"query", ArgKind::Token).token(c"QUERY"),
+    ArgSpec::new(c"word", ArgKind::Text).multiple(),
+];
+
+impl Command for Invalidate {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.invalidate",
+        flags: c"write",
+        arity: -3,
+        key: KeyAccess::Write,
+        summary: c"Removes the cached results that contain rows, carry tags, or are of certain calls.",
+        complexity: c"O(N) with N the entries removed; PATTERN: the entries of the space.",
+        args: &[
+            ArgSpec::new(c"space", ArgKind::Key),
+            ArgSpec::new(
+                c"what",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"rows", ArgKind::Block(ROW)),
+                    ArgSpec::new(c"tags", ArgKind::Block(TAG)),
+                    ArgSpec::new(c"call", ArgKind::Block(QUERY)),
+                    ArgSpec::new(c"pattern", ArgKind::Pattern).token(c"PATTERN"),
+                    ArgSpec::new(c"all", ArgKind::Token).token(c"ALL"),
+                ]),
+            ),
+        ],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let target = target(&mut cursor)?;
+            cursor.finish()?;
+            server.invalidate(ctx, space, &target)
+        });
+    }
+}
+
+fn target<'a>(cursor: &mut Cursor<'a>) -> Result<Target<'a>, String> {
+    if cursor.take("ROW") {
+        Ok(Target::Rows(cursor.some("the row's id")?))
+    } else if cursor.take("TAG") {
+        Ok(Target::Tags(cursor.some("the tag")?))
+    } else if cursor.take("QUERY") {
+        Ok(Target::Call(cursor.some("the call")?))
+    } else if cursor.take("PATTERN") {
+        Ok(Target::Pattern(cursor.next("the pattern")?))
+    } else if cursor.take("ALL") {
+        Ok(Target::All)
+    } else {
+        Err("ERR what to invalidate is one of: ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL".into())
+    }
+}

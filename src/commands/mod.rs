@@ -1,0 +1,22 @@
+//! One file a command: what Redis is told of it, its words read with a cursor, what it runs, what it replies.
+//!
+//! To add one: a file here with a struct that implements [`Command`](crate::redis_api::Command), and a line in
+//! [`register_all`].
+
+mod catalog;
+mod cursor;
+mod explain;
+mod invalidate;
+mod query;
+mod reload;
+
+use crate::redis_api::{register, Context};
+
+pub fn register_all(ctx: Context) -> Result<(), String> {
+    register::<query::Query>(ctx)?;
+    register::<invalidate::Invalidate>(ctx)?;
+    register::<explain::Explain>(ctx)?;
+    register::<catalog::Catalog>(ctx)?;
+    register::<reload::Reload>(ctx)?;
+    Ok(())
+}

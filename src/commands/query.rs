@@ -1,0 +1,51 @@
+//! `BEAR.QUERY space [FRESH | CACHED] word …`: the JSON of a named query, from the cache or from Postgres.
+//!
+//! Reply: a bulk string (RESP2 and RESP3), the JSON; nil with CACHED on a miss. O(1) on a hit; a miss costs its
+//! statement, once for all who wait for it. Nothing is replicated by the command itself; storing a result replicates
+//! SADD and SET.
+//! Errors: ERR (wrong words), NOWAIT, POSTGRES, TIMEOUT, TOOLARGE, QUERY, OVERLOADED.
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server::{self, Freshness};
+
+pub struct Query;
+
+impl Command for Query {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.query",
+        flags: c"readonly",
+        arity: -3,
+        key: KeyAccess::Read,
+        summary: c"Returns the JSON of a named query, from the cache or from Postgres.",
+        complexity: c"O(1) on a hit; a miss costs the query's statement in Postgres, once for all who wait for it.",
+        args: &[
+            ArgSpec::new(c"space", ArgKind::Key),
+            ArgSpec::new(
+                c"freshness",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"fresh", ArgKind::Token).token(c"FRESH"),
+                    ArgSpec::new(c"cached", ArgKind::Token).token(c"CACHED"),
+                ]),
+            )
+            .optional(),
+            ArgSpec::new(c"word", ArgKind::Text).multiple(),
+        ],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let freshness = if cursor.take("FRESH") {
+                Freshness::Fresh
+            } else if cursor.take("CACHED") {
+                Freshness::Cached
+            } else {
+                Freshness::Any
+            };
+            let words = cursor.rest();
+            server.query(ctx, space, freshness, &words).map(drop)
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! Cold: nothing stored before is served.
+//!
+//! Entries do not outlive the process or the mastership that filled them, for an invalidation may have been in the
+//! tail that was lost. After a load as a master or a promotion the index is empty, which is all it takes on the
+//! master; a walk over the database then removes what Redis still has, in slices, under a tombstone for the replicas.
+//! What is filled meanwhile is served.
+
+use super::{store, watch, Keyspace};
+use crate::core::index::{Concern, Index};
+use crate::redis_api::{Context, Scan};
+
+/// What making everything cold leaves behind.
+pub struct Forgotten {
+    /// Large; to be dropped where time does not matter.
+    pub index: Index,
+    /// Tickets and counts of large removals that ended with it.
+    pub removals: Vec<(u64, u64)>,
+}
+
+impl Keyspace {
+    /// Forgets all entries, and has the database swept for what Redis still has of them.
+    pub fn make_all_cold(&mut self) -> Forgotten {
+        let forgotten = self.forget_all();
+        self.scan = Some(Scan::default());
+        self.cold += 1;
+        forgotten
+    }
+
+    /// Forgets all entries: Redis has none any more (FLUSHALL), or they are another's (a replica's).
+    pub fn forget_all(&mut self) -> Forgotten {
+        self.publications.clear();
+        self.dead.clear();
+        self.unclean.clear();
+        self.foreign.clear();
+        self.scan = None;
+        self.tombstone = false;
+        let removals = self.abandon_removals();
+        Forgotten { index: self.index.clear(), removals }
+    }
+
+    /// Makes the entries of one prefix (ending in `:`) cold.
+    pub fn make_cold(&mut self, prefix: &[u8]) {
+        self.abort_publications(|key, _| key.starts_with(prefix));
+        self.condemn(Concern::Calls { prefix: prefix.into(), pattern: None });
+        self.cold += 1;
+    }
+
+    /// A foreign hand wrote a key of a space's: the space grows cold, and the key goes.
+    pub(super) fn tampered(&mut self, key: Box<[u8]>, prefix_len: usize) {
+        self.make_cold(&key[..prefix_len]);
+        if let Some(meta) = self.index.meta(&key) {
+            // Entries of other spaces may belong to the set.
+            self.abort_publications(|_, metas| metas.binary_search(&key).is_ok());
+            self.condemn(Concern::Metas(vec![meta]));
+        }
+        self.foreign.push(key);
+    }
+
+    /// Removes keys that foreign hands wrote, unless an entry has been stored there since.
+    pub(super) fn foreign_slice(&mut self, ctx: Context) {
+        let at = self.foreign.len().saturating_sub(32);
+        let keys = self.foreign.split_off(at);
+        let strange: Vec<_> = keys.into_iter().filter(|key| !self.is_ours(key)).collect();
+        store::unlink(ctx, &strange);
+    }
+
+    /// Looks at the next few keys of the database. False when the walk is over.
+    pub(super) fn scan_slice(&mut self, ctx: Context) {
+        let Some(mut scan) = self.scan.take() else { return };
+        self.raise_tombstone(ctx);
+        let mut names = Vec::new();
+        let more = scan.step(ctx, &mut names);
+        let mut strange = Vec::new();
+        for name in names {
+            match watch::kind(&name) {
+                Some(watch::Kind::Metadata { .. }) if self.index.meta(&name).is_some() => self.clean_later(name),
+                Some(watch::Kind::Metadata { .. } | watch::Kind::Entry { .. }) if !self.is_ours(&name) => {
+                    strange.push(name);
+                }
+                Some(_) | None => {}
+            }
+        }
+        store::unlink(ctx, &strange);
+        if more {
+            self.scan = Some(scan);
+        }
+    }
+
+    /// Is this key accounted for by the index?
+    fn is_ours(&self, key: &[u8]) -> bool {
+        self.index.live(key).is_some() || self.index.meta(key).is_some()
+    }
+
+    /// Tells replicas to serve nothing until it is removed.
+    pub(super) fn raise_tombstone(&mut self, ctx: Context) {
+        if !self.tombstone && ctx.db_size() > 0 {
+            store::put_tombstone(ctx);
+            self.tombstone = true;
+        }
+    }
+
+    /// Removes the tombstone when nothing needs it any more.
+    pub(super) fn lower_tombstone(&mut self, ctx: Context) {
+        if self.tombstone && !self.is_strict() {
+            store::remove_tombstone(ctx);
+            self.tombstone = false;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Entries and their metadata in Redis: what is stored, what is removed, what is swept, and what of it is live.
+//!
+//! | file | what |
+//! |---|---|
+//! | `store` | the commands that write |
+//! | `publish` | a fill becomes an entry |
+//! | `remove` | invalidation |
+//! | `sweep` | metadata of dead entries |
+//! | `cold` | what an earlier process, or a foreign hand, left |
+//! | `watch` | notifications of other hands' writes |
+
+mod cold;
+mod publish;
+mod remove;
+mod store;
+mod sweep;
+pub mod watch;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::core::index::{Entry, Index};
+use crate::redis_api::{Context, Scan, StringKey};
+
+pub use cold::Forgotten;
+pub use publish::Publication;
+pub use remove::{Outcome, Pace, What};
+
+/// A master's view of its entries, and the work under way. A replica's is empty.
+#[derive(Default)]
+pub struct Keyspace {
+    index: Index,
+    publications: publish::Publications,
+    large: VecDeque<remove::Large>,
+    dead: VecDeque<sweep::Dead>,
+    unclean: VecDeque<sweep::Unclean>,
+    /// Keys that foreign hands wrote.
+    foreign: Vec<Box<[u8]>>,
+    /// The walk that sweeps a cold database.
+    scan: Option<Scan>,
+    /// Does the tombstone stand?
+    tombstone: bool,
+    /// Entries stored, removed by invalidation, gone by TTL, evicted, deleted by others.
+    pub stored: u64,
+    pub removed: u64,
+    pub expired: u64,
+    pub evicted: u64,
+    pub deleted: u64,
+    /// Dead entries whose metadata has been swept.
+    pub swept: u64,
+    /// How often a space, or all of them, grew cold.
+    pub cold: u64,
+}
+
+/// What is left to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    Nothing,
+    /// Sweeping: a share of the time is enough.
+    Background,
+    /// Somebody waits for it.
+    Urgent,
+}
+
+impl Keyspace {
+    /// Does being in Redis not suffice to make an entry live?
+    pub fn is_strict(&self) -> bool {
+        self.index.removing() || self.scan.is_some() || !self.foreign.is_empty()
+    }
+
+    /// The live entry's record.
+    pub fn live(&self, key: &[u8]) -> Option<&Entry> {
+        self.index.live(key)
+    }
+
+    /// Names of the metadata sets that an entry belongs to.
+    pub fn meta_names<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a [u8]> {
+        entry.metas.iter().filter_map(|id| self.index.meta_name(*id)).map(AsRef::as_ref)
+    }
+
+    /// A result that is being published, good for answers already.
+    pub fn publishing(&self, key: &[u8]) -> Option<&std::sync::Arc<Vec<u8>>> {
+        self.publications.result(key)
+    }
+
+    pub fn entry_count(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn meta_count(&self) -> usize {
+        self.index.meta_count()
+    }
+
+    /// Entries whose publication, and dead ones whose sweep, is under way.
+    pub fn backlog(&self) -> (usize, usize) {
+        (self.publications.len(), self.dead.len() + self.unclean.len() + self.foreign.len())
+    }
+
+    /// Is the database being swept after a load, a promotion or a change of Postgres?
+    pub fn is_sweeping_all(&self) -> bool {
+        self.scan.is_some()
+    }
+
+    /// Works until the deadline, on the urgent first. `finished` gets tickets and counts of large removals.
+    pub fn step(&mut self, ctx: Context, deadline: Instant, finished: &mut Vec<(u64, u64)>) -> Left {
+        while Instant::now() < deadline {
+            if !self.publications.is_empty() {
+                self.publish_slice(ctx);
+            } else if !self.large.is_empty() {
+                finished.extend(self.remove_slice(ctx));
+            } else if !self.foreign.is_empty() {
+                self.foreign_slice(ctx);
+            } else if !self.dead.is_empty() {
+                self.sweep_slice(ctx);
+            } else if !self.unclean.is_empty() {
+                self.clean_slice(ctx);
+            } else if self.scan.is_some() {
+                self.scan_slice(ctx);
+            } else {
+                break;
+            }
+        }
+        self.lower_tombstone(ctx);
+        self.left()
+    }
+
+    fn left(&self) -> Left {
+        if !self.publications.is_empty() || !self.large.is_empty() || !self.foreign.is_empty() {
+            Left::Urgent
+        } else if !self.dead.is_empty() || !self.unclean.is_empty() || self.scan.is_some() {
+            Left::Background
+        } else {
+            Left::Nothing
+        }
+    }
+}
+
+/// On a replica: may entries be served, as far as its master has told?
+pub fn replica_may_serve(ctx: Context) -> bool {
+    !StringKey::exists(ctx, store::TOMBSTONE)
+}

@@ -1,0 +1,137 @@
+//! Publishing a fill: its metadata first, in slices where there is much of it; the entry last, and only if nothing
+//! struck in between. So nobody, AOF and replicas included, sees an entry without its metadata.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{store, Keyspace};
+use crate::core::index::MetaId;
+use crate::redis_api::Context;
+
+/// A result to be stored.
+pub struct Publication {
+    pub json: Arc<Vec<u8>>,
+    /// Names of the metadata sets that it belongs to, sorted, without duplicates.
+    pub metas: Vec<Box<[u8]>>,
+    pub ttl_ms: u64,
+    pub rows: u32,
+    pub took_us: u32,
+}
+
+struct InProgress {
+    publication: Publication,
+    /// The sets referred to and written so far: those of `metas[..done.len()]`.
+    done: Vec<MetaId>,
+}
+
+/// Publications under way, one an entry.
+#[derive(Default)]
+pub struct Publications {
+    by_key: FxHashMap<Arc<[u8]>, InProgress>,
+    order: VecDeque<Arc<[u8]>>,
+}
+
+impl Publications {
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The result that is about to be the entry: it may answer a query already.
+    pub fn result(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
+        self.by_key.get(key).map(|progress| &progress.publication.json)
+    }
+
+    /// Has the entry's publication written its key into this set?
+    pub fn has_written(&self, key: &[u8], set: &[u8]) -> bool {
+        self.by_key.get(key).is_some_and(|progress| {
+            let written = &progress.publication.metas[..progress.done.len()];
+            written.binary_search_by(|name| name.as_ref().cmp(set)).is_ok()
+        })
+    }
+
+    pub fn clear(&mut self) {
+        *self = Publications::default();
+    }
+}
+
+impl Keyspace {
+    /// Takes a result to be published; one of the same entry that is under way is given up.
+    pub fn publish(&mut self, key: &[u8], publication: Publication) {
+        self.abort_publication(key);
+        let key: Arc<[u8]> = key.into();
+        self.publications.order.push_back(key.clone());
+        self.publications.by_key.insert(key, InProgress { publication, done: Vec::new() });
+    }
+
+    /// Gives up a publication; what it wrote is swept.
+    pub fn abort_publication(&mut self, key: &[u8]) {
+        if let Some(progress) = self.publications.by_key.remove(key) {
+            self.sweep_later(key.into(), progress.done.into());
+        }
+    }
+
+    /// Gives up the publications that an invalidation concerns. Returns how many.
+    pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) -> usize {
+        let keys: Vec<Arc<[u8]>> = self
+            .publications
+            .by_key
+            .iter()
+            .filter(|(key, progress)| concerned(key, &progress.publication.metas))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &keys {
+            self.abort_publication(key);
+        }
+        keys.len()
+    }
+
+    /// Writes some metadata of the oldest publication, or its entry.
+    pub(super) fn publish_slice(&mut self, ctx: Context) {
+        /// SADDs between two looks at the clock.
+        const SLICE: usize = 16;
+
+        let Some(key) = self.publications.order.front().cloned() else { return };
+        let Some(progress) = self.publications.by_key.get_mut(&key) else {
+            self.publications.order.pop_front();
+            return;
+        };
+        let metas = &progress.publication.metas;
+        let from = progress.done.len();
+        for name in metas.iter().skip(from).take(SLICE) {
+            progress.done.push(self.index.refer(name));
+            // A set that cannot be written (another type stands there) would leave the entry without its metadata.
+            if !store::add_member(ctx, name, &key) {
+                self.publications.order.pop_front();
+                self.abort_publication(&key);
+                return;
+            }
+        }
+        if progress.done.len() < metas.len() {
+            return;
+        }
+        self.publications.order.pop_front();
+        if let Some(progress) = self.publications.by_key.remove(&key) {
+            self.put_entry(ctx, &key, progress);
+        }
+    }
+
+    fn put_entry(&mut self, ctx: Context, key: &[u8], progress: InProgress) {
+        let Publication { json, ttl_ms, rows, took_us, .. } = progress.publication;
+        let mut metas = progress.done;
+        metas.sort_unstable();
+        if !store::set_entry(ctx, key, &json, ttl_ms) {
+            self.sweep_later(key.into(), metas.into());
+            return;
+        }
+        self.stored += 1;
+        if let Some(replaced) = self.index.insert(key, metas.into(), rows, took_us) {
+            self.sweep_later(key.into(), replaced.metas);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Removing entries: small removals within the command that asks for them, large ones in force at once and carried
+//! out in slices, under a tombstone that replicas honour.
+
+use super::{store, Keyspace};
+use crate::core::index::Concern;
+use crate::redis_api::Context;
+
+/// Candidates that one command may go through: about 0.3 ms.
+const AT_ONCE: usize = 200;
+
+/// Entries of the index that one slice looks at.
+const SLICE: usize = 64;
+
+/// Which entries go.
+pub enum What<'a> {
+    /// Those that belong to one of these metadata sets.
+    Metas(&'a [Box<[u8]>]),
+    /// Those of a prefix (ending in `:`) whose call part matches, or all of them.
+    Calls { prefix: &'a [u8], pattern: Option<&'a [u8]> },
+    /// One.
+    Key(&'a [u8]),
+}
+
+/// May the removal go on after the command has returned?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    InSlices,
+    /// In MULTI or a script nothing can wait for the count.
+    AtOnce,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// So many entries are gone.
+    Removed(u64),
+    /// In force, and being carried out; [`Keyspace::step`] tells the number with this ticket.
+    Pending(u64),
+}
+
+/// A large removal under way.
+pub(super) struct Large {
+    id: u64,
+    source: Source,
+    removed: u64,
+}
+
+/// Where the candidates come from.
+enum Source {
+    /// Metadata sets, the first from a cursor on.
+    Sets { sets: Vec<Box<[u8]>>, cursor: Box<[u8]> },
+    /// The index, from a key on.
+    Index { from: Option<Box<[u8]>> },
+}
+
+impl Keyspace {
+    /// Removes entries. From now on none of them is served.
+    pub fn remove(&mut self, ctx: Context, what: What, pace: Pace) -> Outcome {
+        let large = pace == Pace::InSlices && self.is_large(ctx, &what);
+        match what {
+            What::Key(key) => Outcome::Removed(self.remove_keys(ctx, &[key.into()])),
+            What::Metas(sets) => {
+                let metas = sets.iter().filter_map(|set| self.index.meta(set)).collect();
+                let id = self.index.begin_removal(Concern::Metas(metas));
+                if large {
+                    let source = Source::Sets { sets: sets.to_vec(), cursor: b"0"[..].into() };
+                    return self.go_on_later(ctx, id, source);
+                }
+                let candidates: Vec<_> = sets.iter().flat_map(|set| store::members(ctx, set)).collect();
+                Outcome::Removed(self.finish_removal(ctx, id, candidates))
+            }
+            What::Calls { prefix, pattern } => {
+                let concern = Concern::Calls { prefix: prefix.into(), pattern: pattern.map(Into::into) };
+                let id = self.index.begin_removal(concern);
+                if large {
+                    return self.go_on_later(ctx, id, Source::Index { from: None });
+                }
+                let (candidates, _) = self.index.concerned(id, None, usize::MAX);
+                Outcome::Removed(self.finish_removal(ctx, id, candidates))
+            }
+        }
+    }
+
+    fn is_large(&self, ctx: Context, what: &What) -> bool {
+        let candidates = match what {
+            What::Key(_) => 1,
+            What::Metas(sets) => sets.iter().map(|set| store::member_count(ctx, set)).sum(),
+            What::Calls { prefix, .. } => self.index.count(prefix, AT_ONCE + 1),
+        };
+        candidates > AT_ONCE
+    }
+
+    /// The tombstone stands in the reply's own unit.
+    fn go_on_later(&mut self, ctx: Context, id: u64, source: Source) -> Outcome {
+        self.raise_tombstone(ctx);
+        self.large.push_back(Large { id, source, removed: 0 });
+        Outcome::Pending(id)
+    }
+
+    fn finish_removal(&mut self, ctx: Context, id: u64, candidates: Vec<Box<[u8]>>) -> u64 {
+        let taken: Vec<_> = candidates.into_iter().filter(|key| self.index.takes(id, key)).collect();
+        self.index.end_removal(id);
+        self.remove_keys(ctx, &taken)
+    }
+
+    /// Removes these entries from the index and from Redis; counts those that Redis still had.
+    fn remove_keys(&mut self, ctx: Context, keys: &[Box<[u8]>]) -> u64 {
+        let mut gone: Vec<&[u8]> = Vec::with_capacity(keys.len());
+        for key in keys {
+            // A candidate can come from several sets.
+            if let Some(entry) = self.index.remove(key) {
+                self.sweep_later(key.clone(), entry.metas);
+                gone.push(key);
+            }
+        }
+        let removed = gone.chunks(SLICE).map(|keys| store::unlink(ctx, keys)).sum();
+        self.removed += removed;
+        removed
+    }
+
+    /// Puts a removal of a whole prefix in force without a context to write with: from an event's handler.
+    pub(super) fn condemn(&mut self, concern: Concern) {
+        let id = self.index.begin_removal(concern);
+        self.large.push_back(Large { id, source: Source::Index { from: None }, removed: 0 });
+    }
+
+    /// Carries out a slice of the oldest large removal. Returns its ticket and count when it is done.
+    pub(super) fn remove_slice(&mut self, ctx: Context) -> Option<(u64, u64)> {
+        let mut large = self.large.pop_front()?;
+        self.raise_tombstone(ctx);
+        let (candidates, more) = match &mut large.source {
+            Source::Sets { sets, cursor } => match sets.last() {
+                None => (Vec::new(), false),
+                Some(set) => {
+                    let (members, next) = store::scan_members(ctx, set, cursor);
+                    if next.is_none() {
+                        sets.pop();
+                    }
+                    *cursor = next.unwrap_or_else(|| b"0"[..].into());
+                    (members, !sets.is_empty())
+                }
+            },
+            Source::Index { from } => {
+                let (keys, next) = self.index.concerned(large.id, from.as_deref(), SLICE);
+                let more = next.is_some();
+                *from = next;
+                (keys, more)
+            }
+        };
+        let taken: Vec<_> = candidates.into_iter().filter(|key| self.index.takes(large.id, key)).collect();
+        large.removed += self.remove_keys(ctx, &taken);
+        if more {
+            self.large.push_front(large);
+            return None;
+        }
+        self.index.end_removal(large.id);
+        Some((large.id, large.removed))
+    }
+
+    /// Ends all large removals at once: what they were about is forgotten as a whole. Returns tickets and counts.
+    pub(super) fn abandon_removals(&mut self) -> Vec<(u64, u64)> {
+        self.large.drain(..).map(|large| (large.id, large.removed)).collect()
+    }
+}

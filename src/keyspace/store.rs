@@ -1,0 +1,86 @@
+//! The commands by which entries, metadata sets and the tombstone are written. All of them replicate, and what they
+//! notify is marked as our own.
+
+use std::cell::Cell;
+
+use crate::redis_api::{Context, Replicate};
+
+/// Exists while a large removal, or the sweep of a cold database, is not carried out: replicas serve no entry then.
+/// No section has a `.` in its name, so that this is nobody's key.
+pub const TOMBSTONE: &[u8] = b"bear.module:cold";
+
+thread_local! {
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Is the change that Redis tells of our own?
+pub fn is_own_write() -> bool {
+    OWN.get()
+}
+
+fn own<R>(write: impl FnOnce() -> R) -> R {
+    OWN.set(true);
+    let result = write();
+    OWN.set(false);
+    result
+}
+
+pub fn add_member(ctx: Context, set: &[u8], member: &[u8]) -> bool {
+    own(|| ctx.call(c"SADD", Replicate::Yes, &[set, member])).is_some()
+}
+
+pub fn remove_members(ctx: Context, set: &[u8], members: &[&[u8]]) {
+    let mut args = vec![set];
+    args.extend_from_slice(members);
+    own(|| ctx.call(c"SREM", Replicate::Yes, &args));
+}
+
+/// Returns how many of the keys were there.
+pub fn unlink<K: AsRef<[u8]>>(ctx: Context, keys: &[K]) -> u64 {
+    if keys.is_empty() {
+        return 0;
+    }
+    let args: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    let reply = own(|| ctx.call(c"UNLINK", Replicate::Yes, &args));
+    reply.and_then(|reply| reply.integer()).map_or(0, |count| count.max(0) as u64)
+}
+
+pub fn set_entry(ctx: Context, key: &[u8], value: &[u8], ttl_ms: u64) -> bool {
+    let ttl = ttl_ms.to_string();
+    own(|| ctx.call(c"SET", Replicate::Yes, &[key, value, b"PX", ttl.as_bytes()])).is_some()
+}
+
+pub fn put_tombstone(ctx: Context) {
+    own(|| ctx.call(c"SET", Replicate::Yes, &[TOMBSTONE, b"entries are being removed"]));
+}
+
+pub fn remove_tombstone(ctx: Context) {
+    unlink(ctx, &[TOMBSTONE]);
+}
+
+pub fn member_count(ctx: Context, set: &[u8]) -> usize {
+    let reply = ctx.call(c"SCARD", Replicate::No, &[set]);
+    reply.and_then(|reply| reply.integer()).map_or(0, |count| count.max(0) as usize)
+}
+
+pub fn members(ctx: Context, set: &[u8]) -> Vec<Box<[u8]>> {
+    let mut members = Vec::new();
+    if let Some(reply) = ctx.call(c"SMEMBERS", Replicate::No, &[set]) {
+        reply.for_each(&mut |member| members.push(member.into()));
+    }
+    members
+}
+
+/// Some members of a set, and where to go on (None: that was all).
+pub fn scan_members(ctx: Context, set: &[u8], cursor: &[u8]) -> (Vec<Box<[u8]>>, Option<Box<[u8]>>) {
+    let mut parts: Vec<Box<[u8]>> = Vec::new();
+    if let Some(reply) = ctx.call(c"SSCAN", Replicate::No, &[set, cursor, b"COUNT", b"64"]) {
+        reply.for_each(&mut |part| parts.push(part.into()));
+    }
+    if parts.is_empty() {
+        return (parts, None);
+    }
+    let next = parts.remove(0);
+    let more = next.as_ref() != b"0";
+    (parts, more.then_some(next))
+}

@@ -1,0 +1,83 @@
+//! Sweeping: members of metadata sets whose entries are gone, and what an earlier process or a foreign hand left.
+
+use super::{store, Keyspace};
+use crate::core::index::{Metas, Released};
+use crate::redis_api::Context;
+
+/// An entry that is gone, whose key still stands in some sets.
+pub(super) struct Dead {
+    key: Box<[u8]>,
+    metas: Metas,
+    /// Sets done so far.
+    done: usize,
+}
+
+/// A set with members of an earlier life.
+pub(super) struct Unclean {
+    set: Box<[u8]>,
+    cursor: Box<[u8]>,
+}
+
+impl Keyspace {
+    /// Remembers an entry that is gone.
+    pub(super) fn sweep_later(&mut self, key: Box<[u8]>, metas: Metas) {
+        if !metas.is_empty() {
+            self.dead.push_back(Dead { key, metas, done: 0 });
+        }
+    }
+
+    /// Remembers a set some of whose members may be of an earlier life.
+    pub(super) fn clean_later(&mut self, set: Box<[u8]>) {
+        self.unclean.push_back(Unclean { set, cursor: b"0"[..].into() });
+    }
+
+    /// Takes a dead entry's key out of some of its sets.
+    pub(super) fn sweep_slice(&mut self, ctx: Context) {
+        /// Sets between two looks at the clock.
+        const SLICE: usize = 16;
+
+        let Some(mut dead) = self.dead.pop_front() else { return };
+        for id in dead.metas.iter().skip(dead.done).take(SLICE) {
+            // The entry may have been stored again, or be about to be, and belong to the set again.
+            let listed = self.index.live(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
+                || self.index.meta_name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
+            match self.index.release(*id) {
+                Some(Released::Last(set)) => {
+                    store::unlink(ctx, &[set]);
+                }
+                Some(Released::Shared(set)) if !listed => store::remove_members(ctx, &set, &[&dead.key]),
+                Some(Released::Shared(_)) | None => {}
+            }
+            dead.done += 1;
+        }
+        if dead.done < dead.metas.len() {
+            self.dead.push_front(dead);
+        } else {
+            self.swept += 1;
+        }
+    }
+
+    /// Takes members that no live entry accounts for out of a set.
+    pub(super) fn clean_slice(&mut self, ctx: Context) {
+        let Some(mut unclean) = self.unclean.pop_front() else { return };
+        let (members, next) = store::scan_members(ctx, &unclean.set, &unclean.cursor);
+        let id = self.index.meta(&unclean.set);
+        let strange: Vec<&[u8]> = members
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|key| {
+                let listed = id.is_some_and(|id| {
+                    self.index.live(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok())
+                });
+                !listed && !self.publications.has_written(key, &unclean.set)
+            })
+            .collect();
+        if !strange.is_empty() {
+            store::remove_members(ctx, &unclean.set, &strange);
+        }
+        if let Some(next) = next {
+            unclean.cursor = next;
+            self.unclean.push_front(unclean);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Keyspace notifications: who else touches our keys.
+//!
+//! Handlers may run in the middle of a command of ours and must not write. So they only note what happened; the
+//! keyspace takes the notes before it does anything else.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::{store, Keyspace};
+use crate::core::catalog::Catalog;
+use crate::core::names;
+use crate::redis_api::{KeyEvent, Removal};
+
+/// What a key is to us. Lengths are of the prefix with its colon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Entry { prefix_len: usize },
+    Metadata { prefix_len: usize },
+}
+
+struct Note {
+    event: KeyEvent,
+    kind: Kind,
+    key: Box<[u8]>,
+}
+
+struct Watch {
+    db: i32,
+    catalog: Rc<Catalog>,
+    layout: names::Layout,
+}
+
+thread_local! {
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
+    /// Was something written, so that being in Redis no longer makes an entry live?
+    static WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Watches the keys of a catalog's sections in one database; replaces what was watched before.
+pub fn watch(db: i32, catalog: Rc<Catalog>, layout: names::Layout) {
+    WATCH.set(Some(Watch { db, catalog, layout }));
+}
+
+/// Watches nothing: on a replica all writes are its master's.
+pub fn pause() {
+    WATCH.set(None);
+    NOTES.take();
+    WRITTEN.set(false);
+}
+
+/// Has a foreign hand written something that the keyspace has not yet taken note of?
+pub fn is_written() -> bool {
+    WRITTEN.get()
+}
+
+/// What a key of the watched database is to us; None: not ours.
+pub fn kind(key: &[u8]) -> Option<Kind> {
+    WATCH.with_borrow(|watch| watch.as_ref().and_then(|watch| watch.kind(key)))
+}
+
+impl Watch {
+    fn kind(&self, key: &[u8]) -> Option<Kind> {
+        let owner = names::owner(&self.catalog, self.layout, key)?;
+        let prefix_len = owner.prefix_len + 1;
+        let call = key.get(prefix_len..)?;
+        match names::classify(call) {
+            names::KeyKind::Row(_) | names::KeyKind::Tag(_) => Some(Kind::Metadata { prefix_len }),
+            names::KeyKind::Queue => None,
+            names::KeyKind::Other => {
+                let section = self.catalog.sections.get(owner.section)?;
+                section.calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
+            }
+        }
+    }
+}
+
+/// The handler of all keyspace notifications.
+pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
+    if store::is_own_write() {
+        return;
+    }
+    WATCH.with_borrow(|watch| {
+        let Some(watch) = watch.as_ref().filter(|watch| watch.db == db) else { return };
+        let Some(kind) = watch.kind(key) else { return };
+        let harmless = matches!((event, kind), (KeyEvent::Removed(_), Kind::Entry { .. }));
+        if !harmless {
+            WRITTEN.set(true);
+        }
+        NOTES.with_borrow_mut(|notes| notes.push(Note { event, kind, key: key.into() }));
+        crate::redis_api::arm(std::time::Duration::ZERO);
+    });
+}
+
+impl Keyspace {
+    /// Takes the notes. Returns the prefixes that grew cold, so that fills there are struck, and whether a set that
+    /// other spaces' entries may belong to was touched.
+    pub fn take_notes(&mut self) -> Vec<Box<[u8]>> {
+        WRITTEN.set(false);
+        let mut cold: Vec<Box<[u8]>> = Vec::new();
+        for note in NOTES.take() {
+            match (note.event, note.kind) {
+                (KeyEvent::Removed(how), Kind::Entry { .. }) => {
+                    if let Some(entry) = self.index.remove(&note.key) {
+                        match how {
+                            Removal::Expired => self.expired += 1,
+                            Removal::Evicted => self.evicted += 1,
+                            Removal::Deleted => self.deleted += 1,
+                        }
+                        self.sweep_later(note.key, entry.metas);
+                    }
+                }
+                (KeyEvent::Written, Kind::Entry { prefix_len })
+                | (KeyEvent::Removed(_) | KeyEvent::Written, Kind::Metadata { prefix_len }) => {
+                    let prefix: Box<[u8]> = note.key[..prefix_len].into();
+                    self.tampered(note.key, prefix_len);
+                    if !cold.contains(&prefix) {
+                        cold.push(prefix);
+                    }
+                }
+            }
+        }
+        cold
+    }
+}

@@ -1,0 +1,252 @@
+//! The settings: one table with unit, default and range; their checks; the words after `--loadmodule`.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use crate::postgres::{check_url, Settings, UrlSource};
+use crate::redis_api::{ConfigSpec, ConfigValue, Live};
+
+/// Environment variable with the default URL, which may hold a password.
+pub const URL_VARIABLE: &str = "BEAR_POSTGRES_URL";
+
+/// What is configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// libpq URL without a password; empty: [`URL_VARIABLE`].
+    pub postgres_url: String,
+    /// File with the password, read at each connect; empty: none.
+    pub postgres_password_file: String,
+    /// search_path of the connections; empty: the role's own.
+    pub search_path: String,
+    /// File of the catalog; empty: the bear catalog.
+    pub catalog: String,
+    /// Database of entries, metadata and queues.
+    pub db: i64,
+    /// Threads that fetch, each with a connection.
+    pub fetch_threads: i64,
+    /// How long a client waits for a fetch, and the fetch may take, in milliseconds.
+    pub query_timeout_ms: i64,
+    /// A larger result is answered and not stored, in bytes.
+    pub max_entry_bytes: i64,
+    /// A larger result is an error, in bytes.
+    pub max_result_bytes: i64,
+    /// The words of a call together, in bytes.
+    pub max_call_bytes: i64,
+    /// Fetches under way or waiting for a thread.
+    pub max_fills: i64,
+    /// Prepare statements once a connection; no: behind a transaction-mode pooler.
+    pub prepare: bool,
+    /// A line in the log for each hit and miss.
+    pub log_calls: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            postgres_url: String::new(),
+            postgres_password_file: String::new(),
+            search_path: String::new(),
+            catalog: String::new(),
+            db: 0,
+            fetch_threads: 4,
+            query_timeout_ms: 5000,
+            max_entry_bytes: 1 << 20,
+            max_result_bytes: 64 << 20,
+            max_call_bytes: 8 << 10,
+            max_fills: 10_000,
+            prepare: true,
+            log_calls: false,
+        }
+    }
+}
+
+thread_local! {
+    static CONFIG: RefCell<Config> = RefCell::new(Config::default());
+}
+
+/// A copy of what is configured now.
+pub fn current() -> Config {
+    CONFIG.with_borrow(Config::clone)
+}
+
+impl Config {
+    /// What the connections need; None where no URL is given.
+    pub fn postgres_settings(&self) -> Option<Settings> {
+        let (url, source) = if self.postgres_url.is_empty() {
+            (std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())?, UrlSource::Environment)
+        } else {
+            (self.postgres_url.clone(), UrlSource::Config)
+        };
+        let mut settings = Settings::new(url, source);
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        settings.password_file = given(&self.postgres_password_file).map(PathBuf::from);
+        settings.search_path = given(&self.search_path);
+        settings.query_timeout_ms = self.query_timeout_ms as u64;
+        settings.prepare = self.prepare;
+        Some(settings)
+    }
+}
+
+fn text(value: ConfigValue) -> String {
+    match value {
+        ConfigValue::Text(text) => text,
+        ConfigValue::Bool(_) | ConfigValue::Number { .. } => String::new(),
+    }
+}
+
+fn number(value: ConfigValue) -> i64 {
+    match value {
+        ConfigValue::Number { value, .. } => value,
+        ConfigValue::Text(_) | ConfigValue::Bool(_) => 0,
+    }
+}
+
+/// A setting that holds a text.
+macro_rules! text_setting {
+    ($name:literal, $field:ident, $check:expr) => {
+        ConfigSpec {
+            name: $name,
+            default: ConfigValue::Text(String::new()),
+            live: Live::Yes,
+            get: || CONFIG.with_borrow(|config| ConfigValue::Text(config.$field.clone())),
+            set: |value| {
+                let value = text(value);
+                let check: fn(&str) -> Result<(), String> = $check;
+                check(&value)?;
+                change(|config| config.$field = value)
+            },
+        }
+    };
+}
+
+/// A setting that holds a number: its default, least and greatest value.
+macro_rules! number_setting {
+    ($name:literal, $field:ident, $live:expr, $min:expr, $max:expr) => {
+        ConfigSpec {
+            name: $name,
+            default: ConfigValue::Number { value: Config::default().$field, min: $min, max: $max },
+            live: $live,
+            get: || {
+                CONFIG.with_borrow(|config| ConfigValue::Number { value: config.$field, min: $min, max: $max })
+            },
+            set: |value| change(|config| config.$field = number(value)),
+        }
+    };
+}
+
+/// A setting that is yes or no.
+macro_rules! switch_setting {
+    ($name:literal, $field:ident) => {
+        ConfigSpec {
+            name: $name,
+            default: ConfigValue::Bool(Config::default().$field),
+            live: Live::Yes,
+            get: || CONFIG.with_borrow(|config| ConfigValue::Bool(config.$field)),
+            set: |value| change(|config| config.$field = value == ConfigValue::Bool(true)),
+        }
+    };
+}
+
+/// Every setting. The README's table follows it.
+pub fn specs() -> Vec<ConfigSpec> {
+    vec![
+        text_setting!("postgres-url", postgres_url, |url| {
+            if url.is_empty() {
+                return Ok(());
+            }
+            check_url(url).map_err(|error| error.to_string())
+        }),
+        text_setting!("postgres-password-file", postgres_password_file, |_| Ok(())),
+        text_setting!("search-path", search_path, |path| {
+            if path.contains('\0') {
+                return Err("a search_path holds no NUL".into());
+            }
+            Ok(())
+        }),
+        text_setting!("catalog", catalog, super::reload::check_file),
+        number_setting!("db", db, Live::No, 0, 1_000_000),
+        number_setting!("fetch-threads", fetch_threads, Live::No, 1, 64),
+        number_setting!("query-timeout-ms", query_timeout_ms, Live::Yes, 10, 600_000),
+        number_setting!("max-entry-bytes", max_entry_bytes, Live::Yes, 1 << 10, 64 << 20),
+        number_setting!("max-result-bytes", max_result_bytes, Live::Yes, 1 << 10, 512 << 20),
+        number_setting!("max-call-bytes", max_call_bytes, Live::Yes, 64, 64 << 10),
+        number_setting!("max-fills", max_fills, Live::Yes, 1, 1_000_000),
+        switch_setting!("prepare", prepare),
+        switch_setting!("log-calls", log_calls),
+    ]
+}
+
+fn change(edit: impl FnOnce(&mut Config)) -> Result<(), String> {
+    let before = current();
+    CONFIG.with_borrow_mut(edit);
+    super::config_changed(&before, &current()).inspect_err(|_| CONFIG.set(before))
+}
+
+/// Takes what stands after the module's path: pairs of a setting and its value, which become defaults.
+pub fn with_arguments(mut specs: Vec<ConfigSpec>, args: &[String]) -> Result<Vec<ConfigSpec>, String> {
+    let names = || -> String { specs.iter().map(|spec| format!("bear.{}", spec.name)).collect::<Vec<_>>().join(", ") };
+    let pairs = args.chunks(2).map(|pair| match pair {
+        [name, value] => Ok((name, value)),
+        _ => Err(format!("the load argument '{}' has no value; arguments are pairs of a setting and a value", pair[0])),
+    });
+    let mut given = Vec::new();
+    for pair in pairs {
+        let (name, value) = pair?;
+        let short = name.strip_prefix("bear.").unwrap_or(name);
+        let Some(at) = specs.iter().position(|spec| spec.name == short) else {
+            return Err(format!("unknown load argument '{name}'; there are {}", names()));
+        };
+        let value = parse(&specs[at].default, value).map_err(|reason| format!("load argument '{name}': {reason}"))?;
+        given.push((at, value));
+    }
+    for (at, value) in given {
+        specs[at].default = value;
+    }
+    Ok(specs)
+}
+
+fn parse(default: &ConfigValue, value: &str) -> Result<ConfigValue, String> {
+    match default {
+        ConfigValue::Text(_) => Ok(ConfigValue::Text(value.to_owned())),
+        ConfigValue::Bool(_) => match value.to_ascii_lowercase().as_str() {
+            "yes" => Ok(ConfigValue::Bool(true)),
+            "no" => Ok(ConfigValue::Bool(false)),
+            _ => Err("must be yes or no".into()),
+        },
+        ConfigValue::Number { min, max, .. } => match value.parse() {
+            Ok(number) if (*min..=*max).contains(&number) => {
+                Ok(ConfigValue::Number { value: number, min: *min, max: *max })
+            }
+            _ => Err(format!("must be a number from {min} to {max}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(args: &[&str]) -> Result<Vec<ConfigSpec>, String> {
+        with_arguments(specs(), &args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn error_of(args: &[&str]) -> String {
+        arguments(args).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn load_arguments_become_defaults() {
+        let specs = arguments(&["fetch-threads", "7", "bear.prepare", "no"]).unwrap_or_default();
+        let default = |name: &str| specs.iter().find(|spec| spec.name == name).map(|spec| spec.default.clone());
+        assert_eq!(default("fetch-threads"), Some(ConfigValue::Number { value: 7, min: 1, max: 64 }));
+        assert_eq!(default("prepare"), Some(ConfigValue::Bool(false)));
+    }
+
+    #[test]
+    fn wrong_load_arguments_say_what_would_be_right() {
+        assert!(error_of(&["fetch-thread", "7"]).contains("there are bear.postgres-url, "));
+        assert!(error_of(&["fetch-threads"]).contains("has no value"));
+        assert!(error_of(&["fetch-threads", "0"]).contains("from 1 to 64"));
+        assert!(error_of(&["prepare", "maybe"]).contains("yes or no"));
+    }
+}

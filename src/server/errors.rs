@@ -1,0 +1,34 @@
+//! Error replies: one place that turns what went wrong into a code and a sentence.
+//!
+//! | code | when |
+//! |---|---|
+//! | `ERR` | the command is wrong; the text says what would be right |
+//! | `NOWAIT` | in MULTI or a script, where nothing can wait |
+//! | `POSTGRES` | Postgres cannot be reached |
+//! | `TIMEOUT` | no answer within `bear.query-timeout-ms` |
+//! | `TOOLARGE` | the result is over `bear.max-result-bytes` |
+//! | `QUERY` | Postgres refused the statement, or its result has not the promised shape |
+//! | `OVERLOADED` | `bear.max-fills` fetches are under way |
+
+use crate::core::fetch::FetchError;
+
+/// The reply for a fetch that failed.
+pub fn of_fetch(error: &FetchError, section: &str, call: &str) -> String {
+    match error {
+        FetchError::Unavailable { .. } => format!("POSTGRES {error}"),
+        FetchError::Timeout { timeout_ms } => format!(
+            "TIMEOUT '{call}' of '{section}' had no answer from Postgres within {timeout_ms} ms \
+             (bear.query-timeout-ms); it is cancelled there"
+        ),
+        FetchError::TooLarge { limit } => format!(
+            "TOOLARGE the result of '{call}' of '{section}' is larger than {limit} bytes (bear.max-result-bytes)"
+        ),
+        FetchError::Statement { .. } | FetchError::Shape(_) => {
+            format!("QUERY '{call}' of '{section}': {error}")
+        }
+    }
+}
+
+pub fn usage(error: impl std::fmt::Display) -> String {
+    format!("ERR {error}")
+}

@@ -1,0 +1,204 @@
+//! Fetches: sent to the workers, their outcomes answered, stored, or struck.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::query::Words;
+use super::{errors, Server};
+use crate::core::belonging::{Belonging, Other};
+use crate::core::catalog::{Catalog, ParamSource};
+use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::fills::Ended;
+use crate::core::names::{self, SpaceRef};
+use crate::core::value::Value;
+use crate::keyspace::Publication;
+use crate::redis_api::Answer;
+use crate::workers::{Outcome, Task};
+
+/// A call that has been checked: what it takes to fetch it, again if need be.
+pub struct Call {
+    /// The catalog that it was checked against.
+    pub catalog: Rc<Catalog>,
+    pub section: usize,
+    pub query: usize,
+    pub args: Vec<Value>,
+    pub tenant: Option<Box<str>>,
+    /// The entry's key.
+    pub key: Box<[u8]>,
+    /// Prefix of its space, without the colon.
+    pub prefix: Box<[u8]>,
+}
+
+/// What is known of Postgres.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresView {
+    /// None: not yet tried.
+    pub up: Option<bool>,
+    /// Connections that found another server, timeline or start than the one before.
+    pub changes: u64,
+}
+
+impl Call {
+    pub fn new(server: &Server, space_name: &[u8], space: SpaceRef, words: &Words) -> Result<Call, String> {
+        let catalog = server.catalog.clone();
+        let limit = server.config.max_call_bytes as usize;
+        let bound = catalog.sections[space.section].calls.bind(words, limit).map_err(errors::usage)?;
+        let mut prefix = Vec::new();
+        names::write_prefix(server.layout, space_name, &mut prefix);
+        let mut key = prefix.clone();
+        key.push(b':');
+        key.extend_from_slice(&bound.key);
+        Ok(Call {
+            section: space.section,
+            query: bound.query,
+            args: bound.args,
+            tenant: space.tenant,
+            key: key.into(),
+            prefix: prefix.into(),
+            catalog,
+        })
+    }
+
+    /// Values of the statement's parameters in Postgres' text format.
+    pub fn params(&self) -> Vec<Option<String>> {
+        let query = &self.catalog.sections[self.section].queries[self.query];
+        query
+            .params
+            .iter()
+            .map(|source| match source {
+                ParamSource::Arg(index) => self.args.get(*index).and_then(Value::to_postgres_text),
+                ParamSource::Tenant => self.tenant.as_deref().map(str::to_owned),
+            })
+            .collect()
+    }
+
+    pub fn belonging(&self, layout: names::Layout) -> Belonging {
+        let section = &self.catalog.sections[self.section];
+        let query = &section.queries[self.query];
+        let others = self
+            .catalog
+            .sections
+            .iter()
+            .filter(|other| other.name != section.name && (other.tenant.is_none() || self.tenant.is_some()))
+            .map(|other| Other {
+                section: other.name.clone(),
+                prefix: names::prefix_of(layout, &other.name, other.tenant.and(self.tenant.as_deref())).into(),
+                depends_on: query.on.iter().any(|on| on.section == other.name),
+            })
+            .collect();
+        Belonging {
+            prefix: self.prefix.clone(),
+            lists_own_rows: query.plan.row_id.is_some(),
+            section: section.name.clone(),
+            others,
+            tags: query.tags.clone(),
+            tag_args: query.tag_args(&self.args, self.tenant.as_deref()),
+            tag_columns: query.plan.tag_columns.clone(),
+        }
+    }
+}
+
+impl Server {
+    /// Sends the fetch of a call to the workers.
+    pub(super) fn send(&mut self, ticket: u64, call: &Call) {
+        let Some(workers) = &self.workers else { return };
+        let query = &call.catalog.sections[call.section].queries[call.query];
+        let request = FetchRequest {
+            ticket,
+            plan: query.plan.clone(),
+            params: call.params(),
+            deadline: Instant::now() + Duration::from_millis(self.config.query_timeout_ms as u64),
+            max_result_bytes: self.config.max_result_bytes as usize,
+        };
+        workers.submit(Task::Fetch(request, Box::new(call.belonging(self.layout))));
+    }
+
+    /// Takes one outcome from the workers.
+    pub(super) fn take_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Fetched { ticket, result, .. } => self.fetched(ticket, result),
+            Outcome::Connected { changed, .. } => {
+                self.postgres.up = Some(true);
+                if changed {
+                    // A crash or a failover may have erased what was cached.
+                    self.postgres.changes += 1;
+                    log::warn!("Postgres is another server, timeline or start than before: all spaces are cold");
+                    self.make_all_cold();
+                }
+                self.check_catalog_once();
+            }
+            Outcome::Down { error } => {
+                if self.postgres.up != Some(false) {
+                    log::warn!("Postgres is away: {error}");
+                }
+                self.postgres.up = Some(false);
+            }
+            Outcome::Up => self.postgres.up = Some(true),
+            Outcome::Validated { ticket, result } => self.catalog_checked(ticket, result),
+        }
+    }
+
+    fn fetched(&mut self, ticket: u64, result: Result<(Fetched, Vec<Box<[u8]>>), FetchError>) {
+        let ended = match &result {
+            Ok((_, metas)) => Ended::Got(metas),
+            Err(_) => Ended::Failed,
+        };
+        let Some(finished) = self.fills.finish(ticket, ended) else { return };
+        let call = &finished.call;
+        if let Some((ticket, successor)) = &finished.send {
+            self.send(*ticket, successor);
+        }
+        let answer = match result {
+            Ok((mut fetched, metas)) => {
+                let json = Arc::new(std::mem::take(&mut fetched.json));
+                self.count_fill(call, &fetched, finished.struck);
+                if finished.store {
+                    self.store(call, &fetched, json.clone(), metas);
+                }
+                Answer::Bytes(json)
+            }
+            Err(error) => {
+                let section = &call.catalog.sections[call.section];
+                self.with_stats(call, |stats| stats.failed += 1);
+                let text = section.queries[call.query].call.text();
+                Answer::Error(errors::of_fetch(&error, &section.name, text).into())
+            }
+        };
+        self.answers.extend(finished.answer.into_iter().map(|client| (client, answer.clone())));
+    }
+
+    fn count_fill(&mut self, call: &Call, fetched: &Fetched, struck: bool) {
+        let took_us = fetched.took_us.max(1);
+        self.with_stats(call, |stats| {
+            stats.fills += 1;
+            stats.struck += u64::from(struck);
+            stats.fetch_us.saturating_record(took_us);
+        });
+    }
+
+    /// A call of a catalog that has been replaced counts nowhere.
+    fn with_stats(&mut self, call: &Call, count: impl FnOnce(&mut super::stats::SectionStats)) {
+        if Rc::ptr_eq(&call.catalog, &self.catalog) {
+            count(self.stats.section(call.section));
+        }
+    }
+
+    /// Has a result published, if it may be stored at all.
+    fn store(&mut self, call: &Call, fetched: &Fetched, json: Arc<Vec<u8>>, metas: Vec<Box<[u8]>>) {
+        let query = &call.catalog.sections[call.section].queries[call.query];
+        let ttl_ms = fetched.lives_ms.map_or(query.ttl_ms, |lives| query.ttl_ms.min(lives.max(0) as u64));
+        let storable = self.is_master()
+            && self.may_store
+            && Rc::ptr_eq(&call.catalog, &self.catalog)
+            && json.len() <= self.config.max_entry_bytes as usize
+            && ttl_ms > 0;
+        if !storable {
+            self.with_stats(call, |stats| stats.discarded += 1);
+            return;
+        }
+        let rows = fetched.row_count.min(u32::MAX as usize) as u32;
+        let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
+        self.keyspace.publish(&call.key, Publication { json, metas, ttl_ms, rows, took_us });
+    }
+}

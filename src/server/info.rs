@@ -1,0 +1,77 @@
+//! INFO bear.
+
+use super::Server;
+use crate::redis_api::{InfoWriter, Role};
+
+pub fn write(info: &InfoWriter) {
+    super::with(|server| server.write_info(info));
+}
+
+impl Server {
+    fn write_info(&mut self, info: &InfoWriter) {
+        if info.section("state") {
+            self.write_state(info);
+        }
+        if info.section("postgres") {
+            self.write_postgres(info);
+        }
+        if info.section("total") {
+            for (name, value) in self.stats.total().figures() {
+                info.number(name, value);
+            }
+        }
+        if info.section("sections") {
+            for (name, stats) in self.stats.sections() {
+                info.figures(name, &stats.figures());
+            }
+        }
+    }
+
+    fn write_state(&self, info: &InfoWriter) {
+        let keyspace = &self.keyspace;
+        let (publishing, to_sweep) = keyspace.backlog();
+        info.text("role", if self.role == Role::Master { "master" } else { "replica" });
+        info.text("catalog", &self.checked.file);
+        info.number("catalog_errors", self.checked.errors.len() as u64);
+        info.number("catalog_warnings", self.checked.warnings.len() as u64);
+        info.number("stores", self.may_store.into());
+        info.number("entries", keyspace.entry_count() as u64);
+        info.number("metadata_sets", keyspace.meta_count() as u64);
+        info.number("entries_stored", keyspace.stored);
+        info.number("entries_removed", keyspace.removed);
+        info.number("entries_expired", keyspace.expired);
+        info.number("entries_evicted", keyspace.evicted);
+        info.number("entries_deleted", keyspace.deleted);
+        info.number("fills_running", self.fills.running() as u64);
+        info.number("publishing", publishing as u64);
+        info.number("removals_running", self.removing.len() as u64);
+        info.number("swept", keyspace.swept);
+        info.number("to_sweep", to_sweep as u64);
+        info.number("sweeping_all", keyspace.is_sweeping_all().into());
+        info.number("cold", keyspace.cold);
+        info.number("longest_tick_us", self.longest_tick_us);
+    }
+
+    fn write_postgres(&self, info: &InfoWriter) {
+        let state = match (&self.workers, self.postgres.up) {
+            (None, _) => "not configured",
+            (_, None) => "connecting",
+            (_, Some(true)) => "up",
+            (_, Some(false)) => "down",
+        };
+        info.text("postgres_state", state);
+        info.number("postgres_changes", self.postgres.changes);
+        let Some(settings) = self.config.postgres_settings() else { return };
+        info.text("postgres_url", &crate::postgres::mask(&settings.url));
+        let Some(figures) = self.workers.as_ref().map(crate::workers::Workers::pool_figures) else { return };
+        info.number("pool_size", figures.size.into());
+        info.number("pool_idle", figures.idle.into());
+        info.number("pool_in_use", figures.in_use.into());
+        info.number("pool_max", figures.max_size.into());
+        info.number("pool_connects", figures.connects);
+        info.number("pool_connect_failures", figures.connect_failures);
+        if let Some((error, _)) = &figures.last_error {
+            info.text("postgres_last_error", error);
+        }
+    }
+}

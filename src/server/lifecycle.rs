@@ -1,0 +1,195 @@
+//! Load and unload; what role changes, loading, flushes and settings mean for what is cached.
+//!
+//! ```text
+//!             load, promotion, SWAPDB, another Postgres, a policy that evicts metadata
+//! (any state) ------------------------------------------------------------------------> cold: index empty, sweeping
+//! (master)    ------ demotion --------------------------------------------------------> replica: index empty
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::config::{self, Config};
+use super::{info, reload, tick, Server, SERVER};
+use crate::core::names::Layout;
+use crate::keyspace::{watch, Forgotten, Keyspace};
+use crate::redis_api::{self, Context, Loading, Replicate, Role};
+use crate::workers::Workers;
+
+/// Starts the module. An error refuses the load.
+pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
+    let specs = config::with_arguments(config::specs(), args)?;
+    // Redis keeps pointers to the settings for the life of the process; a load leaks a kilobyte.
+    redis_api::register_configs(ctx, Box::leak(specs.into_boxed_slice()))?;
+    let config = config::current();
+    let catalog = Rc::new(reload::load(&config.catalog)?);
+    let flags = ctx.flags();
+    let role = if flags.is_master() { Role::Master } else { Role::Replica };
+    let workers = start_workers(&config)?;
+    let mut server = Server {
+        checked: reload::Checked::new(&config.catalog),
+        reloading: None,
+        layout: if flags.is_cluster() { Layout::Cluster } else { Layout::Single },
+        role,
+        may_store: true,
+        evicts: false,
+        keyspace: Keyspace::default(),
+        fills: Default::default(),
+        workers,
+        postgres: Default::default(),
+        stats: Default::default(),
+        answers: Default::default(),
+        removing: Default::default(),
+        key: Vec::new(),
+        longest_tick_us: 0,
+        catalog,
+        config,
+    };
+    server.stats.arrange(server.catalog.sections.iter().map(|section| section.name.as_ref()));
+    server.read_policy(ctx);
+    redis_api::on_tick(ctx, tick::tick);
+    redis_api::on_info(ctx, info::write);
+    redis_api::on_keyspace(ctx, watch::on_event);
+    redis_api::on_role(ctx, |_, role| with_server(|server| server.role_changed(role)));
+    redis_api::on_flush(ctx, |db| with_server(|server| server.flushed(db)));
+    redis_api::on_swap_db(ctx, |first, second| with_server(|server| server.swapped(first, second)));
+    redis_api::on_loading(ctx, |_, loading| with_server(|server| server.loading(loading)));
+    redis_api::on_config_change(ctx, |ctx| with_server(|server| server.read_policy(ctx)));
+    redis_api::on_cron(ctx, |_| redis_api::rearm_if_late());
+    redis_api::on_shutdown(ctx, || with_server(Server::stop_workers));
+    server.enter_role(role);
+    SERVER.set(Some(server));
+    Ok(())
+}
+
+/// Stops the module; the error refuses the unload.
+pub fn stop(_: Context) -> Result<(), String> {
+    with_server(Server::stop_workers);
+    let busy = super::with(|server| server.workers.as_ref().is_some_and(|workers| !workers.is_stopped()));
+    if busy == Some(true) || redis_api::is_posted() {
+        return Err("its threads are ending; try again".into());
+    }
+    watch::pause();
+    SERVER.set(None);
+    Ok(())
+}
+
+fn with_server(run: impl FnOnce(&mut Server)) {
+    super::with(run);
+}
+
+fn start_workers(config: &Config) -> Result<Option<Workers>, String> {
+    let Some(settings) = config.postgres_settings() else { return Ok(None) };
+    let wake = Arc::new(redis_api::wake);
+    Ok(Some(Workers::start(settings, config.fetch_threads as usize, wake)))
+}
+
+impl Server {
+    /// Settings have changed while running.
+    pub(super) fn reconfigure(&mut self, before: &Config, now: &Config) -> Result<(), String> {
+        let (old, new) = (before.postgres_settings(), now.postgres_settings());
+        self.config = now.clone();
+        if old != new {
+            match (&self.workers, new) {
+                (Some(workers), Some(settings)) => workers.reconfigure(settings),
+                (None, Some(_)) => self.workers = start_workers(now)?,
+                (_, None) => {}
+            }
+        }
+        if before.postgres_url != now.postgres_url || before.search_path != now.search_path {
+            // Another database, or other tables in it.
+            self.make_all_cold();
+        }
+        if before.catalog != now.catalog {
+            let catalog = reload::load(&now.catalog)?;
+            self.replace_catalog(catalog);
+        }
+        Ok(())
+    }
+
+    /// Which policy evicts what: asked when a setting has changed.
+    fn read_policy(&mut self, ctx: Context) {
+        let mut policy = Vec::new();
+        if let Some(reply) = ctx.call(c"CONFIG", Replicate::No, &[b"GET", b"maxmemory-policy"]) {
+            reply.for_each(&mut |part| policy = part.to_vec());
+        }
+        let may_store = !policy.starts_with(b"allkeys");
+        self.evicts = policy.starts_with(b"volatile");
+        if self.may_store && !may_store {
+            log::warn!("under an allkeys-* policy metadata would be evicted before the entries that need it: nothing is stored");
+            self.make_all_cold();
+        }
+        self.may_store = may_store;
+    }
+
+    fn role_changed(&mut self, role: Role) {
+        if role != self.role {
+            self.role = role;
+            self.enter_role(role);
+        }
+    }
+
+    fn enter_role(&mut self, role: Role) {
+        match role {
+            Role::Master => {
+                let db = self.config.db as i32;
+                watch::watch(db, self.catalog.clone(), self.layout);
+                self.make_all_cold();
+            }
+            Role::Replica => {
+                watch::pause();
+                self.fills.strike_where(|_, _| true);
+                let forgotten = self.keyspace.forget_all();
+                self.let_go(forgotten);
+            }
+        }
+    }
+
+    /// A dataset comes from disk or a master: nothing that was known of the old one holds.
+    fn loading(&mut self, loading: Loading) {
+        watch::pause();
+        if loading == Loading::Ended {
+            self.enter_role(self.role);
+        }
+    }
+
+    fn flushed(&mut self, db: Option<i32>) {
+        if self.is_master() && db.is_none_or(|db| i64::from(db) == self.config.db) {
+            self.fills.strike_where(|_, _| true);
+            let forgotten = self.keyspace.forget_all();
+            self.let_go(forgotten);
+        }
+    }
+
+    fn swapped(&mut self, first: i32, second: i32) {
+        let db = self.config.db as i32;
+        if self.is_master() && (first == db || second == db) {
+            self.make_all_cold();
+        }
+    }
+
+    /// From now on nothing that is stored is served.
+    pub(super) fn make_all_cold(&mut self) {
+        self.fills.strike_where(|_, _| true);
+        if self.is_master() {
+            let forgotten = self.keyspace.make_all_cold();
+            self.let_go(forgotten);
+            self.arm_soon();
+        }
+    }
+
+    fn let_go(&mut self, forgotten: Forgotten) {
+        self.removals_ended(forgotten.removals);
+        // A million entries take long to free: not on this thread.
+        match &self.workers {
+            Some(workers) => workers.dispose(Box::new(forgotten.index)),
+            None => drop(forgotten.index),
+        }
+    }
+
+    fn stop_workers(&mut self) {
+        if let Some(workers) = &self.workers {
+            workers.stop();
+        }
+    }
+}

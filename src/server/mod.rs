@@ -1,0 +1,138 @@
+//! The module's state on Redis' main thread, and what happens to it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | settings |
+//! | `reload` | the catalog: loaded, checked, replaced |
+//! | `query` | a call becomes a hit, a wait, or an error |
+//! | `fetching` | fetches are sent, their outcomes answered and stored |
+//! | `invalidate` | an invalidation strikes fills and removes entries |
+//! | `explain` | what is known of a call |
+//! | `tick` | slices of work outside commands |
+//! | `lifecycle` | load, unload, role changes, flushes |
+//! | `info`, `stats`, `errors` | figures and texts |
+//!
+//! Only the main thread touches any of it, so that nothing needs a lock.
+
+pub mod config;
+mod errors;
+mod explain;
+mod fetching;
+mod info;
+mod invalidate;
+mod lifecycle;
+mod query;
+pub mod reload;
+mod stats;
+mod tick;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use crate::core::catalog::Catalog;
+use crate::core::fills::Fills;
+use crate::core::names::{self, Layout, SpaceRef};
+use crate::keyspace::Keyspace;
+use crate::redis_api::{Answer, BlockedClient, Context, Role};
+use crate::workers::Workers;
+
+pub use explain::Explained;
+pub use fetching::Call;
+pub use invalidate::Target;
+pub use lifecycle::{start, stop};
+pub use query::{Freshness, Queried, Words};
+
+/// Everything.
+pub struct Server {
+    config: config::Config,
+    catalog: Rc<Catalog>,
+    /// Reports of what Postgres says of the catalog.
+    checked: reload::Checked,
+    /// A reload that waits for Postgres' word on the new catalog.
+    reloading: Option<reload::Reloading>,
+    layout: Layout,
+    role: Role,
+    /// False under `allkeys-*`, which would evict metadata before the entries that need it.
+    may_store: bool,
+    /// Does the memory policy keep keys without a TTL only by refusing writes?
+    evicts: bool,
+    keyspace: Keyspace,
+    fills: Fills<Rc<Call>, BlockedClient>,
+    workers: Option<Workers>,
+    postgres: fetching::PostgresView,
+    stats: stats::Stats,
+    /// Who is to be told what, oldest first.
+    answers: VecDeque<(BlockedClient, Answer)>,
+    /// Clients that wait for a large removal, by its ticket.
+    removing: FxHashMap<u64, (Option<BlockedClient>, usize)>,
+    /// The key of the call at hand; kept for its memory.
+    key: Vec<u8>,
+    /// When the last tick ended, and how long the longest took, in microseconds.
+    longest_tick_us: u64,
+}
+
+thread_local! {
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+}
+
+/// Runs something with the state; None before the load and after the unload.
+pub fn with<R>(run: impl FnOnce(&mut Server) -> R) -> Option<R> {
+    SERVER.with_borrow_mut(|server| server.as_mut().map(run))
+}
+
+/// For commands: errors go to the client.
+pub fn serve(ctx: Context, run: impl FnOnce(&mut Server) -> Result<(), String>) {
+    match with(run) {
+        Some(Ok(())) => {}
+        Some(Err(error)) => ctx.reply().error(&error),
+        None => ctx.reply().error("ERR bear is not loaded"),
+    }
+}
+
+/// Settings have changed; the error refuses the change.
+fn config_changed(before: &config::Config, now: &config::Config) -> Result<(), String> {
+    with(|server| server.reconfigure(before, now)).unwrap_or(Ok(()))
+}
+
+impl Server {
+    pub fn catalog(&self) -> &Rc<Catalog> {
+        &self.catalog
+    }
+
+    pub fn checked(&self) -> &reload::Checked {
+        &self.checked
+    }
+
+    pub fn config(&self) -> &config::Config {
+        &self.config
+    }
+
+    /// The space that a command names.
+    pub fn space(&self, ctx: Context, name: &[u8]) -> Result<SpaceRef, String> {
+        self.check_db(ctx)?;
+        names::parse_space(&self.catalog, name).map_err(errors::usage)
+    }
+
+    /// Commands work in one database only.
+    fn check_db(&self, ctx: Context) -> Result<(), String> {
+        let (db, own) = (ctx.selected_db(), self.config.db);
+        if i64::from(db) == own {
+            return Ok(());
+        }
+        Err(format!("ERR bear's keys are in database {own} (bear.db), this connection is in {db}; SELECT {own} first"))
+    }
+
+    /// Takes note of what others did to our keys, before anything relies on them.
+    fn settle(&mut self) {
+        for prefix in self.keyspace.take_notes() {
+            self.fills.strike_where(|key, _| key.starts_with(&prefix));
+        }
+    }
+
+    fn is_master(&self) -> bool {
+        self.role == Role::Master
+    }
+}

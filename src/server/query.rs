@@ -1,0 +1,146 @@
+//! BEAR.QUERY: a hit is answered from the key's memory; a miss waits for a fetch.
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use super::{errors, Call, Server};
+use crate::core::fills::Joined;
+use crate::core::names;
+use crate::keyspace::{self, watch};
+use crate::redis_api::{Context, StringKey};
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// From the cache, or else fetched.
+    Any,
+    /// Fetched after the command came, and stored.
+    Fresh,
+    /// From the cache, or else nil.
+    Cached,
+}
+
+/// The words of a call; calls of up to a dozen words allocate nothing.
+pub type Words<'a> = SmallVec<[&'a [u8]; 12]>;
+
+/// What a query led to, where it is not an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queried {
+    /// Answered.
+    Hit,
+    /// Nil was the answer.
+    Missed,
+    /// The client waits.
+    Waits,
+}
+
+impl Server {
+    /// Answers a query, or makes the client wait.
+    pub fn query(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        freshness: Freshness,
+        words: &Words,
+    ) -> Result<Queried, String> {
+        let space = self.space(ctx, space_name)?;
+        let catalog = self.catalog.clone();
+        let section = &catalog.sections[space.section];
+        self.key.clear();
+        names::write_prefix(self.layout, space_name, &mut self.key);
+        self.key.push(b':');
+        let limit = self.config.max_call_bytes as usize;
+        section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;
+
+        if freshness != Freshness::Fresh && self.answer_from_cache(ctx) {
+            self.stats.section(space.section).hits += 1;
+            self.log_call(ctx, "HIT");
+            return Ok(Queried::Hit);
+        }
+        self.stats.section(space.section).misses += 1;
+        self.log_call(ctx, "MISS");
+        if freshness == Freshness::Cached {
+            ctx.reply().null();
+            return Ok(Queried::Missed);
+        }
+        if ctx.flags().cannot_block() {
+            return Err("NOWAIT the result is not in the cache, and in MULTI or a script nothing can wait for Postgres; \
+                 query it outside, or with CACHED"
+                .into());
+        }
+        self.fetch(ctx, space_name, space, freshness, words)?;
+        Ok(Queried::Waits)
+    }
+
+    /// Replies with the entry that `self.key` names, if it is live.
+    fn answer_from_cache(&mut self, ctx: Context) -> bool {
+        if self.is_master() {
+            if watch::is_written() {
+                self.settle();
+            }
+            let trusted = !self.keyspace.is_strict() || self.keyspace.live(&self.key).is_some();
+            if trusted {
+                if let Some(entry) = StringKey::open(ctx, &self.key) {
+                    ctx.reply().bytes(entry.bytes());
+                    return true;
+                }
+            }
+            // Fetched, not struck, and about to be the entry.
+            if let Some(json) = self.keyspace.publishing(&self.key) {
+                ctx.reply().bytes(json);
+                return true;
+            }
+            return false;
+        }
+        if !ctx.flags().replica_in_sync() || !keyspace::replica_may_serve(ctx) {
+            return false;
+        }
+        match StringKey::open(ctx, &self.key) {
+            Some(entry) => {
+                ctx.reply().bytes(entry.bytes());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        space: names::SpaceRef,
+        freshness: Freshness,
+        words: &Words,
+    ) -> Result<(), String> {
+        if self.workers.is_none() {
+            return Err(format!(
+                "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
+                super::config::URL_VARIABLE
+            ));
+        }
+        let limit = self.config.max_fills as usize;
+        if self.fills.running() >= limit {
+            return Err(format!("OVERLOADED {limit} fetches are under way (bear.max-fills); try again later"));
+        }
+        let section = space.section;
+        let call = Rc::new(Call::new(self, space_name, space, words)?);
+        let client = ctx.block(self.config.query_timeout_ms as u64);
+        if freshness == Freshness::Fresh {
+            // The fetch under way may have read before the caller's last change.
+            self.fills.strike(&call.key);
+        }
+        match self.fills.join(&call.key, call.clone(), client) {
+            Joined::Waits => self.stats.section(section).joined += 1,
+            Joined::Send(ticket) => self.send(ticket, &call),
+        }
+        Ok(())
+    }
+
+    fn log_call(&self, ctx: Context, what: &str) {
+        if self.config.log_calls {
+            let key = String::from_utf8_lossy(&self.key);
+            ctx.log(crate::redis_api::Level::Notice, &format!("<bear> {what} {}", key.escape_debug()));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The catalog: read from its file, checked, replaced as a whole or not at all, and shown to Postgres.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::Server;
+use crate::core::catalog::{self, Catalog, JobBody, TableRows};
+use crate::keyspace::watch;
+use crate::redis_api::{Answer, BlockedClient};
+use crate::workers::{StatementKind, Task, ValidateStatement, Validation, ValidationReport};
+
+/// What Postgres says of the catalog in use.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The file, or what stands for it.
+    pub file: String,
+    pub state: CheckState,
+    pub errors: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckState {
+    /// Postgres has not answered yet.
+    Waiting,
+    /// Statements are being prepared.
+    Running,
+    Done,
+}
+
+/// A new catalog that waits for Postgres' word.
+pub struct Reloading {
+    ticket: u64,
+    catalog: Catalog,
+    client: BlockedClient,
+}
+
+thread_local! {
+    static NEXT_PLAN: Cell<u64> = const { Cell::new(1) };
+    static NEXT_TICKET: Cell<u64> = const { Cell::new(1) };
+}
+
+impl Checked {
+    pub fn new(file: &str) -> Checked {
+        Checked { file: name_of(file), state: CheckState::Waiting, errors: Vec::new(), warnings: Vec::new() }
+    }
+}
+
+fn name_of(file: &str) -> String {
+    if file.is_empty() { "the bear catalog".into() } else { file.into() }
+}
+
+fn next(counter: &'static std::thread::LocalKey<Cell<u64>>) -> u64 {
+    counter.replace(counter.get() + 1)
+}
+
+/// Reads and checks a catalog; an empty name is the bear catalog. The error names the file, the section and the reason.
+pub fn load(file: &str) -> Result<Catalog, String> {
+    let text = if file.is_empty() {
+        catalog::DEFAULT.to_owned()
+    } else {
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
+    };
+    catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
+}
+
+/// For the setting: a file that does not load is refused.
+pub fn check_file(file: &str) -> Result<(), String> {
+    load(file).map(drop)
+}
+
+impl Server {
+    /// BEAR.RELOAD: reads the file again. Where Postgres answers, its word on every statement comes first.
+    pub fn reload(&mut self, block: impl FnOnce(u64) -> BlockedClient) -> Result<Option<Answer>, String> {
+        let new = load(&self.config.catalog).map_err(|error| format!("ERR nothing is changed: {error}"))?;
+        if self.reloading.is_some() {
+            return Err("ERR another BEAR.RELOAD is being checked; try again".into());
+        }
+        if self.postgres.up != Some(true) || self.workers.is_none() {
+            self.replace_catalog(new);
+            return Ok(Some(Answer::Ok));
+        }
+        let ticket = self.validate(&new);
+        self.reloading = Some(Reloading { ticket, catalog: new, client: block(0) });
+        Ok(None)
+    }
+
+    /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
+    pub(super) fn replace_catalog(&mut self, new: Catalog) {
+        self.fills.strike_where(|_, _| true);
+        let changed: Vec<&str> = self
+            .catalog
+            .sections
+            .iter()
+            .filter(|old| {
+                let same = new.section(old.name.as_bytes()).is_some_and(|(_, new)| new.fingerprint == old.fingerprint);
+                !same
+            })
+            .map(|old| old.name.as_ref())
+            .collect();
+        if !changed.is_empty() {
+            log::info!("sections changed by the new catalog are cold: {}", changed.join(", "));
+        }
+        let cold = !changed.is_empty();
+        self.catalog = Rc::new(new);
+        self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
+        self.checked = Checked::new(&self.config.catalog);
+        if self.is_master() {
+            watch::watch(self.config.db as i32, self.catalog.clone(), self.layout);
+        }
+        if cold {
+            // A tenant section has many spaces, and `on` ties sections together: all of them, once a change of the file.
+            self.make_all_cold();
+        }
+        self.check_catalog_once();
+    }
+
+    /// Shows the catalog to Postgres once it answers.
+    pub(super) fn check_catalog_once(&mut self) {
+        if self.checked.state == CheckState::Waiting && self.postgres.up == Some(true) {
+            self.checked.state = CheckState::Running;
+            let catalog = self.catalog.clone();
+            self.validate(&catalog);
+        }
+    }
+
+    fn validate(&self, catalog: &Catalog) -> u64 {
+        let ticket = next(&NEXT_TICKET);
+        if let Some(workers) = &self.workers {
+            workers.submit(Task::Validate { ticket, validation: validation_of(catalog) });
+        }
+        ticket
+    }
+
+    pub(super) fn catalog_checked(&mut self, ticket: u64, result: Result<ValidationReport, String>) {
+        if let Some(reloading) = self.reloading.take_if(|reloading| reloading.ticket == ticket) {
+            let answer = match result {
+                Ok(report) if !report.errors.is_empty() => {
+                    Answer::Error(format!("ERR nothing is changed: {}", report.errors.join("; ")).into())
+                }
+                Ok(report) => {
+                    self.replace_catalog(reloading.catalog);
+                    self.note_report(report);
+                    Answer::Ok
+                }
+                Err(reason) => Answer::Error(format!("POSTGRES nothing is changed: {reason}").into()),
+            };
+            self.answers.push_back((reloading.client, answer));
+            return;
+        }
+        if self.checked.state == CheckState::Running {
+            match result {
+                Ok(report) => self.note_report(report),
+                // Postgres went away meanwhile: the next connection asks again.
+                Err(_) => self.checked.state = CheckState::Waiting,
+            }
+        }
+    }
+
+    fn note_report(&mut self, report: ValidationReport) {
+        for error in &report.errors {
+            log::warn!("catalog {}: {error}", self.checked.file);
+        }
+        for warning in &report.warnings {
+            log::warn!("catalog {}: {warning}", self.checked.file);
+        }
+        self.checked.state = CheckState::Done;
+        self.checked.errors = report.errors;
+        self.checked.warnings = report.warnings;
+    }
+}
+
+/// Every statement of a catalog, with the types that its parameters are sent with.
+fn validation_of(catalog: &Catalog) -> Validation {
+    let mut statements = Vec::new();
+    for section in &catalog.sections {
+        let what = |of: &str| format!("section '{}', {of}", section.name);
+        for query in &section.queries {
+            statements.push(ValidateStatement {
+                what: what(&format!("query '{}'", query.call.text())),
+                sql: query.plan.sql.clone(),
+                params: query.plan.params.iter().copied().map(Some).collect(),
+                kind: StatementKind::Query(query.plan.clone()),
+            });
+        }
+        let mut other = |of: &str, template: &crate::core::sql::Template, types: Vec<Option<_>>| {
+            statements.push(ValidateStatement {
+                what: what(of),
+                sql: template.text.clone(),
+                params: types,
+                kind: StatementKind::Other,
+            });
+        };
+        if let Some(row) = &section.row {
+            other("row", row, section.param_types(row));
+        }
+        for table in &section.tables {
+            if let TableRows::Select(select) = &table.rows {
+                other(&format!("table '{}'", table.name), select, vec![None; select.params.len()]);
+            }
+        }
+        for job in &section.jobs {
+            let of = format!("job {}", job.name);
+            match &job.body {
+                JobBody::Set(template) => other(&of, template, job.param_types(section, template)),
+                JobBody::Each(templates) => {
+                    for template in templates {
+                        other(&of, template, job.param_types(section, template));
+                    }
+                }
+            }
+        }
+    }
+    let mapped_tables =
+        catalog.sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
+    Validation { statements, mapped_tables }
+}

@@ -1,0 +1,113 @@
+//! Figures for INFO and BEAR.EXPLAIN: counted on the main thread, by section.
+
+use std::rc::Rc;
+
+use hdrhistogram::Histogram;
+use rustc_hash::FxHashMap;
+
+/// What has happened in one section, its tenants together, since the module was loaded.
+pub struct SectionStats {
+    /// Answered from the cache.
+    pub hits: u64,
+    /// Not in the cache: fetched, refused, or nil for CACHED.
+    pub misses: u64,
+    /// Misses that waited for a fetch which somebody else began.
+    pub joined: u64,
+    /// Fetches that brought a result.
+    pub fills: u64,
+    /// Fetches that failed.
+    pub failed: u64,
+    /// Results that were answered and not stored because an invalidation concerned them.
+    pub struck: u64,
+    /// Results that were answered and not stored for another reason: size, life, role, memory, policy.
+    pub discarded: u64,
+    /// Entries removed by invalidations of this section's rows, tags or calls.
+    pub invalidated: u64,
+    /// Rows that invalidations named.
+    pub rows_invalidated: u64,
+    /// Time of fetches in microseconds, to two digits, up to an hour.
+    pub fetch_us: Histogram<u64>,
+}
+
+impl Default for SectionStats {
+    fn default() -> Self {
+        SectionStats {
+            hits: 0,
+            misses: 0,
+            joined: 0,
+            fills: 0,
+            failed: 0,
+            struck: 0,
+            discarded: 0,
+            invalidated: 0,
+            rows_invalidated: 0,
+            fetch_us: Histogram::new_with_bounds(1, 3_600_000_000, 2)
+                .expect("1 is below 3,600,000,000 and two digits are allowed"),
+        }
+    }
+}
+
+impl SectionStats {
+    pub fn add(&mut self, other: &SectionStats) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.joined += other.joined;
+        self.fills += other.fills;
+        self.failed += other.failed;
+        self.struck += other.struck;
+        self.discarded += other.discarded;
+        self.invalidated += other.invalidated;
+        self.rows_invalidated += other.rows_invalidated;
+        // Both have the same bounds, which is what adding can fail of.
+        let _ = self.fetch_us.add(&other.fetch_us);
+    }
+
+    /// Names and values as INFO shows them.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("hits", self.hits),
+            ("misses", self.misses),
+            ("joined", self.joined),
+            ("fills", self.fills),
+            ("failed", self.failed),
+            ("struck", self.struck),
+            ("discarded", self.discarded),
+            ("entries_invalidated", self.invalidated),
+            ("rows_invalidated", self.rows_invalidated),
+            ("fetch_us_p50", self.fetch_us.value_at_quantile(0.5)),
+            ("fetch_us_p99", self.fetch_us.value_at_quantile(0.99)),
+            ("fetch_us_max", self.fetch_us.max()),
+        ]
+    }
+}
+
+/// By the section's place in the catalog; a reload keeps the figures of sections that stay.
+#[derive(Default)]
+pub struct Stats {
+    sections: Vec<(Rc<str>, SectionStats)>,
+}
+
+impl Stats {
+    /// The figures of a section of the catalog that [`Stats::arrange`] was last told of.
+    pub fn section(&mut self, index: usize) -> &mut SectionStats {
+        &mut self.sections[index].1
+    }
+
+    /// Puts the figures in the order of a catalog's sections.
+    pub fn arrange<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let mut old: FxHashMap<Rc<str>, SectionStats> = self.sections.drain(..).collect();
+        self.sections = names.map(|name| (name.into(), old.remove(name).unwrap_or_default())).collect();
+    }
+
+    pub fn sections(&self) -> impl Iterator<Item = (&str, &SectionStats)> {
+        self.sections.iter().map(|(name, stats)| (name.as_ref(), stats))
+    }
+
+    pub fn total(&self) -> SectionStats {
+        let mut total = SectionStats::default();
+        for (_, stats) in &self.sections {
+            total.add(stats);
+        }
+        total
+    }
+}

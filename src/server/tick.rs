@@ -1,0 +1,102 @@
+//! Work outside commands, in slices: Redis serves others between two of them.
+
+use std::time::{Duration, Instant};
+
+use super::Server;
+use crate::keyspace::Left;
+use crate::redis_api::{self, Answer, Context};
+
+/// How long one tick's own work may take, to stay well under 1 ms with what Redis does after it.
+const BUDGET: Duration = Duration::from_micros(400);
+
+/// Clients unblocked in one tick: each costs Redis a reply and a write to its socket.
+const ANSWERS: usize = 64;
+
+/// Bytes of their replies; the first of a tick may be larger.
+const ANSWER_BYTES: usize = 128 << 10;
+
+/// Share of the time for sweeping: a tick, then this pause.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// While the server allows no writes (FAILOVER, CLIENT PAUSE, SHUTDOWN), we ask again after this.
+const PAUSED: Duration = Duration::from_millis(10);
+
+/// The timer's callback.
+pub fn tick(ctx: Context) {
+    super::with(|server| server.tick(ctx));
+}
+
+impl Server {
+    /// Has a tick come as soon as Redis has served who is waiting now.
+    pub(super) fn arm_soon(&self) {
+        redis_api::arm(Duration::ZERO);
+    }
+
+    fn tick(&mut self, ctx: Context) {
+        let start = Instant::now();
+        let deadline = start + BUDGET;
+        ctx.select_db(self.config.db as i32);
+        self.settle();
+        let more_outcomes = self.take_outcomes(deadline);
+        self.send_answers();
+        let left = if self.is_master() { self.work(ctx, deadline) } else { Left::Nothing };
+        let paused = left != Left::Nothing && !ctx.writes_allowed();
+        if more_outcomes || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
+            self.arm_soon();
+        } else if paused {
+            redis_api::arm(PAUSED);
+        } else if left == Left::Background {
+            redis_api::arm(PAUSE);
+        }
+        self.longest_tick_us = self.longest_tick_us.max(start.elapsed().as_micros() as u64);
+    }
+
+    /// True when some are left.
+    fn take_outcomes(&mut self, deadline: Instant) -> bool {
+        loop {
+            let Some(outcome) = self.workers.as_ref().and_then(|workers| workers.results().try_recv().ok()) else {
+                return false;
+            };
+            self.take_outcome(outcome);
+            if Instant::now() >= deadline {
+                return true;
+            }
+        }
+    }
+
+    fn send_answers(&mut self) {
+        let mut bytes = 0;
+        for _ in 0..ANSWERS {
+            let Some((client, answer)) = self.answers.pop_front() else { return };
+            bytes += answer.cost();
+            client.answer(answer);
+            if bytes >= ANSWER_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// Publishes, removes and sweeps, if the server allows writes now.
+    fn work(&mut self, ctx: Context, deadline: Instant) -> Left {
+        if !ctx.writes_allowed() {
+            return Left::Urgent;
+        }
+        let mut finished = Vec::new();
+        let left = self.keyspace.step(ctx, deadline, &mut finished);
+        self.removals_ended(finished);
+        left
+    }
+
+    /// Answers who waited for large removals.
+    pub(super) fn removals_ended(&mut self, finished: Vec<(u64, u64)>) {
+        for (ticket, count) in finished {
+            if let Some((client, section)) = self.removing.remove(&ticket) {
+                self.stats.section(section).invalidated += count;
+                if let Some(client) = client {
+                    self.answers.push_back((client, Answer::Integer(count as i64)));
+                    self.arm_soon();
+                }
+            }
+        }
+    }
+}

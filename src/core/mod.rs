@@ -7,6 +7,8 @@ mod canonical;
 mod datetime;
 pub mod fetch;
 pub mod glob;
+pub mod predicate;
 pub mod sql;
+pub mod tags;
 pub mod value;
 pub mod word;

@@ -1,0 +1,155 @@
+//! The catalog: what a file of sections, queries and jobs becomes once everything in it has been checked.
+//!
+//! Immutable. Reading it from TOML is [`super::catalog_toml`]'s.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::call::CallPattern;
+use super::calls::Calls;
+use super::fetch::FetchPlan;
+use super::job::Job;
+use super::predicate::Predicate;
+use super::sql::Template;
+use super::tags::{TagTemplate, Tenancy};
+use super::value::ScalarType;
+
+/// The catalog of the bear example, for a server that is given none.
+pub const DEFAULT: &str = include_str!("../../catalogs/bear.toml");
+
+/// Life of an entry where the catalog says nothing.
+pub const DEFAULT_TTL_MS: u64 = 300_000;
+
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// By name.
+    pub sections: Vec<Section>,
+    by_name: FxHashMap<Box<[u8]>, usize>,
+}
+
+impl Catalog {
+    pub(super) fn new(sections: Vec<Section>) -> Catalog {
+        let by_name = sections.iter().enumerate().map(|(i, section)| (section.name.as_bytes().into(), i)).collect();
+        Catalog { sections, by_name }
+    }
+
+    /// A section and its index in `sections`.
+    pub fn section(&self, name: &[u8]) -> Option<(usize, &Section)> {
+        let index = *self.by_name.get(name)?;
+        Some((index, &self.sections[index]))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Section {
+    pub name: Box<str>,
+    /// Type of the row ids; None where the section has no rows of its own.
+    pub id: Option<ScalarType>,
+    /// Life of an entry whose query says nothing else.
+    pub ttl_ms: u64,
+    pub tenant: Option<ScalarType>,
+    /// Column of the section's tables that holds the tenant, for the change feed.
+    pub tenant_column: Option<Box<str>>,
+    pub tables: Vec<Table>,
+    /// The present values of the rows `{ids}`, for predicates.
+    pub row: Option<Template>,
+    pub calls: Calls,
+    /// In the order of the catalog, which is that of `calls`.
+    pub queries: Vec<Query>,
+    /// By name.
+    pub jobs: Vec<Job>,
+    /// The section in one spelling, and which other sections its results name: two catalogs whose `source` of a section is
+    /// equal cache the same under the same keys.
+    pub source: Box<str>,
+}
+
+impl Section {
+    pub fn tenancy(&self) -> Tenancy {
+        match self.tenant {
+            Some(_) => Tenancy::PerTenant,
+            None => Tenancy::Shared,
+        }
+    }
+
+    pub fn job(&self, name: &[u8]) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.name.as_bytes() == name)
+    }
+}
+
+/// A table whose changes are changes of the section's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// As the catalog writes it: `bear`, `public.bear`.
+    pub name: Box<str>,
+    pub rows: TableRows,
+}
+
+/// Which rows of the section a changed row of the table concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableRows {
+    /// The one whose id this column holds.
+    Column(Box<str>),
+    /// Those that the statement gives for the changed rows' ids, `{ids}`.
+    Select(Template),
+}
+
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub call: Arc<CallPattern>,
+    pub plan: Arc<FetchPlan>,
+    /// Where `$1 … $n` of the plan come from.
+    pub params: Vec<ParamSource>,
+    pub ttl_ms: u64,
+    /// One object or null instead of an array.
+    pub single: bool,
+    /// Whether the result's rows are tracked; if not, any change of the section drops the entry.
+    pub rows: bool,
+    /// Which rows of the own section belong in the result; None: any might.
+    pub match_: Option<Predicate>,
+    /// Which changes of other sections concern the result.
+    pub on: Vec<On>,
+    pub tags: Vec<TagTemplate>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamSource {
+    /// Index into [`CallPattern::args`].
+    Arg(usize),
+    Tenant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct On {
+    /// Index into [`Catalog::sections`]; never the query's own.
+    pub section: usize,
+    pub rule: OnRule,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnRule {
+    /// Any change of the section.
+    Any,
+    /// Changes of rows that match before or after.
+    Rows(Predicate),
+}
+
+/// Why a catalog is refused: at most ten problems, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.to_text())]
+pub struct CatalogError {
+    /// Each says where in the file and what would be right.
+    pub problems: Vec<String>,
+}
+
+impl CatalogError {
+    const SHOWN: usize = 10;
+
+    fn to_text(&self) -> String {
+        let mut text = self.problems.iter().take(Self::SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        if self.problems.len() > Self::SHOWN {
+            text += &format!("\n… and {} more", self.problems.len() - Self::SHOWN);
+        }
+        text
+    }
+}

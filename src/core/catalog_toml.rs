@@ -1,0 +1,462 @@
+//! Reads a catalog from TOML and checks it: names, types, placeholders, and what sections say of each other.
+//!
+//! Two passes, since sections name each other: the outlines (types of ids and tenants) first, then the rest.
+
+use std::sync::Arc;
+
+use toml::Table as TomlTable;
+
+use super::call::CallPattern;
+use super::calls::Calls;
+use super::catalog::{Catalog, CatalogError, On, OnRule, ParamSource, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
+use super::duration;
+use super::fetch::FetchPlan;
+use super::job_toml;
+use super::names;
+use super::predicate::Predicate;
+use super::sql::Template;
+use super::tags::{TagTemplate, Tenancy};
+use super::toml_reader::{Fields, Report};
+use super::value::{ArgType, ScalarType};
+
+const SECTION_KEYS: [&str; 8] = ["id", "ttl", "tenant", "tenant_column", "tables", "row", "query", "job"];
+const QUERY_KEYS: [&str; 8] = ["call", "sql", "single", "rows", "ttl", "match", "on", "tags"];
+
+/// `plan_id` gives numbers that are unique over the life of the process, for [`FetchPlan::id`].
+pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
+    let file: TomlTable = match toml::from_str(text) {
+        Ok(file) => file,
+        Err(error) => return Err(CatalogError { problems: vec![error.to_string().trim_end().to_owned()] }),
+    };
+    let mut report = Report::default();
+    let mut outlines = Vec::new();
+    for (name, value) in &file {
+        report.within(format!("section '{name}'"), |report| match value.as_table() {
+            None => report.problem(format!("a section is a table: [{name}]")),
+            Some(table) => outlines.push(Outline::read(name, table, report)),
+        });
+    }
+    if file.is_empty() {
+        report.problem("the catalog has no section");
+    }
+    let mut reader = Reader { outlines: &outlines, plan_id };
+    let sections = (0..outlines.len()).filter_map(|i| report.within(format!("section '{}'", outlines[i].name), |report| reader.section(i, report)));
+    let sections = sections.collect();
+    report.finish()?;
+    Ok(Catalog::new(sections))
+}
+
+/// What other sections must know of a section.
+struct Outline<'a> {
+    name: &'a str,
+    fields: Fields<'a>,
+    toml: &'a TomlTable,
+    id: Option<ScalarType>,
+    tenant: Option<ScalarType>,
+}
+
+impl<'a> Outline<'a> {
+    fn read(name: &'a str, table: &'a TomlTable, report: &mut Report) -> Outline<'a> {
+        if let Err(error) = names::check_section_name(name) {
+            report.problem(error);
+        }
+        let fields = Fields::new(table, &SECTION_KEYS, report);
+        let mut key_type = |key: &str| {
+            let name = fields.string(key, report)?;
+            let ty = ScalarType::parse_name(name).filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
+            if ty.is_none() {
+                report.problem(format!("{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"));
+            }
+            ty
+        };
+        Outline { name, fields, toml: table, id: key_type("id"), tenant: key_type("tenant") }
+    }
+
+    fn has_row(&self) -> bool {
+        self.fields.has("row")
+    }
+
+    fn tenancy(&self) -> Tenancy {
+        match self.tenant {
+            Some(_) => Tenancy::PerTenant,
+            None => Tenancy::Shared,
+        }
+    }
+
+    /// The names, and `tenant` where there is one.
+    fn placeholders<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+        names.chain(self.tenant.map(|_| "tenant")).collect()
+    }
+}
+
+struct Reader<'a, 'p> {
+    outlines: &'a [Outline<'a>],
+    plan_id: &'p mut dyn FnMut() -> u64,
+}
+
+impl Reader<'_, '_> {
+    fn section(&mut self, index: usize, report: &mut Report) -> Option<Section> {
+        let outline = &self.outlines[index];
+        let fields = outline.fields;
+        let ttl_ms = read_ttl(fields, report).unwrap_or(DEFAULT_TTL_MS);
+        let tenant_column = fields.string("tenant_column", report);
+        if tenant_column.is_some() && !fields.has("tenant") {
+            report.problem("tenant_column needs tenant, the type of its values");
+        }
+        for key in ["tables", "row"] {
+            if fields.has(key) && !fields.has("id") {
+                report.problem(format!("{key} needs id, the type of the row ids"));
+            }
+        }
+        let row = fields.string("row", report).and_then(|sql| with_ids("row", sql, outline, report));
+        let queries: Vec<Query> = fields
+            .tables("query", report)
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, query)| self.query(index, i, query, ttl_ms, report))
+            .collect();
+        let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
+        let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
+        let jobs = fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenancy(), report)).unwrap_or_default();
+        Some(Section {
+            name: outline.name.into(),
+            id: outline.id,
+            ttl_ms,
+            tenant: outline.tenant,
+            tenant_column: tenant_column.map(Into::into),
+            tables: read_tables(outline, report),
+            row,
+            calls: calls?,
+            source: self.source(outline, &queries),
+            queries,
+            jobs,
+        })
+    }
+
+    fn query(&mut self, section: usize, index: usize, table: &TomlTable, section_ttl_ms: u64, report: &mut Report) -> Option<Query> {
+        let call = table.get("call").and_then(|call| call.as_str());
+        let place = call.map_or_else(|| format!("query {}", index + 1), |call| format!("query '{call}'"));
+        report.within(place, |report| {
+            let fields = Fields::new(table, &QUERY_KEYS, report);
+            self.query_body(section, fields, section_ttl_ms, report)
+        })
+    }
+
+    fn query_body(&mut self, section: usize, fields: Fields<'_>, section_ttl_ms: u64, report: &mut Report) -> Option<Query> {
+        let outline = &self.outlines[section];
+        for key in ["call", "sql"] {
+            if !fields.has(key) {
+                report.problem(format!("{key} is missing"));
+            }
+        }
+        let call = CallPattern::parse(fields.string("call", report)?);
+        let call = Arc::new(report.keep("call", call)?);
+        let template = fields.string("sql", report).and_then(|sql| {
+            let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
+            report.keep("sql", Template::parse(sql, &known))
+        });
+        let single = fields.boolean("single", report).unwrap_or(false);
+        let rows = fields.boolean("rows", report).unwrap_or(true);
+        if rows && !outline.fields.has("id") {
+            report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
+        }
+        let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
+        let (match_, on) = self.predicates(section, fields, &call, report);
+        if match_.is_some() && !rows {
+            report.problem("match cannot decide where rows = false; remove one of the two");
+        }
+        let mut tag_columns = Vec::new();
+        let tags = fields.strings("tags", report).unwrap_or_default();
+        let parse_tag = |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
+        let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
+        let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
+
+        let Template { text: sql, params } = template?;
+        let sources = params.iter().map(|name| call.arg_index(name).map_or(ParamSource::Tenant, ParamSource::Arg)).collect::<Vec<_>>();
+        let tenant = outline.tenant.map(ArgType::scalar);
+        let types = sources.iter().filter_map(|source| match source {
+            ParamSource::Arg(index) => Some(call.args()[*index].ty),
+            ParamSource::Tenant => tenant,
+        });
+        let plan = FetchPlan {
+            id: (self.plan_id)(),
+            section: outline.name.into(),
+            call: call.text().into(),
+            sql,
+            params: types.collect(),
+            single,
+            row_id: outline.id.filter(|_| rows),
+            sections: self.outlines.iter().map(|outline| outline.name.into()).collect(),
+            tag_columns,
+        };
+        Some(Query { call, plan: Arc::new(plan), params: sources, ttl_ms, single, rows, match_, on, tags })
+    }
+
+    /// `match` and `on`. An `on` for the own section is its `match`.
+    fn predicates(&self, section: usize, fields: Fields<'_>, call: &CallPattern, report: &mut Report) -> (Option<Predicate>, Vec<On>) {
+        let own = &self.outlines[section];
+        let mut match_ = None;
+        if let Some(text) = fields.string("match", report) {
+            match_ = self.predicate("match", text, own, call, report);
+        }
+        let mut on = Vec::new();
+        for (name, text) in fields.string_table("on", report).unwrap_or_default() {
+            let key = format!("on.{name}");
+            let Some(index) = self.outlines.iter().position(|outline| outline.name == name) else {
+                let known: Vec<_> = self.outlines.iter().map(|outline| outline.name).collect();
+                report.problem(format!("{key}: no section is called '{name}'; there are {}", known.join(", ")));
+                continue;
+            };
+            let other = &self.outlines[index];
+            let rule = match text.trim() {
+                "*" => Some(OnRule::Any),
+                text => self.predicate(&key, text, other, call, report).map(OnRule::Rows),
+            };
+            if index == section {
+                if fields.has("match") {
+                    report.problem(format!("{key} and match say the same; keep one"));
+                }
+                if let Some(OnRule::Rows(predicate)) = rule {
+                    match_ = Some(predicate);
+                }
+                continue;
+            }
+            check_tenants(&key, own, other, report);
+            on.extend(rule.map(|rule| On { section: index, rule }));
+        }
+        (match_, on)
+    }
+
+    fn predicate(&self, key: &str, text: &str, of: &Outline<'_>, call: &CallPattern, report: &mut Report) -> Option<Predicate> {
+        if !of.has_row() {
+            report.problem(format!("{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"", of.name));
+        }
+        report.keep(key, Predicate::parse(text, call.args()))
+    }
+
+    /// See [`Section::source`].
+    fn source(&self, outline: &Outline<'_>, queries: &[Query]) -> Box<str> {
+        let mut source = outline.toml.to_string();
+        for other in self.outlines {
+            // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
+            let column = format!("_{}", other.name);
+            let is_target = |query: &Query| query.on.iter().any(|on| self.outlines[on.section].name == other.name);
+            if queries.iter().any(|query| query.plan.sql.contains(&column) || is_target(query)) {
+                source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
+            }
+        }
+        source.into()
+    }
+}
+
+fn check_tenants(key: &str, own: &Outline<'_>, other: &Outline<'_>, report: &mut Report) {
+    match (own.tenant, other.tenant) {
+        (_, None) => {}
+        (Some(a), Some(b)) if a == b => {}
+        (Some(a), Some(b)) => report.problem(format!("{key}: the tenants are of different types: {a} here, {b} of '{}'", other.name)),
+        (None, Some(_)) => report.problem(format!("{key}: '{}' is kept per tenant, so this section needs a tenant too", other.name)),
+    }
+}
+
+fn read_ttl(fields: Fields<'_>, report: &mut Report) -> Option<u64> {
+    let text = fields.string("ttl", report)?;
+    report.keep("ttl", duration::parse_ms(text))
+}
+
+/// A statement about the rows `{ids}`.
+fn with_ids(key: &str, sql: &str, outline: &Outline<'_>, report: &mut Report) -> Option<Template> {
+    let template = report.keep(key, Template::parse(sql, &outline.placeholders(["ids"].into_iter())))?;
+    if !template.params.iter().any(|name| &**name == "ids") {
+        report.problem(format!("{key} must say which rows: … WHERE id = ANY({{ids}})"));
+    }
+    Some(template)
+}
+
+fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
+    let mut tables = Vec::new();
+    for (name, rows) in outline.fields.string_table("tables", report).unwrap_or_default() {
+        let key = format!("tables.{name}");
+        let is_column = !rows.is_empty() && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
+        let rows = if is_column {
+            Some(TableRows::Column(rows.into()))
+        } else {
+            with_ids(&key, rows, outline, report).map(TableRows::Select)
+        };
+        tables.extend(rows.map(|rows| Table { name: name.into(), rows }));
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::{JobBody, Order};
+    use super::super::predicate::{Operand, Test};
+    use super::*;
+
+    fn load(text: &str) -> Result<Catalog, String> {
+        let mut next = 0;
+        let mut plan_id = || {
+            next += 1;
+            next
+        };
+        parse(text, &mut plan_id).map_err(|error| error.to_string())
+    }
+
+    const EXAM: &str = include_str!("../../catalogs/exam.toml");
+    const SALON: &str = include_str!("../../catalogs/salon.toml");
+
+    #[test]
+    fn the_bear_catalog_loads() {
+        let catalog = load(super::super::catalog::DEFAULT).unwrap();
+        let (_, bear) = catalog.section(b"bear").unwrap();
+        assert_eq!((bear.id, bear.ttl_ms, bear.tenant), (Some(ScalarType::Int), 300_000, None));
+        assert_eq!(bear.row.as_ref().unwrap().params, ["ids".into()]);
+        let tables: Vec<_> = bear.tables.iter().map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_)))).collect();
+        assert_eq!(tables, [("bear", true), ("bear_colors", true), ("color", false)]);
+
+        let calls: Vec<_> = bear.queries.iter().map(|q| q.call.to_string()).collect();
+        assert_eq!(calls, ["all", "size {start} {end} [limit {limit}] [after {after}]", "colors {colors}", "colors {colors} size {start} {end}"]);
+        let size = &bear.queries[1];
+        assert!(size.plan.sql.contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"), "{}", size.plan.sql);
+        assert_eq!(size.params, [0, 1, 3, 2].map(ParamSource::Arg));
+        assert_eq!(size.plan.params, [ArgType::scalar(ScalarType::Int); 4]);
+        assert_eq!(size.match_.as_ref().unwrap().terms[0].test, Test::Between(Operand::Arg(0), Operand::Arg(1)));
+        assert_eq!(size.plan.tag_columns, ["colors".into()]);
+        assert_eq!(size.plan.row_id, Some(ScalarType::Int));
+        assert_eq!(size.plan.sections, ["bear".into(), "color".into()]);
+        let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5]);
+
+        let update = bear.job(b"UPDATE_BEAR").unwrap();
+        assert_eq!(update.order, Order::Fields(vec!["id".into()]));
+        assert_eq!(update.data.iter().map(|f| (&*f.name, f.optional)).collect::<Vec<_>>(), [("id", false), ("name", true), ("size", true)]);
+        let JobBody::Set(sql) = &update.body else { panic!() };
+        assert!(sql.text.contains(r#"FROM (SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, "id" int8, "name" text, "size" int8)) job"#), "{}", sql.text);
+        assert_eq!(bear.job(b"CREATE_BEAR").unwrap().order, Order::None);
+        let (_, color) = catalog.section(b"color").unwrap();
+        assert_eq!(color.job(b"CREATE_COLOR").unwrap().order, Order::Fields(vec!["name".into()]));
+        assert!(catalog.section(b"colour").is_none());
+    }
+
+    #[test]
+    fn the_exam_catalog_loads() {
+        let catalog = load(EXAM).unwrap();
+        let (_, exam) = catalog.section(b"exam").unwrap();
+        let questions = &exam.queries[1];
+        assert!(questions.match_.is_some(), "on for the own section is match");
+        let (question, _) = catalog.section(b"question").unwrap();
+        assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
+        let open = &exam.queries[2];
+        assert_eq!((open.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
+        assert!(exam.source.contains("# question"), "a column names the section");
+        assert!(!exam.source.contains("# user"));
+    }
+
+    #[test]
+    fn the_salon_catalog_loads() {
+        let catalog = load(SALON).unwrap();
+        let (_, booking) = catalog.section(b"booking").unwrap();
+        assert_eq!(booking.tenant, Some(ScalarType::Uuid));
+        assert_eq!(booking.row.as_ref().unwrap().params, ["ids".into(), "tenant".into()]);
+        let one = &booking.queries[0];
+        assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
+        assert_eq!(one.plan.tag_columns, ["customer_id".into(), "status".into()]);
+        assert!(one.single && one.plan.single);
+        let (_, dashboard) = catalog.section(b"dashboard").unwrap();
+        assert_eq!(dashboard.id, None);
+        assert!(dashboard.queries[0].on.iter().all(|on| on.rule == OnRule::Any));
+        assert_eq!(dashboard.queries[0].on.len(), 2);
+    }
+
+    /// A section with an id and a row statement, to which a test adds what is wrong.
+    fn with(rest: &str) -> String {
+        format!("[bear]\nid = \"int\"\nrow = \"SELECT id FROM bear WHERE id = ANY({{ids}})\"\n{rest}")
+    }
+
+    fn query(rest: &str) -> String {
+        with(&format!("[[bear.query]]\ncall = \"size {{x:int}}\"\nsql = \"SELECT {{x}}\"\n{rest}"))
+    }
+
+    #[test]
+    fn wrong_catalogs_say_where_and_what_would_be_right() {
+        for (text, reason) in [
+            (String::new(), "the catalog has no section"),
+            ("x = ".to_owned(), "line 1, column 5"),
+            ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
+            ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
+            ("bear = 1".to_owned(), "section 'bear': a section is a table"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, tenant, tenant_column, tables, row, query, job"),
+            ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
+            ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
+            ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),
+            (with("ttl = \"5 minutes\""), "section 'bear': ttl: a duration is"),
+            (with("tenant_column = \"x\""), "tenant_column needs tenant"),
+            (with("tables = { a = \"SELECT 1\" }"), "tables.a must say which rows"),
+            (with("tables = { a = \"SELECT {id}\" }"), "tables.a: unknown placeholder {id}; there are {ids}"),
+            (with("query = 5"), "query must be an array of tables, got 5"),
+            (with("[[bear.query]]\nsql = \"SELECT 1\""), "section 'bear', query 1: call is missing"),
+            (with("[[bear.query]]\ncall = \"all\""), "section 'bear', query 'all': sql is missing"),
+            (with("[[bear.query]]\ncall = \"all {x}\"\nsql = \"SELECT 1\""), "section 'bear', query 'all {x}': call: the argument '{x}' has no type"),
+            (query("sqll = 1"), "section 'bear', query 'size {x:int}': unknown key 'sqll'; the keys are call, sql,"),
+            (query("match = \"size = {y}\""), "match: the call has no argument {y}; it has {x}"),
+            (query("match = \"size = {x}\"\nrows = false"), "match cannot decide where rows = false"),
+            (query("on = { beer = \"*\" }"), "on.beer: no section is called 'beer'; there are bear"),
+            (query("on = { bear = \"id = 1\" }\nmatch = \"id = 1\""), "on.bear and match say the same"),
+            (query("on = { zoo = \"id = {x}\" }\n[zoo]\nid = \"int\""), "on.zoo compares rows, for which section 'zoo' must say row ="),
+            (query("on = { zoo = \"*\" }\n[zoo]\ntenant = \"int\""), "on.zoo: 'zoo' is kept per tenant"),
+            (query("tags = [\"{y}\"]"), "tags: unknown placeholder {y}; a tag may use {x} {row.<column>}"),
+            (query("tags = \"x\""), "tags must be an array of strings"),
+            (query("single = 1"), "single must be true or false, got 1"),
+            (query("ttl = \"0s\""), "ttl: a duration"),
+            (with("[[bear.query]]\ncall = \"all\"\nsql = \"SELECT {tenant}\""), "sql: unknown placeholder {tenant}; there are none here"),
+            (query("[[bear.query]]\ncall = \"size {y:text}\"\nsql = \"SELECT 1\""), "section 'bear': the calls 'size {x:int}' and 'size {y:text}' fit the same words"),
+            ("[bear]\n[[bear.query]]\ncall = \"all\"\nsql = \"SELECT 1\"".to_owned(), "say rows = false"),
+            ("[bear]\n[[bear.query]]\ncall = \"all\"\nsql = \"SELECT 1\"\nrows = false\nmatch = \"id = 1\"".to_owned(), "match compares rows"),
+            (with("[bear.job.A-B]\nsql = \"SELECT 1 FROM {jobs} j\""), "section 'bear', job 'A-B': a job's name"),
+            (with("[bear.job.A]"), "section 'bear', job 'A': sql (or each) is missing"),
+            (with("[bear.job.A]\nsql = \"SELECT 1\""), "sql must use {jobs}"),
+            (with("[bear.job.A]\nsql = \"SELECT 1 FROM {jobs} j\"\neach = [\"SELECT 1\"]"), "exclude each other"),
+            (with("[bear.job.A]\neach = []"), "each has no statement"),
+            (with("[bear.job.A]\neach = [\"SELECT {id}\"]"), "each: unknown placeholder {id}"),
+            (with("[bear.job.A]\ndata = { id = \"integer\" }\neach = [\"SELECT 1\"]"), "data.id: 'integer' is not a type"),
+            (with("[bear.job.A]\ndata = { n = \"int\" }\neach = [\"SELECT 1\"]"), "data.n: a field cannot be called 'n'"),
+            (with("[bear.job.A]\norder = [\"id\"]\neach = [\"SELECT 1\"]"), "order: data has no field 'id'"),
+            (with("[bear.job.A]\ndata = { x = \"json\" }\norder = [\"x\"]\neach = [\"SELECT 1\"]"), "order: 'x' is json"),
+            (with("[bear.job.A]\norder = \"id\"\neach = [\"SELECT 1\"]"), "order must be an array of strings, got \"id\""),
+        ] {
+            let error = load(&text).expect_err(&text);
+            assert!(error.contains(reason), "{text}\n-> {error}");
+        }
+    }
+
+    #[test]
+    fn several_problems_are_reported_together() {
+        let error = load(&query("single = 1\nrows = 2\nttl = 3")).unwrap_err();
+        assert_eq!(error.lines().count(), 3, "{error}");
+        let many: String = (0..15).map(|i| format!("[X{i}]\n")).collect();
+        let error = load(&many).unwrap_err();
+        assert_eq!(error.lines().count(), 11);
+        assert!(error.ends_with("… and 5 more"), "{error}");
+    }
+
+    #[test]
+    fn jobs_of_one_statement_each_and_barriers() {
+        let catalog = load(&with("[bear.job.A]\ndata = { id = \"int\", x = \"text[]?\" }\norder = \"*\"\neach = [\"DELETE FROM a WHERE id = {id};\", \"SELECT {x}, {id}\"]")).unwrap();
+        let job = &catalog.sections[0].jobs[0];
+        assert_eq!(job.order, Order::Barrier);
+        let JobBody::Each(statements) = &job.body else { panic!() };
+        assert_eq!(statements[0].text, "DELETE FROM a WHERE id = $1");
+        assert_eq!(statements[1].params, ["x".into(), "id".into()]);
+    }
+
+    #[test]
+    fn a_section_that_did_not_change_has_the_same_source() {
+        let (a, b) = (load(EXAM).unwrap(), load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\"")).unwrap());
+        for (x, y) in a.sections.iter().zip(&b.sections) {
+            assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
+        }
+        let commented = load(&format!("# a comment\n{EXAM}")).unwrap();
+        assert!(a.sections.iter().zip(&commented.sections).all(|(x, y)| x.source == y.source));
+    }
+}

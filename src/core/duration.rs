@@ -1,0 +1,42 @@
+//! Durations as the catalog writes them: `300ms`, `30s`, `5m`, `2h`, `1d`.
+
+/// Not a duration, or one beyond its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is a whole number and a unit, from 1ms to 365d (300ms, 30s, 5m, 2h, 1d), got '{got}'")]
+pub struct DurationError {
+    got: Box<str>,
+}
+
+const DAY_MS: u64 = 86_400_000;
+const MAX_MS: u64 = 365 * DAY_MS;
+
+/// The duration in milliseconds.
+pub fn parse_ms(text: &str) -> Result<u64, DurationError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(DAY_MS),
+        _ => None,
+    };
+    let duration_ms = number.parse::<u64>().ok().zip(unit_ms).and_then(|(n, unit)| n.checked_mul(unit));
+    duration_ms.filter(|ms| (1..=MAX_MS).contains(ms)).ok_or_else(|| DurationError { got: text.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [("1ms", 1), ("300ms", 300), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000), ("365d", MAX_MS)] {
+            assert_eq!(parse_ms(text), Ok(ms));
+        }
+        for wrong in ["", "5", "m", "0s", "-1s", "1.5s", "5 m", "366d", "99999999999999999999s", "9999999999999999d", "5M", "é"] {
+            assert!(parse_ms(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A job of the catalog: the payload it takes, and the SQL that applies it.
+
+use super::sql::Template;
+use super::value::ArgType;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub name: Box<str>,
+    /// Fields of the payload, by name.
+    pub data: Vec<Field>,
+    pub body: JobBody,
+    pub order: Order,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    pub name: Box<str>,
+    pub ty: ArgType,
+    /// May be absent or null.
+    pub optional: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobBody {
+    /// One statement for any number of jobs. Its parameters are `jobs`, the jsonb array of the records, and `tenant`.
+    Set(Template),
+    /// Statements run for each job. Their parameters are payload fields and `tenant`.
+    Each(Vec<Template>),
+}
+
+/// Which jobs must be applied in the order in which they were enqueued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    None,
+    /// Those with equal values of these payload fields.
+    Fields(Vec<Box<str>>),
+    /// All before it, and all after it.
+    Barrier,
+}
+
+/// The relation that `{jobs}` stands for, of the parameter `$number`: `n`, the payload as `data`, and its fields.
+///
+/// The parameter is a JSON array of objects `{"n":1,"data":{…},"id":5,…}`.
+pub fn relation(fields: &[Field], number: usize) -> String {
+    // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
+    let columns: String = fields.iter().map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name())).collect();
+    format!("(SELECT * FROM jsonb_to_recordset(${number}) AS r(n int8, data jsonb{columns}))")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_columns_of_their_types() {
+        let field = |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
+        assert_eq!(
+            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], 2),
+            r#"(SELECT * FROM jsonb_to_recordset($2) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
+        );
+    }
+}

@@ -1,1 +1,3 @@
 pub mod core;
+pub mod postgres;
+pub mod workers;

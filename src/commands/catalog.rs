@@ -4,7 +4,8 @@
 //! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
 
 use super::cursor::Cursor;
-use crate::core::catalog::{Job, Query, Section};
+use crate::core::catalog::{Catalog as Loaded, OnRule, Query, Section};
+use crate::core::job::{Job, Order};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -32,7 +33,7 @@ impl Command for Catalog {
             cursor.finish()?;
             let catalog = server.catalog().clone();
             match catalog.section(name) {
-                Some((_, found)) => section(ctx.reply(), found),
+                Some((_, found)) => section(ctx.reply(), &catalog, found),
                 None => {
                     let names: Vec<&str> = catalog.sections.iter().map(|section| section.name.as_ref()).collect();
                     let name = crate::core::value::shorten(name);
@@ -64,7 +65,7 @@ fn all(reply: Replier, server: &Server) {
     reply.texts(&names);
 }
 
-fn section(reply: Replier, section: &Section) {
+fn section(reply: Replier, catalog: &Loaded, section: &Section) {
     reply.map(7);
     reply.text("section");
     reply.text(&section.name);
@@ -80,7 +81,7 @@ fn section(reply: Replier, section: &Section) {
     reply.text("queries");
     reply.array(section.queries.len());
     for one in &section.queries {
-        query(reply, one);
+        query(reply, catalog, one);
     }
     reply.text("jobs");
     reply.array(section.jobs.len());
@@ -89,7 +90,7 @@ fn section(reply: Replier, section: &Section) {
     }
 }
 
-fn query(reply: Replier, query: &Query) {
+fn query(reply: Replier, catalog: &Loaded, query: &Query) {
     reply.map(8);
     reply.text("call");
     reply.text(query.call.text());
@@ -106,8 +107,11 @@ fn query(reply: Replier, query: &Query) {
     reply.text("on");
     reply.map(query.on.len());
     for on in &query.on {
-        reply.text(&on.section);
-        reply.text(&on.rule.to_string());
+        reply.text(&catalog.sections[on.section].name);
+        match &on.rule {
+            OnRule::Any => reply.text("*"),
+            OnRule::Rows(predicate) => reply.text(&predicate.to_string()),
+        }
     }
     reply.text("tags");
     let tags: Vec<String> = query.tags.iter().map(ToString::to_string).collect();
@@ -125,7 +129,11 @@ fn job(reply: Replier, job: &Job) {
         reply.text(&format!("{}{}", field.ty, if field.optional { "?" } else { "" }));
     }
     reply.text("order");
-    reply.text(&job.order.to_string());
+    match &job.order {
+        Order::None => reply.texts::<&str>(&[]),
+        Order::Fields(fields) => reply.texts(fields),
+        Order::Barrier => reply.texts(&["*"]),
+    }
 }
 
 fn optional_text(reply: Replier, text: Option<&str>) {

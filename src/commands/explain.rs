@@ -4,7 +4,8 @@
 //! O(N) in the metadata of the entry. Nothing is replicated. Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
-use crate::core::names::{self, KeyKind};
+use crate::core::catalog::OnRule;
+use crate::core::names::{self, KeyKind, Metadata, Row};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, Explained};
 
@@ -75,21 +76,13 @@ fn reply(ctx: Context, explained: &Explained) {
     optional("fetch_us", explained.took_us.map(i64::from));
 }
 
-/// The space and kind of each set that the entry belongs to.
-fn kinds(explained: &Explained) -> impl Iterator<Item = (&str, KeyKind<'_>)> {
-    explained.metas.iter().filter_map(|name| {
-        let (space, call) = names::split_metadata(name.as_bytes())?;
-        Some((std::str::from_utf8(space).ok()?, names::classify(call)))
-    })
-}
-
 fn tags(explained: &Explained) -> Vec<String> {
-    kinds(explained)
-        .filter_map(|(_, kind)| match kind {
-            KeyKind::Tag(tag) => Some(String::from_utf8_lossy(tag).into_owned()),
-            KeyKind::Row(_) | KeyKind::Queue | KeyKind::Other => None,
-        })
-        .collect()
+    let kinds = explained.metas.iter().map(|(_, call)| names::classify(call));
+    let tags = kinds.filter_map(|kind| match kind {
+        KeyKind::Metadata(Metadata::Tag(tag)) => Some(String::from_utf8_lossy(tag).into_owned()),
+        KeyKind::Metadata(Metadata::Row(_)) | KeyKind::Queue | KeyKind::Other => None,
+    });
+    tags.collect()
 }
 
 /// Sentences: the commands and changes that would drop the entry.
@@ -98,16 +91,16 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
     let query = &call.catalog.sections[call.section].queries[call.query];
     let mut by = Vec::new();
     let mut rows = 0;
-    for (space, kind) in kinds(explained) {
-        match kind {
-            KeyKind::Row(b"*") => by.push(format!("{space} ROW, any")),
-            KeyKind::Row(id) => {
+    for (space, set) in &explained.metas {
+        match names::classify(set) {
+            KeyKind::Metadata(Metadata::Row(Row::Any)) => by.push(format!("{space} ROW, any")),
+            KeyKind::Metadata(Metadata::Row(Row::Id(id))) => {
                 rows += 1;
                 if rows <= NAMED_ROWS {
-                    by.push(format!("{space} ROW {}", String::from_utf8_lossy(id)));
+                    by.push(format!("{space} ROW {}", String::from_utf8_lossy(&id)));
                 }
             }
-            KeyKind::Tag(tag) => by.push(format!("{space} TAG {}", String::from_utf8_lossy(tag))),
+            KeyKind::Metadata(Metadata::Tag(tag)) => by.push(format!("{space} TAG {}", String::from_utf8_lossy(tag))),
             KeyKind::Queue | KeyKind::Other => {}
         }
     }
@@ -119,7 +112,11 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
         None => by.push("any change of the section (the query has no match)".into()),
     }
     for on in &query.on {
-        by.push(format!("{} rows: {}", on.section, on.rule));
+        let section = &call.catalog.sections[on.section].name;
+        by.push(match &on.rule {
+            OnRule::Any => format!("any change of {section}"),
+            OnRule::Rows(predicate) => format!("rows of {section} that match: {predicate}"),
+        });
     }
     by
 }

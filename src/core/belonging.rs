@@ -5,70 +5,114 @@
 //! - `P:tag:<tag>` for each tag.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::fetch::Fetched;
-use super::names;
-use super::tags::{TagArgs, TagTemplate};
+use super::names::{self, Row};
+use super::tags::{TagTemplate, TooManyTags};
+use super::value::Value;
+
+/// Tags of one entry; a result with more is an error.
+const MAX_TAGS: usize = 10_000;
 
 /// What is known before the result is there.
 #[derive(Debug, Clone)]
 pub struct Belonging {
-    /// Prefix of the call's own space.
-    pub prefix: Box<[u8]>,
+    /// The call's own space.
+    pub own: Related,
     /// Does the column `id` list rows of the own section?
     pub lists_own_rows: bool,
-    /// Name of the own section.
-    pub section: Box<str>,
-    /// The other sections that the query depends on or may list, each with its prefix and whether the catalog's `on`
-    /// names it.
-    pub others: Vec<Other>,
-    pub tags: Arc<[TagTemplate]>,
-    pub tag_args: TagArgs,
-    /// Columns that tags are made of, as the plan names them.
-    pub tag_columns: Vec<Box<str>>,
+    /// The other sections whose rows the result may list.
+    pub others: Vec<Related>,
+    pub tags: Vec<TagTemplate>,
+    pub args: Vec<Value>,
+    pub tenant: Option<Box<str>>,
 }
 
-/// Another section as seen from a call.
+/// A section as seen from a call.
 #[derive(Debug, Clone)]
-pub struct Other {
+pub struct Related {
     pub section: Box<str>,
+    /// Of its keys, without the colon.
     pub prefix: Box<[u8]>,
+    /// Do its rows' changes concern the result, listed or not?
     pub depends_on: bool,
 }
 
 impl Belonging {
     /// Names of the sets, sorted, without duplicates.
-    pub fn metas(&self, fetched: &Fetched) -> Vec<Box<[u8]>> {
+    pub fn metas(&self, fetched: &Fetched) -> Result<Vec<Box<[u8]>>, TooManyTags> {
         let mut metas = Vec::with_capacity(fetched.ids.len() + 4);
-        let mut list = |prefix: &[u8], ids: &[Box<str>]| {
-            metas.extend(ids.iter().map(|id| names::row_key(prefix, id).into_boxed_slice()));
+        let mut list = |prefix: &[u8], row: &Row| {
+            let mut key = Vec::with_capacity(prefix.len() + 24);
+            names::write_row_key(prefix, row, &mut key);
+            metas.push(key.into_boxed_slice());
         };
-        let listed = |section: &str| fetched.listed.iter().find(|(name, _)| name.as_ref() == section);
+        let id = |id: &Box<str>| Row::Id(id.as_bytes().to_vec().into());
         if self.lists_own_rows {
-            list(&self.prefix, &fetched.ids);
+            fetched.ids.iter().for_each(|row| list(&self.own.prefix, &id(row)));
         }
-        if let Some((_, ids)) = listed(&self.section) {
-            list(&self.prefix, ids);
-        }
-        for other in &self.others {
-            if let Some((_, ids)) = listed(&other.section) {
-                list(&other.prefix, ids);
+        for related in std::iter::once(&self.own).chain(&self.others) {
+            let by_id = self.lists_own_rows && related.section == self.own.section;
+            match fetched.listed.iter().find(|(section, _)| *section == related.section) {
+                Some((_, rows)) => rows.iter().for_each(|row| list(&related.prefix, &id(row))),
+                None if related.depends_on && !by_id => list(&related.prefix, &Row::Any),
+                None => {}
             }
         }
-        if !self.lists_own_rows && listed(&self.section).is_none() {
-            metas.push(names::any_row_key(&self.prefix).into());
-        }
-        for other in self.others.iter().filter(|other| other.depends_on && listed(&other.section).is_none()) {
-            metas.push(names::any_row_key(&other.prefix).into());
-        }
         let mut tags = BTreeSet::new();
-        for tag in self.tags.iter() {
-            tag.render(&self.tag_args, &fetched.tag_values, &self.tag_columns, &mut tags);
+        for tag in &self.tags {
+            tag.render(&self.args, self.tenant.as_deref(), &fetched.tag_values, MAX_TAGS, &mut tags)?;
         }
-        metas.extend(tags.iter().map(|tag| names::tag_key(&self.prefix, tag).into_boxed_slice()));
+        metas.extend(tags.iter().map(|tag| {
+            let mut key = Vec::new();
+            names::write_tag_key(&self.own.prefix, tag.as_bytes(), &mut key);
+            key.into_boxed_slice()
+        }));
         metas.sort_unstable();
         metas.dedup();
-        metas
+        Ok(metas)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn related(section: &str, depends_on: bool) -> Related {
+        Related { section: section.into(), prefix: section.as_bytes().into(), depends_on }
+    }
+
+    fn names_of(lists_own_rows: bool, fetched: &Fetched) -> Vec<String> {
+        let belonging = Belonging {
+            own: related("exam", true),
+            lists_own_rows,
+            others: vec![related("question", true), related("result", false)],
+            tags: Vec::new(),
+            args: Vec::new(),
+            tenant: None,
+        };
+        let metas = belonging.metas(fetched).unwrap();
+        metas.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn rows_that_are_listed_count_one_by_one() {
+        let fetched = Fetched {
+            ids: vec!["10".into(), "9".into()],
+            listed: vec![("question".into(), vec!["7".into()]), ("result".into(), vec!["x:y".into()])],
+            ..Fetched::default()
+        };
+        assert_eq!(
+            names_of(true, &fetched),
+            ["exam:meta:10:caches", "exam:meta:9:caches", "question:meta:7:caches", "result:meta:x%3Ay:caches"]
+        );
+    }
+
+    #[test]
+    fn what_a_result_depends_on_without_listing_it_counts_as_any_row() {
+        assert_eq!(names_of(false, &Fetched::default()), ["exam:meta:*:caches", "question:meta:*:caches"]);
+        let lists = Fetched { listed: vec![("exam".into(), vec!["1".into()])], ..Fetched::default() };
+        assert_eq!(names_of(false, &lists), ["exam:meta:1:caches", "question:meta:*:caches"]);
+        assert_eq!(names_of(true, &Fetched::default()), ["question:meta:*:caches"], "an empty result contains nothing");
     }
 }

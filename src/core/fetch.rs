@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::belonging::Belonging;
 use super::value::{ArgType, ScalarType};
 
 /// One query of a loaded catalog, ready to be sent. Immutable and shared by all its fetches.
@@ -39,6 +40,8 @@ pub struct FetchRequest {
     pub deadline: Instant,
     /// A longer result is an error.
     pub max_result_bytes: usize,
+    /// Works out [`Fetched::metas`], on the thread that fetched.
+    pub belonging: Option<Box<Belonging>>,
 }
 
 /// What a fetch brought back.
@@ -57,6 +60,8 @@ pub struct Fetched {
     pub lives_ms: Option<i64>,
     /// Time in Postgres and on the wire, in microseconds.
     pub took_us: u64,
+    /// Names of the metadata sets that the result belongs to, sorted, without duplicates.
+    pub metas: Vec<Box<[u8]>>,
 }
 
 /// Why a fetch brought nothing back.

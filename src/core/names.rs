@@ -106,6 +106,14 @@ fn check_tenant<'a>(catalog: &Catalog, section: &Section, value: &'a [u8]) -> Re
     }
 }
 
+/// The name of a section's space: `bear`, or `{value}:booking`.
+pub fn space_name(section: &str, tenant: Option<&str>) -> String {
+    match tenant {
+        Some(tenant) => format!("{{{tenant}}}:{section}"),
+        None => section.to_owned(),
+    }
+}
+
 /// How the server spreads keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deployment {

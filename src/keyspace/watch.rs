@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{store, Keyspace};
 use crate::core::catalog::Catalog;
-use crate::core::names;
+use crate::core::names::{self, Deployment, KeyKind};
 use crate::redis_api::{KeyEvent, Removal};
 
 /// What a key is to us. Lengths are of the prefix with its colon.
@@ -27,7 +27,7 @@ struct Note {
 struct Watch {
     db: i32,
     catalog: Rc<Catalog>,
-    layout: names::Layout,
+    deployment: Deployment,
 }
 
 thread_local! {
@@ -38,8 +38,8 @@ thread_local! {
 }
 
 /// Watches the keys of a catalog's sections in one database; replaces what was watched before.
-pub fn watch(db: i32, catalog: Rc<Catalog>, layout: names::Layout) {
-    WATCH.set(Some(Watch { db, catalog, layout }));
+pub fn watch(db: i32, catalog: Rc<Catalog>, deployment: Deployment) {
+    WATCH.set(Some(Watch { db, catalog, deployment }));
 }
 
 /// Watches nothing: on a replica all writes are its master's.
@@ -61,15 +61,14 @@ pub fn kind(key: &[u8]) -> Option<Kind> {
 
 impl Watch {
     fn kind(&self, key: &[u8]) -> Option<Kind> {
-        let owner = names::owner(&self.catalog, self.layout, key)?;
-        let prefix_len = owner.prefix_len + 1;
-        let call = key.get(prefix_len..)?;
+        let (space, call) = names::split_key(&self.catalog, self.deployment, key)?;
+        let prefix_len = key.len() - call.len();
         match names::classify(call) {
-            names::KeyKind::Row(_) | names::KeyKind::Tag(_) => Some(Kind::Metadata { prefix_len }),
-            names::KeyKind::Queue => None,
-            names::KeyKind::Other => {
-                let section = self.catalog.sections.get(owner.section)?;
-                section.calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
+            KeyKind::Metadata(_) => Some(Kind::Metadata { prefix_len }),
+            KeyKind::Queue => None,
+            KeyKind::Other => {
+                let calls = &self.catalog.sections[space.section].calls;
+                calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
             }
         }
     }

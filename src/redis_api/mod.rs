@@ -29,6 +29,8 @@ pub use events::{
 };
 pub use info::{on_info, InfoWriter};
 pub use key::StringKey;
+pub(crate) use load::entry_points;
+pub use load::{run_load, run_unload};
 pub use log::install_logger;
 pub use reply::Replier;
 pub use scan::Scan;

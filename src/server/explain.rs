@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::query::Words;
 use super::{Call, Server};
+use crate::core::names;
 use crate::redis_api::{Context, StringKey};
 
 /// For BEAR.EXPLAIN.
@@ -18,8 +19,8 @@ pub struct Explained {
     pub rows: Option<u32>,
     /// What the stored result's fetch took.
     pub took_us: Option<u32>,
-    /// Metadata sets that the entry belongs to.
-    pub metas: Vec<String>,
+    /// Metadata sets that the entry belongs to: the space of each, and what follows its prefix.
+    pub metas: Vec<(String, Vec<u8>)>,
 }
 
 impl Server {
@@ -35,10 +36,14 @@ impl Server {
         let entry = if served { StringKey::open(ctx, &call.key) } else { None };
         let live = entry.as_ref().and_then(|_| self.keyspace.live(&call.key));
         let metas = live.map_or_else(Vec::new, |live| {
-            let mut names: Vec<String> =
-                self.keyspace.meta_names(live).map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-            names.sort_unstable();
-            names
+            let split = |name: &[u8]| {
+                let (_, set) = names::split_key(&call.catalog, self.deployment, name)?;
+                let space = &name[..name.len() - set.len() - 1];
+                Some((String::from_utf8_lossy(space).into_owned(), set.to_vec()))
+            };
+            let mut metas: Vec<_> = self.keyspace.meta_names(live).filter_map(split).collect();
+            metas.sort_unstable();
+            metas
         });
         Ok(Explained {
             cached: entry.is_some(),

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::query::Words;
 use super::{errors, Server};
-use crate::core::belonging::{Belonging, Other};
-use crate::core::catalog::{Catalog, ParamSource};
+use crate::core::belonging::{Belonging, Related};
+use crate::core::catalog::{Catalog, ParamSource, Section};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
-use crate::core::names::{self, SpaceRef};
+use crate::core::names::{self, Deployment, SpaceRef};
 use crate::core::value::Value;
 use crate::keyspace::Publication;
 use crate::redis_api::Answer;
-use crate::workers::{Outcome, Task};
+use crate::workers::{Outcome, Request};
 
 /// A call that has been checked: what it takes to fetch it, again if need be.
 pub struct Call {
@@ -45,7 +45,7 @@ impl Call {
         let limit = server.config.max_call_bytes as usize;
         let bound = catalog.sections[space.section].calls.bind(words, limit).map_err(errors::usage)?;
         let mut prefix = Vec::new();
-        names::write_prefix(server.layout, space_name, &mut prefix);
+        names::write_prefix(space_name, server.deployment, &mut prefix);
         let mut key = prefix.clone();
         key.push(b':');
         key.extend_from_slice(&bound.key);
@@ -53,7 +53,7 @@ impl Call {
             section: space.section,
             query: bound.query,
             args: bound.args,
-            tenant: space.tenant,
+            tenant: space.tenant.map(Into::into),
             key: key.into(),
             prefix: prefix.into(),
             catalog,
@@ -73,28 +73,32 @@ impl Call {
             .collect()
     }
 
-    pub fn belonging(&self, layout: names::Layout) -> Belonging {
+    /// What decides which metadata a result belongs to.
+    fn belonging(&self, deployment: Deployment) -> Belonging {
         let section = &self.catalog.sections[self.section];
         let query = &section.queries[self.query];
-        let others = self
-            .catalog
-            .sections
-            .iter()
-            .filter(|other| other.name != section.name && (other.tenant.is_none() || self.tenant.is_some()))
-            .map(|other| Other {
+        let related = |(index, other): (usize, &Section)| {
+            let mut prefix = Vec::new();
+            let tenant = other.tenant.and(self.tenant.as_deref());
+            names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut prefix);
+            Related {
                 section: other.name.clone(),
-                prefix: names::prefix_of(layout, &other.name, other.tenant.and(self.tenant.as_deref())).into(),
-                depends_on: query.on.iter().any(|on| on.section == other.name),
-            })
-            .collect();
+                prefix: prefix.into(),
+                depends_on: query.on.iter().any(|on| on.section == index),
+            }
+        };
+        let others = self.catalog.sections.iter().enumerate();
+        let others = others.filter(|(index, other)| {
+            // Rows of a tenant's section cannot be named without the tenant.
+            *index != self.section && (other.tenant.is_none() || self.tenant.is_some())
+        });
         Belonging {
-            prefix: self.prefix.clone(),
+            own: Related { section: section.name.clone(), prefix: self.prefix.clone(), depends_on: true },
             lists_own_rows: query.plan.row_id.is_some(),
-            section: section.name.clone(),
-            others,
+            others: others.map(related).collect(),
             tags: query.tags.clone(),
-            tag_args: query.tag_args(&self.args, self.tenant.as_deref()),
-            tag_columns: query.plan.tag_columns.clone(),
+            args: self.args.clone(),
+            tenant: self.tenant.clone(),
         }
     }
 }
@@ -110,8 +114,9 @@ impl Server {
             params: call.params(),
             deadline: Instant::now() + Duration::from_millis(self.config.query_timeout_ms as u64),
             max_result_bytes: self.config.max_result_bytes as usize,
+            belonging: Some(Box::new(call.belonging(self.deployment))),
         };
-        workers.submit(Task::Fetch(request, Box::new(call.belonging(self.layout))));
+        workers.submit(Request::Fetch(request));
     }
 
     /// Takes one outcome from the workers.
@@ -135,13 +140,13 @@ impl Server {
                 self.postgres.up = Some(false);
             }
             Outcome::Up => self.postgres.up = Some(true),
-            Outcome::Validated { ticket, result } => self.catalog_checked(ticket, result),
+            Outcome::Validated { ticket, report } => self.catalog_checked(ticket, report),
         }
     }
 
-    fn fetched(&mut self, ticket: u64, result: Result<(Fetched, Vec<Box<[u8]>>), FetchError>) {
+    fn fetched(&mut self, ticket: u64, result: Result<Fetched, FetchError>) {
         let ended = match &result {
-            Ok((_, metas)) => Ended::Got(metas),
+            Ok(fetched) => Ended::Got(&fetched.metas),
             Err(_) => Ended::Failed,
         };
         let Some(finished) = self.fills.finish(ticket, ended) else { return };
@@ -150,11 +155,11 @@ impl Server {
             self.send(*ticket, successor);
         }
         let answer = match result {
-            Ok((mut fetched, metas)) => {
+            Ok(mut fetched) => {
                 let json = Arc::new(std::mem::take(&mut fetched.json));
                 self.count_fill(call, &fetched, finished.struck);
                 if finished.store {
-                    self.store(call, &fetched, json.clone(), metas);
+                    self.store(call, fetched, json.clone());
                 }
                 Answer::Bytes(json)
             }
@@ -185,7 +190,7 @@ impl Server {
     }
 
     /// Has a result published, if it may be stored at all.
-    fn store(&mut self, call: &Call, fetched: &Fetched, json: Arc<Vec<u8>>, metas: Vec<Box<[u8]>>) {
+    fn store(&mut self, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
         let query = &call.catalog.sections[call.section].queries[call.query];
         let ttl_ms = fetched.lives_ms.map_or(query.ttl_ms, |lives| query.ttl_ms.min(lives.max(0) as u64));
         let storable = self.is_master()
@@ -199,6 +204,6 @@ impl Server {
         }
         let rows = fetched.row_count.min(u32::MAX as usize) as u32;
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
-        self.keyspace.publish(&call.key, Publication { json, metas, ttl_ms, rows, took_us });
+        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, ttl_ms, rows, took_us });
     }
 }

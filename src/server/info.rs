@@ -63,7 +63,7 @@ impl Server {
         info.number("postgres_changes", self.postgres.changes);
         let Some(settings) = self.config.postgres_settings() else { return };
         info.text("postgres_url", &crate::postgres::mask(&settings.url));
-        let Some(figures) = self.workers.as_ref().map(crate::workers::Workers::pool_figures) else { return };
+        let Some(figures) = self.workers.as_ref().and_then(crate::workers::Workers::figures) else { return };
         info.number("pool_size", figures.size.into());
         info.number("pool_idle", figures.idle.into());
         info.number("pool_in_use", figures.in_use.into());

@@ -2,7 +2,7 @@
 
 use super::query::Words;
 use super::{errors, Server};
-use crate::core::names::{self, SpaceRef};
+use crate::core::names::{self, Row, SpaceRef};
 use crate::core::glob;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
@@ -27,7 +27,7 @@ impl Server {
         self.settle();
         let section = space.section;
         let mut prefix = Vec::new();
-        names::write_prefix(self.layout, space_name, &mut prefix);
+        names::write_prefix(space_name, self.deployment, &mut prefix);
         let rows = if let Target::Rows(ids) = target { ids.len() } else { 0 };
         let pace = if ctx.flags().cannot_block() { Pace::AtOnce } else { Pace::InSlices };
         let outcome = match target {
@@ -36,7 +36,7 @@ impl Server {
                 self.remove_members(ctx, &sets, pace)
             }
             Target::Tags(tags) => {
-                let sets = tags.iter().map(|tag| names::tag_key_bytes(&prefix, tag).into()).collect::<Vec<_>>();
+                let sets: Vec<Box<[u8]>> = tags.iter().map(|tag| tag_set(&prefix, tag)).collect();
                 self.remove_members(ctx, &sets, pace)
             }
             Target::Call(words) => {
@@ -77,11 +77,9 @@ impl Server {
         for id in ids {
             let mut canonical = Vec::new();
             id_type.write_canonical(id, &mut canonical).map_err(|error| format!("ERR the row id must be {error}"))?;
-            let mut key = Vec::new();
-            names::write_row_key(prefix, &canonical, &mut key);
-            sets.push(key.into());
+            sets.push(row_set(prefix, &Row::Id(canonical.into())));
         }
-        sets.push(names::any_row_key(prefix).into());
+        sets.push(row_set(prefix, &Row::Any));
         Ok(sets)
     }
 
@@ -103,3 +101,15 @@ impl Server {
     }
 }
 
+
+fn row_set(prefix: &[u8], row: &Row) -> Box<[u8]> {
+    let mut key = Vec::new();
+    names::write_row_key(prefix, row, &mut key);
+    key.into()
+}
+
+fn tag_set(prefix: &[u8], tag: &[u8]) -> Box<[u8]> {
+    let mut key = Vec::new();
+    names::write_tag_key(prefix, tag, &mut key);
+    key.into()
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::config::{self, Config};
 use super::{info, reload, tick, Server, SERVER};
-use crate::core::names::Layout;
+use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::redis_api::{self, Context, Loading, Replicate, Role};
 use crate::workers::Workers;
@@ -29,7 +29,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
-        layout: if flags.is_cluster() { Layout::Cluster } else { Layout::Single },
+        deployment: if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone },
         role,
         may_store: true,
         evicts: false,
@@ -81,7 +81,8 @@ fn with_server(run: impl FnOnce(&mut Server)) {
 fn start_workers(config: &Config) -> Result<Option<Workers>, String> {
     let Some(settings) = config.postgres_settings() else { return Ok(None) };
     let wake = Arc::new(redis_api::wake);
-    Ok(Some(Workers::start(settings, config.fetch_threads as usize, wake)))
+    let workers = Workers::start(settings, config.fetch_threads as usize, wake);
+    workers.map(Some).map_err(|error| format!("cannot start threads: {error}"))
 }
 
 impl Server {
@@ -133,7 +134,7 @@ impl Server {
         match role {
             Role::Master => {
                 let db = self.config.db as i32;
-                watch::watch(db, self.catalog.clone(), self.layout);
+                watch::watch(db, self.catalog.clone(), self.deployment);
                 self.make_all_cold();
             }
             Role::Replica => {

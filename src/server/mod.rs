@@ -34,7 +34,7 @@ use rustc_hash::FxHashMap;
 
 use crate::core::catalog::Catalog;
 use crate::core::fills::Fills;
-use crate::core::names::{self, Layout, SpaceRef};
+use crate::core::names::{self, Deployment, SpaceRef};
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
 use crate::workers::Workers;
@@ -53,7 +53,7 @@ pub struct Server {
     checked: reload::Checked,
     /// A reload that waits for Postgres' word on the new catalog.
     reloading: Option<reload::Reloading>,
-    layout: Layout,
+    deployment: Deployment,
     role: Role,
     /// False under `allkeys-*`, which would evict metadata before the entries that need it.
     may_store: bool,
@@ -111,7 +111,7 @@ impl Server {
     }
 
     /// The space that a command names.
-    pub fn space(&self, ctx: Context, name: &[u8]) -> Result<SpaceRef, String> {
+    pub fn space<'a>(&self, ctx: Context, name: &'a [u8]) -> Result<SpaceRef<'a>, String> {
         self.check_db(ctx)?;
         names::parse_space(&self.catalog, name).map_err(errors::usage)
     }

@@ -48,7 +48,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
         self.key.clear();
-        names::write_prefix(self.layout, space_name, &mut self.key);
+        names::write_prefix(space_name, self.deployment, &mut self.key);
         self.key.push(b':');
         let limit = self.config.max_call_bytes as usize;
         section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;

@@ -2,12 +2,20 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::core::catalog::{self, Catalog, JobBody, TableRows};
+use crate::core::catalog::{self, Catalog, TableRows};
+use crate::core::catalog_toml;
+use crate::core::fetch::FetchError;
+use crate::core::job::JobBody;
 use crate::keyspace::watch;
 use crate::redis_api::{Answer, BlockedClient};
-use crate::workers::{StatementKind, Task, ValidateStatement, Validation, ValidationReport};
+use crate::postgres::{StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::workers::Request;
+
+/// For all statements of a catalog together.
+const CHECK_TIME: Duration = Duration::from_secs(60);
 
 /// What Postgres says of the catalog in use.
 #[derive(Debug, Clone)]
@@ -61,7 +69,7 @@ pub fn load(file: &str) -> Result<Catalog, String> {
     } else {
         std::fs::read_to_string(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
     };
-    catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
+    catalog_toml::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
 }
 
 /// For the setting: a file that does not load is refused.
@@ -93,7 +101,7 @@ impl Server {
             .sections
             .iter()
             .filter(|old| {
-                let same = new.section(old.name.as_bytes()).is_some_and(|(_, new)| new.fingerprint == old.fingerprint);
+                let same = new.section(old.name.as_bytes()).is_some_and(|(_, new)| new.source == old.source);
                 !same
             })
             .map(|old| old.name.as_ref())
@@ -106,7 +114,7 @@ impl Server {
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
         self.checked = Checked::new(&self.config.catalog);
         if self.is_master() {
-            watch::watch(self.config.db as i32, self.catalog.clone(), self.layout);
+            watch::watch(self.config.db as i32, self.catalog.clone(), self.deployment);
         }
         if cold {
             // A tenant section has many spaces, and `on` ties sections together: all of them, once a change of the file.
@@ -127,12 +135,12 @@ impl Server {
     fn validate(&self, catalog: &Catalog) -> u64 {
         let ticket = next(&NEXT_TICKET);
         if let Some(workers) = &self.workers {
-            workers.submit(Task::Validate { ticket, validation: validation_of(catalog) });
+            workers.submit(Request::Validate(validation_of(catalog, ticket)));
         }
         ticket
     }
 
-    pub(super) fn catalog_checked(&mut self, ticket: u64, result: Result<ValidationReport, String>) {
+    pub(super) fn catalog_checked(&mut self, ticket: u64, result: Result<ValidationReport, FetchError>) {
         if let Some(reloading) = self.reloading.take_if(|reloading| reloading.ticket == ticket) {
             let answer = match result {
                 Ok(report) if !report.errors.is_empty() => {
@@ -171,7 +179,7 @@ impl Server {
 }
 
 /// Every statement of a catalog, with the types that its parameters are sent with.
-fn validation_of(catalog: &Catalog) -> Validation {
+fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
     let mut statements = Vec::new();
     for section in &catalog.sections {
         let what = |of: &str| format!("section '{}', {of}", section.name);
@@ -213,5 +221,5 @@ fn validation_of(catalog: &Catalog) -> Validation {
     }
     let mapped_tables =
         catalog.sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
-    Validation { statements, mapped_tables }
+    Validation { ticket, statements, mapped_tables, deadline: Instant::now() + CHECK_TIME }
 }

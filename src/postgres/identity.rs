@@ -1,0 +1,46 @@
+//! Whether a connection reaches the server that filled the cache.
+//!
+//! A crash or a failover may have erased what was cached, so anything that differs counts as another server.
+
+use ::postgres::{Client, SimpleQueryMessage};
+
+/// Asked in simple protocol, so that it works behind any pooler; a plain role may read all of it.
+///
+/// A crash of one backend restarts the server without a new start time, but its statistics begin anew: the archiver's
+/// reset time, which nothing else moves but `pg_stat_reset_shared('archiver')`, tells.
+pub(super) const QUERY: &str = "SELECT pg_catalog.pg_is_in_recovery(), s.system_identifier, c.timeline_id, \
+    extract(epoch FROM pg_catalog.pg_postmaster_start_time()), extract(epoch FROM a.stats_reset) \
+    FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_stat_archiver a";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerIdentity {
+    pub system_identifier: i64,
+    /// Start of the server, in seconds since 1970, and of its statistics, which a crash begins anew.
+    pub started_at: String,
+    pub timeline: i32,
+}
+
+/// What the answer to [`QUERY`] says.
+pub(super) enum Standing {
+    Primary(ServerIdentity),
+    /// A standby, which may lag behind what has been committed.
+    InRecovery,
+}
+
+/// Runs `prefix` and the question about the identity in one round trip.
+pub(super) fn ask(client: &mut Client, prefix: &str) -> Result<Standing, ::postgres::Error> {
+    let messages = client.simple_query(&format!("{prefix}{QUERY}"))?;
+    let row = messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let text = |i: usize| row.and_then(|row| row.try_get(i).ok().flatten()).unwrap_or_default();
+    if text(0) != "f" {
+        return Ok(Standing::InRecovery);
+    }
+    Ok(Standing::Primary(ServerIdentity {
+        system_identifier: text(1).parse().unwrap_or_default(),
+        started_at: format!("{}/{}", text(3), text(4)),
+        timeline: text(2).parse().unwrap_or_default(),
+    }))
+}

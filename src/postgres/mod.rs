@@ -1,0 +1,30 @@
+//! Everything that speaks to Postgres: what to connect to, sessions, the pool, fetches, checks of a catalog.
+//! Knows no Redis.
+//!
+//! # Layout
+//! `url` reads a connection string; `settings` adds password, TLS (`tls`) and timeouts and makes a client of it;
+//! `session` is one pinned connection with its prepared statements; `columns` and `shape` say what a query returns
+//! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
+//! Postgres is away; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
+
+mod columns;
+mod failure;
+mod fetch;
+mod identity;
+mod json;
+mod params;
+mod pool;
+mod session;
+mod settings;
+mod shape;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod url;
+mod validate;
+
+pub use identity::ServerIdentity;
+pub use pool::{Pool, PoolEvent, PoolFigures, Tracker};
+pub use settings::{Settings, UrlSource};
+pub use url::{check_url, mask, UrlError};
+pub use validate::{StatementKind, ValidateStatement, Validation, ValidationReport};

@@ -1,0 +1,353 @@
+//! Sessions for the workers, and whether Postgres is there.
+//!
+//! ```text
+//! Starting --connect--> Up --connect fails--> Down --connect--> Up
+//!     \------connect fails-----------------/
+//! ```
+//! Only an attempt to connect changes the state, and r2d2 repeats a failed attempt until it succeeds: so whatever is
+//! Down is being tried again, with requests or without. While it is Down a fetch fails at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use r2d2::{ManageConnection, PooledConnection};
+
+use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+
+use super::failure::Failure;
+use super::identity::ServerIdentity;
+use super::session::{lock, ConnectError, Session, Shapes};
+use super::settings::Settings;
+
+/// r2d2 0.8.10 repeats a failed attempt after min(400 ms, half of this): a Postgres that is back is seen within a second.
+const CONNECTION_TIMEOUT: Duration = Duration::from_millis(800);
+/// At most one attempt in this time while Postgres is away, however many sessions r2d2 wants.
+const ATTEMPT_GAP: Duration = Duration::from_millis(300);
+/// A wait for a session looks at the state again after this, for r2d2 does not end a wait when an attempt fails.
+const WAIT_SLICE: Duration = Duration::from_millis(10);
+const IDLE_LIFE: Duration = Duration::from_secs(300);
+
+/// What the pool has noticed; sent from its own threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolEvent {
+    /// A session was made and will be used; later sessions have greater numbers.
+    Connected { connection: u64, identity: ServerIdentity, changed: bool },
+    Down { error: String },
+    Up,
+}
+
+/// Numbers connections and knows the newest server, over the life of several pools.
+pub struct Tracker {
+    newest: Mutex<Newest>,
+    report: Box<dyn Fn(PoolEvent) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Newest {
+    pool: u64,
+    connection: u64,
+    identity: Option<ServerIdentity>,
+}
+
+impl Tracker {
+    pub fn new(report: impl Fn(PoolEvent) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Tracker { newest: Mutex::default(), report: Box::new(report) })
+    }
+
+    /// From now on only the pool that gets this number counts.
+    fn adopt(&self) -> u64 {
+        let mut newest = lock(&self.newest);
+        newest.pool += 1;
+        newest.pool
+    }
+
+    /// Numbers a session and reports it before it is used; None where its pool has been replaced.
+    fn connected(&self, pool: u64, identity: &ServerIdentity) -> Option<u64> {
+        let mut newest = lock(&self.newest);
+        if newest.pool != pool {
+            return None;
+        }
+        let changed = newest.identity.as_ref().is_some_and(|known| known != identity);
+        newest.identity = Some(identity.clone());
+        newest.connection += 1;
+        // Under the lock, so that reports are in the order of their numbers.
+        (self.report)(PoolEvent::Connected { connection: newest.connection, identity: identity.clone(), changed });
+        Some(newest.connection)
+    }
+
+    fn report(&self, pool: u64, event: PoolEvent) {
+        let newest = lock(&self.newest);
+        if newest.pool == pool {
+            (self.report)(event);
+        }
+    }
+
+    fn is_newest(&self, identity: &ServerIdentity) -> bool {
+        lock(&self.newest).identity.as_ref() == Some(identity)
+    }
+}
+
+/// Figures of a pool for INFO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// None until the first attempt to connect has ended.
+    pub up: Option<bool>,
+    /// Since when it is up or down.
+    pub since: SystemTime,
+    pub size: u32,
+    pub idle: u32,
+    pub in_use: u32,
+    pub max_size: u32,
+    pub connects: u64,
+    pub connect_failures: u64,
+    /// The latest failure to connect, without secrets, and when it was.
+    pub last_error: Option<(String, SystemTime)>,
+}
+
+pub struct Pool {
+    inner: r2d2::Pool<Connector>,
+    state: Arc<State>,
+}
+
+/// What the pool and the sessions in the making share.
+struct State {
+    number: u64,
+    settings: Arc<Settings>,
+    address: String,
+    tracker: Arc<Tracker>,
+    shapes: Arc<Shapes>,
+    health: Mutex<Health>,
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+}
+
+struct Health {
+    standing: Standing,
+    since: SystemTime,
+    last_error: Option<(String, SystemTime)>,
+}
+
+enum Standing {
+    Starting,
+    Up,
+    Down { error: ConnectError, next_attempt: Instant },
+}
+
+/// A session and the number under which it was reported.
+struct Numbered {
+    session: Session,
+    connection: u64,
+}
+
+impl Pool {
+    /// Starts at once and connects in the background. `max_size` counts the threads that take sessions.
+    pub fn new(settings: Settings, max_size: u32, tracker: Arc<Tracker>) -> Pool {
+        let state = Arc::new(State {
+            number: tracker.adopt(),
+            address: settings.address(),
+            settings: Arc::new(settings),
+            tracker,
+            shapes: Arc::default(),
+            health: Mutex::new(Health { standing: Standing::Starting, since: SystemTime::now(), last_error: None }),
+            connects: AtomicU64::new(0),
+            connect_failures: AtomicU64::new(0),
+        });
+        let inner = r2d2::Pool::builder()
+            .max_size(max_size.max(1))
+            .min_idle(Some(1))
+            .test_on_check_out(false)
+            .idle_timeout(Some(IDLE_LIFE))
+            .connection_timeout(CONNECTION_TIMEOUT)
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build_unchecked(Connector { state: state.clone() });
+        Pool { inner, state }
+    }
+
+    /// Runs a fetch; the number of the connection that it ran on, 0 where there was none.
+    pub fn fetch(&self, request: &FetchRequest) -> (u64, Result<Fetched, FetchError>) {
+        let mut retried = false;
+        loop {
+            let mut session = match self.checkout(request.deadline) {
+                Ok(session) => session,
+                Err(error) => return (0, Err(error)),
+            };
+            let Numbered { session: inner, connection } = &mut *session;
+            let result = inner.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
+                Some(number) => {
+                    *connection = number;
+                    true
+                }
+                None => false,
+            });
+            let connection = session.connection;
+            let error = match result {
+                Ok(fetched) => return (connection, Ok(fetched)),
+                // It only reads, so it may run twice; a connection that has just been made would fail again.
+                Err(Failure::Broken(what)) if !retried => {
+                    log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
+                    retried = true;
+                    continue;
+                }
+                Err(Failure::Broken(what)) => self.state.unavailable(&what),
+                Err(Failure::TimedOut) => self.state.timeout(),
+                Err(Failure::Fetch(error)) => error,
+            };
+            return (connection, Err(error));
+        }
+    }
+
+    pub fn figures(&self) -> PoolFigures {
+        let state = self.inner.state();
+        let health = lock(&self.state.health);
+        PoolFigures {
+            up: match health.standing {
+                Standing::Starting => None,
+                Standing::Up => Some(true),
+                Standing::Down { .. } => Some(false),
+            },
+            since: health.since,
+            size: state.connections,
+            idle: state.idle_connections,
+            in_use: state.connections.saturating_sub(state.idle_connections),
+            max_size: self.inner.max_size(),
+            connects: self.state.connects.load(Ordering::Relaxed),
+            connect_failures: self.state.connect_failures.load(Ordering::Relaxed),
+            last_error: health.last_error.clone(),
+        }
+    }
+
+    /// Runs `work` on a session, for what is not a fetch.
+    pub(super) fn with_session<T>(&self, deadline: Instant, work: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, FetchError> {
+        let mut session = self.checkout(deadline)?;
+        session.session.unusable = true;
+        let result = work(&mut session.session);
+        session.session.unusable = matches!(result, Err(Failure::Broken(_)));
+        result.map_err(|failure| match failure {
+            Failure::Broken(what) => self.state.unavailable(&what),
+            Failure::TimedOut => self.state.timeout(),
+            Failure::Fetch(error) => error,
+        })
+    }
+
+    /// A session that is alive and leads to the newest server; fails at once while there is none to be had.
+    fn checkout(&self, deadline: Instant) -> Result<PooledConnection<Connector>, FetchError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let session = match self.inner.try_get() {
+                Some(session) => Some(session),
+                None => {
+                    self.state.fail_if_down(self.inner.state().connections)?;
+                    if left.is_zero() {
+                        return Err(self.state.timeout());
+                    }
+                    self.inner.get_timeout(left.min(WAIT_SLICE)).ok()
+                }
+            };
+            let Some(mut session) = session else { continue };
+            if self.state.tracker.is_newest(&session.session.identity) && session.session.is_alive() {
+                return Ok(session);
+            }
+            session.session.unusable = true;
+        }
+    }
+}
+
+impl State {
+    fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {
+        match &lock(&self.health).standing {
+            Standing::Down { error, .. } if error.crowded && sessions > 0 => Ok(()),
+            Standing::Down { error, next_attempt } => Err(FetchError::Unavailable {
+                what: error.what.clone(),
+                host: self.address.clone(),
+                retry_in_ms: millis_until(*next_attempt),
+            }),
+            Standing::Starting | Standing::Up => Ok(()),
+        }
+    }
+
+    fn unavailable(&self, what: &str) -> FetchError {
+        let retry_in_ms = match &lock(&self.health).standing {
+            Standing::Down { next_attempt, .. } => millis_until(*next_attempt),
+            Standing::Starting | Standing::Up => 0,
+        };
+        FetchError::Unavailable { what: what.to_owned(), host: self.address.clone(), retry_in_ms }
+    }
+
+    fn timeout(&self) -> FetchError {
+        FetchError::Timeout { timeout_ms: self.settings.query_timeout_ms }
+    }
+
+    fn set_up(&self) {
+        self.connects.fetch_add(1, Ordering::Relaxed);
+        let mut health = lock(&self.health);
+        if matches!(health.standing, Standing::Up) {
+            return;
+        }
+        health.standing = Standing::Up;
+        health.since = SystemTime::now();
+        drop(health);
+        log::info!("connected to Postgres at {}", self.address);
+        self.tracker.report(self.number, PoolEvent::Up);
+    }
+
+    fn set_down(&self, error: &ConnectError) {
+        self.connect_failures.fetch_add(1, Ordering::Relaxed);
+        let mut health = lock(&self.health);
+        let was_down = matches!(health.standing, Standing::Down { .. });
+        health.standing = Standing::Down { error: error.clone(), next_attempt: Instant::now() + ATTEMPT_GAP };
+        health.last_error = Some((error.what.clone(), SystemTime::now()));
+        if was_down {
+            return;
+        }
+        health.since = SystemTime::now();
+        drop(health);
+        log::warn!("Postgres at {} is unavailable: {error}", self.address);
+        self.tracker.report(self.number, PoolEvent::Down { error: error.what.clone() });
+    }
+
+    /// The failure that still stands, where the last attempt was a moment ago.
+    fn recent_failure(&self) -> Option<ConnectError> {
+        match &lock(&self.health).standing {
+            Standing::Down { error, next_attempt } if Instant::now() < *next_attempt => Some(error.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn millis_until(instant: Instant) -> u64 {
+    u64::try_from(instant.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes sessions for r2d2, on its threads.
+struct Connector {
+    state: Arc<State>,
+}
+
+impl ManageConnection for Connector {
+    type Connection = Numbered;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<Numbered, ConnectError> {
+        let state = &self.state;
+        if let Some(error) = state.recent_failure() {
+            return Err(error);
+        }
+        let session = Session::connect(state.settings.clone(), state.shapes.clone()).inspect_err(|error| state.set_down(error))?;
+        let connection = state.tracker.connected(state.number, &session.identity);
+        let connection = connection.ok_or_else(|| ConnectError::other("the pool has been replaced".to_owned()))?;
+        state.set_up();
+        Ok(Numbered { session, connection })
+    }
+
+    fn is_valid(&self, numbered: &mut Numbered) -> Result<(), ConnectError> {
+        match numbered.session.is_alive() {
+            true => Ok(()),
+            false => Err(ConnectError::other("connection closed".to_owned())),
+        }
+    }
+
+    fn has_broken(&self, numbered: &mut Numbered) -> bool {
+        numbered.session.unusable || numbered.session.client.is_closed()
+    }
+}

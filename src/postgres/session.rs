@@ -1,0 +1,226 @@
+//! One connection to Postgres with its settings pinned, never writing, and its prepared statements.
+//!
+//! With `prepare` the settings are pinned once and statements live as long as the session. Without it nothing may
+//! outlive a transaction, because a pooler may put the next one elsewhere: each is opened with the settings and the
+//! question whether it is still the same server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ::postgres::fallible_iterator::FallibleIterator;
+use ::postgres::{Client, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::core::fetch::FetchPlan;
+
+use super::columns;
+use super::failure::{describe, Failure};
+use super::identity::{self, ServerIdentity, Standing};
+use super::params::declared_types;
+use super::settings::Settings;
+use super::shape::Shape;
+use super::tls;
+
+/// Prepared statements kept a session; the one unused for longest makes room.
+const MAX_STATEMENTS: usize = 500;
+
+/// How long a shape learned by one session serves others, where statements are not prepared.
+const SHAPE_LIFE: Duration = Duration::from_secs(60);
+
+const IN_RECOVERY: &str = "the server is a standby in recovery, which may lag; connect to the primary";
+
+/// Shapes by plan, shared by sessions that may not keep statements.
+pub(super) type Shapes = Mutex<HashMap<u64, (Instant, Arc<Shape>)>>;
+
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) settings: Arc<Settings>,
+    pub(super) identity: ServerIdentity,
+    /// Set while something is under way and left set by what makes the connection unusable.
+    pub(super) unusable: bool,
+    shapes: Arc<Shapes>,
+    connector: MakeRustlsConnect,
+    statements: HashMap<u64, Prepared>,
+    uses: u64,
+    /// The statement_timeout in force.
+    timeout_ms: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) statement: Statement,
+    pub(super) shape: Arc<Shape>,
+    last_use: u64,
+}
+
+impl Session {
+    /// Connects to the first host that takes writes; fails with a line that holds no password.
+    pub(super) fn connect(settings: Arc<Settings>, shapes: Arc<Shapes>) -> Result<Session, ConnectError> {
+        let (mut config, tls) = settings.connection().map_err(ConnectError::other)?;
+        config.notice_callback(|notice| log::debug!("postgres: {}: {}", notice.severity(), notice.message()));
+        let connector = tls::connector(&tls).map_err(ConnectError::other)?;
+        let mut client = config.connect(connector.clone())?;
+        let prefix = match settings.prepare {
+            true => format!("{} SET default_transaction_read_only = on; ", pinned(&settings, "SET")),
+            false => String::new(),
+        };
+        let identity = match identity::ask(&mut client, &prefix)? {
+            Standing::Primary(identity) => identity,
+            Standing::InRecovery => return Err(ConnectError::other(IN_RECOVERY.to_owned())),
+        };
+        let timeout_ms = settings.query_timeout_ms;
+        let statements = HashMap::new();
+        Ok(Session { client, settings, identity, unusable: false, shapes, connector, statements, uses: 0, timeout_ms })
+    }
+
+    /// Looks at what the server has sent while the session was idle, without asking it anything.
+    pub(super) fn is_alive(&mut self) -> bool {
+        if self.unusable || self.client.is_closed() {
+            return false;
+        }
+        match self.client.notifications().iter().next() {
+            Ok(_) => true,
+            Err(error) => {
+                log::debug!("an idle connection to Postgres is gone: {}", describe(&error));
+                false
+            }
+        }
+    }
+
+    /// Opens a transaction that reads; tells which server it is on. Only without `prepare`.
+    pub(super) fn begin(&mut self) -> Result<ServerIdentity, Failure> {
+        let prefix = format!("BEGIN READ ONLY; {}", pinned(&self.settings, "SET LOCAL"));
+        match identity::ask(&mut self.client, &prefix)? {
+            Standing::Primary(identity) => {
+                self.timeout_ms = self.settings.query_timeout_ms;
+                Ok(identity)
+            }
+            Standing::InRecovery => Err(Failure::Broken(IN_RECOVERY.to_owned())),
+        }
+    }
+
+    /// Lets Postgres cancel by itself when the time is up. Costs a round trip only where clearly less than usual is left.
+    pub(super) fn limit_time(&mut self, left: Duration) -> Result<(), Failure> {
+        let usual_ms = self.settings.query_timeout_ms;
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(usual_ms).max(1);
+        let wanted_ms = if left_ms * 10 >= usual_ms * 9 { usual_ms } else { left_ms };
+        if wanted_ms != self.timeout_ms {
+            let scope = if self.settings.prepare { "SET" } else { "SET LOCAL" };
+            self.client.batch_execute(&format!("{scope} statement_timeout = {wanted_ms}"))?;
+            self.timeout_ms = wanted_ms;
+        }
+        Ok(())
+    }
+
+    /// The plan's statement, prepared at its first use in this session.
+    pub(super) fn prepare(&mut self, plan: &FetchPlan) -> Result<Prepared, Failure> {
+        self.uses += 1;
+        if let Some(prepared) = self.statements.get_mut(&plan.id) {
+            prepared.last_use = self.uses;
+            return Ok(prepared.clone());
+        }
+        let shape = Arc::new(self.learn(plan)?);
+        let statement = self.client.prepare_typed(&shape.sql, &declared_types(&plan.params))?;
+        if self.statements.len() >= MAX_STATEMENTS {
+            let oldest = self.statements.iter().min_by_key(|(_, prepared)| prepared.last_use).map(|(id, _)| *id);
+            oldest.and_then(|id| self.statements.remove(&id));
+        }
+        let prepared = Prepared { statement, shape, last_use: self.uses };
+        self.statements.insert(plan.id, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// The plan's shape without a statement.
+    pub(super) fn shape(&mut self, plan: &FetchPlan) -> Result<Arc<Shape>, Failure> {
+        if let Some((learned, shape)) = lock(&self.shapes).get(&plan.id) {
+            if learned.elapsed() < SHAPE_LIFE {
+                return Ok(shape.clone());
+            }
+        }
+        let shape = Arc::new(self.learn(plan)?);
+        let mut shapes = lock(&self.shapes);
+        if shapes.len() >= MAX_STATEMENTS {
+            shapes.retain(|_, (learned, _)| learned.elapsed() < SHAPE_LIFE);
+        }
+        shapes.insert(plan.id, (Instant::now(), shape.clone()));
+        Ok(shape)
+    }
+
+    /// Drops what was learned of a plan; says whether anything was.
+    pub(super) fn forget(&mut self, plan: &FetchPlan) -> bool {
+        match self.settings.prepare {
+            true => self.statements.remove(&plan.id).is_some(),
+            false => lock(&self.shapes).remove(&plan.id).is_some(),
+        }
+    }
+
+    pub(super) fn knows(&self, plan: &FetchPlan) -> bool {
+        match self.settings.prepare {
+            true => self.statements.contains_key(&plan.id),
+            false => lock(&self.shapes).contains_key(&plan.id),
+        }
+    }
+
+    pub(super) fn learn(&mut self, plan: &FetchPlan) -> Result<Shape, Failure> {
+        let columns = columns::learn(&mut self.client, &plan.sql, &declared_types(&plan.params))?;
+        Shape::new(plan, &columns).map_err(Failure::shape)
+    }
+
+    /// Ends the statement under way in Postgres, over a connection of its own. Without it, closing the session would
+    /// read the rest of its rows.
+    pub(super) fn cancel(&mut self) {
+        self.unusable = true;
+        if let Err(error) = self.client.cancel_token().cancel_query(self.connector.clone()) {
+            log::debug!("cannot cancel a query in Postgres: {}", describe(&error));
+        }
+    }
+}
+
+/// Why no session could be made: a line without a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(super) struct ConnectError {
+    pub(super) what: String,
+    /// The server is there and has no connection left for us (53300); the ones that exist still work.
+    pub(super) crowded: bool,
+}
+
+impl ConnectError {
+    pub(super) fn other(what: String) -> Self {
+        ConnectError { what, crowded: false }
+    }
+}
+
+impl From<::postgres::Error> for ConnectError {
+    fn from(error: ::postgres::Error) -> Self {
+        let crowded = error.code() == Some(&::postgres::error::SqlState::TOO_MANY_CONNECTIONS);
+        ConnectError { what: format!("cannot connect: {}", describe(&error)), crowded }
+    }
+}
+
+/// Statements that pin what a role, a database or another client of a pooler may have set.
+///
+/// JIT is off: it is chosen by estimated cost and takes 10 to 100 ms at each execution of queries that are otherwise done.
+pub(super) fn pinned(settings: &Settings, scope: &str) -> String {
+    let timeout_ms = settings.query_timeout_ms;
+    let idle_ms = timeout_ms.saturating_add(5000);
+    let mut sql = format!(
+        "{scope} TimeZone = 'UTC'; {scope} DateStyle = 'ISO, YMD'; {scope} IntervalStyle = 'postgres'; {scope} bytea_output = 'hex'; \
+         {scope} extra_float_digits = 1; {scope} standard_conforming_strings = on; {scope} jit = off; \
+         {scope} statement_timeout = {timeout_ms}; {scope} lock_timeout = {timeout_ms}; \
+         {scope} idle_in_transaction_session_timeout = {idle_ms};"
+    );
+    if let Some(path) = &settings.search_path {
+        let local = scope != "SET";
+        // As a value, not as part of the statement: the setting's own parser reads it.
+        sql.push_str(&format!(" SELECT pg_catalog.set_config('search_path', '{}', {local});", path.replace('\'', "''")));
+    }
+    sql.push(' ');
+    sql
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What a panicking thread held here is whole: every change is one assignment or one map operation.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

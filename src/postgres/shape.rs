@@ -1,0 +1,199 @@
+//! The query around a catalog's query: finished JSON, ids and the hidden columns in one round trip.
+//!
+//! Hidden are `_until` and `_<section>`; any other column that begins with an underscore is an error, for a typing
+//! mistake in a section's name would otherwise show up as staleness.
+
+use crate::core::fetch::FetchPlan;
+use crate::core::value::ScalarType;
+
+use super::columns::{quote_name, Column, Family};
+
+/// Whether an output column is `text` or `text[]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arity {
+    One,
+    Many,
+}
+
+/// The wrapped query and where its output columns are; column 0 is the JSON of the row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) sql: String,
+    /// The JSON has no whitespace outside strings as it comes.
+    pub(super) compact: bool,
+    pub(super) id: Option<usize>,
+    /// Milliseconds, int8.
+    pub(super) until: Option<usize>,
+    pub(super) listed: Vec<(Box<str>, usize, Arity)>,
+    pub(super) tags: Vec<(usize, Arity)>,
+}
+
+impl Shape {
+    /// Fails with what is wrong and what would be right.
+    pub(super) fn new(plan: &FetchPlan, columns: &[Column]) -> Result<Shape, String> {
+        let mut outputs = Vec::new();
+        let mut output = |expression: String| {
+            outputs.push(expression);
+            outputs.len()
+        };
+        let id = match (plan.row_id, columns.iter().find(|column| column.name == "id")) {
+            (None, _) => None,
+            (Some(_), None) => return Err("the query must return the row id as 'id', or say rows = false".to_owned()),
+            (Some(row_id), Some(column)) => {
+                check_id(row_id, column)?;
+                Some(output("q.\"id\"::text".to_owned()))
+            }
+        };
+        let mut until = None;
+        let mut listed = Vec::new();
+        let mut visible = Vec::new();
+        for column in columns {
+            match hidden(plan, column)? {
+                None => visible.push(column),
+                Some(Hidden::Until) => until = Some(output(until_expression())),
+                Some(Hidden::Section(section)) => {
+                    let (expression, arity) = as_text(column);
+                    listed.push((section.into(), output(expression), arity));
+                }
+            }
+        }
+        let mut tags = Vec::new();
+        for name in &plan.tag_columns {
+            let column = columns.iter().find(|column| column.name == **name);
+            let column = column.ok_or_else(|| format!("a tag is made of the column '{name}', which the query does not return"))?;
+            let (expression, arity) = as_text(column);
+            tags.push((output(expression), arity));
+        }
+        let json = match visible.len() == columns.len() {
+            true => "pg_catalog.row_to_json(q)".to_owned(),
+            false => {
+                let names: Vec<String> = visible.iter().map(|column| format!("q.{}", quote_name(&column.name))).collect();
+                format!("pg_catalog.row_to_json((SELECT v FROM (SELECT {}) v))", names.join(", "))
+            }
+        };
+        let outputs: String = outputs.iter().map(|expression| format!(", {expression}")).collect();
+        // The line feed ends a comment that the query may end in. Two rows are enough to see that one was too many.
+        let limit = if plan.single { " LIMIT 2" } else { "" };
+        let sql = format!("SELECT {json}::text{outputs} FROM ({}\n) q{limit}", plan.sql);
+        Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags })
+    }
+}
+
+enum Hidden<'a> {
+    Until,
+    Section(&'a str),
+}
+
+fn hidden<'a>(plan: &'a FetchPlan, column: &Column) -> Result<Option<Hidden<'a>>, String> {
+    let Some(name) = column.name.strip_prefix('_') else {
+        return Ok(None);
+    };
+    if name == "until" {
+        return match column.family == Family::TimestampTz && !column.array {
+            true => Ok(Some(Hidden::Until)),
+            false => Err(format!("the column '_until' is {}; it must be timestamptz", column.type_name)),
+        };
+    }
+    match plan.sections.iter().find(|section| ***section == *name) {
+        Some(section) => Ok(Some(Hidden::Section(section))),
+        None => Err(format!("the column '_{name}' names no section of the catalog; name it '_<section>', '_until' or without the underscore")),
+    }
+}
+
+/// Whole milliseconds that are left; infinity caps nothing.
+fn until_expression() -> String {
+    let left = "pg_catalog.floor(extract(epoch FROM (q.\"_until\" - pg_catalog.clock_timestamp())) * 1000)::int8";
+    format!("CASE WHEN pg_catalog.isfinite(q.\"_until\") THEN {left} WHEN q.\"_until\" < pg_catalog.clock_timestamp() THEN 0 END")
+}
+
+fn as_text(column: &Column) -> (String, Arity) {
+    let name = quote_name(&column.name);
+    match column.array {
+        true => (format!("q.{name}::text[]"), Arity::Many),
+        false => (format!("q.{name}::text"), Arity::One),
+    }
+}
+
+/// Refuses an id that cannot be of the declared type. Text passes for any: it may hold one.
+fn check_id(row_id: ScalarType, column: &Column) -> Result<(), String> {
+    let (family, name) = match row_id {
+        ScalarType::Int => (Family::Number, "int"),
+        ScalarType::Float => (Family::Number, "float"),
+        ScalarType::Numeric => (Family::Number, "numeric"),
+        ScalarType::Bool => (Family::Bool, "bool"),
+        ScalarType::Text => (Family::Other, "text"),
+        ScalarType::Uuid => (Family::Uuid, "uuid"),
+        ScalarType::Date => (Family::Date, "date"),
+        ScalarType::Timestamp => (Family::Timestamp, "timestamp"),
+        ScalarType::TimestampTz => (Family::TimestampTz, "timestamptz"),
+        ScalarType::Json => (Family::Other, "json"),
+    };
+    if column.array || (column.family != family && column.family != Family::Other) {
+        return Err(format!("the column 'id' is {}, but the section says id = \"{name}\"", column.type_name));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(sql: &str) -> FetchPlan {
+        FetchPlan {
+            id: 1,
+            section: "bear".into(),
+            call: "all".into(),
+            sql: sql.to_owned(),
+            params: vec![],
+            single: false,
+            row_id: Some(ScalarType::Int),
+            sections: vec!["bear".into(), "color".into()],
+            tag_columns: vec![],
+        }
+    }
+
+    fn column(name: &str, family: Family) -> Column {
+        Column { name: name.to_owned(), type_name: "t".to_owned(), family, array: false, compact: true }
+    }
+
+    #[test]
+    fn without_hidden_columns_the_whole_row_is_the_json() {
+        let shape = Shape::new(&plan("SELECT 1 -- x"), &[column("id", Family::Number)]).unwrap();
+        assert_eq!(shape.sql, "SELECT pg_catalog.row_to_json(q)::text, q.\"id\"::text FROM (SELECT 1 -- x\n) q");
+        assert_eq!((shape.id, shape.until, shape.compact), (Some(1), None, true));
+    }
+
+    #[test]
+    fn hidden_columns_are_left_out_of_the_json() {
+        let mut plan = plan("SELECT");
+        plan.tag_columns = vec!["a\"b".into()];
+        plan.single = true;
+        let columns = [
+            column("id", Family::Number),
+            Column { array: true, ..column("_color", Family::Number) },
+            column("_until", Family::TimestampTz),
+            Column { compact: false, ..column("a\"b", Family::Other) },
+        ];
+        let shape = Shape::new(&plan, &columns).unwrap();
+        assert!(shape.sql.starts_with(r#"SELECT pg_catalog.row_to_json((SELECT v FROM (SELECT q."id", q."a""b") v))::text, q."id"::text, q."_color"::text[], CASE"#), "{}", shape.sql);
+        assert!(shape.sql.ends_with("LIMIT 2"));
+        assert_eq!(shape.listed, [("color".into(), 2, Arity::Many)]);
+        assert_eq!((shape.until, shape.tags.as_slice(), shape.compact), (Some(3), &[(4, Arity::One)][..], false));
+    }
+
+    #[test]
+    fn a_wrong_shape_says_what_would_be_right() {
+        let id = column("id", Family::Number);
+        let fails = |plan: &FetchPlan, columns: &[Column], part: &str| {
+            let error = Shape::new(plan, columns).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        };
+        fails(&plan(""), &[column("x", Family::Number)], "rows = false");
+        fails(&plan(""), &[column("id", Family::Uuid)], "id = \"int\"");
+        fails(&plan(""), &[id.clone(), column("_colour", Family::Number)], "'_colour' names no section");
+        fails(&plan(""), &[id.clone(), column("_until", Family::Timestamp)], "timestamptz");
+        fails(&FetchPlan { tag_columns: vec!["nope".into()], ..plan("") }, &[id], "'nope'");
+        let without_rows = FetchPlan { row_id: None, ..plan("") };
+        assert!(Shape::new(&without_rows, &[column("x", Family::Number)]).is_ok());
+    }
+}

@@ -1,0 +1,274 @@
+//! The threads that wait for Postgres so that no other has to.
+//!
+//! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
+//! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
+//! Nothing polls while there is nothing to do. Knows no Redis.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{unbounded, Receiver, Sender};
+
+use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::postgres::{Pool, PoolEvent, PoolFigures, ServerIdentity, Settings, Tracker, Validation, ValidationReport};
+
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Something to be done by a worker.
+#[derive(Debug)]
+pub enum Request {
+    Fetch(FetchRequest),
+    Validate(Validation),
+}
+
+/// What came of a request, or what was noticed of Postgres.
+#[derive(Debug)]
+pub enum Outcome {
+    Fetched {
+        ticket: u64,
+        /// Number of the connection that it ran on, 0 where there was none. A result of a connection older than the
+        /// last `changed` one comes from a server that is no more.
+        connection: u64,
+        result: Result<Fetched, FetchError>,
+    },
+    /// A connection was made and will be used from now on.
+    Connected { connection: u64, identity: ServerIdentity, /** Differs from the one before. */ changed: bool },
+    Down { error: String },
+    Up,
+    Validated { ticket: u64, report: Result<ValidationReport, FetchError> },
+}
+
+/// What `bear-aux` does.
+enum Chore {
+    Validate(Validation),
+    Dispose(Box<dyn Send>),
+}
+
+pub struct Workers {
+    /// None once stopped, which ends the threads that wait on the other side.
+    senders: Mutex<Option<Senders>>,
+    results: Receiver<Outcome>,
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Senders {
+    fetches: Sender<FetchRequest>,
+    chores: Sender<Chore>,
+}
+
+struct Shared {
+    /// None once stopped.
+    pool: Mutex<Option<Arc<Pool>>>,
+    /// Every pool that may still have sessions or threads.
+    pools: Mutex<Vec<Weak<Pool>>>,
+    tracker: Arc<Tracker>,
+    max_sessions: u32,
+    stopping: AtomicBool,
+    outcomes: Outcomes,
+}
+
+#[derive(Clone)]
+struct Outcomes {
+    sender: Sender<Outcome>,
+    wake: Wake,
+}
+
+impl Outcomes {
+    fn send(&self, outcome: Outcome) {
+        // Nobody receives any more once the workers have been dropped.
+        if self.sender.send(outcome).is_ok() {
+            (self.wake)();
+        }
+    }
+}
+
+impl Workers {
+    /// Starts `threads` threads that fetch, and `bear-aux`. Connections are made in the background.
+    ///
+    /// `wake` is called on any thread after each outcome; it must be quick and must not call back.
+    pub fn start(settings: Settings, threads: usize, wake: Wake) -> io::Result<Workers> {
+        let (results_in, results) = unbounded();
+        let outcomes = Outcomes { sender: results_in, wake };
+        let events = outcomes.clone();
+        let tracker = Tracker::new(move |event| {
+            events.send(match event {
+                PoolEvent::Connected { connection, identity, changed } => Outcome::Connected { connection, identity, changed },
+                PoolEvent::Down { error } => Outcome::Down { error },
+                PoolEvent::Up => Outcome::Up,
+            });
+        });
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            pool: Mutex::new(None),
+            pools: Mutex::default(),
+            tracker,
+            max_sessions: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
+            stopping: AtomicBool::new(false),
+            outcomes,
+        });
+        shared.replace_pool(settings);
+        let (fetches, fetches_out) = unbounded();
+        let (chores, chores_out) = unbounded();
+        let workers = Workers {
+            senders: Mutex::new(Some(Senders { fetches, chores })),
+            results,
+            shared: shared.clone(),
+            threads: Mutex::default(),
+        };
+        for i in 0..threads {
+            let (shared, requests) = (shared.clone(), fetches_out.clone());
+            workers.spawn(format!("bear-fetch-{i}"), move || fetch_loop(&shared, &requests))?;
+        }
+        workers.spawn("bear-aux".to_owned(), move || chore_loop(&shared, &chores_out))?;
+        Ok(workers)
+    }
+
+    /// Queues a request; its outcome comes through [`Workers::results`]. Dropped in silence once stopped.
+    pub fn submit(&self, request: Request) {
+        if let Some(senders) = &*lock(&self.senders) {
+            // Both sides live as long as the threads, which end only when the senders are gone.
+            let _ = match request {
+                Request::Fetch(request) => senders.fetches.send(request).map_err(drop),
+                Request::Validate(validation) => senders.chores.send(Chore::Validate(validation)).map_err(drop),
+            };
+        }
+    }
+
+    pub fn results(&self) -> &Receiver<Outcome> {
+        &self.results
+    }
+
+    /// Frees `rubbish` on another thread.
+    pub fn dispose(&self, rubbish: Box<dyn Send>) {
+        match &*lock(&self.senders) {
+            Some(senders) => drop(senders.chores.send(Chore::Dispose(rubbish))),
+            None => drop(rubbish),
+        }
+    }
+
+    /// Takes new settings: later fetches use connections made with them, those under way end on theirs.
+    pub fn reconfigure(&self, settings: Settings) {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(old) = self.shared.replace_pool(settings) {
+            // Closing connections takes system calls and perhaps a while.
+            self.dispose(Box::new(old));
+        }
+    }
+
+    /// Figures of the pool; None once stopped.
+    pub fn figures(&self) -> Option<PoolFigures> {
+        self.shared.pool().map(|pool| pool.figures())
+    }
+
+    /// Requests that wait for a thread.
+    pub fn queued(&self) -> usize {
+        lock(&self.senders).as_ref().map_or(0, |senders| senders.fetches.len())
+    }
+
+    /// Asks all threads to end, without waiting. Requests that still wait are dropped without an outcome.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        let pool = lock(&self.shared.pool).take();
+        if let Some(senders) = lock(&self.senders).take() {
+            if let Some(pool) = pool {
+                let _ = senders.chores.send(Chore::Dispose(Box::new(pool)));
+            }
+        }
+    }
+
+    /// Whether every thread and every pool has ended after [`Workers::stop`]; takes the threads' handles away.
+    ///
+    /// r2d2's own threads end with their pool; all that may be left of one is its return.
+    pub fn is_stopped(&self) -> bool {
+        let mut threads = lock(&self.threads);
+        let (finished, alive) = std::mem::take(&mut *threads).into_iter().partition(JoinHandle::is_finished);
+        *threads = alive;
+        for thread in Vec::<JoinHandle<()>>::from(finished) {
+            // Finished, so this does not wait.
+            let _ = thread.join();
+        }
+        let pools = lock(&self.shared.pools);
+        self.shared.stopping.load(Ordering::Acquire) && threads.is_empty() && pools.iter().all(|pool| pool.strong_count() == 0)
+    }
+
+    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        lock(&self.threads).push(Builder::new().name(name).spawn(body)?);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn pool(&self) -> Option<Arc<Pool>> {
+        lock(&self.pool).clone()
+    }
+
+    /// The pool that was in use before.
+    fn replace_pool(&self, settings: Settings) -> Option<Arc<Pool>> {
+        let new = Arc::new(Pool::new(settings, self.max_sessions, self.tracker.clone()));
+        let mut pools = lock(&self.pools);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&new));
+        lock(&self.pool).replace(new)
+    }
+}
+
+fn fetch_loop(shared: &Shared, requests: &Receiver<FetchRequest>) {
+    while let Ok(request) = requests.recv() {
+        let Some(pool) = shared.pool() else { continue };
+        let ticket = request.ticket;
+        let (connection, result) = guarded(|| {
+            let (connection, result) = pool.fetch(&request);
+            (connection, result.and_then(|fetched| with_metas(&request, fetched)))
+        })
+        .unwrap_or_else(|error| (0, Err(error)));
+        drop(pool);
+        shared.outcomes.send(Outcome::Fetched { ticket, connection, result });
+        // The last of a plan or of a large argument may die here rather than on the caller's thread.
+        drop(request);
+    }
+}
+
+/// Works out what the result belongs to, which may be a thousand names: here rather than on the caller's thread.
+fn with_metas(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, FetchError> {
+    if let Some(belonging) = &request.belonging {
+        fetched.metas = belonging.metas(&fetched).map_err(|error| FetchError::Shape(error.to_string()))?;
+    }
+    Ok(fetched)
+}
+
+fn chore_loop(shared: &Shared, chores: &Receiver<Chore>) {
+    while let Ok(chore) = chores.recv() {
+        match chore {
+            Chore::Validate(validation) => {
+                let Some(pool) = shared.pool() else { continue };
+                let report = guarded(|| pool.validate(&validation)).unwrap_or_else(Err);
+                drop(pool);
+                shared.outcomes.send(Outcome::Validated { ticket: validation.ticket, report });
+            }
+            Chore::Dispose(rubbish) => drop(guarded(|| drop(rubbish))),
+        }
+    }
+}
+
+/// Runs `work`; a panic becomes an error and the thread goes on.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FetchError> {
+    // A session that was in use is left marked as unusable, and the rest is behind mutexes that forgive.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+        log::error!("a worker panicked: {text}");
+        FetchError::Statement { sqlstate: "XX000".to_owned(), message: "internal error in a worker; the server's log has more".to_owned() }
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -17,7 +17,11 @@ pub(super) fn conflicts(patterns: &[Arc<CallPattern>]) -> Vec<String> {
     for (i, a) in patterns.iter().enumerate() {
         for b in &patterns[i + 1..] {
             if overlap(a, b) {
-                sentences.push(format!("the calls '{}' and '{}' fit the same words; begin them with different words", a.text(), b.text()));
+                sentences.push(format!(
+                    "the calls '{}' and '{}' fit the same words; begin them with different words",
+                    a.text(),
+                    b.text()
+                ));
             }
         }
     }
@@ -32,7 +36,11 @@ enum State {
     /// Between groups; a bit for each that was read.
     Between(u32),
     /// Within a group, so many of its words are read.
-    Within { seen: u32, group: usize, read: usize },
+    Within {
+        seen: u32,
+        group: usize,
+        read: usize,
+    },
 }
 
 fn overlap(a: &CallPattern, b: &CallPattern) -> bool {
@@ -66,7 +74,10 @@ fn steps(pattern: &CallPattern, state: State) -> Vec<(&Part, State)> {
     let mut steps = Vec::new();
     let seen = match state {
         State::Within { seen, group, read } => {
-            return vec![(&pattern.groups[group][read], within(pattern, seen, group, read + 1))];
+            return vec![(
+                &pattern.groups[group][read],
+                within(pattern, seen, group, read + 1),
+            )];
         }
         State::Parts(read) => {
             if let Some(part) = pattern.parts.get(read) {
@@ -126,10 +137,16 @@ fn types_overlap(a: ArgType, b: ArgType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::calls::Calls;
     use super::*;
 
     fn conflict(a: &str, b: &str) -> bool {
-        let patterns: Vec<_> = [a, b].iter().map(|text| Arc::new(CallPattern::parse(text).unwrap())).collect();
+        let patterns: Vec<_> = [a, b]
+            .iter()
+            .map(|text| Arc::new(CallPattern::parse(text).unwrap()))
+            .collect();
         !conflicts(&patterns).is_empty()
     }
 
@@ -165,14 +182,94 @@ mod tests {
             ("{id:int}", "{day:date}"),
             ("{id:int}", "all"),
             ("{id:int}", "{id:int} questions"),
-            ("colors {c:text[]}", "colors {c:text[]} size {a:int} {b:int}"),
+            (
+                "colors {c:text[]}",
+                "colors {c:text[]} size {a:int} {b:int}",
+            ),
             ("find {n:int}", "find all"),
-            ("find {n:int} [page {page:int}]", "find {n:int} {m:int} [page {page:int}]"),
+            (
+                "find {n:int} [page {page:int}]",
+                "find {n:int} {m:int} [page {page:int}]",
+            ),
             ("find [a {a:int}]", "find b {b:int}"),
             ("at {d:date}", "at {t:timestamptz}"),
         ] {
             assert!(!conflict(a, b), "{a} / {b}");
             assert!(!conflict(b, a), "{b} / {a}");
+        }
+    }
+
+    /// Small patterns over few words, so that two of them often meet.
+    fn pattern() -> impl Strategy<Value = CallPattern> {
+        let part = || {
+            prop::sample::select(vec![
+                "a", "b", "1", "int", "bool", "text", "numeric", "int[]", "text[]",
+            ])
+        };
+        let default =
+            || prop::sample::select(vec!["int=1", "text=a", "text=", "bool=true", "int[]=1"]);
+        let group = ("[ab1]", prop::collection::vec(part(), 1..3));
+        let parts = prop::collection::vec(part(), 0..3);
+        let shape = (
+            parts,
+            prop::collection::vec(default(), 0..3),
+            prop::collection::vec(group, 0..3),
+        );
+        shape.prop_filter_map("not a pattern", |(parts, defaults, groups)| {
+            let mut names = 0;
+            let mut show = |part: &str| match part {
+                "a" | "b" | "1" => part.to_owned(),
+                ty => {
+                    names += 1;
+                    format!("{{x{names}:{ty}}}")
+                }
+            };
+            let mut text = "a".to_owned();
+            for part in parts.into_iter().chain(defaults) {
+                text += &format!(" {}", show(part));
+            }
+            for (head, parts) in groups {
+                let parts: Vec<_> = parts.into_iter().map(&mut show).collect();
+                text += &format!(" [{head} {}]", parts.join(" "));
+            }
+            CallPattern::parse(&text).ok()
+        })
+    }
+
+    fn words() -> impl Strategy<Value = Vec<&'static [u8]>> {
+        let word = prop::sample::select(vec!["a", "b", "1", "01", "true", "", "1,1", "1.0"]);
+        prop::collection::vec(word, 0..7).prop_map(|words| {
+            std::iter::once("a")
+                .chain(words)
+                .map(str::as_bytes)
+                .collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn words_fit_one_call_of_a_catalog_that_loads(
+            a in pattern(),
+            b in pattern(),
+            calls in prop::collection::vec(words(), 20),
+        ) {
+            let (a, b) = (Arc::new(a), Arc::new(b));
+            let only = |pattern: &Arc<CallPattern>| Calls::new("x", vec![pattern.clone()]).unwrap();
+            let both = Calls::new("x", vec![a.clone(), b.clone()]);
+            for words in calls {
+                let fits: Vec<_> = [&a, &b].into_iter().filter_map(|p| only(p).bind(&words, 100).ok()).collect();
+                for bound in &fits {
+                    prop_assert!(only(&a).is_canonical(&bound.key) || only(&b).is_canonical(&bound.key));
+                }
+                if let Ok(both) = &both {
+                    prop_assert!(fits.len() <= 1, "{} | {} fit {:?}", a.text(), b.text(), words);
+                    for bound in &fits {
+                        prop_assert!(both.is_canonical(&bound.key));
+                    }
+                }
+            }
         }
     }
 }

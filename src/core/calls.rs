@@ -41,7 +41,11 @@ pub struct BoundCall {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     #[error("no query of '{section}' matches '{words}'; it has: {has}")]
-    NoMatch { section: Box<str>, words: String, has: String },
+    NoMatch {
+        section: Box<str>,
+        words: String,
+        has: String,
+    },
     #[error("{arg} must be {error}")]
     Value { arg: Box<str>, error: ValueError },
     #[error("a call may hold at most {limit} bytes, got {got}")]
@@ -70,12 +74,21 @@ impl Calls {
         let mut by_argument = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
             match pattern.first_literal() {
-                Some(word) => by_first_word.entry(word.as_bytes().into()).or_default().push(index),
+                Some(word) => by_first_word
+                    .entry(word.as_bytes().into())
+                    .or_default()
+                    .push(index),
                 None => by_argument.push(index),
             }
         }
         let max_words = patterns.iter().map(|p| p.max_words()).max().unwrap_or(0);
-        Ok(Calls { section: section.into(), patterns, by_first_word, by_argument, max_words })
+        Ok(Calls {
+            section: section.into(),
+            patterns,
+            by_first_word,
+            by_argument,
+            max_words,
+        })
     }
 
     pub fn patterns(&self) -> &[Arc<CallPattern>] {
@@ -85,7 +98,12 @@ impl Calls {
     /// Appends the words in canonical form, encoded, with `:` between; answers the index of the query.
     ///
     /// The path of every hit: no allocation where no list, float or time is among the words. `out` is as it was on an error.
-    pub fn write_key(&self, words: &[&[u8]], max_bytes: usize, out: &mut Vec<u8>) -> Result<usize, CallError> {
+    pub fn write_key(
+        &self,
+        words: &[&[u8]],
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, CallError> {
         check_length(words, max_bytes)?;
         let (query, _) = self.resolve(words, Spelling::Typed, out)?;
         Ok(query)
@@ -102,12 +120,22 @@ impl Calls {
 
     /// Whether [`Calls::write_key`] could have written this.
     pub fn is_canonical(&self, call_part: &[u8]) -> bool {
-        let words: Vec<&[u8]> = call_part.split(|b| *b == b':').take(self.max_words + 1).collect();
+        let words: Vec<&[u8]> = call_part
+            .split(|b| *b == b':')
+            .take(self.max_words + 1)
+            .collect();
         let mut key = Vec::with_capacity(call_part.len());
-        words.len() <= self.max_words && self.resolve(&words, Spelling::Key, &mut key).is_ok() && key == call_part
+        words.len() <= self.max_words
+            && self.resolve(&words, Spelling::Key, &mut key).is_ok()
+            && key == call_part
     }
 
-    fn resolve(&self, words: &[&[u8]], spelling: Spelling, out: &mut Vec<u8>) -> Result<(usize, Fit), CallError> {
+    fn resolve(
+        &self,
+        words: &[&[u8]],
+        spelling: Spelling,
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Fit), CallError> {
         let start = out.len();
         let by_word = words.first().and_then(|word| self.by_first_word.get(*word));
         // The error of the pattern that the words fit but for a value, where there is but one.
@@ -120,7 +148,10 @@ impl Calls {
                     Ok(()) => return Ok((query, fit)),
                     Err(error) => {
                         out.truncate(start);
-                        if wrong_value.as_ref().is_none_or(|(other, _)| *other != query) {
+                        if wrong_value
+                            .as_ref()
+                            .is_none_or(|(other, _)| *other != query)
+                        {
                             fitting += 1;
                             wrong_value = Some((query, error));
                         }
@@ -146,14 +177,23 @@ impl Calls {
                 break;
             }
         }
-        let mut has: Vec<String> = self.patterns.iter().take(LISTED_PATTERNS).map(|p| p.to_string()).collect();
+        let mut has: Vec<String> = self
+            .patterns
+            .iter()
+            .take(LISTED_PATTERNS)
+            .map(|p| p.to_string())
+            .collect();
         if self.patterns.len() > LISTED_PATTERNS {
             has.push("…".to_owned());
         }
         if has.is_empty() {
             has.push("none".to_owned());
         }
-        CallError::NoMatch { section: self.section.clone(), words: shorten(&typed), has: has.join(" | ") }
+        CallError::NoMatch {
+            section: self.section.clone(),
+            words: shorten(&typed),
+            has: has.join(" | "),
+        }
     }
 }
 
@@ -170,8 +210,12 @@ impl CallPattern {
     /// typed first.
     fn fits<'a>(&'a self, words: &'a [&'a [u8]]) -> impl Iterator<Item = Fit> + 'a {
         let least = self.parts.len() - self.omissible;
-        let counts = (words.len() <= self.max_words()).then(|| least..=self.parts.len().min(words.len()));
-        counts.into_iter().flat_map(|counts| counts.rev()).filter_map(|typed| self.fit(words, typed))
+        let counts =
+            (words.len() <= self.max_words()).then(|| least..=self.parts.len().min(words.len()));
+        counts
+            .into_iter()
+            .flat_map(|counts| counts.rev())
+            .filter_map(|typed| self.fit(words, typed))
     }
 
     fn fit(&self, words: &[&[u8]], typed: usize) -> Option<Fit> {
@@ -181,7 +225,10 @@ impl CallPattern {
         let mut groups = [ABSENT; MAX_GROUPS];
         let mut at = typed;
         while at < words.len() {
-            let index = self.groups.iter().position(|group| literals_match(&group[..1], &words[at..]))?;
+            let index = self
+                .groups
+                .iter()
+                .position(|group| literals_match(&group[..1], &words[at..]))?;
             let group = &self.groups[index];
             let is_new = groups[index] == ABSENT;
             if !is_new || words.len() - at < group.len() || !literals_match(group, &words[at..]) {
@@ -193,7 +240,13 @@ impl CallPattern {
         Some(Fit { typed, groups })
     }
 
-    fn write_key(&self, words: &[&[u8]], fit: &Fit, spelling: Spelling, out: &mut Vec<u8>) -> Result<(), CallError> {
+    fn write_key(
+        &self,
+        words: &[&[u8]],
+        fit: &Fit,
+        spelling: Spelling,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
         for (i, part) in self.parts.iter().enumerate() {
             if i > 0 {
                 out.push(b':');
@@ -209,7 +262,12 @@ impl CallPattern {
                 }
             }
         }
-        for (group, at) in self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT) {
+        for (group, at) in self
+            .groups
+            .iter()
+            .zip(fit.groups)
+            .filter(|(_, at)| *at != ABSENT)
+        {
             let start = out.len();
             let mut is_default = true;
             for (part, word) in group.iter().zip(&words[at..]) {
@@ -224,7 +282,13 @@ impl CallPattern {
     }
 
     /// Whether the word means no more than its absence would.
-    fn write_part(&self, part: &Part, word: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<bool, CallError> {
+    fn write_part(
+        &self,
+        part: &Part,
+        word: &[u8],
+        spelling: Spelling,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CallError> {
         match part {
             Part::Literal(literal) => {
                 out.extend_from_slice(literal.as_bytes());
@@ -233,22 +297,46 @@ impl CallPattern {
             Part::Arg(index) => {
                 let arg = &self.args()[*index];
                 let start = out.len();
-                word::write_for_key(arg.ty, word, spelling, out).map_err(|error| CallError::Value { arg: arg.name.clone(), error })?;
-                Ok(arg.default.as_ref().is_some_and(|default| out[start..] == *default.key))
+                word::write_for_key(arg.ty, word, spelling, out).map_err(|error| {
+                    CallError::Value {
+                        arg: arg.name.clone(),
+                        error,
+                    }
+                })?;
+                Ok(arg
+                    .default
+                    .as_ref()
+                    .is_some_and(|default| out[start..] == *default.key))
             }
         }
     }
 
     /// Values of typed words that fit.
     fn values(&self, words: &[&[u8]], fit: &Fit) -> Result<Vec<Value>, CallError> {
-        let absent = |arg: &super::call::Arg| arg.default.as_ref().map_or(Value::Null, |d| d.value.clone());
+        let absent = |arg: &super::call::Arg| {
+            arg.default
+                .as_ref()
+                .map_or(Value::Null, |d| d.value.clone())
+        };
         let mut values: Vec<Value> = self.args().iter().map(absent).collect();
         let typed = self.parts.iter().take(fit.typed).zip(words);
-        let in_groups = self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT);
-        for (part, word) in typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..]))) {
+        let in_groups = self
+            .groups
+            .iter()
+            .zip(fit.groups)
+            .filter(|(_, at)| *at != ABSENT);
+        for (part, word) in
+            typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..])))
+        {
             if let Part::Arg(index) = part {
                 let arg = &self.args()[*index];
-                values[*index] = word::read_value(arg.ty, word, Spelling::Typed).map_err(|error| CallError::Value { arg: arg.name.clone(), error })?;
+                values[*index] =
+                    word::read_value(arg.ty, word, Spelling::Typed).map_err(|error| {
+                        CallError::Value {
+                            arg: arg.name.clone(),
+                            error,
+                        }
+                    })?;
             }
         }
         Ok(values)
@@ -280,12 +368,18 @@ mod tests {
     ];
 
     fn calls(patterns: &[&str]) -> Calls {
-        let patterns = patterns.iter().map(|text| Arc::new(CallPattern::parse(text).unwrap())).collect();
+        let patterns = patterns
+            .iter()
+            .map(|text| Arc::new(CallPattern::parse(text).unwrap()))
+            .collect();
         Calls::new("bear", patterns).unwrap()
     }
 
     fn split(text: &str) -> Vec<&[u8]> {
-        text.split(' ').filter(|w| !w.is_empty()).map(|w| if w == "''" { b"" } else { w.as_bytes() }).collect()
+        text.split(' ')
+            .filter(|w| !w.is_empty())
+            .map(|w| if w == "''" { b"" } else { w.as_bytes() })
+            .collect()
     }
 
     fn key(calls: &Calls, text: &str) -> Result<String, String> {
@@ -319,7 +413,10 @@ mod tests {
             ("size 1 2 limit 3 after 5", "size:1:2:limit:3:after:5"),
             ("colors black,brown", "colors:black,brown"),
             ("colors brown,black,brown", "colors:black,brown"),
-            ("colors brown,black size 100 200", "colors:black,brown:size:100:200"),
+            (
+                "colors brown,black size 100 200",
+                "colors:black,brown:size:100:200",
+            ),
             ("colors ''", "colors:"),
             ("colors a:b%2Cc", "colors:a%3Ab%2Cc"),
             ("open", "open"),
@@ -328,7 +425,10 @@ mod tests {
             ("open page 2 subject page", "open:subject:page:page:2"),
             ("open subject ''", "open:subject:"),
             ("7 questions", "7:questions"),
-            ("0A1B2C3D-0000-4000-8000-00000000000F", "0a1b2c3d-0000-4000-8000-00000000000f"),
+            (
+                "0A1B2C3D-0000-4000-8000-00000000000F",
+                "0a1b2c3d-0000-4000-8000-00000000000f",
+            ),
             ("list", "list:name:1"),
             ("list size", "list:size:1"),
             ("list size 2", "list:size:2"),
@@ -344,15 +444,43 @@ mod tests {
     #[test]
     fn wrong_calls_say_what_would_be_right() {
         let calls = calls(&BEAR[..3]);
-        let has = "it has: all | size {start} {end} [limit {limit}] [after {after}] | colors {colors}";
-        for typed in ["sizes 1 2", "", "size", "size 1", "size 1 2 3", "size 1 2 limit", "size 1 2 limit 1 limit 2", "SIZE 1 2", "all all"] {
-            assert_eq!(key(&calls, typed), Err(format!("no query of 'bear' matches '{typed}'; {has}")));
+        let has =
+            "it has: all | size {start} {end} [limit {limit}] [after {after}] | colors {colors}";
+        for typed in [
+            "sizes 1 2",
+            "",
+            "size",
+            "size 1",
+            "size 1 2 3",
+            "size 1 2 limit",
+            "size 1 2 limit 1 limit 2",
+            "SIZE 1 2",
+            "all all",
+        ] {
+            assert_eq!(
+                key(&calls, typed),
+                Err(format!("no query of 'bear' matches '{typed}'; {has}"))
+            );
         }
-        assert_eq!(key(&calls, "size abc 2").unwrap_err(), "start must be an integer, got 'abc'");
-        assert_eq!(key(&calls, "size 1 2 limit x").unwrap_err(), "limit must be an integer, got 'x'");
-        let error = calls.write_key(&[b"colors", &[b'x'; 99]], 50, &mut Vec::new()).unwrap_err();
-        assert_eq!(error.to_string(), "a call may hold at most 50 bytes, got 105");
-        let error = calls.write_key(&[b"\xff\0"], 50, &mut Vec::new()).unwrap_err().to_string();
+        assert_eq!(
+            key(&calls, "size abc 2").unwrap_err(),
+            "start must be an integer, got 'abc'"
+        );
+        assert_eq!(
+            key(&calls, "size 1 2 limit x").unwrap_err(),
+            "limit must be an integer, got 'x'"
+        );
+        let error = calls
+            .write_key(&[b"colors", &[b'x'; 99]], 50, &mut Vec::new())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a call may hold at most 50 bytes, got 105"
+        );
+        let error = calls
+            .write_key(&[b"\xff\0"], 50, &mut Vec::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(r"'\xff\u{0}'"), "{error}");
     }
 
@@ -361,9 +489,20 @@ mod tests {
         let calls = calls(&BEAR);
         let bound = calls.bind(&split("size 1 2 after 05"), 100).unwrap();
         let scalar = |text: &str| Value::Scalar(text.into());
-        assert_eq!(bound.args, [scalar("1"), scalar("2"), Value::Null, scalar("5")]);
+        assert_eq!(
+            bound.args,
+            [scalar("1"), scalar("2"), Value::Null, scalar("5")]
+        );
         let bound = calls.bind(&split("list size in 3,1 cm"), 100).unwrap();
-        assert_eq!(bound.args, [scalar("size"), scalar("1"), Value::Array(["1".into(), "3".into()].into()), scalar("cm")]);
+        assert_eq!(
+            bound.args,
+            [
+                scalar("size"),
+                scalar("1"),
+                Value::Array(["1".into(), "3".into()].into()),
+                scalar("cm")
+            ]
+        );
         let bound = calls.bind(&split("open"), 100).unwrap();
         assert_eq!(bound.args, [Value::Null, scalar("1")]);
     }
@@ -371,7 +510,25 @@ mod tests {
     #[test]
     fn foreign_keys_are_not_canonical() {
         let calls = calls(&BEAR);
-        for key in ["", "size", "size:1", "size:01:2", "size:1:2:after:5:limit:3", "open:page:1", "colors:b,a", "colors:a,a", "colors:%2c", "colors:%41", "list", "list:name", "meta:1:caches", "all:", ":all", "size:1:2:", "colors:a%"] {
+        for key in [
+            "",
+            "size",
+            "size:1",
+            "size:01:2",
+            "size:1:2:after:5:limit:3",
+            "open:page:1",
+            "colors:b,a",
+            "colors:a,a",
+            "colors:%2c",
+            "colors:%41",
+            "list",
+            "list:name",
+            "meta:1:caches",
+            "all:",
+            ":all",
+            "size:1:2:",
+            "colors:a%",
+        ] {
             assert!(!calls.is_canonical(key.as_bytes()), "{key}");
         }
         assert!(!calls.is_canonical(&[b':'; 10_000]));
@@ -380,7 +537,19 @@ mod tests {
 
     /// Words that often fit the patterns above.
     fn word() -> impl Strategy<Value = Vec<u8>> {
-        let literal = prop::sample::select(vec!["all", "size", "colors", "open", "list", "in", "limit", "after", "subject", "page", "questions"]);
+        let literal = prop::sample::select(vec![
+            "all",
+            "size",
+            "colors",
+            "open",
+            "list",
+            "in",
+            "limit",
+            "after",
+            "subject",
+            "page",
+            "questions",
+        ]);
         prop_oneof![
             4 => literal.prop_map(|w| w.as_bytes().to_vec()),
             3 => "[-+]?0?[0-3]".prop_map(String::into_bytes),
@@ -392,12 +561,40 @@ mod tests {
     fn call() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let int = || "[-+]?0?[0-9]{1,2}".prop_map(String::into_bytes);
         let text = || "[ab,:%25C]{0,5}".prop_map(String::into_bytes);
-        let group = |name: &'static str, value: BoxedStrategy<Vec<u8>>| prop::option::of(value.prop_map(move |v| vec![name.as_bytes().to_vec(), v]));
-        let open = (group("subject", text().boxed()), group("page", int().boxed()), any::<bool>()).prop_map(|(a, b, swap)| {
-            let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-            [vec![b"open".to_vec()], if swap { [b, a].concat() } else { [a, b].concat() }].concat()
-        });
-        let size = (int(), int(), group("limit", int().boxed()), group("after", int().boxed())).prop_map(|(a, b, c, d)| [vec![b"size".to_vec(), a, b], d.unwrap_or_default(), c.unwrap_or_default()].concat());
+        let group = |name: &'static str, value: BoxedStrategy<Vec<u8>>| {
+            prop::option::of(value.prop_map(move |v| vec![name.as_bytes().to_vec(), v]))
+        };
+        let open = (
+            group("subject", text().boxed()),
+            group("page", int().boxed()),
+            any::<bool>(),
+        )
+            .prop_map(|(a, b, swap)| {
+                let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+                [
+                    vec![b"open".to_vec()],
+                    if swap {
+                        [b, a].concat()
+                    } else {
+                        [a, b].concat()
+                    },
+                ]
+                .concat()
+            });
+        let size = (
+            int(),
+            int(),
+            group("limit", int().boxed()),
+            group("after", int().boxed()),
+        )
+            .prop_map(|(a, b, c, d)| {
+                [
+                    vec![b"size".to_vec(), a, b],
+                    d.unwrap_or_default(),
+                    c.unwrap_or_default(),
+                ]
+                .concat()
+            });
         let colors = text().prop_map(|t| vec![b"colors".to_vec(), t]);
         prop_oneof![prop::collection::vec(word(), 0..8), open, size, colors]
     }

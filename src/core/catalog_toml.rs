@@ -8,7 +8,10 @@ use toml::Table as TomlTable;
 
 use super::call::CallPattern;
 use super::calls::Calls;
-use super::catalog::{Catalog, CatalogError, On, OnRule, ParamSource, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
+use super::catalog::{
+    Catalog, CatalogError, On, OnRule, ParamSource, Query, Section, Table, TableRows,
+    DEFAULT_TTL_MS,
+};
 use super::duration;
 use super::fetch::FetchPlan;
 use super::job_toml;
@@ -19,28 +22,52 @@ use super::tags::{TagTemplate, Tenancy};
 use super::toml_reader::{Fields, Report};
 use super::value::{ArgType, ScalarType};
 
-const SECTION_KEYS: [&str; 8] = ["id", "ttl", "tenant", "tenant_column", "tables", "row", "query", "job"];
-const QUERY_KEYS: [&str; 8] = ["call", "sql", "single", "rows", "ttl", "match", "on", "tags"];
+const SECTION_KEYS: [&str; 8] = [
+    "id",
+    "ttl",
+    "tenant",
+    "tenant_column",
+    "tables",
+    "row",
+    "query",
+    "job",
+];
+const QUERY_KEYS: [&str; 8] = [
+    "call", "sql", "single", "rows", "ttl", "match", "on", "tags",
+];
 
 /// `plan_id` gives numbers that are unique over the life of the process, for [`FetchPlan::id`].
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
     let file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,
-        Err(error) => return Err(CatalogError { problems: vec![error.to_string().trim_end().to_owned()] }),
+        Err(error) => {
+            return Err(CatalogError {
+                problems: vec![error.to_string().trim_end().to_owned()],
+            })
+        }
     };
     let mut report = Report::default();
     let mut outlines = Vec::new();
     for (name, value) in &file {
-        report.within(format!("section '{name}'"), |report| match value.as_table() {
-            None => report.problem(format!("a section is a table: [{name}]")),
-            Some(table) => outlines.push(Outline::read(name, table, report)),
+        report.within(format!("section '{name}'"), |report| {
+            match value.as_table() {
+                None => report.problem(format!("a section is a table: [{name}]")),
+                Some(table) => outlines.push(Outline::read(name, table, report)),
+            }
         });
     }
     if file.is_empty() {
         report.problem("the catalog has no section");
     }
-    let mut reader = Reader { outlines: &outlines, plan_id };
-    let sections = (0..outlines.len()).filter_map(|i| report.within(format!("section '{}'", outlines[i].name), |report| reader.section(i, report)));
+    let mut reader = Reader {
+        outlines: &outlines,
+        plan_id,
+    };
+    let sections = (0..outlines.len()).filter_map(|i| {
+        report.within(format!("section '{}'", outlines[i].name), |report| {
+            reader.section(i, report)
+        })
+    });
     let sections = sections.collect();
     report.finish()?;
     Ok(Catalog::new(sections))
@@ -63,13 +90,20 @@ impl<'a> Outline<'a> {
         let fields = Fields::new(table, &SECTION_KEYS, report);
         let mut key_type = |key: &str| {
             let name = fields.string(key, report)?;
-            let ty = ScalarType::parse_name(name).filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
+            let ty = ScalarType::parse_name(name)
+                .filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
             if ty.is_none() {
                 report.problem(format!("{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"));
             }
             ty
         };
-        Outline { name, fields, toml: table, id: key_type("id"), tenant: key_type("tenant") }
+        Outline {
+            name,
+            fields,
+            toml: table,
+            id: key_type("id"),
+            tenant: key_type("tenant"),
+        }
     }
 
     fn has_row(&self) -> bool {
@@ -108,7 +142,9 @@ impl Reader<'_, '_> {
                 report.problem(format!("{key} needs id, the type of the row ids"));
             }
         }
-        let row = fields.string("row", report).and_then(|sql| with_ids("row", sql, outline, report));
+        let row = fields
+            .string("row", report)
+            .and_then(|sql| with_ids("row", sql, outline, report));
         let queries: Vec<Query> = fields
             .tables("query", report)
             .unwrap_or_default()
@@ -116,9 +152,21 @@ impl Reader<'_, '_> {
             .enumerate()
             .filter_map(|(i, query)| self.query(index, i, query, ttl_ms, report))
             .collect();
-        let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
-        let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
-        let jobs = fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenancy(), report)).unwrap_or_default();
+        let calls = Calls::new(
+            outline.name,
+            queries.iter().map(|query| query.call.clone()).collect(),
+        );
+        let calls = calls
+            .map_err(|conflicts| {
+                conflicts
+                    .into_iter()
+                    .for_each(|conflict| report.problem(conflict))
+            })
+            .ok();
+        let jobs = fields
+            .table("job", report)
+            .map(|jobs| job_toml::read(jobs, outline.tenancy(), report))
+            .unwrap_or_default();
         Some(Section {
             name: outline.name.into(),
             id: outline.id,
@@ -134,16 +182,32 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn query(&mut self, section: usize, index: usize, table: &TomlTable, section_ttl_ms: u64, report: &mut Report) -> Option<Query> {
+    fn query(
+        &mut self,
+        section: usize,
+        index: usize,
+        table: &TomlTable,
+        section_ttl_ms: u64,
+        report: &mut Report,
+    ) -> Option<Query> {
         let call = table.get("call").and_then(|call| call.as_str());
-        let place = call.map_or_else(|| format!("query {}", index + 1), |call| format!("query '{call}'"));
+        let place = call.map_or_else(
+            || format!("query {}", index + 1),
+            |call| format!("query '{call}'"),
+        );
         report.within(place, |report| {
             let fields = Fields::new(table, &QUERY_KEYS, report);
             self.query_body(section, fields, section_ttl_ms, report)
         })
     }
 
-    fn query_body(&mut self, section: usize, fields: Fields<'_>, section_ttl_ms: u64, report: &mut Report) -> Option<Query> {
+    fn query_body(
+        &mut self,
+        section: usize,
+        fields: Fields<'_>,
+        section_ttl_ms: u64,
+        report: &mut Report,
+    ) -> Option<Query> {
         let outline = &self.outlines[section];
         for key in ["call", "sql"] {
             if !fields.has(key) {
@@ -159,7 +223,8 @@ impl Reader<'_, '_> {
         let single = fields.boolean("single", report).unwrap_or(false);
         let rows = fields.boolean("rows", report).unwrap_or(true);
         if rows && !outline.fields.has("id") {
-            report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
+            report
+                .problem("the section has no id, so its rows cannot be tracked: say rows = false");
         }
         let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
         let (match_, on) = self.predicates(section, fields, &call, report);
@@ -168,12 +233,22 @@ impl Reader<'_, '_> {
         }
         let mut tag_columns = Vec::new();
         let tags = fields.strings("tags", report).unwrap_or_default();
-        let parse_tag = |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
+        let parse_tag =
+            |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
         let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
-        let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
+        let tags = tags
+            .into_iter()
+            .filter_map(|tag| report.keep("tags", tag))
+            .collect();
 
         let Template { text: sql, params } = template?;
-        let sources = params.iter().map(|name| call.arg_index(name).map_or(ParamSource::Tenant, ParamSource::Arg)).collect::<Vec<_>>();
+        let sources = params
+            .iter()
+            .map(|name| {
+                call.arg_index(name)
+                    .map_or(ParamSource::Tenant, ParamSource::Arg)
+            })
+            .collect::<Vec<_>>();
         let tenant = outline.tenant.map(ArgType::scalar);
         let types = sources.iter().filter_map(|source| match source {
             ParamSource::Arg(index) => Some(call.args()[*index].ty),
@@ -187,14 +262,34 @@ impl Reader<'_, '_> {
             params: types.collect(),
             single,
             row_id: outline.id.filter(|_| rows),
-            sections: self.outlines.iter().map(|outline| outline.name.into()).collect(),
+            sections: self
+                .outlines
+                .iter()
+                .map(|outline| outline.name.into())
+                .collect(),
             tag_columns,
         };
-        Some(Query { call, plan: Arc::new(plan), params: sources, ttl_ms, single, rows, match_, on, tags })
+        Some(Query {
+            call,
+            plan: Arc::new(plan),
+            params: sources,
+            ttl_ms,
+            single,
+            rows,
+            match_,
+            on,
+            tags,
+        })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.
-    fn predicates(&self, section: usize, fields: Fields<'_>, call: &CallPattern, report: &mut Report) -> (Option<Predicate>, Vec<On>) {
+    fn predicates(
+        &self,
+        section: usize,
+        fields: Fields<'_>,
+        call: &CallPattern,
+        report: &mut Report,
+    ) -> (Option<Predicate>, Vec<On>) {
         let own = &self.outlines[section];
         let mut match_ = None;
         if let Some(text) = fields.string("match", report) {
@@ -203,15 +298,24 @@ impl Reader<'_, '_> {
         let mut on = Vec::new();
         for (name, text) in fields.string_table("on", report).unwrap_or_default() {
             let key = format!("on.{name}");
-            let Some(index) = self.outlines.iter().position(|outline| outline.name == name) else {
+            let Some(index) = self
+                .outlines
+                .iter()
+                .position(|outline| outline.name == name)
+            else {
                 let known: Vec<_> = self.outlines.iter().map(|outline| outline.name).collect();
-                report.problem(format!("{key}: no section is called '{name}'; there are {}", known.join(", ")));
+                report.problem(format!(
+                    "{key}: no section is called '{name}'; there are {}",
+                    known.join(", ")
+                ));
                 continue;
             };
             let other = &self.outlines[index];
             let rule = match text.trim() {
                 "*" => Some(OnRule::Any),
-                text => self.predicate(&key, text, other, call, report).map(OnRule::Rows),
+                text => self
+                    .predicate(&key, text, other, call, report)
+                    .map(OnRule::Rows),
             };
             if index == section {
                 if fields.has("match") {
@@ -223,12 +327,22 @@ impl Reader<'_, '_> {
                 continue;
             }
             check_tenants(&key, own, other, report);
-            on.extend(rule.map(|rule| On { section: index, rule }));
+            on.extend(rule.map(|rule| On {
+                section: index,
+                rule,
+            }));
         }
         (match_, on)
     }
 
-    fn predicate(&self, key: &str, text: &str, of: &Outline<'_>, call: &CallPattern, report: &mut Report) -> Option<Predicate> {
+    fn predicate(
+        &self,
+        key: &str,
+        text: &str,
+        of: &Outline<'_>,
+        call: &CallPattern,
+        report: &mut Report,
+    ) -> Option<Predicate> {
         if !of.has_row() {
             report.problem(format!("{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"", of.name));
         }
@@ -241,8 +355,16 @@ impl Reader<'_, '_> {
         for other in self.outlines {
             // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
             let column = format!("_{}", other.name);
-            let is_target = |query: &Query| query.on.iter().any(|on| self.outlines[on.section].name == other.name);
-            if queries.iter().any(|query| query.plan.sql.contains(&column) || is_target(query)) {
+            let is_target = |query: &Query| {
+                query
+                    .on
+                    .iter()
+                    .any(|on| self.outlines[on.section].name == other.name)
+            };
+            if queries
+                .iter()
+                .any(|query| query.plan.sql.contains(&column) || is_target(query))
+            {
                 source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
             }
         }
@@ -254,8 +376,14 @@ fn check_tenants(key: &str, own: &Outline<'_>, other: &Outline<'_>, report: &mut
     match (own.tenant, other.tenant) {
         (_, None) => {}
         (Some(a), Some(b)) if a == b => {}
-        (Some(a), Some(b)) => report.problem(format!("{key}: the tenants are of different types: {a} here, {b} of '{}'", other.name)),
-        (None, Some(_)) => report.problem(format!("{key}: '{}' is kept per tenant, so this section needs a tenant too", other.name)),
+        (Some(a), Some(b)) => report.problem(format!(
+            "{key}: the tenants are of different types: {a} here, {b} of '{}'",
+            other.name
+        )),
+        (None, Some(_)) => report.problem(format!(
+            "{key}: '{}' is kept per tenant, so this section needs a tenant too",
+            other.name
+        )),
     }
 }
 
@@ -266,24 +394,37 @@ fn read_ttl(fields: Fields<'_>, report: &mut Report) -> Option<u64> {
 
 /// A statement about the rows `{ids}`.
 fn with_ids(key: &str, sql: &str, outline: &Outline<'_>, report: &mut Report) -> Option<Template> {
-    let template = report.keep(key, Template::parse(sql, &outline.placeholders(["ids"].into_iter())))?;
+    let template = report.keep(
+        key,
+        Template::parse(sql, &outline.placeholders(["ids"].into_iter())),
+    )?;
     if !template.params.iter().any(|name| &**name == "ids") {
-        report.problem(format!("{key} must say which rows: … WHERE id = ANY({{ids}})"));
+        report.problem(format!(
+            "{key} must say which rows: … WHERE id = ANY({{ids}})"
+        ));
     }
     Some(template)
 }
 
 fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
     let mut tables = Vec::new();
-    for (name, rows) in outline.fields.string_table("tables", report).unwrap_or_default() {
+    for (name, rows) in outline
+        .fields
+        .string_table("tables", report)
+        .unwrap_or_default()
+    {
         let key = format!("tables.{name}");
-        let is_column = !rows.is_empty() && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
+        let is_column = !rows.is_empty()
+            && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
         let rows = if is_column {
             Some(TableRows::Column(rows.into()))
         } else {
             with_ids(&key, rows, outline, report).map(TableRows::Select)
         };
-        tables.extend(rows.map(|rows| Table { name: name.into(), rows }));
+        tables.extend(rows.map(|rows| Table {
+            name: name.into(),
+            rows,
+        }));
     }
     tables
 }
@@ -310,32 +451,76 @@ mod tests {
     fn the_bear_catalog_loads() {
         let catalog = load(super::super::catalog::DEFAULT).unwrap();
         let (_, bear) = catalog.section(b"bear").unwrap();
-        assert_eq!((bear.id, bear.ttl_ms, bear.tenant), (Some(ScalarType::Int), 300_000, None));
+        assert_eq!(
+            (bear.id, bear.ttl_ms, bear.tenant),
+            (Some(ScalarType::Int), 300_000, None)
+        );
         assert_eq!(bear.row.as_ref().unwrap().params, ["ids".into()]);
-        let tables: Vec<_> = bear.tables.iter().map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_)))).collect();
-        assert_eq!(tables, [("bear", true), ("bear_colors", true), ("color", false)]);
+        let tables: Vec<_> = bear
+            .tables
+            .iter()
+            .map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_))))
+            .collect();
+        assert_eq!(
+            tables,
+            [("bear", true), ("bear_colors", true), ("color", false)]
+        );
 
         let calls: Vec<_> = bear.queries.iter().map(|q| q.call.to_string()).collect();
-        assert_eq!(calls, ["all", "size {start} {end} [limit {limit}] [after {after}]", "colors {colors}", "colors {colors} size {start} {end}"]);
+        assert_eq!(
+            calls,
+            [
+                "all",
+                "size {start} {end} [limit {limit}] [after {after}]",
+                "colors {colors}",
+                "colors {colors} size {start} {end}"
+            ]
+        );
         let size = &bear.queries[1];
-        assert!(size.plan.sql.contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"), "{}", size.plan.sql);
+        assert!(
+            size.plan
+                .sql
+                .contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"),
+            "{}",
+            size.plan.sql
+        );
         assert_eq!(size.params, [0, 1, 3, 2].map(ParamSource::Arg));
         assert_eq!(size.plan.params, [ArgType::scalar(ScalarType::Int); 4]);
-        assert_eq!(size.match_.as_ref().unwrap().terms[0].test, Test::Between(Operand::Arg(0), Operand::Arg(1)));
+        assert_eq!(
+            size.match_.as_ref().unwrap().terms[0].test,
+            Test::Between(Operand::Arg(0), Operand::Arg(1))
+        );
         assert_eq!(size.plan.tag_columns, ["colors".into()]);
         assert_eq!(size.plan.row_id, Some(ScalarType::Int));
         assert_eq!(size.plan.sections, ["bear".into(), "color".into()]);
-        let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
+        let ids: Vec<_> = catalog
+            .sections
+            .iter()
+            .flat_map(|s| &s.queries)
+            .map(|q| q.plan.id)
+            .collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
 
         let update = bear.job(b"UPDATE_BEAR").unwrap();
         assert_eq!(update.order, Order::Fields(vec!["id".into()]));
-        assert_eq!(update.data.iter().map(|f| (&*f.name, f.optional)).collect::<Vec<_>>(), [("id", false), ("name", true), ("size", true)]);
-        let JobBody::Set(sql) = &update.body else { panic!() };
+        assert_eq!(
+            update
+                .data
+                .iter()
+                .map(|f| (&*f.name, f.optional))
+                .collect::<Vec<_>>(),
+            [("id", false), ("name", true), ("size", true)]
+        );
+        let JobBody::Set(sql) = &update.body else {
+            panic!()
+        };
         assert!(sql.text.contains(r#"FROM (SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, "id" int8, "name" text, "size" int8)) job"#), "{}", sql.text);
         assert_eq!(bear.job(b"CREATE_BEAR").unwrap().order, Order::None);
         let (_, color) = catalog.section(b"color").unwrap();
-        assert_eq!(color.job(b"CREATE_COLOR").unwrap().order, Order::Fields(vec!["name".into()]));
+        assert_eq!(
+            color.job(b"CREATE_COLOR").unwrap().order,
+            Order::Fields(vec!["name".into()])
+        );
         assert!(catalog.section(b"colour").is_none());
     }
 
@@ -344,12 +529,24 @@ mod tests {
         let catalog = load(EXAM).unwrap();
         let (_, exam) = catalog.section(b"exam").unwrap();
         let questions = &exam.queries[1];
-        assert!(questions.match_.is_some(), "on for the own section is match");
+        assert!(
+            questions.match_.is_some(),
+            "on for the own section is match"
+        );
         let (question, _) = catalog.section(b"question").unwrap();
-        assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
+        assert_eq!(
+            questions.on.iter().map(|on| on.section).collect::<Vec<_>>(),
+            [question]
+        );
         let open = &exam.queries[2];
-        assert_eq!((open.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
-        assert!(exam.source.contains("# question"), "a column names the section");
+        assert_eq!(
+            (open.ttl_ms, open.rows, open.plan.row_id),
+            (30_000, false, None)
+        );
+        assert!(
+            exam.source.contains("# question"),
+            "a column names the section"
+        );
         assert!(!exam.source.contains("# user"));
     }
 
@@ -358,24 +555,37 @@ mod tests {
         let catalog = load(SALON).unwrap();
         let (_, booking) = catalog.section(b"booking").unwrap();
         assert_eq!(booking.tenant, Some(ScalarType::Uuid));
-        assert_eq!(booking.row.as_ref().unwrap().params, ["ids".into(), "tenant".into()]);
+        assert_eq!(
+            booking.row.as_ref().unwrap().params,
+            ["ids".into(), "tenant".into()]
+        );
         let one = &booking.queries[0];
         assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
-        assert_eq!(one.plan.tag_columns, ["customer_id".into(), "status".into()]);
+        assert_eq!(
+            one.plan.tag_columns,
+            ["customer_id".into(), "status".into()]
+        );
         assert!(one.single && one.plan.single);
         let (_, dashboard) = catalog.section(b"dashboard").unwrap();
         assert_eq!(dashboard.id, None);
-        assert!(dashboard.queries[0].on.iter().all(|on| on.rule == OnRule::Any));
+        assert!(dashboard.queries[0]
+            .on
+            .iter()
+            .all(|on| on.rule == OnRule::Any));
         assert_eq!(dashboard.queries[0].on.len(), 2);
     }
 
     /// A section with an id and a row statement, to which a test adds what is wrong.
     fn with(rest: &str) -> String {
-        format!("[bear]\nid = \"int\"\nrow = \"SELECT id FROM bear WHERE id = ANY({{ids}})\"\n{rest}")
+        format!(
+            "[bear]\nid = \"int\"\nrow = \"SELECT id FROM bear WHERE id = ANY({{ids}})\"\n{rest}"
+        )
     }
 
     fn query(rest: &str) -> String {
-        with(&format!("[[bear.query]]\ncall = \"size {{x:int}}\"\nsql = \"SELECT {{x}}\"\n{rest}"))
+        with(&format!(
+            "[[bear.query]]\ncall = \"size {{x:int}}\"\nsql = \"SELECT {{x}}\"\n{rest}"
+        ))
     }
 
     #[test]
@@ -445,18 +655,31 @@ mod tests {
         let catalog = load(&with("[bear.job.A]\ndata = { id = \"int\", x = \"text[]?\" }\norder = \"*\"\neach = [\"DELETE FROM a WHERE id = {id};\", \"SELECT {x}, {id}\"]")).unwrap();
         let job = &catalog.sections[0].jobs[0];
         assert_eq!(job.order, Order::Barrier);
-        let JobBody::Each(statements) = &job.body else { panic!() };
+        let JobBody::Each(statements) = &job.body else {
+            panic!()
+        };
         assert_eq!(statements[0].text, "DELETE FROM a WHERE id = $1");
         assert_eq!(statements[1].params, ["x".into(), "id".into()]);
     }
 
     #[test]
     fn a_section_that_did_not_change_has_the_same_source() {
-        let (a, b) = (load(EXAM).unwrap(), load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\"")).unwrap());
+        let (a, b) = (
+            load(EXAM).unwrap(),
+            load(&EXAM.replace(
+                "[question]\nid = \"int\"\nttl = \"2h\"",
+                "[question]\nid = \"int\"\nttl = \"3h\"",
+            ))
+            .unwrap(),
+        );
         for (x, y) in a.sections.iter().zip(&b.sections) {
             assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
         }
         let commented = load(&format!("# a comment\n{EXAM}")).unwrap();
-        assert!(a.sections.iter().zip(&commented.sections).all(|(x, y)| x.source == y.source));
+        assert!(a
+            .sections
+            .iter()
+            .zip(&commented.sections)
+            .all(|(x, y)| x.source == y.source));
     }
 }

@@ -13,7 +13,14 @@ pub(super) fn write_date(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut cursor = Cursor { rest: raw };
     let date = cursor.date()?;
     cursor.end()?;
-    write!(out, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day()).ok()
+    write!(
+        out,
+        "{:04}-{:02}-{:02}",
+        date.year(),
+        date.month(),
+        date.day()
+    )
+    .ok()
 }
 
 /// `2026-11-21T10:00:00.5`: a space may stand for the `T`, seconds may be left out.
@@ -42,7 +49,11 @@ pub(super) fn write_timestamptz(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 fn write(time: DateTime, out: &mut Vec<u8>) -> Option<()> {
     let (year, month, day) = (time.year(), time.month(), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").ok()?;
+    write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+    )
+    .ok()?;
     let micros = time.subsec_nanosecond() / 1_000;
     if micros > 0 {
         write!(out, ".{micros:06}").ok()?;
@@ -68,12 +79,19 @@ impl Cursor<'_> {
         if year == 0 {
             return None; // Postgres has none
         }
-        Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
+        Date::new(
+            year.try_into().ok()?,
+            month.try_into().ok()?,
+            day.try_into().ok()?,
+        )
+        .ok()
     }
 
     fn datetime(&mut self) -> Option<DateTime> {
         let date = self.date()?;
-        self.byte(b'T').or_else(|| self.byte(b't')).or_else(|| self.byte(b' '))?;
+        self.byte(b'T')
+            .or_else(|| self.byte(b't'))
+            .or_else(|| self.byte(b' '))?;
         let hour = self.digits(2)?;
         self.byte(b':')?;
         let minute = self.digits(2)?;
@@ -157,12 +175,16 @@ mod tests {
     fn table(ty: ScalarType, rows: &[(&str, &str)], refused: &[&str]) {
         for (raw, expected) in rows {
             let mut out = Vec::new();
-            ty.write_canonical(raw.as_bytes(), &mut out).unwrap_or_else(|e| panic!("{raw}: {e}"));
+            ty.write_canonical(raw.as_bytes(), &mut out)
+                .unwrap_or_else(|e| panic!("{raw}: {e}"));
             assert_eq!(std::str::from_utf8(&out).unwrap(), *expected);
         }
         for raw in refused {
             let mut out = Vec::new();
-            assert!(ty.write_canonical(raw.as_bytes(), &mut out).is_err(), "{ty} {raw}");
+            assert!(
+                ty.write_canonical(raw.as_bytes(), &mut out).is_err(),
+                "{ty} {raw}"
+            );
             assert!(out.is_empty());
         }
     }
@@ -171,8 +193,24 @@ mod tests {
     fn dates() {
         table(
             ScalarType::Date,
-            &[("2026-11-21", "2026-11-21"), ("2024-02-29", "2024-02-29"), ("0001-01-01", "0001-01-01")],
-            &["", "2026-1-1", "2025-02-29", "0000-01-01", "20261121", "2026-11-21 ", "2026-11-21T00:00:00", "today", "infinity", "+2026-11-21", "12026-11-21"],
+            &[
+                ("2026-11-21", "2026-11-21"),
+                ("2024-02-29", "2024-02-29"),
+                ("0001-01-01", "0001-01-01"),
+            ],
+            &[
+                "",
+                "2026-1-1",
+                "2025-02-29",
+                "0000-01-01",
+                "20261121",
+                "2026-11-21 ",
+                "2026-11-21T00:00:00",
+                "today",
+                "infinity",
+                "+2026-11-21",
+                "12026-11-21",
+            ],
         );
     }
 
@@ -187,7 +225,16 @@ mod tests {
                 ("2026-11-21T10:00:00.000001", "2026-11-21T10:00:00.000001"),
                 ("2026-11-21T10:00:00.0", "2026-11-21T10:00:00"),
             ],
-            &["2026-11-21", "2026-11-21T10:00:00Z", "2026-11-21T24:00:00", "2026-11-21T10:00:60", "2026-11-21T10:00:00.", "2026-11-21T10:00:00.0000001", "2026-11-21T10", "2026-11-21  10:00"],
+            &[
+                "2026-11-21",
+                "2026-11-21T10:00:00Z",
+                "2026-11-21T24:00:00",
+                "2026-11-21T10:00:60",
+                "2026-11-21T10:00:00.",
+                "2026-11-21T10:00:00.0000001",
+                "2026-11-21T10",
+                "2026-11-21  10:00",
+            ],
         );
     }
 
@@ -202,7 +249,16 @@ mod tests {
                 ("2026-11-21T10:00:00.5-0530", "2026-11-21T15:30:00.5Z"),
                 ("2026-01-01T00:30+01", "2025-12-31T23:30:00Z"),
             ],
-            &["2026-11-21", "2026-11-21T10:00:00 Z", "2026-11-21T10:00:00+2", "2026-11-21T10:00:00+16:00", "2026-11-21T10:00:00+02:60", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2026-11-21T10:00:00Europe/Berlin"],
+            &[
+                "2026-11-21",
+                "2026-11-21T10:00:00 Z",
+                "2026-11-21T10:00:00+2",
+                "2026-11-21T10:00:00+16:00",
+                "2026-11-21T10:00:00+02:60",
+                "0001-01-01T00:00:00+01:00",
+                "9999-12-31T23:59:59-01:00",
+                "2026-11-21T10:00:00Europe/Berlin",
+            ],
         );
     }
 }

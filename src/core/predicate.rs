@@ -66,21 +66,34 @@ const OPERATORS: &str = "= < <= > >= between in overlaps contains";
 
 impl Predicate {
     pub fn parse(text: &str, args: &[Arg]) -> Result<Predicate, PredicateError> {
-        let mut parser = Parser { tokens: tokens(text)?.into_iter(), args };
+        let mut parser = Parser {
+            tokens: tokens(text)?.into_iter(),
+            args,
+        };
         let mut terms = vec![parser.term()?];
         loop {
             match parser.tokens.next() {
                 None => return Ok(Predicate { terms }),
                 Some(token) if token.is_keyword("and") => terms.push(parser.term()?),
-                Some(token) => return refuse(format!("'and' or the end must follow a term, got '{token}'")),
+                Some(token) => {
+                    return refuse(format!(
+                        "'and' or the end must follow a term, got '{token}'"
+                    ))
+                }
             }
         }
     }
 
     /// Columns that the `row` statement must give, without duplicates.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        let is_first = |i: usize| !self.terms[..i].iter().any(|term| term.column == self.terms[i].column);
-        (0..self.terms.len()).filter(move |i| is_first(*i)).map(|i| &*self.terms[i].column)
+        let is_first = |i: usize| {
+            !self.terms[..i]
+                .iter()
+                .any(|term| term.column == self.terms[i].column)
+        };
+        (0..self.terms.len())
+            .filter(move |i| is_first(*i))
+            .map(|i| &*self.terms[i].column)
     }
 }
 
@@ -129,7 +142,11 @@ fn tokens(text: &str) -> Result<Vec<Token>, PredicateError> {
         let (token, len) = match first {
             '=' => (Token::Operator(Comparison::Equal), 1),
             '<' if rest.starts_with("<=") => (Token::Operator(Comparison::LessOrEqual), 2),
-            '<' if rest.starts_with("<>") => return refuse(format!("'<>' is not an operator here; the operators are {OPERATORS}")),
+            '<' if rest.starts_with("<>") => {
+                return refuse(format!(
+                    "'<>' is not an operator here; the operators are {OPERATORS}"
+                ))
+            }
             '<' => (Token::Operator(Comparison::Less), 1),
             '>' if rest.starts_with(">=") => (Token::Operator(Comparison::GreaterOrEqual), 2),
             '>' => (Token::Operator(Comparison::Greater), 1),
@@ -139,14 +156,22 @@ fn tokens(text: &str) -> Result<Vec<Token>, PredicateError> {
             },
             '\'' => text_literal(rest)?,
             c if c.is_ascii_alphabetic() || c == '_' => {
-                let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                let len = rest
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                    .unwrap_or(rest.len());
                 (Token::Word(rest[..len].to_owned()), len)
             }
             c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => {
-                let len = rest[1..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).map_or(rest.len(), |n| n + 1);
+                let len = rest[1..]
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
+                    .map_or(rest.len(), |n| n + 1);
                 (Token::Number(rest[..len].to_owned()), len)
             }
-            c => return refuse(format!("'{c}' was not expected; a term is such as size between {{start}} and {{end}}")),
+            c => {
+                return refuse(format!(
+                    "'{c}' was not expected; a term is such as size between {{start}} and {{end}}"
+                ))
+            }
         };
         tokens.push(token);
         rest = rest[len..].trim_start();
@@ -187,14 +212,23 @@ impl Parser<'_> {
         let column = match self.tokens.next() {
             Some(Token::Word(word)) => word,
             Some(token) => return refuse(format!("a term begins with a column, got '{token}'")),
-            None => return refuse("a term is missing: a column, an operator and an argument, such as id = {id}"),
+            None => {
+                return refuse(
+                    "a term is missing: a column, an operator and an argument, such as id = {id}",
+                )
+            }
         };
         let Some(operator) = self.tokens.next() else {
             return refuse(format!("an operator must follow '{column}': {OPERATORS}"));
         };
         let test = match &operator {
-            Token::Operator(Comparison::Equal) => Test::Compare(Comparison::Equal, self.operand("=", Wants::Scalar)?),
-            Token::Operator(comparison) => Test::Compare(*comparison, self.operand(comparison.symbol(), Wants::Ordered)?),
+            Token::Operator(Comparison::Equal) => {
+                Test::Compare(Comparison::Equal, self.operand("=", Wants::Scalar)?)
+            }
+            Token::Operator(comparison) => Test::Compare(
+                *comparison,
+                self.operand(comparison.symbol(), Wants::Ordered)?,
+            ),
             token if token.is_keyword("between") => {
                 let low = self.operand("between", Wants::Ordered)?;
                 match self.tokens.next() {
@@ -204,11 +238,22 @@ impl Parser<'_> {
                 Test::Between(low, self.operand("between", Wants::Ordered)?)
             }
             token if token.is_keyword("in") => Test::In(self.operand("in", Wants::Array)?),
-            token if token.is_keyword("overlaps") => Test::Overlaps(self.operand("overlaps", Wants::Array)?),
-            token if token.is_keyword("contains") => Test::Contains(self.operand("contains", Wants::Either)?),
-            token => return refuse(format!("an operator must follow '{column}': {OPERATORS}; got '{token}'")),
+            token if token.is_keyword("overlaps") => {
+                Test::Overlaps(self.operand("overlaps", Wants::Array)?)
+            }
+            token if token.is_keyword("contains") => {
+                Test::Contains(self.operand("contains", Wants::Either)?)
+            }
+            token => {
+                return refuse(format!(
+                    "an operator must follow '{column}': {OPERATORS}; got '{token}'"
+                ))
+            }
         };
-        Ok(Term { column: column.into(), test })
+        Ok(Term {
+            column: column.into(),
+            test,
+        })
     }
 
     fn operand(&mut self, operator: &str, wants: Wants) -> Result<Operand, PredicateError> {
@@ -219,7 +264,9 @@ impl Parser<'_> {
             return self.argument(name, operator, wants);
         }
         if wants == Wants::Array {
-            return refuse(format!("'{operator}' takes an array argument, got '{token}'"));
+            return refuse(format!(
+                "'{operator}' takes an array argument, got '{token}'"
+            ));
         }
         match token {
             Token::Number(text) => {
@@ -237,11 +284,26 @@ impl Parser<'_> {
         }
     }
 
-    fn argument(&self, name: &str, operator: &str, wants: Wants) -> Result<Operand, PredicateError> {
+    fn argument(
+        &self,
+        name: &str,
+        operator: &str,
+        wants: Wants,
+    ) -> Result<Operand, PredicateError> {
         let Some(index) = self.args.iter().position(|arg| &*arg.name == name) else {
-            let known: Vec<_> = self.args.iter().map(|arg| format!("{{{}}}", arg.name)).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(" ") };
-            return refuse(format!("the call has no argument {{{name}}}; it has {known}"));
+            let known: Vec<_> = self
+                .args
+                .iter()
+                .map(|arg| format!("{{{}}}", arg.name))
+                .collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(" ")
+            };
+            return refuse(format!(
+                "the call has no argument {{{name}}}; it has {known}"
+            ));
         };
         let ty = self.args[index].ty;
         match wants {
@@ -268,13 +330,23 @@ mod tests {
 
     #[test]
     fn terms_are_parsed() {
-        let terms = |text: &str| parse(text).unwrap().terms.into_iter().map(|t| (t.column.into_string(), t.test)).collect::<Vec<_>>();
+        let terms = |text: &str| {
+            parse(text)
+                .unwrap()
+                .terms
+                .into_iter()
+                .map(|t| (t.column.into_string(), t.test))
+                .collect::<Vec<_>>()
+        };
         let column = |name: &str| name.to_owned();
         assert_eq!(
             terms("colors overlaps {list} AND size BETWEEN {a} and {b} and x in {list}"),
             [
                 (column("colors"), Test::Overlaps(Operand::Arg(3))),
-                (column("size"), Test::Between(Operand::Arg(0), Operand::Arg(1))),
+                (
+                    column("size"),
+                    Test::Between(Operand::Arg(0), Operand::Arg(1))
+                ),
                 (column("x"), Test::In(Operand::Arg(3))),
             ]
         );

@@ -13,7 +13,7 @@ use super::job::Job;
 use super::predicate::Predicate;
 use super::sql::Template;
 use super::tags::{TagTemplate, Tenancy};
-use super::value::ScalarType;
+use super::value::{ArgType, ScalarType};
 
 /// The catalog of the bear example, for a server that is given none.
 pub const DEFAULT: &str = include_str!("../../catalogs/bear.toml");
@@ -74,6 +74,25 @@ impl Section {
             Some(_) => Tenancy::PerTenant,
             None => Tenancy::Shared,
         }
+    }
+
+    /// Types of a `row` statement's parameters.
+    pub fn row_param_types(&self, row: &Template) -> Vec<Option<ArgType>> {
+        let of = |name: &str| match name {
+            "tenant" => self.tenant.map(ArgType::scalar),
+            _ => self.id.map(ArgType::array),
+        };
+        row.params.iter().map(|name| of(name)).collect()
+    }
+
+    /// Types of a job's statement's parameters.
+    pub fn job_param_types(&self, job: &Job, template: &Template) -> Vec<Option<ArgType>> {
+        let of = |name: &str| match name {
+            "tenant" => self.tenant.map(ArgType::scalar),
+            "jobs" => Some(ArgType::scalar(ScalarType::Json)),
+            field => job.data.iter().find(|known| *known.name == *field).map(|known| known.ty),
+        };
+        template.params.iter().map(|name| of(name)).collect()
     }
 
     pub fn job(&self, name: &[u8]) -> Option<&Job> {

@@ -12,6 +12,8 @@ use super::value::ScalarType;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Predicate {
     pub terms: Vec<Term>,
+    /// As the catalog writes it.
+    pub text: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Predicate {
         let mut terms = vec![parser.term()?];
         loop {
             match parser.tokens.next() {
-                None => return Ok(Predicate { terms }),
+                None => return Ok(Predicate { terms, text: text.trim().into() }),
                 Some(token) if token.is_keyword("and") => terms.push(parser.term()?),
                 Some(token) => {
                     return refuse(format!(
@@ -109,6 +111,12 @@ enum Token {
 impl Token {
     fn is_keyword(&self, keyword: &str) -> bool {
         matches!(self, Token::Word(word) if word.eq_ignore_ascii_case(keyword))
+    }
+}
+
+impl fmt::Display for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -4,6 +4,7 @@
 //! by an empty result.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::call::CallPattern;
 use super::value::Value;
@@ -12,6 +13,14 @@ use super::value::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagTemplate {
     pieces: Vec<Piece>,
+    /// As the catalog writes it.
+    text: Box<str>,
+}
+
+impl fmt::Display for TagTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +83,7 @@ impl TagTemplate {
         if pieces.is_empty() {
             return Err(TagError::Empty);
         }
-        Ok(TagTemplate { pieces })
+        Ok(TagTemplate { pieces, text: text.into() })
     }
 
     /// Adds the tags of one entry. `tag_values` are those of [`super::fetch::Fetched`]; `limit` bounds `out`.

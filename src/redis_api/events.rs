@@ -163,7 +163,7 @@ unsafe extern "C" fn server_event(
         let ctx = Context::new(ctx);
         match event.id {
             raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED => {
-                let now_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER.into();
+                let now_master = subevent == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER;
                 call(&ON_ROLE, |on| on(ctx, if now_master { Role::Master } else { Role::Replica }));
             }
             raw::REDISMODULE_EVENT_FLUSHDB => {
@@ -172,7 +172,7 @@ unsafe extern "C" fn server_event(
                 call(&ON_FLUSH, |on| on((db >= 0).then_some(db)));
             }
             raw::REDISMODULE_EVENT_LOADING => {
-                let ended = subevent >= u64::from(raw::REDISMODULE_SUBEVENT_LOADING_ENDED);
+                let ended = subevent >= raw::REDISMODULE_SUBEVENT_LOADING_ENDED;
                 call(&ON_LOADING, |on| on(ctx, if ended { Loading::Ended } else { Loading::Started }));
             }
             raw::REDISMODULE_EVENT_SWAPDB => {

@@ -200,7 +200,7 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
             });
         };
         if let Some(row) = &section.row {
-            other("row", row, section.param_types(row));
+            other("row", row, section.row_param_types(row));
         }
         for table in &section.tables {
             if let TableRows::Select(select) = &table.rows {
@@ -210,10 +210,10 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
         for job in &section.jobs {
             let of = format!("job {}", job.name);
             match &job.body {
-                JobBody::Set(template) => other(&of, template, job.param_types(section, template)),
+                JobBody::Set(template) => other(&of, template, section.job_param_types(job, template)),
                 JobBody::Each(templates) => {
                     for template in templates {
-                        other(&of, template, job.param_types(section, template));
+                        other(&of, template, section.job_param_types(job, template));
                     }
                 }
             }

@@ -124,7 +124,8 @@ impl Keyspace {
         self.left()
     }
 
-    fn left(&self) -> Left {
+    /// What is there to do?
+    pub fn left(&self) -> Left {
         if !self.publications.is_empty() || !self.large.is_empty() || !self.foreign.is_empty() {
             Left::Urgent
         } else if !self.dead.is_empty() || !self.unclean.is_empty() || self.scan.is_some() {

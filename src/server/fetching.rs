@@ -13,7 +13,7 @@ use crate::core::fills::Ended;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::core::value::Value;
 use crate::keyspace::Publication;
-use crate::redis_api::Answer;
+use crate::redis_api::{Answer, Context};
 use crate::workers::{Outcome, Request};
 
 /// A call that has been checked: what it takes to fetch it, again if need be.
@@ -106,7 +106,7 @@ impl Call {
 impl Server {
     /// Sends the fetch of a call to the workers.
     pub(super) fn send(&mut self, ticket: u64, call: &Call) {
-        let Some(workers) = &self.workers else { return };
+        let Some(workers) = self.workers.current() else { return };
         let query = &call.catalog.sections[call.section].queries[call.query];
         let request = FetchRequest {
             ticket,
@@ -120,9 +120,9 @@ impl Server {
     }
 
     /// Takes one outcome from the workers.
-    pub(super) fn take_outcome(&mut self, outcome: Outcome) {
+    pub(super) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
         match outcome {
-            Outcome::Fetched { ticket, result, .. } => self.fetched(ticket, result),
+            Outcome::Fetched { ticket, result, .. } => self.fetched(ctx, ticket, result),
             Outcome::Connected { changed, .. } => {
                 self.postgres.up = Some(true);
                 if changed {
@@ -144,7 +144,7 @@ impl Server {
         }
     }
 
-    fn fetched(&mut self, ticket: u64, result: Result<Fetched, FetchError>) {
+    fn fetched(&mut self, ctx: Context, ticket: u64, result: Result<Fetched, FetchError>) {
         let ended = match &result {
             Ok(fetched) => Ended::Got(&fetched.metas),
             Err(_) => Ended::Failed,
@@ -159,7 +159,7 @@ impl Server {
                 let json = Arc::new(std::mem::take(&mut fetched.json));
                 self.count_fill(call, &fetched, finished.struck);
                 if finished.store {
-                    self.store(call, fetched, json.clone());
+                    self.store(ctx, call, fetched, json.clone());
                 }
                 Answer::Bytes(json)
             }
@@ -189,16 +189,25 @@ impl Server {
         }
     }
 
+    /// May we add to the server's memory? It evicts between commands only, so that a policy that evicts is given a
+    /// little room; without one, `maxmemory` is the end.
+    fn has_memory(&self, ctx: Context) -> bool {
+        ctx.memory_ratio() <= if self.evicts { 1.05 } else { 1.0 }
+    }
+
     /// Has a result published, if it may be stored at all.
-    fn store(&mut self, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
+    fn store(&mut self, ctx: Context, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
         let query = &call.catalog.sections[call.section].queries[call.query];
         let ttl_ms = fetched.lives_ms.map_or(query.ttl_ms, |lives| query.ttl_ms.min(lives.max(0) as u64));
         let storable = self.is_master()
             && self.may_store
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && json.len() <= self.config.max_entry_bytes as usize
-            && ttl_ms > 0;
+            && ttl_ms > 0
+            && self.has_memory(ctx);
         if !storable {
+            // What is stored now is older than what has just been answered.
+            self.keyspace.drop_entry(&call.key);
             self.with_stats(call, |stats| stats.discarded += 1);
             return;
         }

@@ -53,7 +53,7 @@ impl Server {
     }
 
     fn write_postgres(&self, info: &InfoWriter) {
-        let state = match (&self.workers, self.postgres.up) {
+        let state = match (self.workers.current(), self.postgres.up) {
             (None, _) => "not configured",
             (_, None) => "connecting",
             (_, Some(true)) => "up",
@@ -63,7 +63,7 @@ impl Server {
         info.number("postgres_changes", self.postgres.changes);
         let Some(settings) = self.config.postgres_settings() else { return };
         info.text("postgres_url", &crate::postgres::mask(&settings.url));
-        let Some(figures) = self.workers.as_ref().and_then(crate::workers::Workers::figures) else { return };
+        let Some(figures) = self.workers.current().and_then(crate::workers::Workers::figures) else { return };
         info.number("pool_size", figures.size.into());
         info.number("pool_idle", figures.idle.into());
         info.number("pool_in_use", figures.in_use.into());

@@ -24,6 +24,9 @@ impl Server {
     /// Invalidates, and replies with the number of entries removed, at once or when it is known.
     pub fn invalidate(&mut self, ctx: Context, space_name: &[u8], target: &Target) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
+        if !self.is_master() {
+            return Err("READONLY entries are invalidated on the master; a write here would make this replica differ".into());
+        }
         self.settle();
         let section = space.section;
         let mut prefix = Vec::new();

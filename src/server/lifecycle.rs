@@ -7,14 +7,13 @@
 //! ```
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::config::{self, Config};
+use super::crew::Crew;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::redis_api::{self, Context, Loading, Replicate, Role};
-use crate::workers::Workers;
 
 /// Starts the module. An error refuses the load.
 pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
@@ -25,7 +24,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let catalog = Rc::new(reload::load(&config.catalog)?);
     let flags = ctx.flags();
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
-    let workers = start_workers(&config)?;
+    let mut workers = Crew::default();
+    workers.begin(&config)?;
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
@@ -56,17 +56,19 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::on_loading(ctx, |_, loading| with_server(|server| server.loading(loading)));
     redis_api::on_config_change(ctx, |ctx| with_server(|server| server.read_policy(ctx)));
     redis_api::on_cron(ctx, |_| redis_api::rearm_if_late());
-    redis_api::on_shutdown(ctx, || with_server(Server::stop_workers));
+    redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
     server.enter_role(role);
     SERVER.set(Some(server));
     Ok(())
 }
 
-/// Stops the module; the error refuses the unload.
+/// Stops the module; the error refuses the unload. Redis itself refuses while clients wait or a tick is armed.
 pub fn stop(_: Context) -> Result<(), String> {
-    with_server(Server::stop_workers);
-    let busy = super::with(|server| server.workers.as_ref().is_some_and(|workers| !workers.is_stopped()));
-    if busy == Some(true) || redis_api::is_posted() {
+    let ended = super::with(|server| {
+        server.workers.end();
+        server.workers.has_ended()
+    });
+    if ended == Some(false) || redis_api::is_posted() {
         return Err("its threads are ending; try again".into());
     }
     watch::pause();
@@ -78,23 +80,16 @@ fn with_server(run: impl FnOnce(&mut Server)) {
     super::with(run);
 }
 
-fn start_workers(config: &Config) -> Result<Option<Workers>, String> {
-    let Some(settings) = config.postgres_settings() else { return Ok(None) };
-    let wake = Arc::new(redis_api::wake);
-    let workers = Workers::start(settings, config.fetch_threads as usize, wake);
-    workers.map(Some).map_err(|error| format!("cannot start threads: {error}"))
-}
-
 impl Server {
     /// Settings have changed while running.
     pub(super) fn reconfigure(&mut self, before: &Config, now: &Config) -> Result<(), String> {
         let (old, new) = (before.postgres_settings(), now.postgres_settings());
         self.config = now.clone();
         if old != new {
-            match (&self.workers, new) {
+            match (self.workers.current(), new) {
                 (Some(workers), Some(settings)) => workers.reconfigure(settings),
-                (None, Some(_)) => self.workers = start_workers(now)?,
-                (_, None) => {}
+                (None, Some(_)) => self.workers.begin(now)?,
+                (_, None) => self.workers.end(),
             }
         }
         if before.postgres_url != now.postgres_url || before.search_path != now.search_path {
@@ -182,15 +177,6 @@ impl Server {
     fn let_go(&mut self, forgotten: Forgotten) {
         self.removals_ended(forgotten.removals);
         // A million entries take long to free: not on this thread.
-        match &self.workers {
-            Some(workers) => workers.dispose(Box::new(forgotten.index)),
-            None => drop(forgotten.index),
-        }
-    }
-
-    fn stop_workers(&mut self) {
-        if let Some(workers) = &self.workers {
-            workers.stop();
-        }
+        self.workers.dispose(Box::new(forgotten.index));
     }
 }

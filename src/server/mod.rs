@@ -8,6 +8,7 @@
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
 //! | `explain` | what is known of a call |
+//! | `crew` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
 //! | `info`, `stats`, `errors` | figures and texts |
@@ -15,6 +16,7 @@
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
 pub mod config;
+mod crew;
 mod errors;
 mod explain;
 mod fetching;
@@ -37,7 +39,6 @@ use crate::core::fills::Fills;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
-use crate::workers::Workers;
 
 pub use explain::Explained;
 pub use fetching::Call;
@@ -61,7 +62,7 @@ pub struct Server {
     evicts: bool,
     keyspace: Keyspace,
     fills: Fills<Rc<Call>, BlockedClient>,
-    workers: Option<Workers>,
+    workers: crew::Crew,
     postgres: fetching::PostgresView,
     stats: stats::Stats,
     /// Who is to be told what, oldest first.

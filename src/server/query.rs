@@ -113,7 +113,8 @@ impl Server {
         freshness: Freshness,
         words: &Words,
     ) -> Result<(), String> {
-        if self.workers.is_none() {
+        self.workers.begin(&self.config).map_err(errors::usage)?;
+        if self.workers.current().is_none() {
             return Err(format!(
                 "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
                 super::config::URL_VARIABLE

@@ -84,7 +84,7 @@ impl Server {
         if self.reloading.is_some() {
             return Err("ERR another BEAR.RELOAD is being checked; try again".into());
         }
-        if self.postgres.up != Some(true) || self.workers.is_none() {
+        if self.postgres.up != Some(true) || self.workers.current().is_none() {
             self.replace_catalog(new);
             return Ok(Some(Answer::Ok));
         }
@@ -134,7 +134,7 @@ impl Server {
 
     fn validate(&self, catalog: &Catalog) -> u64 {
         let ticket = next(&NEXT_TICKET);
-        if let Some(workers) = &self.workers {
+        if let Some(workers) = self.workers.current() {
             workers.submit(Request::Validate(validation_of(catalog, ticket)));
         }
         ticket

@@ -37,27 +37,30 @@ impl Server {
         let deadline = start + BUDGET;
         ctx.select_db(self.config.db as i32);
         self.settle();
-        let more_outcomes = self.take_outcomes(deadline);
+        let more_outcomes = self.take_outcomes(ctx, deadline);
         self.send_answers();
-        let left = if self.is_master() { self.work(ctx, deadline) } else { Left::Nothing };
-        let paused = left != Left::Nothing && !ctx.writes_allowed();
+        let paused = !ctx.writes_allowed();
+        let left = match self.keyspace.left() {
+            Left::Nothing => Left::Nothing,
+            // A replica has nothing to write, and while paused the server would abort: the outcome is kept.
+            left if paused || !self.is_master() => left,
+            _ => self.work(ctx, deadline),
+        };
         if more_outcomes || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
             self.arm_soon();
-        } else if paused {
-            redis_api::arm(PAUSED);
-        } else if left == Left::Background {
-            redis_api::arm(PAUSE);
+        } else if left != Left::Nothing {
+            redis_api::arm(if paused { PAUSED } else { PAUSE });
         }
         self.longest_tick_us = self.longest_tick_us.max(start.elapsed().as_micros() as u64);
     }
 
     /// True when some are left.
-    fn take_outcomes(&mut self, deadline: Instant) -> bool {
+    fn take_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
         loop {
-            let Some(outcome) = self.workers.as_ref().and_then(|workers| workers.results().try_recv().ok()) else {
+            let Some(outcome) = self.workers.current().and_then(|workers| workers.results().try_recv().ok()) else {
                 return false;
             };
-            self.take_outcome(outcome);
+            self.take_outcome(ctx, outcome);
             if Instant::now() >= deadline {
                 return true;
             }
@@ -76,11 +79,8 @@ impl Server {
         }
     }
 
-    /// Publishes, removes and sweeps, if the server allows writes now.
+    /// Publishes, removes and sweeps.
     fn work(&mut self, ctx: Context, deadline: Instant) -> Left {
-        if !ctx.writes_allowed() {
-            return Left::Urgent;
-        }
         let mut finished = Vec::new();
         let left = self.keyspace.step(ctx, deadline, &mut finished);
         self.removals_ended(finished);

@@ -298,6 +298,11 @@ mod tests {
             ["ids".into(), "tenant".into()]
         );
         let one = &booking.queries[0];
+        let id = super::super::value::Value::Scalar("b".into());
+        assert_eq!(
+            one.bind_params(&[id], Some("t")),
+            [Some("t".to_owned()), Some("b".to_owned())]
+        );
         assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
         assert_eq!(
             one.plan.tag_columns,

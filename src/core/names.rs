@@ -9,14 +9,15 @@ use super::value::{shorten, ValueError};
 /// Bytes of a section's name.
 const MAX_SECTION_NAME: usize = 64;
 
-const RESERVED_SECTIONS: [&str; 3] = ["meta", "tag", "queue"];
+/// The last because of the column `_until`.
+const RESERVED_SECTIONS: [&str; 4] = ["meta", "tag", "queue", "until"];
 
 /// Why a section cannot be called that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SectionNameError {
     #[error("a section's name is lower-case letters, digits and _, not beginning with a digit, of at most {MAX_SECTION_NAME} bytes")]
     Characters,
-    #[error("a section cannot be called meta, tag or queue, which are reserved")]
+    #[error("a section cannot be called meta, tag, queue or until, which are reserved")]
     Reserved,
 }
 

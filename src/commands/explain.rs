@@ -5,7 +5,7 @@
 
 use super::cursor::Cursor;
 use crate::core::catalog::OnRule;
-use crate::core::names::{self, KeyKind, Metadata, Row};
+use crate::core::keys::{self, KeyKind, Metadata, Row};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, Explained};
 
@@ -77,7 +77,7 @@ fn reply(ctx: Context, explained: &Explained) {
 }
 
 fn tags(explained: &Explained) -> Vec<String> {
-    let kinds = explained.metas.iter().map(|(_, call)| names::classify(call));
+    let kinds = explained.metas.iter().map(|(_, call)| keys::classify(call));
     let tags = kinds.filter_map(|kind| match kind {
         KeyKind::Metadata(Metadata::Tag(tag)) => Some(String::from_utf8_lossy(tag).into_owned()),
         KeyKind::Metadata(Metadata::Row(_)) | KeyKind::Queue | KeyKind::Other => None,
@@ -92,7 +92,7 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
     let mut by = Vec::new();
     let mut rows = 0;
     for (space, set) in &explained.metas {
-        match names::classify(set) {
+        match keys::classify(set) {
             KeyKind::Metadata(Metadata::Row(Row::Any)) => by.push(format!("{space} ROW, any")),
             KeyKind::Metadata(Metadata::Row(Row::Id(id))) => {
                 rows += 1;

@@ -199,6 +199,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn many_optional_groups_are_compared_in_time() {
+        let groups: String = (0..8)
+            .map(|i| format!(" [g{i} {{a{i}:text}} {{b{i}:text}} {{c{i}:text}}]"))
+            .collect();
+        let started = std::time::Instant::now();
+        assert!(!conflict(
+            &format!("x{groups}"),
+            &format!("x {{t:text}}{groups}")
+        ));
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
     /// Small patterns over few words, so that two of them often meet.
     fn pattern() -> impl Strategy<Value = CallPattern> {
         let part = || {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::fetch::Fetched;
-use super::names::{self, Row};
+use super::keys::{self, Row};
 use super::tags::{TagTemplate, TooManyTags};
 use super::value::Value;
 
@@ -44,7 +44,7 @@ impl Belonging {
         let mut metas = Vec::with_capacity(fetched.ids.len() + 4);
         let mut list = |prefix: &[u8], row: &Row| {
             let mut key = Vec::with_capacity(prefix.len() + 24);
-            names::write_row_key(prefix, row, &mut key);
+            keys::write_row_key(prefix, row, &mut key);
             metas.push(key.into_boxed_slice());
         };
         let id = |id: &Box<str>| Row::Id(id.as_bytes().to_vec().into());
@@ -65,7 +65,7 @@ impl Belonging {
         }
         metas.extend(tags.iter().map(|tag| {
             let mut key = Vec::new();
-            names::write_tag_key(&self.own.prefix, tag.as_bytes(), &mut key);
+            keys::write_tag_key(&self.own.prefix, tag.as_bytes(), &mut key);
             key.into_boxed_slice()
         }));
         metas.sort_unstable();

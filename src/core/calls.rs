@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::ambiguity;
-use super::call::{CallPattern, Part, MAX_GROUPS};
-use super::value::{shorten, Value, ValueError};
-use super::word::{self, Spelling};
+use super::call::CallPattern;
+use super::fit::{ArgError, Fit};
+use super::value::{shorten, Value};
+use super::word::Spelling;
 
 /// Patterns that a message lists.
 const LISTED_PATTERNS: usize = 20;
@@ -46,22 +47,11 @@ pub enum CallError {
         words: String,
         has: String,
     },
-    #[error("{arg} must be {error}")]
-    Value { arg: Box<str>, error: ValueError },
+    #[error(transparent)]
+    Arg(#[from] ArgError),
     #[error("a call may hold at most {limit} bytes, got {got}")]
     TooLong { limit: usize, got: usize },
 }
-
-/// How the words fit a pattern.
-#[derive(Clone, Copy)]
-struct Fit {
-    /// How many of the pattern's `parts` were typed.
-    typed: usize,
-    /// Index of the first word of each group; `ABSENT` where it was left out.
-    groups: [usize; MAX_GROUPS],
-}
-
-const ABSENT: usize = usize::MAX;
 
 impl Calls {
     /// Errors are sentences that name the two patterns that some words fit both.
@@ -139,7 +129,7 @@ impl Calls {
         let start = out.len();
         let by_word = words.first().and_then(|word| self.by_first_word.get(*word));
         // The error of the pattern that the words fit but for a value, where there is but one.
-        let mut wrong_value: Option<(usize, CallError)> = None;
+        let mut wrong_value: Option<(usize, ArgError)> = None;
         let mut fitting = 0;
         for &query in by_word.into_iter().flatten().chain(&self.by_argument) {
             let pattern = &self.patterns[query];
@@ -160,7 +150,7 @@ impl Calls {
             }
         }
         Err(match wrong_value {
-            Some((_, error)) if fitting == 1 => error,
+            Some((_, error)) if fitting == 1 => error.into(),
             _ => self.no_match(words),
         })
     }
@@ -203,152 +193,6 @@ fn check_length(words: &[&[u8]], limit: usize) -> Result<(), CallError> {
         return Err(CallError::TooLong { limit, got });
     }
     Ok(())
-}
-
-impl CallPattern {
-    /// The ways to read the words as this pattern, by literal words and counts alone; the one with the most arguments
-    /// typed first.
-    fn fits<'a>(&'a self, words: &'a [&'a [u8]]) -> impl Iterator<Item = Fit> + 'a {
-        let least = self.parts.len() - self.omissible;
-        let counts =
-            (words.len() <= self.max_words()).then(|| least..=self.parts.len().min(words.len()));
-        counts
-            .into_iter()
-            .flat_map(|counts| counts.rev())
-            .filter_map(|typed| self.fit(words, typed))
-    }
-
-    fn fit(&self, words: &[&[u8]], typed: usize) -> Option<Fit> {
-        if !literals_match(&self.parts[..typed], &words[..typed]) {
-            return None;
-        }
-        let mut groups = [ABSENT; MAX_GROUPS];
-        let mut at = typed;
-        while at < words.len() {
-            let index = self
-                .groups
-                .iter()
-                .position(|group| literals_match(&group[..1], &words[at..]))?;
-            let group = &self.groups[index];
-            let is_new = groups[index] == ABSENT;
-            if !is_new || words.len() - at < group.len() || !literals_match(group, &words[at..]) {
-                return None;
-            }
-            groups[index] = at;
-            at += group.len();
-        }
-        Some(Fit { typed, groups })
-    }
-
-    fn write_key(
-        &self,
-        words: &[&[u8]],
-        fit: &Fit,
-        spelling: Spelling,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CallError> {
-        for (i, part) in self.parts.iter().enumerate() {
-            if i > 0 {
-                out.push(b':');
-            }
-            match part {
-                Part::Arg(index) if i >= fit.typed => {
-                    // Only arguments with a default may be left out.
-                    let default = self.args()[*index].default.as_ref();
-                    out.extend_from_slice(default.map_or(&[][..], |d| &d.key));
-                }
-                part => {
-                    self.write_part(part, words[i], spelling, out)?;
-                }
-            }
-        }
-        for (group, at) in self
-            .groups
-            .iter()
-            .zip(fit.groups)
-            .filter(|(_, at)| *at != ABSENT)
-        {
-            let start = out.len();
-            let mut is_default = true;
-            for (part, word) in group.iter().zip(&words[at..]) {
-                out.push(b':');
-                is_default &= self.write_part(part, word, spelling, out)?;
-            }
-            if is_default {
-                out.truncate(start);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the word means no more than its absence would.
-    fn write_part(
-        &self,
-        part: &Part,
-        word: &[u8],
-        spelling: Spelling,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, CallError> {
-        match part {
-            Part::Literal(literal) => {
-                out.extend_from_slice(literal.as_bytes());
-                Ok(true)
-            }
-            Part::Arg(index) => {
-                let arg = &self.args()[*index];
-                let start = out.len();
-                word::write_for_key(arg.ty, word, spelling, out).map_err(|error| {
-                    CallError::Value {
-                        arg: arg.name.clone(),
-                        error,
-                    }
-                })?;
-                Ok(arg
-                    .default
-                    .as_ref()
-                    .is_some_and(|default| out[start..] == *default.key))
-            }
-        }
-    }
-
-    /// Values of typed words that fit.
-    fn values(&self, words: &[&[u8]], fit: &Fit) -> Result<Vec<Value>, CallError> {
-        let absent = |arg: &super::call::Arg| {
-            arg.default
-                .as_ref()
-                .map_or(Value::Null, |d| d.value.clone())
-        };
-        let mut values: Vec<Value> = self.args().iter().map(absent).collect();
-        let typed = self.parts.iter().take(fit.typed).zip(words);
-        let in_groups = self
-            .groups
-            .iter()
-            .zip(fit.groups)
-            .filter(|(_, at)| *at != ABSENT);
-        for (part, word) in
-            typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..])))
-        {
-            if let Part::Arg(index) = part {
-                let arg = &self.args()[*index];
-                values[*index] =
-                    word::read_value(arg.ty, word, Spelling::Typed).map_err(|error| {
-                        CallError::Value {
-                            arg: arg.name.clone(),
-                            error,
-                        }
-                    })?;
-            }
-        }
-        Ok(values)
-    }
-}
-
-/// Whether the literal words among the parts are those at the front of the words.
-fn literals_match(parts: &[Part], words: &[&[u8]]) -> bool {
-    parts.iter().zip(words).all(|(part, word)| match part {
-        Part::Literal(literal) => literal.as_bytes() == *word,
-        Part::Arg(_) => true,
-    })
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl ScalarType {
             ScalarType::Numeric => "a decimal number of at most 1000 digits",
             ScalarType::Bool => "true or false",
             ScalarType::Text => "UTF-8 text without NUL",
-            ScalarType::Uuid => "an uuid",
+            ScalarType::Uuid => "a uuid",
             ScalarType::Date => "a date such as 2026-11-21",
             ScalarType::Timestamp => "a time without zone such as 2026-11-21T10:00:00",
             ScalarType::TimestampTz => "a time such as 2026-11-21T10:00:00Z",

@@ -13,7 +13,7 @@ use super::job::Job;
 use super::predicate::Predicate;
 use super::sql::Template;
 use super::tags::{TagTemplate, Tenancy};
-use super::value::{ArgType, ScalarType};
+use super::value::{ArgType, ScalarType, Value};
 
 /// The catalog of the bear example, for a server that is given none.
 pub const DEFAULT: &str = include_str!("../../catalogs/bear.toml");
@@ -133,6 +133,17 @@ pub struct Query {
     /// Which changes of other sections concern the result.
     pub on: Vec<On>,
     pub tags: Vec<TagTemplate>,
+}
+
+impl Query {
+    /// Values of the plan's `$1 … $n` for a call of it; None is NULL.
+    pub fn bind_params(&self, args: &[Value], tenant: Option<&str>) -> Vec<Option<String>> {
+        let value = |source: &ParamSource| match source {
+            ParamSource::Arg(index) => args.get(*index).and_then(Value::to_postgres_text),
+            ParamSource::Tenant => tenant.map(str::to_owned),
+        };
+        self.params.iter().map(value).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

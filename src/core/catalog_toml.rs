@@ -2,41 +2,17 @@
 //!
 //! Two passes, since sections name each other: the outlines (types of ids and tenants) first, then the rest.
 
-use std::sync::Arc;
-
 use toml::Table as TomlTable;
 
-use super::call::CallPattern;
 use super::calls::Calls;
-use super::catalog::{
-    Catalog, CatalogError, On, OnRule, ParamSource, Query, Section, Table, TableRows,
-    DEFAULT_TTL_MS,
-};
-use super::duration;
-use super::fetch::FetchPlan;
+use super::catalog::{Catalog, CatalogError, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
 use super::job_toml;
-use super::names;
-use super::predicate::Predicate;
+use super::outline::{read_ttl, Outline};
+use super::query_toml::QueryReader;
 use super::sql::Template;
-use super::tags::{TagTemplate, Tenancy};
-use super::toml_reader::{Fields, Report};
-use super::value::{ArgType, ScalarType};
+use super::toml_reader::Report;
 
-const SECTION_KEYS: [&str; 8] = [
-    "id",
-    "ttl",
-    "tenant",
-    "tenant_column",
-    "tables",
-    "row",
-    "query",
-    "job",
-];
-const QUERY_KEYS: [&str; 8] = [
-    "call", "sql", "single", "rows", "ttl", "match", "on", "tags",
-];
-
-/// `plan_id` gives numbers that are unique over the life of the process, for [`FetchPlan::id`].
+/// `plan_id` gives numbers that are unique over the life of the process, for [`super::fetch::FetchPlan::id`].
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
     let file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,
@@ -59,13 +35,13 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
     if file.is_empty() {
         report.problem("the catalog has no section");
     }
-    let mut reader = Reader {
+    let mut reader = QueryReader {
         outlines: &outlines,
         plan_id,
     };
     let sections = (0..outlines.len()).filter_map(|i| {
         report.within(format!("section '{}'", outlines[i].name), |report| {
-            reader.section(i, report)
+            read_section(i, &mut reader, report)
         })
     });
     let sections = sections.collect();
@@ -73,323 +49,83 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
     Ok(Catalog::new(sections))
 }
 
-/// What other sections must know of a section.
-struct Outline<'a> {
-    name: &'a str,
-    fields: Fields<'a>,
-    toml: &'a TomlTable,
-    id: Option<ScalarType>,
-    tenant: Option<ScalarType>,
+fn read_section(
+    index: usize,
+    reader: &mut QueryReader<'_, '_>,
+    report: &mut Report,
+) -> Option<Section> {
+    let outline = &reader.outlines[index];
+    let fields = outline.fields;
+    let ttl_ms = read_ttl(fields, report).unwrap_or(DEFAULT_TTL_MS);
+    let tenant_column = fields.string("tenant_column", report);
+    if tenant_column.is_some() && !fields.has("tenant") {
+        report.problem("tenant_column needs tenant, the type of its values");
+    }
+    for key in ["tables", "row"] {
+        if fields.has(key) && !fields.has("id") {
+            report.problem(format!("{key} needs id, the type of the row ids"));
+        }
+    }
+    let row = fields
+        .string("row", report)
+        .and_then(|sql| with_ids("row", sql, outline, report));
+    let queries: Vec<Query> = fields
+        .tables("query", report)
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, query)| reader.query(index, i, query, ttl_ms, report))
+        .collect();
+    let calls = Calls::new(
+        outline.name,
+        queries.iter().map(|query| query.call.clone()).collect(),
+    );
+    let calls = calls
+        .map_err(|conflicts| {
+            conflicts
+                .into_iter()
+                .for_each(|conflict| report.problem(conflict))
+        })
+        .ok();
+    let jobs = fields
+        .table("job", report)
+        .map(|jobs| job_toml::read(jobs, outline.tenancy(), report))
+        .unwrap_or_default();
+    Some(Section {
+        name: outline.name.into(),
+        id: outline.id,
+        ttl_ms,
+        tenant: outline.tenant,
+        tenant_column: tenant_column.map(Into::into),
+        tables: read_tables(outline, report),
+        row,
+        calls: calls?,
+        source: source(outline, reader.outlines, &queries),
+        queries,
+        jobs,
+    })
 }
 
-impl<'a> Outline<'a> {
-    fn read(name: &'a str, table: &'a TomlTable, report: &mut Report) -> Outline<'a> {
-        if let Err(error) = names::check_section_name(name) {
-            report.problem(error);
-        }
-        let fields = Fields::new(table, &SECTION_KEYS, report);
-        let mut key_type = |key: &str| {
-            let name = fields.string(key, report)?;
-            let ty = ScalarType::parse_name(name)
-                .filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
-            if ty.is_none() {
-                report.problem(format!("{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"));
-            }
-            ty
+/// See [`Section::source`].
+fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], queries: &[Query]) -> Box<str> {
+    let mut source = outline.toml.to_string();
+    for other in outlines {
+        // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
+        let column = format!("_{}", other.name);
+        let is_target = |query: &Query| {
+            query
+                .on
+                .iter()
+                .any(|on| outlines[on.section].name == other.name)
         };
-        Outline {
-            name,
-            fields,
-            toml: table,
-            id: key_type("id"),
-            tenant: key_type("tenant"),
-        }
-    }
-
-    fn has_row(&self) -> bool {
-        self.fields.has("row")
-    }
-
-    fn tenancy(&self) -> Tenancy {
-        match self.tenant {
-            Some(_) => Tenancy::PerTenant,
-            None => Tenancy::Shared,
-        }
-    }
-
-    /// The names, and `tenant` where there is one.
-    fn placeholders<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
-        names.chain(self.tenant.map(|_| "tenant")).collect()
-    }
-}
-
-struct Reader<'a, 'p> {
-    outlines: &'a [Outline<'a>],
-    plan_id: &'p mut dyn FnMut() -> u64,
-}
-
-impl Reader<'_, '_> {
-    fn section(&mut self, index: usize, report: &mut Report) -> Option<Section> {
-        let outline = &self.outlines[index];
-        let fields = outline.fields;
-        let ttl_ms = read_ttl(fields, report).unwrap_or(DEFAULT_TTL_MS);
-        let tenant_column = fields.string("tenant_column", report);
-        if tenant_column.is_some() && !fields.has("tenant") {
-            report.problem("tenant_column needs tenant, the type of its values");
-        }
-        for key in ["tables", "row"] {
-            if fields.has(key) && !fields.has("id") {
-                report.problem(format!("{key} needs id, the type of the row ids"));
-            }
-        }
-        let row = fields
-            .string("row", report)
-            .and_then(|sql| with_ids("row", sql, outline, report));
-        let queries: Vec<Query> = fields
-            .tables("query", report)
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-            .filter_map(|(i, query)| self.query(index, i, query, ttl_ms, report))
-            .collect();
-        let calls = Calls::new(
-            outline.name,
-            queries.iter().map(|query| query.call.clone()).collect(),
-        );
-        let calls = calls
-            .map_err(|conflicts| {
-                conflicts
-                    .into_iter()
-                    .for_each(|conflict| report.problem(conflict))
-            })
-            .ok();
-        let jobs = fields
-            .table("job", report)
-            .map(|jobs| job_toml::read(jobs, outline.tenancy(), report))
-            .unwrap_or_default();
-        Some(Section {
-            name: outline.name.into(),
-            id: outline.id,
-            ttl_ms,
-            tenant: outline.tenant,
-            tenant_column: tenant_column.map(Into::into),
-            tables: read_tables(outline, report),
-            row,
-            calls: calls?,
-            source: self.source(outline, &queries),
-            queries,
-            jobs,
-        })
-    }
-
-    fn query(
-        &mut self,
-        section: usize,
-        index: usize,
-        table: &TomlTable,
-        section_ttl_ms: u64,
-        report: &mut Report,
-    ) -> Option<Query> {
-        let call = table.get("call").and_then(|call| call.as_str());
-        let place = call.map_or_else(
-            || format!("query {}", index + 1),
-            |call| format!("query '{call}'"),
-        );
-        report.within(place, |report| {
-            let fields = Fields::new(table, &QUERY_KEYS, report);
-            self.query_body(section, fields, section_ttl_ms, report)
-        })
-    }
-
-    fn query_body(
-        &mut self,
-        section: usize,
-        fields: Fields<'_>,
-        section_ttl_ms: u64,
-        report: &mut Report,
-    ) -> Option<Query> {
-        let outline = &self.outlines[section];
-        for key in ["call", "sql"] {
-            if !fields.has(key) {
-                report.problem(format!("{key} is missing"));
-            }
-        }
-        let call = CallPattern::parse(fields.string("call", report)?);
-        let call = Arc::new(report.keep("call", call)?);
-        let template = fields.string("sql", report).and_then(|sql| {
-            let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
-            report.keep("sql", Template::parse(sql, &known))
-        });
-        let single = fields.boolean("single", report).unwrap_or(false);
-        let rows = fields.boolean("rows", report).unwrap_or(true);
-        if rows && !outline.fields.has("id") {
-            report
-                .problem("the section has no id, so its rows cannot be tracked: say rows = false");
-        }
-        let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
-        let (match_, on) = self.predicates(section, fields, &call, report);
-        if match_.is_some() && !rows {
-            report.problem("match cannot decide where rows = false; remove one of the two");
-        }
-        let mut tag_columns = Vec::new();
-        let tags = fields.strings("tags", report).unwrap_or_default();
-        let parse_tag =
-            |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
-        let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
-        let tags = tags
-            .into_iter()
-            .filter_map(|tag| report.keep("tags", tag))
-            .collect();
-
-        let Template { text: sql, params } = template?;
-        let sources = params
+        if queries
             .iter()
-            .map(|name| {
-                call.arg_index(name)
-                    .map_or(ParamSource::Tenant, ParamSource::Arg)
-            })
-            .collect::<Vec<_>>();
-        let tenant = outline.tenant.map(ArgType::scalar);
-        let types = sources.iter().filter_map(|source| match source {
-            ParamSource::Arg(index) => Some(call.args()[*index].ty),
-            ParamSource::Tenant => tenant,
-        });
-        let plan = FetchPlan {
-            id: (self.plan_id)(),
-            section: outline.name.into(),
-            call: call.text().into(),
-            sql,
-            params: types.collect(),
-            single,
-            row_id: outline.id.filter(|_| rows),
-            sections: self
-                .outlines
-                .iter()
-                .map(|outline| outline.name.into())
-                .collect(),
-            tag_columns,
-        };
-        Some(Query {
-            call,
-            plan: Arc::new(plan),
-            params: sources,
-            ttl_ms,
-            single,
-            rows,
-            match_,
-            on,
-            tags,
-        })
-    }
-
-    /// `match` and `on`. An `on` for the own section is its `match`.
-    fn predicates(
-        &self,
-        section: usize,
-        fields: Fields<'_>,
-        call: &CallPattern,
-        report: &mut Report,
-    ) -> (Option<Predicate>, Vec<On>) {
-        let own = &self.outlines[section];
-        let mut match_ = None;
-        if let Some(text) = fields.string("match", report) {
-            match_ = self.predicate("match", text, own, call, report);
+            .any(|query| query.plan.sql.contains(&column) || is_target(query))
+        {
+            source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
         }
-        let mut on = Vec::new();
-        for (name, text) in fields.string_table("on", report).unwrap_or_default() {
-            let key = format!("on.{name}");
-            let Some(index) = self
-                .outlines
-                .iter()
-                .position(|outline| outline.name == name)
-            else {
-                let known: Vec<_> = self.outlines.iter().map(|outline| outline.name).collect();
-                report.problem(format!(
-                    "{key}: no section is called '{name}'; there are {}",
-                    known.join(", ")
-                ));
-                continue;
-            };
-            let other = &self.outlines[index];
-            let rule = match text.trim() {
-                "*" => Some(OnRule::Any),
-                text => self
-                    .predicate(&key, text, other, call, report)
-                    .map(OnRule::Rows),
-            };
-            if index == section {
-                if fields.has("match") {
-                    report.problem(format!("{key} and match say the same; keep one"));
-                }
-                if let Some(OnRule::Rows(predicate)) = rule {
-                    match_ = Some(predicate);
-                }
-                continue;
-            }
-            check_tenants(&key, own, other, report);
-            on.extend(rule.map(|rule| On {
-                section: index,
-                rule,
-            }));
-        }
-        (match_, on)
     }
-
-    fn predicate(
-        &self,
-        key: &str,
-        text: &str,
-        of: &Outline<'_>,
-        call: &CallPattern,
-        report: &mut Report,
-    ) -> Option<Predicate> {
-        if !of.has_row() {
-            report.problem(format!("{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"", of.name));
-        }
-        report.keep(key, Predicate::parse(text, call.args()))
-    }
-
-    /// See [`Section::source`].
-    fn source(&self, outline: &Outline<'_>, queries: &[Query]) -> Box<str> {
-        let mut source = outline.toml.to_string();
-        for other in self.outlines {
-            // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
-            let column = format!("_{}", other.name);
-            let is_target = |query: &Query| {
-                query
-                    .on
-                    .iter()
-                    .any(|on| self.outlines[on.section].name == other.name)
-            };
-            if queries
-                .iter()
-                .any(|query| query.plan.sql.contains(&column) || is_target(query))
-            {
-                source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
-            }
-        }
-        source.into()
-    }
-}
-
-fn check_tenants(key: &str, own: &Outline<'_>, other: &Outline<'_>, report: &mut Report) {
-    match (own.tenant, other.tenant) {
-        (_, None) => {}
-        (Some(a), Some(b)) if a == b => {}
-        (Some(a), Some(b)) => report.problem(format!(
-            "{key}: the tenants are of different types: {a} here, {b} of '{}'",
-            other.name
-        )),
-        (None, Some(_)) => report.problem(format!(
-            "{key}: '{}' is kept per tenant, so this section needs a tenant too",
-            other.name
-        )),
-    }
-}
-
-fn read_ttl(fields: Fields<'_>, report: &mut Report) -> Option<u64> {
-    let text = fields.string("ttl", report)?;
-    report.keep("ttl", duration::parse_ms(text))
+    source.into()
 }
 
 /// A statement about the rows `{ids}`.
@@ -431,8 +167,10 @@ fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalog::{OnRule, ParamSource};
     use super::super::job::{JobBody, Order};
     use super::super::predicate::{Operand, Test};
+    use super::super::value::{ArgType, ScalarType};
     use super::*;
 
     fn load(text: &str) -> Result<Catalog, String> {
@@ -560,6 +298,11 @@ mod tests {
             ["ids".into(), "tenant".into()]
         );
         let one = &booking.queries[0];
+        let id = super::super::value::Value::Scalar("b".into());
+        assert_eq!(
+            one.bind_params(&[id], Some("t")),
+            [Some("t".to_owned()), Some("b".to_owned())]
+        );
         assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
         assert_eq!(
             one.plan.tag_columns,

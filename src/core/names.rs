@@ -1,25 +1,23 @@
-//! Names of spaces and of the keys that they own.
+//! Names of sections and spaces, and the prefix of a space's keys.
 //!
-//! Invariant: keys of different kinds, rows, tags, calls and spaces differ. Rests on three rules: first words of calls
-//! are never `meta`, `tag` or `queue`; words of keys are encoded; a tenant's value is never the name of a section.
-
-use std::borrow::Cow;
+//! Invariant: a key belongs to at most one space. In a cluster that rests on a tenant's value never being the name of a
+//! section: the prefix of `bear` is `{bear}` there, and `{bear}:note` would be a space within it.
 
 use super::catalog::{Catalog, Section};
 use super::value::{shorten, ValueError};
-use super::word::{decode_word, encode_word};
 
 /// Bytes of a section's name.
 const MAX_SECTION_NAME: usize = 64;
 
-const RESERVED_SECTIONS: [&str; 3] = ["meta", "tag", "queue"];
+/// The last because of the column `_until`.
+const RESERVED_SECTIONS: [&str; 4] = ["meta", "tag", "queue", "until"];
 
 /// Why a section cannot be called that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SectionNameError {
     #[error("a section's name is lower-case letters, digits and _, not beginning with a digit, of at most {MAX_SECTION_NAME} bytes")]
     Characters,
-    #[error("a section cannot be called meta, tag or queue, which are reserved")]
+    #[error("a section cannot be called meta, tag, queue or until, which are reserved")]
     Reserved,
 }
 
@@ -215,104 +213,10 @@ fn split_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// `P:<call>`; `call` as [`super::calls::Calls::write_key`] writes it.
-pub fn write_entry_key(prefix: &[u8], call: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(prefix);
-    out.push(b':');
-    out.extend_from_slice(call);
-}
-
-/// Whose entries a row set lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row<'a> {
-    /// Entries that any change of the section concerns: `P:meta:*:caches`.
-    Any,
-    /// The row with this id.
-    Id(Cow<'a, [u8]>),
-}
-
-/// `P:meta:<id>:caches`
-pub fn write_row_key(prefix: &[u8], row: &Row<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(prefix);
-    out.push(b':');
-    write_row_part(row, out);
-}
-
-const META: &[u8] = b"meta:";
-const CACHES: &[u8] = b":caches";
-const TAG: &[u8] = b"tag:";
-const QUEUE: &[u8] = b"queue";
-
-fn write_row_part(row: &Row<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(META);
-    match row {
-        Row::Any => out.push(b'*'),
-        Row::Id(id) if **id == *b"*" => out.extend_from_slice(b"%2A"),
-        Row::Id(id) => encode_word(id, out),
-    }
-    out.extend_from_slice(CACHES);
-}
-
-/// `P:tag:<tag>`
-pub fn write_tag_key(prefix: &[u8], tag: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(prefix);
-    out.push(b':');
-    out.extend_from_slice(TAG);
-    out.extend_from_slice(tag);
-}
-
-/// What the part of a key that follows `P:` says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyKind<'a> {
-    Metadata(Metadata<'a>),
-    /// The queue or what belongs to it.
-    Queue,
-    /// An entry ([`super::calls::Calls::is_canonical`] decides), or nothing of ours.
-    Other,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Metadata<'a> {
-    Row(Row<'a>),
-    Tag(&'a [u8]),
-}
-
-pub fn classify(part: &[u8]) -> KeyKind<'_> {
-    if let Some(tag) = part.strip_prefix(TAG) {
-        return KeyKind::Metadata(Metadata::Tag(tag));
-    }
-    if part
-        .strip_prefix(QUEUE)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
-    {
-        return KeyKind::Queue;
-    }
-    match part
-        .strip_prefix(META)
-        .and_then(|rest| rest.strip_suffix(CACHES))
-    {
-        Some(id) => {
-            read_row(id, part).map_or(KeyKind::Other, |row| KeyKind::Metadata(Metadata::Row(row)))
-        }
-        None => KeyKind::Other,
-    }
-}
-
-/// None where the id is not spelled as [`write_row_key`] spells it.
-fn read_row<'a>(id: &'a [u8], part: &[u8]) -> Option<Row<'a>> {
-    let row = match id {
-        b"*" => Row::Any,
-        b"%2A" => Row::Id(Cow::Borrowed(b"*")),
-        id => Row::Id(decode_word(id)),
-    };
-    let mut written = Vec::with_capacity(part.len());
-    write_row_part(&row, &mut written);
-    (written == part).then_some(row)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::catalog_toml;
+    use super::super::keys::write_entry_key;
     use super::*;
     use proptest::prelude::*;
 
@@ -397,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_hang_on_the_prefix() {
+    fn prefixes_have_a_hash_tag_in_a_cluster() {
         let prefix = |space: &str, deployment| {
             let mut out = Vec::new();
             write_prefix(space.as_bytes(), deployment, &mut out);
@@ -406,45 +310,6 @@ mod tests {
         assert_eq!(prefix("bear", Deployment::Standalone), "bear");
         assert_eq!(prefix("bear", Deployment::Cluster), "{bear}");
         assert_eq!(prefix("{7}:shop", Deployment::Cluster), "{7}:shop");
-        let mut out = Vec::new();
-        write_entry_key(b"bear", b"size:1:2", &mut out);
-        out.push(b' ');
-        write_row_key(b"bear", &Row::Any, &mut out);
-        out.push(b' ');
-        write_row_key(b"bear", &Row::Id(b"a:b"[..].into()), &mut out);
-        out.push(b' ');
-        write_row_key(b"bear", &Row::Id(b"*"[..].into()), &mut out);
-        out.push(b' ');
-        write_tag_key(b"bear", b"color:red", &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "bear:size:1:2 bear:meta:*:caches bear:meta:a%3Ab:caches bear:meta:%2A:caches bear:tag:color:red");
-    }
-
-    #[test]
-    fn keys_are_told_apart() {
-        let row = |id: &'static [u8]| KeyKind::Metadata(Metadata::Row(Row::Id(id.into())));
-        for (part, kind) in [
-            ("meta:5:caches", row(b"5")),
-            ("meta:*:caches", KeyKind::Metadata(Metadata::Row(Row::Any))),
-            ("meta:%2A:caches", row(b"*")),
-            ("meta::caches", row(b"")),
-            ("meta:a%3Ab:caches", row(b"a:b")),
-            ("meta:a:b:caches", KeyKind::Other),
-            ("meta:a%3ab:caches", KeyKind::Other),
-            ("meta:caches", KeyKind::Other),
-            ("meta:5", KeyKind::Other),
-            (
-                "tag:color:red",
-                KeyKind::Metadata(Metadata::Tag(b"color:red")),
-            ),
-            ("tag", KeyKind::Other),
-            ("queue", KeyKind::Queue),
-            ("queue:delayed", KeyKind::Queue),
-            ("queues", KeyKind::Other),
-            ("size:1:2", KeyKind::Other),
-            ("", KeyKind::Other),
-        ] {
-            assert_eq!(classify(part.as_bytes()), kind, "{part}");
-        }
     }
 
     #[test]
@@ -497,7 +362,6 @@ mod tests {
         fn no_bytes_panic(name in prop::collection::vec(any::<u8>(), 0..30), near in "\\{?[a-z:0-9%*]{0,6}\\}?:(shop|note|bear)?:?[a-z]{0,4}") {
             let catalog = catalog();
             for bytes in [&name[..], near.as_bytes()] {
-                classify(bytes);
                 let parsed = parse_space(&catalog, bytes);
                 for deployment in [Deployment::Standalone, Deployment::Cluster] {
                     split_key(&catalog, deployment, bytes);
@@ -509,13 +373,6 @@ mod tests {
                     }
                 }
             }
-        }
-
-        #[test]
-        fn row_keys_are_read_as_written(id in "[a*:%,]{0,5}|\\PC{0,8}") {
-            let mut part = Vec::new();
-            write_row_part(&Row::Id(id.as_bytes().into()), &mut part);
-            prop_assert_eq!(classify(&part), KeyKind::Metadata(Metadata::Row(Row::Id(id.as_bytes().into()))));
         }
     }
 }

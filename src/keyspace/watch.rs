@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use super::{store, Keyspace};
 use crate::core::catalog::Catalog;
-use crate::core::names::{self, Deployment, KeyKind};
+use crate::core::keys::{self, KeyKind};
+use crate::core::names::{self, Deployment};
 use crate::redis_api::{KeyEvent, Removal};
 
 /// What a key is to us. Lengths are of the prefix with its colon.
@@ -63,7 +64,7 @@ impl Watch {
     fn kind(&self, key: &[u8]) -> Option<Kind> {
         let (space, call) = names::split_key(&self.catalog, self.deployment, key)?;
         let prefix_len = key.len() - call.len();
-        match names::classify(call) {
+        match keys::classify(call) {
             KeyKind::Metadata(_) => Some(Kind::Metadata { prefix_len }),
             KeyKind::Queue => None,
             KeyKind::Other => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::query::Words;
 use super::{errors, Server};
 use crate::core::belonging::{Belonging, Related};
-use crate::core::catalog::{Catalog, ParamSource, Section};
+use crate::core::catalog::{Catalog, Section};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
 use crate::core::names::{self, Deployment, SpaceRef};
@@ -63,14 +63,7 @@ impl Call {
     /// Values of the statement's parameters in Postgres' text format.
     pub fn params(&self) -> Vec<Option<String>> {
         let query = &self.catalog.sections[self.section].queries[self.query];
-        query
-            .params
-            .iter()
-            .map(|source| match source {
-                ParamSource::Arg(index) => self.args.get(*index).and_then(Value::to_postgres_text),
-                ParamSource::Tenant => self.tenant.as_deref().map(str::to_owned),
-            })
-            .collect()
+        query.bind_params(&self.args, self.tenant.as_deref())
     }
 
     /// What decides which metadata a result belongs to.

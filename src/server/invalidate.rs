@@ -2,7 +2,8 @@
 
 use super::query::Words;
 use super::{errors, Server};
-use crate::core::names::{self, Row, SpaceRef};
+use crate::core::keys::{self, Row};
+use crate::core::names::{self, SpaceRef};
 use crate::core::glob;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
@@ -107,12 +108,12 @@ impl Server {
 
 fn row_set(prefix: &[u8], row: &Row) -> Box<[u8]> {
     let mut key = Vec::new();
-    names::write_row_key(prefix, row, &mut key);
+    keys::write_row_key(prefix, row, &mut key);
     key.into()
 }
 
 fn tag_set(prefix: &[u8], tag: &[u8]) -> Box<[u8]> {
     let mut key = Vec::new();
-    names::write_tag_key(prefix, tag, &mut key);
+    keys::write_tag_key(prefix, tag, &mut key);
     key.into()
 }

@@ -86,6 +86,10 @@ impl Tracker {
     fn is_newest(&self, identity: &ServerIdentity) -> bool {
         lock(&self.newest).identity.as_ref() == Some(identity)
     }
+
+    fn newest_connection(&self) -> u64 {
+        lock(&self.newest).connection
+    }
 }
 
 /// Figures of a pool for INFO.
@@ -118,6 +122,9 @@ struct State {
     tracker: Arc<Tracker>,
     shapes: Arc<Shapes>,
     health: Mutex<Health>,
+    /// Connections up to this number were there when one of them broke: idle ones are closed unasked, for whatever
+    /// ended one has mostly ended all.
+    distrusted: AtomicU64,
     connects: AtomicU64,
     connect_failures: AtomicU64,
 }
@@ -150,6 +157,7 @@ impl Pool {
             tracker,
             shapes: Arc::default(),
             health: Mutex::new(Health { standing: Standing::Starting, since: SystemTime::now(), last_error: None }),
+            distrusted: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
         });
@@ -185,6 +193,7 @@ impl Pool {
                 Ok(fetched) => return (connection, Ok(fetched)),
                 // It only reads, so it may run twice; a connection that has just been made would fail again.
                 Err(Failure::Broken(what)) if !retried => {
+                    self.state.distrust(connection);
                     log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
                     retried = true;
                     continue;
@@ -230,7 +239,7 @@ impl Pool {
         })
     }
 
-    /// A session that is alive and leads to the newest server; fails at once while there is none to be had.
+    /// A session that leads to the newest server; fails at once while there is none to be had.
     fn checkout(&self, deadline: Instant) -> Result<PooledConnection<Connector>, FetchError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -245,7 +254,7 @@ impl Pool {
                 }
             };
             let Some(mut session) = session else { continue };
-            if self.state.tracker.is_newest(&session.session.identity) && session.session.is_alive() {
+            if self.state.trusts(&session) {
                 return Ok(session);
             }
             session.session.unusable = true;
@@ -254,6 +263,17 @@ impl Pool {
 }
 
 impl State {
+    fn trusts(&self, numbered: &Numbered) -> bool {
+        let trusted = numbered.connection > self.distrusted.load(Ordering::Acquire);
+        trusted && numbered.session.is_usable() && self.tracker.is_newest(&numbered.session.identity)
+    }
+
+    fn distrust(&self, broken: u64) {
+        let newest = self.tracker.newest_connection();
+        // Of those that break together the first one speaks for all; what was made since is good.
+        let _ = self.distrusted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
+    }
+
     fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {
         match &lock(&self.health).standing {
             Standing::Down { error, .. } if error.crowded && sessions > 0 => Ok(()),
@@ -341,13 +361,13 @@ impl ManageConnection for Connector {
     }
 
     fn is_valid(&self, numbered: &mut Numbered) -> Result<(), ConnectError> {
-        match numbered.session.is_alive() {
+        match numbered.session.is_usable() {
             true => Ok(()),
             false => Err(ConnectError::other("connection closed".to_owned())),
         }
     }
 
     fn has_broken(&self, numbered: &mut Numbered) -> bool {
-        numbered.session.unusable || numbered.session.client.is_closed()
+        !numbered.session.is_usable()
     }
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -74,18 +73,9 @@ impl Session {
         Ok(Session { client, settings, identity, unusable: false, shapes, connector, statements, uses: 0, timeout_ms })
     }
 
-    /// Looks at what the server has sent while the session was idle, without asking it anything.
-    pub(super) fn is_alive(&mut self) -> bool {
-        if self.unusable || self.client.is_closed() {
-            return false;
-        }
-        match self.client.notifications().iter().next() {
-            Ok(_) => true,
-            Err(error) => {
-                log::debug!("an idle connection to Postgres is gone: {}", describe(&error));
-                false
-            }
-        }
+    /// Whether it may be used again, as far as can be told without asking the server.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.unusable && !self.client.is_closed()
     }
 
     /// Opens a transaction that reads; tells which server it is on. Only without `prepare`.

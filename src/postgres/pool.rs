@@ -142,8 +142,8 @@ enum Standing {
 }
 
 /// A session and the number under which it was reported.
-struct Numbered {
-    session: Session,
+pub(super) struct Numbered {
+    pub(super) session: Session,
     connection: u64,
 }
 
@@ -174,36 +174,16 @@ impl Pool {
 
     /// Runs a fetch; the number of the connection that it ran on, 0 where there was none.
     pub fn fetch(&self, request: &FetchRequest) -> (u64, Result<Fetched, FetchError>) {
-        let mut retried = false;
-        loop {
-            let mut session = match self.checkout(request.deadline) {
-                Ok(session) => session,
-                Err(error) => return (0, Err(error)),
-            };
-            let Numbered { session: inner, connection } = &mut *session;
-            let result = inner.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
+        self.with_session(request.deadline, |numbered| {
+            let Numbered { session, connection } = numbered;
+            session.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
                 Some(number) => {
                     *connection = number;
                     true
                 }
                 None => false,
-            });
-            let connection = session.connection;
-            let error = match result {
-                Ok(fetched) => return (connection, Ok(fetched)),
-                // It only reads, so it may run twice; a connection that has just been made would fail again.
-                Err(Failure::Broken(what)) if !retried => {
-                    self.state.distrust(connection);
-                    log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
-                    retried = true;
-                    continue;
-                }
-                Err(Failure::Broken(what)) => self.state.unavailable(&what),
-                Err(Failure::TimedOut) => self.state.timeout(),
-                Err(Failure::Fetch(error)) => error,
-            };
-            return (connection, Err(error));
-        }
+            })
+        })
     }
 
     pub fn figures(&self) -> PoolFigures {
@@ -226,17 +206,33 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a session, for what is not a fetch.
-    pub(super) fn with_session<T>(&self, deadline: Instant, work: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, FetchError> {
-        let mut session = self.checkout(deadline)?;
-        session.session.unusable = true;
-        let result = work(&mut session.session);
-        session.session.unusable = matches!(result, Err(Failure::Broken(_)));
-        result.map_err(|failure| match failure {
-            Failure::Broken(what) => self.state.unavailable(&what),
-            Failure::TimedOut => self.state.timeout(),
-            Failure::Fetch(error) => error,
-        })
+    /// Runs `work`, which only reads, on a session; a second time where the first session turned out to be gone.
+    pub(super) fn with_session<T>(&self, deadline: Instant, mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>) -> (u64, Result<T, FetchError>) {
+        let mut retried = false;
+        loop {
+            let mut numbered = match self.checkout(deadline) {
+                Ok(numbered) => numbered,
+                Err(error) => return (0, Err(error)),
+            };
+            numbered.session.unusable = true;
+            let result = work(&mut numbered);
+            numbered.session.unusable = matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
+            let connection = numbered.connection;
+            let error = match result {
+                Ok(done) => return (connection, Ok(done)),
+                // A connection that has just been made would fail again.
+                Err(Failure::Broken(what)) if !retried => {
+                    self.state.distrust(connection);
+                    log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
+                    retried = true;
+                    continue;
+                }
+                Err(Failure::Broken(what)) => self.state.unavailable(&what),
+                Err(Failure::TimedOut) => self.state.timeout(),
+                Err(Failure::Fetch(error)) => error,
+            };
+            return (connection, Err(error));
+        }
     }
 
     /// A session that leads to the newest server; fails at once while there is none to be had.
@@ -298,6 +294,10 @@ impl State {
         FetchError::Timeout { timeout_ms: self.settings.query_timeout_ms }
     }
 
+    fn is_up(&self) -> bool {
+        matches!(lock(&self.health).standing, Standing::Up)
+    }
+
     fn set_up(&self) {
         self.connects.fetch_add(1, Ordering::Relaxed);
         let mut health = lock(&self.health);
@@ -353,7 +353,14 @@ impl ManageConnection for Connector {
         if let Some(error) = state.recent_failure() {
             return Err(error);
         }
-        let session = Session::connect(state.settings.clone(), state.shapes.clone()).inspect_err(|error| state.set_down(error))?;
+        let connect = || Session::connect(state.settings.clone(), state.shapes.clone());
+        let started = Instant::now();
+        // Where Postgres was up, one connection that was ended in the making says nothing; a Postgres that went down says so again.
+        let result = connect().or_else(|error| match state.is_up() && started.elapsed() < ATTEMPT_GAP {
+            true => connect(),
+            false => Err(error),
+        });
+        let session = result.inspect_err(|error| state.set_down(error))?;
         let connection = state.tracker.connected(state.number, &session.identity);
         let connection = connection.ok_or_else(|| ConnectError::other("the pool has been replaced".to_owned()))?;
         state.set_up();

@@ -14,7 +14,9 @@ fn start(url: String) -> (Workers, Arc<AtomicUsize>) {
     let counter = wakes.clone();
     let mut settings = Settings::new(url, UrlSource::Config);
     settings.query_timeout_ms = 10_000;
-    let wake: Wake = Arc::new(move || drop(counter.fetch_add(1, Ordering::Relaxed)));
+    let wake: Wake = Arc::new(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
     (Workers::start(settings, 3, wake).unwrap(), wakes)
 }
 

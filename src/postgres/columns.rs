@@ -38,7 +38,7 @@ pub(super) struct Column {
 /// Asks Postgres for the columns of `sql`, whose parameters have the types `params`.
 pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<Vec<Column>, Failure> {
     let query = format!(
-        "SELECT ARRAY(SELECT pg_catalog.json_object_keys(pg_catalog.row_to_json(r)))::text[] \
+        "SELECT ARRAY(SELECT pg_catalog.json_object_keys(pg_catalog.row_to_json(r.*)))::text[] \
          FROM (SELECT q.* FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false) r"
     );
     let row = with_nulls(client, &query, params)?.pop().ok_or_else(|| Failure::Broken("no answer about columns".to_owned()))?;

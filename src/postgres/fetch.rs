@@ -24,7 +24,6 @@ impl Session {
         if request.params.len() != request.plan.params.len() {
             return Err(Failure::shape(format!("{} parameters for {}", request.params.len(), request.plan.params.len())));
         }
-        self.unusable = true;
         let started = Instant::now();
         let known = self.knows(&request.plan);
         let mut result = self.attempt(request, moved);
@@ -40,7 +39,6 @@ impl Session {
                 result = Err(Failure::Broken("the server no longer takes writes".to_owned()));
             }
         }
-        self.unusable = matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
         result.map(|fetched| Fetched { took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), ..fetched })
     }
 

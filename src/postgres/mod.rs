@@ -18,7 +18,7 @@ mod session;
 mod settings;
 mod shape;
 #[cfg(test)]
-mod testing;
+pub(crate) mod tests;
 mod tls;
 mod url;
 mod validate;

@@ -86,6 +86,10 @@ impl Tracker {
     fn is_newest(&self, identity: &ServerIdentity) -> bool {
         lock(&self.newest).identity.as_ref() == Some(identity)
     }
+
+    fn newest_connection(&self) -> u64 {
+        lock(&self.newest).connection
+    }
 }
 
 /// Figures of a pool for INFO.
@@ -118,6 +122,9 @@ struct State {
     tracker: Arc<Tracker>,
     shapes: Arc<Shapes>,
     health: Mutex<Health>,
+    /// Connections up to this number were there when one of them broke: idle ones are closed unasked, for whatever
+    /// ended one has mostly ended all.
+    distrusted: AtomicU64,
     connects: AtomicU64,
     connect_failures: AtomicU64,
 }
@@ -135,8 +142,8 @@ enum Standing {
 }
 
 /// A session and the number under which it was reported.
-struct Numbered {
-    session: Session,
+pub(super) struct Numbered {
+    pub(super) session: Session,
     connection: u64,
 }
 
@@ -150,6 +157,7 @@ impl Pool {
             tracker,
             shapes: Arc::default(),
             health: Mutex::new(Health { standing: Standing::Starting, since: SystemTime::now(), last_error: None }),
+            distrusted: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
         });
@@ -166,35 +174,16 @@ impl Pool {
 
     /// Runs a fetch; the number of the connection that it ran on, 0 where there was none.
     pub fn fetch(&self, request: &FetchRequest) -> (u64, Result<Fetched, FetchError>) {
-        let mut retried = false;
-        loop {
-            let mut session = match self.checkout(request.deadline) {
-                Ok(session) => session,
-                Err(error) => return (0, Err(error)),
-            };
-            let Numbered { session: inner, connection } = &mut *session;
-            let result = inner.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
+        self.with_session(request.deadline, |numbered| {
+            let Numbered { session, connection } = numbered;
+            session.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
                 Some(number) => {
                     *connection = number;
                     true
                 }
                 None => false,
-            });
-            let connection = session.connection;
-            let error = match result {
-                Ok(fetched) => return (connection, Ok(fetched)),
-                // It only reads, so it may run twice; a connection that has just been made would fail again.
-                Err(Failure::Broken(what)) if !retried => {
-                    log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
-                    retried = true;
-                    continue;
-                }
-                Err(Failure::Broken(what)) => self.state.unavailable(&what),
-                Err(Failure::TimedOut) => self.state.timeout(),
-                Err(Failure::Fetch(error)) => error,
-            };
-            return (connection, Err(error));
-        }
+            })
+        })
     }
 
     pub fn figures(&self) -> PoolFigures {
@@ -217,20 +206,36 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a session, for what is not a fetch.
-    pub(super) fn with_session<T>(&self, deadline: Instant, work: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, FetchError> {
-        let mut session = self.checkout(deadline)?;
-        session.session.unusable = true;
-        let result = work(&mut session.session);
-        session.session.unusable = matches!(result, Err(Failure::Broken(_)));
-        result.map_err(|failure| match failure {
-            Failure::Broken(what) => self.state.unavailable(&what),
-            Failure::TimedOut => self.state.timeout(),
-            Failure::Fetch(error) => error,
-        })
+    /// Runs `work`, which only reads, on a session; a second time where the first session turned out to be gone.
+    pub(super) fn with_session<T>(&self, deadline: Instant, mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>) -> (u64, Result<T, FetchError>) {
+        let mut retried = false;
+        loop {
+            let mut numbered = match self.checkout(deadline) {
+                Ok(numbered) => numbered,
+                Err(error) => return (0, Err(error)),
+            };
+            numbered.session.unusable = true;
+            let result = work(&mut numbered);
+            numbered.session.unusable = matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
+            let connection = numbered.connection;
+            let error = match result {
+                Ok(done) => return (connection, Ok(done)),
+                // A connection that has just been made would fail again.
+                Err(Failure::Broken(what)) if !retried => {
+                    self.state.distrust(connection);
+                    log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
+                    retried = true;
+                    continue;
+                }
+                Err(Failure::Broken(what)) => self.state.unavailable(&what),
+                Err(Failure::TimedOut) => self.state.timeout(),
+                Err(Failure::Fetch(error)) => error,
+            };
+            return (connection, Err(error));
+        }
     }
 
-    /// A session that is alive and leads to the newest server; fails at once while there is none to be had.
+    /// A session that leads to the newest server; fails at once while there is none to be had.
     fn checkout(&self, deadline: Instant) -> Result<PooledConnection<Connector>, FetchError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -245,7 +250,7 @@ impl Pool {
                 }
             };
             let Some(mut session) = session else { continue };
-            if self.state.tracker.is_newest(&session.session.identity) && session.session.is_alive() {
+            if self.state.trusts(&session) {
                 return Ok(session);
             }
             session.session.unusable = true;
@@ -254,6 +259,17 @@ impl Pool {
 }
 
 impl State {
+    fn trusts(&self, numbered: &Numbered) -> bool {
+        let trusted = numbered.connection > self.distrusted.load(Ordering::Acquire);
+        trusted && numbered.session.is_usable() && self.tracker.is_newest(&numbered.session.identity)
+    }
+
+    fn distrust(&self, broken: u64) {
+        let newest = self.tracker.newest_connection();
+        // Of those that break together the first one speaks for all; what was made since is good.
+        let _ = self.distrusted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
+    }
+
     fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {
         match &lock(&self.health).standing {
             Standing::Down { error, .. } if error.crowded && sessions > 0 => Ok(()),
@@ -276,6 +292,10 @@ impl State {
 
     fn timeout(&self) -> FetchError {
         FetchError::Timeout { timeout_ms: self.settings.query_timeout_ms }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(lock(&self.health).standing, Standing::Up)
     }
 
     fn set_up(&self) {
@@ -333,7 +353,14 @@ impl ManageConnection for Connector {
         if let Some(error) = state.recent_failure() {
             return Err(error);
         }
-        let session = Session::connect(state.settings.clone(), state.shapes.clone()).inspect_err(|error| state.set_down(error))?;
+        let connect = || Session::connect(state.settings.clone(), state.shapes.clone());
+        let started = Instant::now();
+        // Where Postgres was up, one connection that was ended in the making says nothing; a Postgres that went down says so again.
+        let result = connect().or_else(|error| match state.is_up() && started.elapsed() < ATTEMPT_GAP {
+            true => connect(),
+            false => Err(error),
+        });
+        let session = result.inspect_err(|error| state.set_down(error))?;
         let connection = state.tracker.connected(state.number, &session.identity);
         let connection = connection.ok_or_else(|| ConnectError::other("the pool has been replaced".to_owned()))?;
         state.set_up();
@@ -341,13 +368,13 @@ impl ManageConnection for Connector {
     }
 
     fn is_valid(&self, numbered: &mut Numbered) -> Result<(), ConnectError> {
-        match numbered.session.is_alive() {
+        match numbered.session.is_usable() {
             true => Ok(()),
             false => Err(ConnectError::other("connection closed".to_owned())),
         }
     }
 
     fn has_broken(&self, numbered: &mut Numbered) -> bool {
-        numbered.session.unusable || numbered.session.client.is_closed()
+        !numbered.session.is_usable()
     }
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -69,23 +68,14 @@ impl Session {
             Standing::Primary(identity) => identity,
             Standing::InRecovery => return Err(ConnectError::other(IN_RECOVERY.to_owned())),
         };
-        let timeout_ms = settings.query_timeout_ms;
+        let timeout_ms = settings.statement_timeout_ms();
         let statements = HashMap::new();
         Ok(Session { client, settings, identity, unusable: false, shapes, connector, statements, uses: 0, timeout_ms })
     }
 
-    /// Looks at what the server has sent while the session was idle, without asking it anything.
-    pub(super) fn is_alive(&mut self) -> bool {
-        if self.unusable || self.client.is_closed() {
-            return false;
-        }
-        match self.client.notifications().iter().next() {
-            Ok(_) => true,
-            Err(error) => {
-                log::debug!("an idle connection to Postgres is gone: {}", describe(&error));
-                false
-            }
-        }
+    /// Whether it may be used again, as far as can be told without asking the server.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.unusable && !self.client.is_closed()
     }
 
     /// Opens a transaction that reads; tells which server it is on. Only without `prepare`.
@@ -93,7 +83,7 @@ impl Session {
         let prefix = format!("BEGIN READ ONLY; {}", pinned(&self.settings, "SET LOCAL"));
         match identity::ask(&mut self.client, &prefix)? {
             Standing::Primary(identity) => {
-                self.timeout_ms = self.settings.query_timeout_ms;
+                self.timeout_ms = self.settings.statement_timeout_ms();
                 Ok(identity)
             }
             Standing::InRecovery => Err(Failure::Broken(IN_RECOVERY.to_owned())),
@@ -102,9 +92,9 @@ impl Session {
 
     /// Lets Postgres cancel by itself when the time is up. Costs a round trip only where clearly less than usual is left.
     pub(super) fn limit_time(&mut self, left: Duration) -> Result<(), Failure> {
-        let usual_ms = self.settings.query_timeout_ms;
-        let left_ms = u64::try_from(left.as_millis()).unwrap_or(usual_ms).max(1);
-        let wanted_ms = if left_ms * 10 >= usual_ms * 9 { usual_ms } else { left_ms };
+        let usual_ms = self.settings.statement_timeout_ms();
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        let wanted_ms = if left_ms >= usual_ms / 10 * 9 { usual_ms } else { left_ms };
         if wanted_ms != self.timeout_ms {
             let scope = if self.settings.prepare { "SET" } else { "SET LOCAL" };
             self.client.batch_execute(&format!("{scope} statement_timeout = {wanted_ms}"))?;
@@ -203,8 +193,8 @@ impl From<::postgres::Error> for ConnectError {
 ///
 /// JIT is off: it is chosen by estimated cost and takes 10 to 100 ms at each execution of queries that are otherwise done.
 pub(super) fn pinned(settings: &Settings, scope: &str) -> String {
-    let timeout_ms = settings.query_timeout_ms;
-    let idle_ms = timeout_ms.saturating_add(5000);
+    let timeout_ms = settings.statement_timeout_ms();
+    let idle_ms = timeout_ms + 5000;
     let mut sql = format!(
         "{scope} TimeZone = 'UTC'; {scope} DateStyle = 'ISO, YMD'; {scope} IntervalStyle = 'postgres'; {scope} bytea_output = 'hex'; \
          {scope} extra_float_digits = 1; {scope} standard_conforming_strings = on; {scope} jit = off; \

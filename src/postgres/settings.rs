@@ -50,6 +50,11 @@ impl Settings {
         self.url.parse::<ConnectionString>().map_or_else(|_| "(malformed URL)".to_owned(), |parsed| parsed.address())
     }
 
+    /// Within what Postgres takes; 0 would mean no limit.
+    pub(super) fn statement_timeout_ms(&self) -> u64 {
+        self.query_timeout_ms.clamp(1, 1_000_000_000)
+    }
+
     /// A configuration for one connection and its TLS; reads the password file.
     pub(super) fn connection(&self) -> Result<(::postgres::Config, TlsSettings), String> {
         let parsed: ConnectionString = self.url.parse().map_err(|error: UrlError| error.to_string())?;
@@ -58,7 +63,7 @@ impl Settings {
         }
         check(&parsed).map_err(|error| error.to_string())?;
         let tls = tls_settings(&parsed).map_err(|error| error.to_string())?;
-        let mut config = base_config(&parsed, &tls, self.query_timeout_ms).map_err(|error| error.to_string())?;
+        let mut config = base_config(&parsed, &tls, self.statement_timeout_ms()).map_err(|error| error.to_string())?;
         if let Some(password) = self.password(&parsed)? {
             config.password(password);
         }

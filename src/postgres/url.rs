@@ -58,12 +58,12 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
 /// What a connection string points at, for display: hosts, ports, database and user, nothing else.
 pub fn mask(url: &str) -> String {
     match url.parse::<ConnectionString>() {
-        Ok(parsed) => {
+        Ok(parsed) if super::settings::check(&parsed).is_ok() => {
             let user = parsed.get("user").map(|user| format!("{user}@")).unwrap_or_default();
             let dbname = parsed.get("dbname").map(|dbname| format!("/{dbname}")).unwrap_or_default();
             format!("postgres://{user}{}{dbname}", parsed.address())
         }
-        Err(_) => "(malformed)".to_owned(),
+        _ => "(malformed)".to_owned(),
     }
 }
 

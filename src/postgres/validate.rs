@@ -56,17 +56,17 @@ pub struct ValidationReport {
     pub warnings: Vec<String>,
 }
 
-const STATEMENT: &str = "bear_check";
-
 impl Pool {
     /// Tries every statement. An error means that Postgres could not be asked.
     pub fn validate(&self, validation: &Validation) -> Result<ValidationReport, FetchError> {
-        self.with_session(validation.deadline, |session| {
+        let (_, report) = self.with_session(validation.deadline, |numbered| {
+            let session = &mut numbered.session;
             open(session)?;
             let report = check_all(&mut session.client, validation);
             session.client.batch_execute("ROLLBACK")?;
             report
-        })
+        });
+        report
     }
 }
 
@@ -94,8 +94,11 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
             Err(broken) => return Err(broken),
         }
         client.batch_execute("ROLLBACK TO SAVEPOINT bear_check")?;
-        // PREPARE does not follow the transaction.
-        client.batch_execute("DEALLOCATE ALL")?;
+        // PREPARE does not follow the transaction; there is nothing to deallocate where it failed.
+        if client.batch_execute("DEALLOCATE bear_check").is_err() {
+            client.batch_execute("ROLLBACK TO SAVEPOINT bear_check")?;
+        }
+        client.batch_execute("RELEASE SAVEPOINT bear_check")?;
     }
     Ok(report)
 }
@@ -111,7 +114,7 @@ fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[String]) 
     let columns = super::columns::learn(client, &plan.sql, &super::params::declared_types(&plan.params))?;
     let shape = super::shape::Shape::new(plan, &columns).map_err(Failure::shape)?;
     // The wrapped query may fail where the plain one does not: an id without a cast to text, say.
-    client.execute_typed(&format!("DEALLOCATE {STATEMENT}"), &[])?;
+    client.execute_typed("DEALLOCATE bear_check", &[])?;
     prepare(client, &shape.sql, &params)?;
     let mut unmapped = BTreeSet::new();
     for (schema, name) in relations(client, params.len())? {
@@ -137,7 +140,7 @@ fn prepare(client: &mut Client, sql: &str, params: &[Option<ArgType>]) -> Result
         })
         .collect();
     let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
-    let head = format!("PREPARE {STATEMENT}{types} AS ");
+    let head = format!("PREPARE bear_check{types} AS ");
     match client.execute_typed(&format!("{head}{sql}\n"), &[]) {
         Ok(_) => Ok(()),
         Err(error) => Err(match (error.as_db_error().map(|db| located(db, sql, head.chars().count())), Failure::from(error)) {
@@ -166,7 +169,7 @@ fn relations(client: &mut Client, params: usize) -> Result<BTreeSet<(String, Str
         0 => String::new(),
         params => format!("({})", vec!["NULL"; params].join(", ")),
     };
-    let messages = client.simple_query(&format!("EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE {STATEMENT}{nulls}"))?;
+    let messages = client.simple_query(&format!("EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE bear_check{nulls}"))?;
     let mut found = BTreeSet::new();
     for message in &messages {
         if let SimpleQueryMessage::Row(row) = message {

@@ -190,9 +190,9 @@ impl Workers {
     /// r2d2's own threads end with their pool; all that may be left of one is its return.
     pub fn is_stopped(&self) -> bool {
         let mut threads = lock(&self.threads);
-        let (finished, alive) = std::mem::take(&mut *threads).into_iter().partition(JoinHandle::is_finished);
+        let (finished, alive): (Vec<_>, Vec<_>) = std::mem::take(&mut *threads).into_iter().partition(JoinHandle::is_finished);
         *threads = alive;
-        for thread in Vec::<JoinHandle<()>>::from(finished) {
+        for thread in finished {
             // Finished, so this does not wait.
             let _ = thread.join();
         }

@@ -1,0 +1,86 @@
+//! Tests against a private Postgres.
+
+mod fetch;
+mod outage;
+pub(crate) mod server;
+mod tls;
+mod validate;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
+use crate::core::value::{ArgType, ScalarType};
+
+use super::{Pool, PoolEvent, Tracker};
+use server::Server;
+
+pub(crate) const fn scalar(scalar: ScalarType) -> ArgType {
+    ArgType { scalar, array: false }
+}
+
+/// A plan over all that the tests' sections are named.
+pub(crate) fn plan(sql: &str, params: &[ArgType]) -> FetchPlan {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    FetchPlan {
+        id: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+        section: "bear".into(),
+        call: "test".into(),
+        sql: sql.to_owned(),
+        params: params.to_vec(),
+        single: false,
+        row_id: None,
+        sections: vec!["bear".into(), "color".into()],
+        tag_columns: vec![],
+    }
+}
+
+pub(crate) fn request(plan: &Arc<FetchPlan>, params: &[Option<&str>]) -> FetchRequest {
+    FetchRequest {
+        ticket: 1,
+        plan: plan.clone(),
+        params: params.iter().map(|param| param.map(str::to_owned)).collect(),
+        deadline: Instant::now() + Duration::from_secs(20),
+        max_result_bytes: 1 << 20,
+    }
+}
+
+/// A pool and what it reported.
+struct Tried {
+    pool: Pool,
+    events: Arc<Mutex<Vec<PoolEvent>>>,
+}
+
+impl Tried {
+    fn new(server: &Server, change: impl FnOnce(&mut super::Settings)) -> Self {
+        let mut settings = super::Settings::new(server.url(), super::UrlSource::Config);
+        settings.query_timeout_ms = 20_000;
+        change(&mut settings);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let log = events.clone();
+        let tracker = Tracker::new(move |event| log.lock().unwrap().push(event));
+        Tried { pool: Pool::new(settings, 3, tracker), events }
+    }
+
+    fn fetch(&self, plan: FetchPlan, params: &[Option<&str>]) -> Result<Fetched, FetchError> {
+        self.pool.fetch(&request(&Arc::new(plan), params)).1
+    }
+
+    fn json(&self, sql: &str) -> String {
+        String::from_utf8(self.fetch(plan(sql, &[]), &[]).unwrap().json).unwrap()
+    }
+
+    fn events(&self) -> Vec<PoolEvent> {
+        self.events.lock().unwrap().clone()
+    }
+}
+
+/// Waits for a condition; panics when it does not come true.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    started.elapsed()
+}

@@ -1,0 +1,44 @@
+# Targets set up what they need (scripts/setup.sh); `make help` lists them.
+
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+SHELL := /bin/bash
+
+.PHONY: build help run test test-servers lint fmt bench docker clean
+
+build: ## the module, target/release/libbear.so
+	@scripts/setup.sh
+	cargo build --release --locked
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_PORT, KEEP, ARGS
+	@scripts/run.sh $(ARGS)
+
+test: ## all tests, on the installed redis-server; ARGS go to cargo test
+	@scripts/setup.sh
+	cargo test --locked $(ARGS)
+
+test-servers: ## all tests, on Redis 8 and Valkey 9 as well
+	@scripts/setup.sh
+	@scripts/test-servers.sh $(ARGS)
+
+lint: ## formatting, clippy, shellcheck
+	@scripts/setup.sh lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	shellcheck scripts/*.sh .ci/run $(wildcard bench/*.sh)
+
+fmt: ## format the Rust code
+	cargo fmt
+
+bench: ## the speed table of the README
+	@scripts/setup.sh
+	cargo build --release --locked
+	bench/run.sh $(ARGS)
+
+docker: ## the image bear: Redis with the module
+	docker build -t bear .
+
+clean: ## remove what was built
+	cargo clean

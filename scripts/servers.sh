@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Fetches newer servers than this Debian's own, Redis 8 and Valkey 8 and 9, from later suites of Debian, to test with:
+#
+#   BEAR_TEST_SERVER=$(SUITES=trixie scripts/servers.sh | head -n 1) cargo test       (or `make test-servers`)
+#
+# It prints the path of one server a line. Everything lies in ${XDG_CACHE_HOME:-~/.cache}/bear/servers, and nothing of
+# this machine's packages changes: apt downloads into folders of ours, from the mirror it is configured for, and
+# the packages are only unpacked. Each server runs with the libraries of its own suite. No rights are needed.
+#
+#   SUITES="trixie sid"   the suites to look in
+#   FRESH=1               fetch again what is already there
+set -euo pipefail
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/bear/servers
+read -ra suites <<<"${SUITES:-trixie sid}"
+packages=(redis-server redis-tools valkey-server valkey-tools)
+
+fail() {
+    printf 'servers: %s\n' "$*" >&2
+    exit 1
+}
+
+command -v apt-get >/dev/null || fail 'this system has no apt-get; give the path of a server in BEAR_TEST_SERVER yourself'
+mkdir -p "$cache"
+exec 9>"$cache/lock"
+flock 9
+
+# shellcheck disable=SC2016 # the format is apt's to expand
+mirror() { # the first one that is not the security archive
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1
+}
+
+fetch() { # fetch SUITE FOLDER: unpack our packages, and what they depend on, into FOLDER
+    local suite=$1 root=$2 apt=$2.apt log=$2.log uri options package
+    uri=$(mirror) || fail 'apt has no package source that is not a security archive'
+    rm -rf "$root" "$apt"
+    mkdir -p "$root" "$apt"/{lists,cache,log}/partial "$apt/cache/archives/partial"
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$uri" "$suite" >"$apt/sources.list"
+    : >"$apt/status" # as if nothing were installed, so that all dependencies come along
+    options=(
+        -qq
+        -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
+        -o Dir::State="$apt" -o Dir::State::Lists="$apt/lists" -o Dir::State::Status="$apt/status"
+        -o Dir::Cache="$apt/cache" -o Dir::Log="$apt/log"
+        -o APT::Sandbox::User="$(id -un)" -o APT::Install-Recommends=false -o Acquire::Languages=none
+    )
+    if ! { apt-get "${options[@]}" update && apt-get "${options[@]}" --download-only -y install "${packages[@]}"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        fail "the servers of $suite could not be fetched (above)"
+    fi
+    # of the dependencies only the libraries count; what maintainer scripts want does not
+    for package in "$apt"/cache/archives/{lib,redis-,valkey-}*.deb; do dpkg-deb -x "$package" "$root"; done
+    rm -rf "$apt" "$log"
+}
+
+wrap() { # wrap FOLDER KIND: write commands that start the unpacked programs, and print the server's path
+    local root=$1 kind=$2 loader libraries version bin program
+    loader=$(printf '%s\n' "$root"/usr/lib*/ld-linux-*.so.* "$root"/usr/lib/*/ld-linux-*.so.* "$root"/lib*/ld-linux-*.so.* | grep -v '\*' | head -n 1)
+    libraries=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu)
+    version=$("$loader" --library-path "$libraries" --argv0 "$kind-server" "$root/usr/bin/$kind-server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
+    [[ -n $version ]] || fail "$root/usr/bin/$kind-server does not start"
+    bin=$cache/$kind-$version/bin
+    mkdir -p "$bin"
+    for program in "$root/usr/bin/$kind"-*; do
+        # the server and its check tools are one program, which looks at the name it was called by
+        # shellcheck disable=SC2016 # written out as it is
+        printf '#!/bin/sh\nexec "%s" --argv0 "$0" --library-path "%s" "%s" "$@"\n' "$loader" "$libraries" "$program" >"$bin/${program##*/}"
+        chmod 755 "$bin/${program##*/}"
+    done
+    printf '%s\n' "$bin/$kind-server"
+}
+
+for suite in "${suites[@]}"; do
+    root=$cache/debian-$suite
+    if [[ -n ${FRESH-} || ! -e $root/complete ]]; then
+        fetch "$suite" "$root"
+        : >"$root/complete"
+    fi
+    for kind in redis valkey; do wrap "$root" "$kind"; done
+done

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::bears;
 use crate::support::{eventually, Command, Database, Postgres, Proxy, Redis, Reply};
 
 const SCHEMA: &str = "CREATE TABLE thing(id int PRIMARY KEY); INSERT INTO thing SELECT generate_series(1, 3)";
@@ -178,4 +179,39 @@ fn clients_speak_both_protocols() {
     redis.run("RPUSH list x");
     assert_eq!(wire.receive().list().len(), 2);
     eventually("nobody is blocked", || redis.info("clients").int("blocked_clients") == 0);
+}
+
+#[test]
+fn the_bears_are_what_the_tests_say() {
+    let database = bears::database();
+    let catalog: toml::Table = bears::gated_catalog().parse().unwrap();
+    let query = |at: usize| catalog["bear"]["query"][at].clone();
+    let sql = query(0)["sql"].as_str().unwrap().to_owned();
+    assert_eq!(query(0)["call"].as_str(), Some("all"));
+    let mut gate = database.close_gate();
+    let mut client = database.client();
+    let rows = std::thread::spawn(move || {
+        let json = format!("SELECT coalesce(string_agg(row_to_json(q)::text, ','), '') FROM ({sql}) q");
+        client.query_one(&json, &[]).unwrap().get::<_, String>(0)
+    });
+    gate.wait(1);
+    gate.open();
+    assert_eq!(format!("[{}]", rows.join().unwrap()), bears::json(&[1, 2, 3, 4, 5, 6, 7, 8]));
+}
+
+#[test]
+fn the_model_sees_an_entry_without_its_metadata() {
+    let redis = Redis::builder().plain().append_only().start();
+    let mut wire = redis.wire();
+    let json = bears::json(&[8]);
+    wire.run("SADD bear:meta:8:caches bear:all");
+    wire.call(&["SET", "bear:all", &json]);
+    wire.run("SREM bear:meta:8:caches bear:all");
+    let is_whole = |units: &[crate::support::Unit]| {
+        let mut model = crate::support::KeyspaceModel::default();
+        units.iter().for_each(|unit| model.apply(unit));
+        std::panic::catch_unwind(|| model.assert_entries_have_metadata("bear", bears::metadata_of)).is_ok()
+    };
+    let units = redis.aof();
+    assert_eq!((is_whole(&units[..2]), is_whole(&units[..3])), (true, false));
 }

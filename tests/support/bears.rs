@@ -46,3 +46,30 @@ pub fn gated_catalog() -> String {
     assert_eq!(gated.matches("gate()").count(), 4, "every query of section bear is gated");
     gated
 }
+
+/// Counts the SELECTs of queries of section `bear`.
+pub fn selects(database: &Database) -> usize {
+    database.executions("FROM bear b")
+}
+
+/// The metadata sets that an entry of section `bear` must be a member of, for the shipped catalog.
+pub fn metadata_of(key: &str, json: &[u8]) -> Vec<String> {
+    let rows: serde_json::Value = serde_json::from_slice(json).unwrap_or_else(|error| panic!("{error} in {key}"));
+    let rows = rows.as_array().expect("an array of bears");
+    let mut sets: Vec<String> = rows.iter().map(|row| format!("bear:meta:{}:caches", row["id"])).collect();
+    let tag = |color: &str| format!("bear:tag:color:{color}");
+    match key.strip_prefix("bear:colors:") {
+        Some(rest) => {
+            let colors = rest.split(':').next().expect("split has a first part");
+            sets.extend(colors.split(',').filter(|color| !color.is_empty()).map(tag));
+        }
+        None => sets.extend(
+            rows.iter()
+                .flat_map(|row| row["colors"].as_array().expect("colors"))
+                .map(|color| tag(color.as_str().expect("a text"))),
+        ),
+    }
+    sets.sort();
+    sets.dedup();
+    sets
+}

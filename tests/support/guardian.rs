@@ -50,6 +50,7 @@ fn guardian() -> &'static Guardian {
         let root = tempfile::Builder::new().prefix("bear-test-").tempdir().expect("a temporary folder").keep();
         // Postgres runs as another user where the tests run as root.
         std::fs::set_permissions(&root, PermissionsExt::from_mode(0o711)).expect("open the folder");
+        #[expect(clippy::zombie_processes, reason = "it outlives this process, to clean up after it")]
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "bear-test-guardian"])
             .arg(&root)

@@ -388,9 +388,7 @@ impl Redis {
     fn trace_of_crash(&self) -> Option<String> {
         let log = self.log();
         let at = ["BUG REPORT START", "panicked at", "ASSERTION FAILED"].iter().find_map(|sign| log.find(sign))?;
-        let mut trace: String = log[at..].lines().take(40).collect::<Vec<_>>().join("\n");
-        trace.insert_str(0, "…");
-        Some(trace)
+        Some(log[at..].lines().take(40).collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -4,5 +4,6 @@
 mod support;
 
 mod harness;
+mod invalidate;
 mod query;
 mod stampede;

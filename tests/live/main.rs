@@ -5,5 +5,6 @@ mod support;
 
 mod harness;
 mod invalidate;
+mod metadata;
 mod query;
 mod stampede;

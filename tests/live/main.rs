@@ -5,6 +5,11 @@ mod support;
 
 mod harness;
 mod invalidate;
+mod limits;
 mod metadata;
+mod multi;
+mod outage;
+mod persistence;
 mod query;
+mod replica;
 mod stampede;

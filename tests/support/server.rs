@@ -29,6 +29,7 @@ pub struct Builder {
     catalog: Option<String>,
     acl: Option<String>,
     append_only: bool,
+    data: Option<PathBuf>,
 }
 
 pub struct Redis {
@@ -52,6 +53,7 @@ impl Redis {
             catalog: None,
             acl: None,
             append_only: false,
+            data: None,
         }
     }
 
@@ -114,6 +116,12 @@ impl Builder {
         self
     }
 
+    /// Begins with a copy of what another server has on disk (`dump.rdb`, `appendonlydir`).
+    pub fn data_of(mut self, other: &Redis) -> Builder {
+        self.data = Some(other.folder.clone());
+        self
+    }
+
     pub fn replica_of(self, master: &Redis) -> Builder {
         self.config("replicaof", format!("127.0.0.1 {}", master.port))
     }
@@ -132,6 +140,12 @@ impl Builder {
         }
         if let Some(text) = &self.acl {
             std::fs::write(folder.join("users.acl"), text).expect("the ACL file");
+        }
+        for name in ["dump.rdb", "appendonlydir"] {
+            if let Some(source) = self.data.as_ref().map(|data| data.join(name)).filter(|source| source.exists()) {
+                let copied = Command::new("cp").arg("-a").arg(source).arg(&folder).status();
+                assert!(copied.expect("cp runs").success(), "{name} cannot be copied");
+            }
         }
         let mut redis = Redis {
             process: None,

@@ -1,0 +1,15 @@
+//! Live tests: the module in a real server, before a real Postgres. One file a concern.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+mod invalidate;
+mod limits;
+mod metadata;
+mod multi;
+mod outage;
+mod persistence;
+mod query;
+mod replica;
+mod stampede;

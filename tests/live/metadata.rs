@@ -1,0 +1,252 @@
+//! Metadata: no entry is ever without it, it goes when its entries have gone, and foreign hands on it cost trust.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::support::bears::{self, selects};
+use crate::support::{eventually, KeyspaceModel, Redis, Reply, Unit};
+
+/// Replays units and checks each state; returns how many entries were set.
+fn assert_whole(units: &[Unit]) -> usize {
+    let mut model = KeyspaceModel::default();
+    for unit in units {
+        model.apply(unit);
+        model.assert_entries_have_metadata("bear", bears::metadata_of);
+    }
+    units.iter().flatten().filter(|command| command.name() == "SET" && command.text(1).starts_with("bear:")).count()
+}
+
+#[test]
+fn no_state_ever_shows_an_entry_without_its_metadata() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).append_only().start();
+    let mut stream = redis.replication_stream();
+    thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let (redis, database) = (&redis, &database);
+            scope.spawn(move || {
+                let mut wire = redis.wire();
+                let mut client = database.client();
+                // A fixed mix: the same each time but for how the threads meet.
+                let mut random = thread.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+                for _ in 0..400 {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let (low, id) = (random % 40 * 5, random / 64 % 8 + 1);
+                    let line = match random / 1024 % 10 {
+                        0 => format!("BEAR.INVALIDATE bear ROW {id}"),
+                        1 => "BEAR.INVALIDATE bear TAG color:brown".into(),
+                        2 => format!("BEAR.INVALIDATE bear PATTERN size:{low}:*"),
+                        3 => format!("DEL bear:size:{low}:{}", low + 100),
+                        4 => "BEAR.QUERY bear FRESH all".into(),
+                        5 => "BEAR.QUERY bear colors brown,white".into(),
+                        6 => {
+                            let size = (random % 300 + 1) as i64;
+                            client.execute("UPDATE bear SET size = $1 WHERE id = $2", &[&size, &(id as i64)]).unwrap();
+                            continue;
+                        }
+                        _ => format!("BEAR.QUERY bear size {low} {}", low + 100),
+                    };
+                    let reply = wire.run(&line);
+                    assert!(!reply.is_error(), "{line}: {reply:?}");
+                }
+            });
+        }
+    });
+    let sent = assert_whole(&stream.units());
+    let written = assert_whole(&redis.aof());
+    assert!(sent > 100 && written == sent, "{sent} entries were sent, {written} written");
+    // When all is quiet, every set lists what stands, and nothing else.
+    let mut model = KeyspaceModel::default();
+    eventually("the sweep is done", || {
+        model = KeyspaceModel::default();
+        redis.aof().iter().for_each(|unit| model.apply(unit));
+        let listed: usize = model.sets.values().map(|set| set.len()).sum();
+        let due: usize = model.entries("bear").map(|(key, json)| bears::metadata_of(key, json).len()).sum();
+        listed == due
+    });
+    model.assert_metadata_is_swept("bear", bears::metadata_of);
+    let mut live: Vec<String> = model.strings.into_keys().chain(model.sets.into_keys()).collect();
+    live.sort();
+    assert_eq!(redis.keys(), live);
+}
+
+#[test]
+fn a_large_entry_comes_after_all_of_its_metadata() {
+    let database = bears::database();
+    database.run(
+        "INSERT INTO bear (id, name, size) SELECT i, 'x', 5000 FROM generate_series(10, 5009) i;
+         INSERT INTO bear_colors SELECT i, 1 + i % 4 FROM generate_series(10, 5009) i",
+    );
+    let redis = Redis::builder().postgres(&database).append_only().start();
+    let mut stream = redis.replication_stream();
+    redis.run("BEAR.QUERY bear size 5000 5000");
+    eventually("the entry stands", || redis.run("EXISTS bear:size:5000:5000") == Reply::Int(1));
+    let units = stream.units();
+    assert_eq!(assert_whole(&units), 1);
+    assert_eq!(assert_whole(&redis.aof()), 1);
+    let added = units.iter().flatten().filter(|command| command.name() == "SADD").count();
+    assert!(added >= 5004, "{added}");
+}
+
+#[test]
+fn metadata_of_what_has_come_and_gone_is_gone() {
+    let database = bears::database();
+    let catalog = include_str!("../../catalogs/bear.toml").replacen("ttl = \"5m\"", "ttl = \"1s\"", 1);
+    let redis = Redis::builder().postgres(&database).catalog(catalog).start();
+    let mut wire = redis.wire();
+    // Half of them expire, a quarter is invalidated, a quarter deleted by hand.
+    const ENTRIES: i64 = 2000;
+    let calls: Vec<i64> = (0..ENTRIES).collect();
+    let expected = bears::json(&[2, 4, 5, 8]);
+    for batch in calls.chunks(200) {
+        batch.iter().for_each(|low| wire.begin(&format!("BEAR.QUERY bear size {} 150", -low)));
+        batch.iter().for_each(|_| assert_eq!(wire.receive().text(), expected));
+        for low in batch {
+            match low % 4 {
+                0 => wire.run(&format!("BEAR.INVALIDATE bear QUERY size {} 150", -low)),
+                1 => wire.run(&format!("DEL bear:size:{}:150", -low)),
+                _ => continue,
+            };
+        }
+    }
+    assert_eq!(selects(&database), ENTRIES as usize);
+    eventually("no key is left", || redis.keys().is_empty());
+}
+
+#[test]
+fn metadata_is_swept_under_traffic() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut wire = redis.wire();
+            let mut reads = 0_u64;
+            while !is_over.load(Ordering::SeqCst) {
+                assert_eq!(wire.run("BEAR.QUERY bear colors white").text(), bears::json(&[3, 4]));
+                reads += 1;
+            }
+            reads
+        });
+        let mut wire = redis.wire();
+        let mut peak = 0;
+        for round in 0..20 {
+            for low in 0..50 {
+                wire.run(&format!("BEAR.QUERY bear size {} 90", -(round * 50 + low)));
+            }
+            peak = peak.max(wire.run("SCARD bear:meta:8:caches").int());
+            wire.run("BEAR.INVALIDATE bear ROW 8");
+        }
+        eventually("swept while others read", || wire.run("EXISTS bear:meta:8:caches") == Reply::Int(0));
+        is_over.store(true, Ordering::SeqCst);
+        assert!(reader.join().expect("hits throughout") > 0);
+        // Dead members did not pile up over the rounds.
+        assert!((50..=200).contains(&peak), "{peak}");
+    });
+    assert_eq!(redis.keys(), ["bear:colors:white", "bear:meta:3:caches", "bear:meta:4:caches", "bear:tag:color:white"]);
+}
+
+/// What foreign hands can do, each with whether the space must lose its trust in what is stored.
+const TAMPERING: [(&str, bool); 21] = [
+    ("SADD bear:meta:5:caches bear:forged", true),
+    ("SREM bear:meta:5:caches bear:size:100:200", true),
+    ("DEL bear:meta:5:caches", true),
+    ("UNLINK bear:tag:color:brown", true),
+    ("SPOP bear:meta:5:caches", true),
+    ("EXPIRE bear:meta:5:caches 1000", true),
+    ("RENAME bear:meta:5:caches bear:meta:6:caches", true),
+    ("SET bear:tag:color:brown x", true),
+    ("SET bear:size:100:200 [] EX 300", true),
+    ("APPEND bear:size:100:200 x", true),
+    ("SETRANGE bear:size:100:200 0 x", true),
+    ("RENAME bear:size:100:200 elsewhere", true),
+    ("RENAME bear:size:300:400 bear:size:100:200", true),
+    ("COPY bear:size:300:400 bear:size:100:200 REPLACE", true),
+    ("COPY bear:size:300:400 bear:size:1:2", true),
+    ("PERSIST bear:size:100:200", true),
+    ("EXPIRE bear:size:100:200 1000", true),
+    ("PEXPIRE bear:size:100:200 100000000", true),
+    ("DEL bear:size:100:200", false),
+    ("SADD elsewhere bear:size:100:200", false),
+    ("SET bears:size:100:200 x", false),
+];
+
+#[test]
+fn a_foreign_write_makes_the_space_cold() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    for (tampering, is_cold) in TAMPERING {
+        for call in ["size 100 200", "size 300 400"] {
+            wire.run(&format!("BEAR.QUERY bear FRESH {call}"));
+        }
+        let color = wire.run("BEAR.QUERY color all");
+        let before = selects(&database);
+        let reply = wire.run(tampering);
+        assert!(!reply.is_error() && reply != Reply::Int(0), "{tampering}: {reply:?}");
+        // The entry that was not touched, too: which entries the metadata still covers nobody knows.
+        assert_eq!(wire.run("BEAR.QUERY bear CACHED size 300 400").is_nil(), is_cold, "{tampering}");
+        assert_eq!(wire.run("BEAR.QUERY bear size 100 200").text(), bears::json(&[1, 2, 4, 5, 6]), "{tampering}");
+        assert_eq!(wire.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]), "{tampering}");
+        assert_eq!(wire.run("BEAR.QUERY bear size 1 2").text(), "[]", "{tampering}");
+        let fetched = selects(&database) - before;
+        assert!(fetched >= if is_cold { 3 } else { 1 }, "{tampering}: {fetched} fetched");
+        assert_eq!(wire.run("BEAR.QUERY color CACHED all"), color, "{tampering}");
+        // Invalidation is exact again.
+        assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
+        assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1), "{tampering}");
+        wire.run("BEAR.INVALIDATE bear ALL");
+        wire.run("DEL elsewhere bears:size:100:200");
+        eventually("what the foreign hand left is swept", || !redis.keys().iter().any(|key| key.starts_with("bear:")));
+    }
+}
+
+#[test]
+fn a_restored_entry_is_not_served() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    wire.run("BEAR.QUERY bear size 100 200");
+    let dump = wire.run("DUMP bear:size:100:200").bulk().to_vec();
+    database.run("UPDATE bear SET name = 'Boo-Boo' WHERE id = 5");
+    assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
+    assert!(wire.call(&[b"RESTORE".as_slice(), b"bear:size:100:200", b"100000", &dump]).is_ok());
+    assert_eq!(wire.run("BEAR.QUERY bear CACHED size 100 200"), Reply::Nil);
+    assert!(wire.run("BEAR.QUERY bear size 100 200").text().contains("Boo-Boo"));
+    assert_eq!(selects(&database), 2);
+}
+
+#[test]
+fn a_foreign_write_in_the_middle_of_a_transaction_is_noticed_there() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    wire.run("BEAR.QUERY bear size 300 400");
+    for line in ["MULTI", "PERSIST bear:size:300:400", "BEAR.QUERY bear CACHED size 300 400"] {
+        wire.run(line);
+    }
+    assert_eq!(wire.run("EXEC"), Reply::Array(vec![Reply::Int(1), Reply::Nil]));
+    let script = "redis.call('SET', 'bear:size:300:400', '[]'); return redis.call('BEAR.QUERY', KEYS[1], 'CACHED', 'size', '300', '400')";
+    assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    assert_eq!(wire.call(&["EVAL", script, "2", "bear", "bear:size:300:400"]), Reply::Nil);
+}
+
+#[test]
+fn a_fetch_under_way_is_struck_by_a_foreign_write() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).catalog(bears::gated_catalog()).start();
+    redis.run("BEAR.QUERY bear size 300 400");
+    let mut gate = database.close_gate();
+    let mut client = redis.wire();
+    client.begin("BEAR.QUERY bear all");
+    gate.wait(1);
+    redis.run("DEL bear:meta:3:caches");
+    gate.open();
+    assert_eq!(client.receive().text(), bears::json(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    // Whether it was stored or not: if it stands, it is listed.
+    redis.run("BEAR.QUERY bear all");
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
+    assert_eq!(redis.run("BEAR.QUERY bear CACHED all"), Reply::Nil);
+}

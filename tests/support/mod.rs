@@ -1,0 +1,39 @@
+//! Servers for the live tests: private Redis and Postgres processes, connections whose bytes a test can see, and ways
+//! to hold a query still. Nothing here sleeps to hide a race: tests wait on conditions (`wait`) and gates (`database`).
+//!
+//! ```text
+//! Postgres::shared() ── database(schema) ─> Database ── close_gate(), executions(text), client(), url()
+//! Postgres::start()  ── a cluster of one's own: stop_fast(), stop_immediate(), start_again()
+//! Proxy::to(port)    ── cut(), stall(), resume() what goes through it
+//! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9()
+//! ```
+//!
+//! Environment: `BEAR_TEST_SERVER` (a redis-server or valkey-server), `BEAR_TEST_MODULE` (the module's library),
+//! `BEAR_TEST_POSTGRES_BIN` (the folder of `initdb` and `postgres`).
+
+#![allow(dead_code, unused_imports)] // a toolbox: what no test needs today, one will tomorrow
+
+pub mod aof;
+pub mod bears;
+pub mod database;
+pub mod guardian;
+pub mod info;
+pub mod keyspace_model;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod replication;
+pub mod server;
+pub mod wait;
+pub mod wire;
+
+pub use aof::{Command, Unit};
+pub use database::{Database, Gate};
+pub use info::Info;
+pub use keyspace_model::KeyspaceModel;
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use replication::ReplicationStream;
+pub use server::Redis;
+pub use wait::{eventually, wait_for};
+pub use wire::{Reply, Wire};

@@ -1,0 +1,450 @@
+//! A private redis-server (or valkey-server) with the module in it.
+//!
+//! At its end each server must still live and its log show no crash: every test checks that, without a line of its own.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use redis::{Client, Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use rustix::process::Signal;
+
+use super::aof::{self, Unit};
+use super::database::Database;
+use super::guardian;
+use super::info::Info;
+use super::process::{free_port, Process};
+use super::replication::ReplicationStream;
+use super::wait::{eventually, wait_at_most, PATIENCE};
+use super::wire::{Reply, Wire};
+
+/// What to start. Without more it is a server with the module, no catalog of its own and no Postgres.
+pub struct Builder {
+    program: PathBuf,
+    module: Option<PathBuf>,
+    module_args: Vec<String>,
+    config: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    catalog: Option<String>,
+    acl: Option<String>,
+    append_only: bool,
+    data: Option<PathBuf>,
+}
+
+pub struct Redis {
+    process: Option<Process>,
+    program: PathBuf,
+    env: Vec<(String, String)>,
+    folder: PathBuf,
+    port: u16,
+    /// The test ended it by itself, or expects it to crash.
+    is_ended: bool,
+}
+
+impl Redis {
+    pub fn builder() -> Builder {
+        Builder {
+            program: std::env::var_os("BEAR_TEST_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from),
+            module: Some(module_path()),
+            module_args: Vec::new(),
+            config: Vec::new(),
+            env: Vec::new(),
+            catalog: None,
+            acl: None,
+            append_only: false,
+            data: None,
+        }
+    }
+
+    /// A server with the module, the bear catalog and this database.
+    pub fn with(database: &Database) -> Redis {
+        Redis::builder().postgres(database).start()
+    }
+}
+
+impl Builder {
+    /// Another server program.
+    pub fn server(mut self, program: impl Into<PathBuf>) -> Builder {
+        self.program = program.into();
+        self
+    }
+
+    /// A server without the module.
+    pub fn plain(mut self) -> Builder {
+        self.module = None;
+        self
+    }
+
+    /// A word after the module's path in `loadmodule`.
+    pub fn module_arg(mut self, arg: impl Into<String>) -> Builder {
+        self.module_args.push(arg.into());
+        self
+    }
+
+    /// A line of the configuration file.
+    pub fn config(mut self, name: &str, value: impl ToString) -> Builder {
+        self.config.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Builder {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The database, by `BEAR_POSTGRES_URL`.
+    pub fn postgres(self, database: &Database) -> Builder {
+        let url = database.url();
+        self.env("BEAR_POSTGRES_URL", url)
+    }
+
+    /// The text of the catalog, kept in `catalog.toml` of the server's folder.
+    pub fn catalog(mut self, text: impl Into<String>) -> Builder {
+        self.catalog = Some(text.into());
+        self
+    }
+
+    /// The lines of an ACL file.
+    pub fn acl_file(mut self, text: impl Into<String>) -> Builder {
+        self.acl = Some(text.into());
+        self
+    }
+
+    pub fn append_only(mut self) -> Builder {
+        self.append_only = true;
+        self
+    }
+
+    /// Begins with a copy of what another server has on disk (`dump.rdb`, `appendonlydir`).
+    pub fn data_of(mut self, other: &Redis) -> Builder {
+        self.data = Some(other.folder.clone());
+        self
+    }
+
+    pub fn replica_of(self, master: &Redis) -> Builder {
+        self.config("replicaof", format!("127.0.0.1 {}", master.port))
+    }
+
+    /// Starts the server and waits until it answers; a server that does not start fails the test.
+    #[track_caller]
+    pub fn start(self) -> Redis {
+        self.try_start().unwrap_or_else(|log| panic!("the server does not start:\n{log}"))
+    }
+
+    /// Starts the server; where it ends instead, the error is its log.
+    pub fn try_start(self) -> Result<Redis, String> {
+        let folder = guardian::folder("redis");
+        if let Some(text) = &self.catalog {
+            std::fs::write(folder.join("catalog.toml"), text).expect("the catalog");
+        }
+        if let Some(text) = &self.acl {
+            std::fs::write(folder.join("users.acl"), text).expect("the ACL file");
+        }
+        for name in ["dump.rdb", "appendonlydir"] {
+            if let Some(source) = self.data.as_ref().map(|data| data.join(name)).filter(|source| source.exists()) {
+                let copied = Command::new("cp").arg("-a").arg(source).arg(&folder).status();
+                assert!(copied.expect("cp runs").success(), "{name} cannot be copied");
+            }
+        }
+        let mut redis = Redis {
+            process: None,
+            program: self.program.clone(),
+            env: self.env.clone(),
+            folder,
+            port: 0,
+            is_ended: false,
+        };
+        loop {
+            redis.port = free_port();
+            std::fs::write(redis.config_path(), self.config_text(&redis)).expect("the configuration");
+            match redis.launch() {
+                // Somebody else took the port in between.
+                Err(log) if log.contains("Address already in use") => continue,
+                Err(log) => {
+                    redis.is_ended = true;
+                    return Err(log);
+                }
+                Ok(()) => return Ok(redis),
+            }
+        }
+    }
+
+    fn config_text(&self, redis: &Redis) -> String {
+        let mut text = format!(
+            "port {}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nlogfile {}\nsave \"\"\n",
+            redis.port,
+            redis.folder.display(),
+            redis.log_path().display()
+        );
+        text.push_str(
+            "appendfsync no\naof-use-rdb-preamble no\nauto-aof-rewrite-percentage 0\nrepl-diskless-sync-delay 0\n\
+             shutdown-timeout 0\nenable-debug-command yes\nenable-module-command yes\n",
+        );
+        let on_off = if self.append_only { "yes" } else { "no" };
+        let _ = writeln!(text, "appendonly {on_off}");
+        if self.acl.is_some() {
+            let _ = writeln!(text, "aclfile {}", redis.folder.join("users.acl").display());
+        }
+        if let Some(module) = &self.module {
+            let _ = writeln!(text, "loadmodule {} {}", module.display(), self.module_args.join(" "));
+        }
+        if self.catalog.is_some() {
+            let _ = writeln!(text, "bear.catalog {}", redis.catalog_path().display());
+        }
+        for (name, value) in &self.config {
+            let _ = match value.split_ascii_whitespace().count() {
+                // `replicaof` and `save` take several words.
+                2.. if !name.starts_with("bear.") => writeln!(text, "{name} {value}"),
+                _ => writeln!(text, "{name} \"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
+            };
+        }
+        text
+    }
+}
+
+impl Redis {
+    fn launch(&mut self) -> Result<(), String> {
+        let from = self.log().len();
+        let mut command = Command::new(&self.program);
+        command.arg(self.config_path()).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(self.output()).stderr(self.output());
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("PG") || name.starts_with("BEAR_") {
+                command.env_remove(&*name);
+            }
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut process = Process::spawn(&mut command, "KILL");
+        let port = self.port;
+        let started = wait_at_most(PATIENCE, || {
+            let is_ended = process.ended().is_some();
+            let is_ready = !is_ended && Wire::try_connect(port).is_ok_and(|mut wire| wire.answers_ping());
+            (is_ended || is_ready).then_some(is_ready)
+        });
+        if started == Some(true) {
+            self.process = Some(process);
+            self.is_ended = false;
+            return Ok(());
+        }
+        drop(process);
+        Err(self.log().split_off(from))
+    }
+
+    fn output(&self) -> Stdio {
+        // What a dying process prints goes where its log is.
+        std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log").into()
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.folder.join("redis.conf")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("redis.log")
+    }
+
+    /// The file that `Builder::catalog` wrote; a test may write another one for BEAR.RELOAD.
+    pub fn catalog_path(&self) -> PathBuf {
+        self.folder.join("catalog.toml")
+    }
+
+    /// The server's working folder: `dump.rdb`, `appendonlydir`, `redis.conf`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The text of the configuration file, as CONFIG REWRITE left it.
+    pub fn config_file(&self) -> String {
+        std::fs::read_to_string(self.config_path()).expect("the configuration")
+    }
+
+    /// A raw RESP2 connection.
+    #[track_caller]
+    pub fn wire(&self) -> Wire {
+        Wire::connect(self.port)
+    }
+
+    /// A raw RESP3 connection.
+    #[track_caller]
+    pub fn resp3_wire(&self) -> Wire {
+        let mut wire = self.wire();
+        assert!(matches!(wire.run("HELLO 3"), Reply::Map(_)));
+        wire
+    }
+
+    /// An ordinary client, RESP2.
+    pub fn client(&self) -> Connection {
+        self.connect(ProtocolVersion::RESP2)
+    }
+
+    /// An ordinary client, RESP3.
+    pub fn resp3_client(&self) -> Connection {
+        self.connect(ProtocolVersion::RESP3)
+    }
+
+    fn connect(&self, protocol: ProtocolVersion) -> Connection {
+        let info = ConnectionAddr::Tcp("127.0.0.1".into(), self.port)
+            .into_connection_info()
+            .expect("an address")
+            .set_redis_settings(RedisConnectionInfo::default().set_protocol(protocol));
+        let connection = Client::open(info).and_then(|client| client.get_connection()).expect("a connection");
+        connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        connection
+    }
+
+    /// One command on a connection of its own, given as words.
+    #[track_caller]
+    pub fn run(&self, line: &str) -> Reply {
+        self.wire().run(line)
+    }
+
+    #[track_caller]
+    pub fn info(&self, section: &str) -> Info {
+        Info::parse(&self.wire().call(&["INFO", section]).text())
+    }
+
+    /// What `CONFIG GET` says of one setting.
+    #[track_caller]
+    pub fn config(&self, name: &str) -> String {
+        match self.wire().call(&["CONFIG", "GET", name]).map().remove(name) {
+            Some(value) => value.text(),
+            None => panic!("no setting {name}"),
+        }
+    }
+
+    /// All keys, sorted.
+    #[track_caller]
+    pub fn keys(&self) -> Vec<String> {
+        self.run("KEYS *").sorted_texts()
+    }
+
+    /// Waits until so many clients are blocked.
+    #[track_caller]
+    pub fn wait_blocked(&self, count: i64) {
+        let mut wire = self.wire();
+        eventually(&format!("{count} clients are blocked"), || {
+            Info::parse(&wire.run("INFO clients").text()).int("blocked_clients") == count
+        });
+    }
+
+    /// The units in the append-only file. Redis writes them before it answers.
+    #[track_caller]
+    pub fn aof(&self) -> Vec<Unit> {
+        aof::units(aof::read(&self.folder.join("appendonlydir")))
+    }
+
+    /// Sees what a replica would receive from now on.
+    #[track_caller]
+    pub fn replication_stream(&self) -> ReplicationStream {
+        ReplicationStream::attach(self.port)
+    }
+
+    /// Waits until this replica has everything that `master` has sent.
+    #[track_caller]
+    pub fn wait_in_sync(&self, master: &Redis) {
+        eventually("the replica is in sync", || {
+            let (own, other) = (self.info("replication"), master.info("replication"));
+            own.get("master_link_status") == Some("up")
+                && own.get("slave_repl_offset") == other.get("master_repl_offset")
+        });
+    }
+
+    /// Ends it in order, as SIGTERM does.
+    #[track_caller]
+    pub fn shutdown(&mut self) {
+        let ended = self.process.take().expect("it runs").end(Signal::TERM);
+        self.is_ended = true;
+        assert!(ended.is_some_and(|status| status.success()), "{ended:?} at shutdown:\n{}", self.log());
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill9(&mut self) {
+        self.process.take().expect("it runs").end(Signal::KILL);
+        self.is_ended = true;
+    }
+
+    /// Starts it again after its end: same folder, same port, the configuration file as it is now.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        if let Err(log) = self.launch() {
+            panic!("the server does not start again:\n{log}");
+        }
+    }
+
+    /// Ends it in order and starts it again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.shutdown();
+        self.start_again();
+    }
+
+    /// Changes the environment of the next start.
+    pub fn set_env(&mut self, name: &str, value: impl Into<String>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.into()));
+    }
+
+    fn trace_of_crash(&self) -> Option<String> {
+        let log = self.log();
+        let at = ["BUG REPORT START", "panicked at", "ASSERTION FAILED"].iter().find_map(|sign| log.find(sign))?;
+        Some(log[at..].lines().take(40).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let is_panicking = std::thread::panicking();
+        let mut trouble = None;
+        if let Some(process) = self.process.take() {
+            match process.end(Signal::TERM) {
+                Some(status) if status.success() => {}
+                other => trouble = Some(format!("the server ended with {other:?}")),
+            }
+        }
+        trouble = trouble.or_else(|| self.trace_of_crash());
+        if is_panicking {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            eprintln!("--- end of the log of the server on port {} ---", self.port);
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        let log = if trouble.is_some() { self.log() } else { String::new() };
+        let _ = std::fs::remove_dir_all(&self.folder);
+        if let (Some(trouble), false) = (trouble, is_panicking) {
+            panic!("{trouble}\n{log}");
+        }
+    }
+}
+
+impl Wire {
+    fn answers_ping(&mut self) -> bool {
+        self.send(&["PING"]);
+        matches!(self.try_receive(), Ok(Reply::Simple(text)) if text == "PONG")
+    }
+}
+
+/// The module's library: beside this test's own binary, where `cargo test` builds it, or one folder up.
+fn module_path() -> PathBuf {
+    if let Some(path) = std::env::var_os("BEAR_TEST_MODULE") {
+        return path.into();
+    }
+    let file = format!("{}bear{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let binary = std::env::current_exe().expect("the path of this binary");
+    let found = binary.ancestors().skip(1).take(2).map(|folder| folder.join(&file)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no {file} beside {}", binary.display()))
+}

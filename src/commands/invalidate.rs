@@ -11,18 +11,12 @@ use crate::server::{self, Target};
 
 pub struct Invalidate;
 
-const ROW: &[ArgSpec] = &[
-    ArgSpec::new(c"row", ArgKind::Token).token(c"ROW"),
-    ArgSpec::new(c"id", ArgKind::Text).multiple(),
-];
-const TAG: &[ArgSpec] = &[
-    ArgSpec::new(c"tag-token", ArgKind::Token).token(c"TAG"),
-    ArgSpec::new(c"tag", ArgKind::Text).multiple(),
-];
-const QUERY: &[ArgSpec] = &[
-    ArgSpec::new(c"query", ArgKind::Token).token(c"QUERY"),
-    ArgSpec::new(c"word", ArgKind::Text).multiple(),
-];
+const ROW: &[ArgSpec] =
+    &[ArgSpec::new(c"row", ArgKind::Token).token(c"ROW"), ArgSpec::new(c"id", ArgKind::Text).multiple()];
+const TAG: &[ArgSpec] =
+    &[ArgSpec::new(c"tag-token", ArgKind::Token).token(c"TAG"), ArgSpec::new(c"tag", ArgKind::Text).multiple()];
+const QUERY: &[ArgSpec] =
+    &[ArgSpec::new(c"query", ArgKind::Token).token(c"QUERY"), ArgSpec::new(c"word", ArgKind::Text).multiple()];
 
 impl Command for Invalidate {
     const SPEC: CommandSpec = CommandSpec {

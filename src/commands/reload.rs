@@ -27,7 +27,7 @@ impl Command for Reload {
             if ctx.flags().cannot_block() {
                 return Err("NOWAIT BEAR.RELOAD waits for Postgres, which MULTI and scripts cannot".into());
             }
-            if let Some(answer) = server.reload(|timeout_ms| ctx.block(timeout_ms))? {
+            if let Some(answer) = server.reload(|| ctx.block())? {
                 answer.reply(ctx);
             }
             Ok(())

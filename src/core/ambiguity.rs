@@ -36,11 +36,7 @@ enum State {
     /// Between groups; a bit for each that was read.
     Between(u32),
     /// Within a group, so many of its words are read.
-    Within {
-        seen: u32,
-        group: usize,
-        read: usize,
-    },
+    Within { seen: u32, group: usize, read: usize },
 }
 
 fn overlap(a: &CallPattern, b: &CallPattern) -> bool {
@@ -74,10 +70,7 @@ fn steps(pattern: &CallPattern, state: State) -> Vec<(&Part, State)> {
     let mut steps = Vec::new();
     let seen = match state {
         State::Within { seen, group, read } => {
-            return vec![(
-                &pattern.groups[group][read],
-                within(pattern, seen, group, read + 1),
-            )];
+            return vec![(&pattern.groups[group][read], within(pattern, seen, group, read + 1))];
         }
         State::Parts(read) => {
             if let Some(part) = pattern.parts.get(read) {
@@ -143,10 +136,7 @@ mod tests {
     use super::*;
 
     fn conflict(a: &str, b: &str) -> bool {
-        let patterns: Vec<_> = [a, b]
-            .iter()
-            .map(|text| Arc::new(CallPattern::parse(text).unwrap()))
-            .collect();
+        let patterns: Vec<_> = [a, b].iter().map(|text| Arc::new(CallPattern::parse(text).unwrap())).collect();
         !conflicts(&patterns).is_empty()
     }
 
@@ -182,15 +172,9 @@ mod tests {
             ("{id:int}", "{day:date}"),
             ("{id:int}", "all"),
             ("{id:int}", "{id:int} questions"),
-            (
-                "colors {c:text[]}",
-                "colors {c:text[]} size {a:int} {b:int}",
-            ),
+            ("colors {c:text[]}", "colors {c:text[]} size {a:int} {b:int}"),
             ("find {n:int}", "find all"),
-            (
-                "find {n:int} [page {page:int}]",
-                "find {n:int} {m:int} [page {page:int}]",
-            ),
+            ("find {n:int} [page {page:int}]", "find {n:int} {m:int} [page {page:int}]"),
             ("find [a {a:int}]", "find b {b:int}"),
             ("at {d:date}", "at {t:timestamptz}"),
         ] {
@@ -201,33 +185,19 @@ mod tests {
 
     #[test]
     fn many_optional_groups_are_compared_in_time() {
-        let groups: String = (0..8)
-            .map(|i| format!(" [g{i} {{a{i}:text}} {{b{i}:text}} {{c{i}:text}}]"))
-            .collect();
+        let groups: String = (0..8).map(|i| format!(" [g{i} {{a{i}:text}} {{b{i}:text}} {{c{i}:text}}]")).collect();
         let started = std::time::Instant::now();
-        assert!(!conflict(
-            &format!("x{groups}"),
-            &format!("x {{t:text}}{groups}")
-        ));
+        assert!(!conflict(&format!("x{groups}"), &format!("x {{t:text}}{groups}")));
         assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     }
 
     /// Small patterns over few words, so that two of them often meet.
     fn pattern() -> impl Strategy<Value = CallPattern> {
-        let part = || {
-            prop::sample::select(vec![
-                "a", "b", "1", "int", "bool", "text", "numeric", "int[]", "text[]",
-            ])
-        };
-        let default =
-            || prop::sample::select(vec!["int=1", "text=a", "text=", "bool=true", "int[]=1"]);
+        let part = || prop::sample::select(vec!["a", "b", "1", "int", "bool", "text", "numeric", "int[]", "text[]"]);
+        let default = || prop::sample::select(vec!["int=1", "text=a", "text=", "bool=true", "int[]=1"]);
         let group = ("[ab1]", prop::collection::vec(part(), 1..3));
         let parts = prop::collection::vec(part(), 0..3);
-        let shape = (
-            parts,
-            prop::collection::vec(default(), 0..3),
-            prop::collection::vec(group, 0..3),
-        );
+        let shape = (parts, prop::collection::vec(default(), 0..3), prop::collection::vec(group, 0..3));
         shape.prop_filter_map("not a pattern", |(parts, defaults, groups)| {
             let mut names = 0;
             let mut show = |part: &str| match part {
@@ -251,12 +221,8 @@ mod tests {
 
     fn words() -> impl Strategy<Value = Vec<&'static [u8]>> {
         let word = prop::sample::select(vec!["a", "b", "1", "01", "true", "", "1,1", "1.0"]);
-        prop::collection::vec(word, 0..7).prop_map(|words| {
-            std::iter::once("a")
-                .chain(words)
-                .map(str::as_bytes)
-                .collect()
-        })
+        prop::collection::vec(word, 0..7)
+            .prop_map(|words| std::iter::once("a").chain(words).map(str::as_bytes).collect())
     }
 
     proptest! {

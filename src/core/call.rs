@@ -115,14 +115,16 @@ impl CallPattern {
 
     fn read_part<'a>(&mut self, text: &'a str) -> Result<&'a str, PatternError> {
         if !self.groups.is_empty() {
-            return refuse(format!(
-                "optional groups come last, but '{text}' follows one"
-            ));
+            return refuse(format!("optional groups come last, but '{text}' follows one"));
         }
         let (part, rest) = self.part(text)?;
         match part {
             Part::Arg(index) if self.args[index].default.is_some() => self.omissible += 1,
-            _ if self.omissible > 0 => return refuse("only arguments with a default and optional groups may follow an argument with a default"),
+            _ if self.omissible > 0 => {
+                return refuse(
+                    "only arguments with a default and optional groups may follow an argument with a default",
+                )
+            }
             _ => {}
         }
         self.parts.push(part);
@@ -149,20 +151,14 @@ impl CallPattern {
         let Some(Part::Literal(head)) = parts.first() else {
             return refuse("an optional group begins with a literal word: [limit {limit:int}]");
         };
-        if self
-            .groups
-            .iter()
-            .any(|group| group.first() == parts.first())
-        {
+        if self.groups.iter().any(|group| group.first() == parts.first()) {
             return refuse(format!("two optional groups begin with '{head}'"));
         }
         if !parts.iter().any(|part| matches!(part, Part::Arg(_))) {
             return refuse(format!("the optional group '{head}' has no argument"));
         }
         if self.groups.len() == MAX_GROUPS {
-            return refuse(format!(
-                "a call may have at most {MAX_GROUPS} optional groups"
-            ));
+            return refuse(format!("a call may have at most {MAX_GROUPS} optional groups"));
         }
         self.groups.push(parts);
         Ok(&rest[1..])
@@ -180,9 +176,9 @@ impl CallPattern {
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
         match text[end..].chars().next() {
-            Some(c) if end == 0 || !(c.is_whitespace() || c == ']' || c == '[') => refuse(format!(
-                "a literal word is of letters, digits and _ . -, but '{c}' was found"
-            )),
+            Some(c) if end == 0 || !(c.is_whitespace() || c == ']' || c == '[') => {
+                refuse(format!("a literal word is of letters, digits and _ . -, but '{c}' was found"))
+            }
             _ => Ok((Part::Literal(text[..end].into()), &text[end..])),
         }
     }
@@ -191,30 +187,23 @@ impl CallPattern {
         match self.parts.first() {
             None => refuse("a call needs a word before its optional groups"),
             Some(Part::Literal(word)) => {
-                let in_commands = RESERVED_IN_COMMANDS
-                    .iter()
-                    .any(|r| word.eq_ignore_ascii_case(r));
+                let in_commands = RESERVED_IN_COMMANDS.iter().any(|r| word.eq_ignore_ascii_case(r));
                 if in_commands || RESERVED_IN_KEYS.contains(&&**word) {
-                    return refuse(format!(
-                        "a call cannot begin with '{word}', which is reserved"
-                    ));
+                    return refuse(format!("a call cannot begin with '{word}', which is reserved"));
                 }
                 Ok(())
             }
             Some(Part::Arg(index)) => {
                 let arg = &self.args[*index];
-                let may_begin = matches!(
-                    arg.ty.scalar,
-                    ScalarType::Int | ScalarType::Uuid | ScalarType::Date
-                );
+                let may_begin = matches!(arg.ty.scalar, ScalarType::Int | ScalarType::Uuid | ScalarType::Date);
                 if arg.ty.array || !may_begin {
-                    return refuse(format!("a call may begin with an argument only if it is int, uuid or date; {{{}}} is {}", arg.name, arg.ty));
+                    return refuse(format!(
+                        "a call may begin with an argument only if it is int, uuid or date; {{{}}} is {}",
+                        arg.name, arg.ty
+                    ));
                 }
                 if arg.default.is_some() {
-                    return refuse(format!(
-                        "{{{}}} begins the call and so cannot have a default",
-                        arg.name
-                    ));
+                    return refuse(format!("{{{}}} begins the call and so cannot have a default", arg.name));
                 }
                 Ok(())
             }
@@ -225,9 +214,7 @@ impl CallPattern {
 /// `name:type` or `name:type=default`
 fn parse_arg(declaration: &str, others: &[Arg]) -> Result<Arg, PatternError> {
     let Some((name, ty)) = declaration.split_once(':') else {
-        return refuse(format!(
-            "the argument '{{{declaration}}}' has no type: write {{name:type}}"
-        ));
+        return refuse(format!("the argument '{{{declaration}}}' has no type: write {{name:type}}"));
     };
     let (name, (ty, default)) = (
         name.trim(),
@@ -237,14 +224,10 @@ fn parse_arg(declaration: &str, others: &[Arg]) -> Result<Arg, PatternError> {
         },
     );
     if !is_name(name) {
-        return refuse(format!(
-            "'{name}' is not a name: letters, digits and _, not beginning with a digit"
-        ));
+        return refuse(format!("'{name}' is not a name: letters, digits and _, not beginning with a digit"));
     }
     if RESERVED_NAMES.contains(&name) {
-        return refuse(format!(
-            "an argument cannot be called '{name}', which is reserved"
-        ));
+        return refuse(format!("an argument cannot be called '{name}', which is reserved"));
     }
     if others.iter().any(|other| &*other.name == name) {
         return refuse(format!("two arguments are called '{name}'"));
@@ -254,27 +237,19 @@ fn parse_arg(declaration: &str, others: &[Arg]) -> Result<Arg, PatternError> {
         return refuse(format!("{{{name}}} cannot be json, which is only for jobs"));
     }
     let default = match default {
-        Some(text) => Some(
-            parse_default(ty, text)
-                .or_else(|e| refuse(format!("the default of {{{name}}} must be {e}")))?,
-        ),
+        Some(text) => {
+            Some(parse_default(ty, text).or_else(|e| refuse(format!("the default of {{{name}}} must be {e}")))?)
+        }
         None => None,
     };
-    Ok(Arg {
-        name: name.into(),
-        ty,
-        default,
-    })
+    Ok(Arg { name: name.into(), ty, default })
 }
 
 fn parse_default(ty: ArgType, text: &str) -> Result<Default, ValueError> {
     let mut key = Vec::new();
     word::write_for_key(ty, text.as_bytes(), Spelling::Typed, &mut key)?;
     let value = word::read_value(ty, text.as_bytes(), Spelling::Typed)?;
-    Ok(Default {
-        value,
-        key: key.into(),
-    })
+    Ok(Default { value, key: key.into() })
 }
 
 /// A placeholder's name: letters, digits and `_`, not beginning with a digit.
@@ -335,18 +310,9 @@ mod tests {
                 "size {start} {end} [limit {limit}] [after {after}]",
             ),
             ("{id:int} questions", "{id} questions"),
-            (
-                "  open  [ subject  {subject:text} ][page {page:int=01}] ",
-                "open [subject {subject}] [page {page=1}]",
-            ),
-            (
-                "list {colors:text[]=red,brown} {page : int = 1}",
-                "list {colors=brown,red} {page=1}",
-            ),
-            (
-                "at [between {a:date} and {b:date}]",
-                "at [between {a} and {b}]",
-            ),
+            ("  open  [ subject  {subject:text} ][page {page:int=01}] ", "open [subject {subject}] [page {page=1}]"),
+            ("list {colors:text[]=red,brown} {page : int = 1}", "list {colors=brown,red} {page=1}"),
+            ("at [between {a:date} and {b:date}]", "at [between {a} and {b}]"),
         ] {
             assert_eq!(CallPattern::parse(text).unwrap().to_string(), shown);
         }
@@ -382,10 +348,7 @@ mod tests {
             ("a [b {x:int}] c", "come last"),
             ("a {x:int=1} {y:int}", "may follow"),
             ("a {x:int=1} b", "may follow"),
-            (
-                "a {x:int=b}",
-                "the default of {x} must be an integer, got 'b'",
-            ),
+            ("a {x:int=b}", "the default of {x} must be an integer, got 'b'"),
             ("a:b", "':' was found"),
             ("größe", "'ö' was found"),
             ("a{x:int}", "'{' was found"),

@@ -42,11 +42,7 @@ pub struct BoundCall {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     #[error("no query of '{section}' matches '{words}'; it has: {has}")]
-    NoMatch {
-        section: Box<str>,
-        words: String,
-        has: String,
-    },
+    NoMatch { section: Box<str>, words: String, has: String },
     #[error(transparent)]
     Arg(#[from] ArgError),
     #[error("a call may hold at most {limit} bytes, got {got}")]
@@ -64,21 +60,12 @@ impl Calls {
         let mut by_argument = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
             match pattern.first_literal() {
-                Some(word) => by_first_word
-                    .entry(word.as_bytes().into())
-                    .or_default()
-                    .push(index),
+                Some(word) => by_first_word.entry(word.as_bytes().into()).or_default().push(index),
                 None => by_argument.push(index),
             }
         }
         let max_words = patterns.iter().map(|p| p.max_words()).max().unwrap_or(0);
-        Ok(Calls {
-            section: section.into(),
-            patterns,
-            by_first_word,
-            by_argument,
-            max_words,
-        })
+        Ok(Calls { section: section.into(), patterns, by_first_word, by_argument, max_words })
     }
 
     pub fn patterns(&self) -> &[Arc<CallPattern>] {
@@ -88,12 +75,7 @@ impl Calls {
     /// Appends the words in canonical form, encoded, with `:` between; answers the index of the query.
     ///
     /// The path of every hit: no allocation where no list, float or time is among the words. `out` is as it was on an error.
-    pub fn write_key(
-        &self,
-        words: &[&[u8]],
-        max_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<usize, CallError> {
+    pub fn write_key(&self, words: &[&[u8]], max_bytes: usize, out: &mut Vec<u8>) -> Result<usize, CallError> {
         check_length(words, max_bytes)?;
         let (query, _) = self.resolve(words, Spelling::Typed, out)?;
         Ok(query)
@@ -110,22 +92,12 @@ impl Calls {
 
     /// Whether [`Calls::write_key`] could have written this.
     pub fn is_canonical(&self, call_part: &[u8]) -> bool {
-        let words: Vec<&[u8]> = call_part
-            .split(|b| *b == b':')
-            .take(self.max_words + 1)
-            .collect();
+        let words: Vec<&[u8]> = call_part.split(|b| *b == b':').take(self.max_words + 1).collect();
         let mut key = Vec::with_capacity(call_part.len());
-        words.len() <= self.max_words
-            && self.resolve(&words, Spelling::Key, &mut key).is_ok()
-            && key == call_part
+        words.len() <= self.max_words && self.resolve(&words, Spelling::Key, &mut key).is_ok() && key == call_part
     }
 
-    fn resolve(
-        &self,
-        words: &[&[u8]],
-        spelling: Spelling,
-        out: &mut Vec<u8>,
-    ) -> Result<(usize, Fit), CallError> {
+    fn resolve(&self, words: &[&[u8]], spelling: Spelling, out: &mut Vec<u8>) -> Result<(usize, Fit), CallError> {
         let start = out.len();
         let by_word = words.first().and_then(|word| self.by_first_word.get(*word));
         // The error of the pattern that the words fit but for a value, where there is but one.
@@ -138,10 +110,7 @@ impl Calls {
                     Ok(()) => return Ok((query, fit)),
                     Err(error) => {
                         out.truncate(start);
-                        if wrong_value
-                            .as_ref()
-                            .is_none_or(|(other, _)| *other != query)
-                        {
+                        if wrong_value.as_ref().is_none_or(|(other, _)| *other != query) {
                             fitting += 1;
                             wrong_value = Some((query, error));
                         }
@@ -167,23 +136,14 @@ impl Calls {
                 break;
             }
         }
-        let mut has: Vec<String> = self
-            .patterns
-            .iter()
-            .take(LISTED_PATTERNS)
-            .map(|p| p.to_string())
-            .collect();
+        let mut has: Vec<String> = self.patterns.iter().take(LISTED_PATTERNS).map(|p| p.to_string()).collect();
         if self.patterns.len() > LISTED_PATTERNS {
             has.push("…".to_owned());
         }
         if has.is_empty() {
             has.push("none".to_owned());
         }
-        CallError::NoMatch {
-            section: self.section.clone(),
-            words: shorten(&typed),
-            has: has.join(" | "),
-        }
+        CallError::NoMatch { section: self.section.clone(), words: shorten(&typed), has: has.join(" | ") }
     }
 }
 
@@ -212,18 +172,12 @@ mod tests {
     ];
 
     fn calls(patterns: &[&str]) -> Calls {
-        let patterns = patterns
-            .iter()
-            .map(|text| Arc::new(CallPattern::parse(text).unwrap()))
-            .collect();
+        let patterns = patterns.iter().map(|text| Arc::new(CallPattern::parse(text).unwrap())).collect();
         Calls::new("bear", patterns).unwrap()
     }
 
     fn split(text: &str) -> Vec<&[u8]> {
-        text.split(' ')
-            .filter(|w| !w.is_empty())
-            .map(|w| if w == "''" { b"" } else { w.as_bytes() })
-            .collect()
+        text.split(' ').filter(|w| !w.is_empty()).map(|w| if w == "''" { b"" } else { w.as_bytes() }).collect()
     }
 
     fn key(calls: &Calls, text: &str) -> Result<String, String> {
@@ -257,10 +211,7 @@ mod tests {
             ("size 1 2 limit 3 after 5", "size:1:2:limit:3:after:5"),
             ("colors black,brown", "colors:black,brown"),
             ("colors brown,black,brown", "colors:black,brown"),
-            (
-                "colors brown,black size 100 200",
-                "colors:black,brown:size:100:200",
-            ),
+            ("colors brown,black size 100 200", "colors:black,brown:size:100:200"),
             ("colors ''", "colors:"),
             ("colors a:b%2Cc", "colors:a%3Ab%2Cc"),
             ("open", "open"),
@@ -269,10 +220,7 @@ mod tests {
             ("open page 2 subject page", "open:subject:page:page:2"),
             ("open subject ''", "open:subject:"),
             ("7 questions", "7:questions"),
-            (
-                "0A1B2C3D-0000-4000-8000-00000000000F",
-                "0a1b2c3d-0000-4000-8000-00000000000f",
-            ),
+            ("0A1B2C3D-0000-4000-8000-00000000000F", "0a1b2c3d-0000-4000-8000-00000000000f"),
             ("list", "list:name:1"),
             ("list size", "list:size:1"),
             ("list size 2", "list:size:2"),
@@ -288,8 +236,7 @@ mod tests {
     #[test]
     fn wrong_calls_say_what_would_be_right() {
         let calls = calls(&BEAR[..3]);
-        let has =
-            "it has: all | size {start} {end} [limit {limit}] [after {after}] | colors {colors}";
+        let has = "it has: all | size {start} {end} [limit {limit}] [after {after}] | colors {colors}";
         for typed in [
             "sizes 1 2",
             "",
@@ -301,30 +248,13 @@ mod tests {
             "SIZE 1 2",
             "all all",
         ] {
-            assert_eq!(
-                key(&calls, typed),
-                Err(format!("no query of 'bear' matches '{typed}'; {has}"))
-            );
+            assert_eq!(key(&calls, typed), Err(format!("no query of 'bear' matches '{typed}'; {has}")));
         }
-        assert_eq!(
-            key(&calls, "size abc 2").unwrap_err(),
-            "start must be an integer, got 'abc'"
-        );
-        assert_eq!(
-            key(&calls, "size 1 2 limit x").unwrap_err(),
-            "limit must be an integer, got 'x'"
-        );
-        let error = calls
-            .write_key(&[b"colors", &[b'x'; 99]], 50, &mut Vec::new())
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a call may hold at most 50 bytes, got 105"
-        );
-        let error = calls
-            .write_key(&[b"\xff\0"], 50, &mut Vec::new())
-            .unwrap_err()
-            .to_string();
+        assert_eq!(key(&calls, "size abc 2").unwrap_err(), "start must be an integer, got 'abc'");
+        assert_eq!(key(&calls, "size 1 2 limit x").unwrap_err(), "limit must be an integer, got 'x'");
+        let error = calls.write_key(&[b"colors", &[b'x'; 99]], 50, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "a call may hold at most 50 bytes, got 105");
+        let error = calls.write_key(&[b"\xff\0"], 50, &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains(r"'\xff\u{0}'"), "{error}");
     }
 
@@ -333,19 +263,11 @@ mod tests {
         let calls = calls(&BEAR);
         let bound = calls.bind(&split("size 1 2 after 05"), 100).unwrap();
         let scalar = |text: &str| Value::Scalar(text.into());
-        assert_eq!(
-            bound.args,
-            [scalar("1"), scalar("2"), Value::Null, scalar("5")]
-        );
+        assert_eq!(bound.args, [scalar("1"), scalar("2"), Value::Null, scalar("5")]);
         let bound = calls.bind(&split("list size in 3,1 cm"), 100).unwrap();
         assert_eq!(
             bound.args,
-            [
-                scalar("size"),
-                scalar("1"),
-                Value::Array(["1".into(), "3".into()].into()),
-                scalar("cm")
-            ]
+            [scalar("size"), scalar("1"), Value::Array(["1".into(), "3".into()].into()), scalar("cm")]
         );
         let bound = calls.bind(&split("open"), 100).unwrap();
         assert_eq!(bound.args, [Value::Null, scalar("1")]);
@@ -408,36 +330,14 @@ mod tests {
         let group = |name: &'static str, value: BoxedStrategy<Vec<u8>>| {
             prop::option::of(value.prop_map(move |v| vec![name.as_bytes().to_vec(), v]))
         };
-        let open = (
-            group("subject", text().boxed()),
-            group("page", int().boxed()),
-            any::<bool>(),
-        )
-            .prop_map(|(a, b, swap)| {
+        let open =
+            (group("subject", text().boxed()), group("page", int().boxed()), any::<bool>()).prop_map(|(a, b, swap)| {
                 let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-                [
-                    vec![b"open".to_vec()],
-                    if swap {
-                        [b, a].concat()
-                    } else {
-                        [a, b].concat()
-                    },
-                ]
-                .concat()
+                [vec![b"open".to_vec()], if swap { [b, a].concat() } else { [a, b].concat() }].concat()
             });
-        let size = (
-            int(),
-            int(),
-            group("limit", int().boxed()),
-            group("after", int().boxed()),
-        )
-            .prop_map(|(a, b, c, d)| {
-                [
-                    vec![b"size".to_vec(), a, b],
-                    d.unwrap_or_default(),
-                    c.unwrap_or_default(),
-                ]
-                .concat()
+        let size =
+            (int(), int(), group("limit", int().boxed()), group("after", int().boxed())).prop_map(|(a, b, c, d)| {
+                [vec![b"size".to_vec(), a, b], d.unwrap_or_default(), c.unwrap_or_default()].concat()
             });
         let colors = text().prop_map(|t| vec![b"colors".to_vec(), t]);
         prop_oneof![prop::collection::vec(word(), 0..8), open, size, colors]

@@ -106,10 +106,7 @@ fn write_int(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 
 fn write_float(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     // The standard parser also reads `nan`, `inf` and `infinity`.
-    if !raw
-        .iter()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
-    {
+    if !raw.iter().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E')) {
         return None;
     }
     let number: f64 = std::str::from_utf8(raw).ok()?.parse().ok()?;
@@ -129,8 +126,7 @@ fn write_numeric(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         Some(point) => (&typed[..point], &typed[point + 1..]),
         None => (typed, &[][..]),
     };
-    let is_number =
-        whole.len() + fraction.len() > 0 && whole.iter().chain(fraction).all(u8::is_ascii_digit);
+    let is_number = whole.len() + fraction.len() > 0 && whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !is_number {
         return None;
     }
@@ -152,11 +148,7 @@ fn write_numeric(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn write_bool(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let is = |spellings: [&str; 5]| {
-        spellings
-            .iter()
-            .any(|s| raw.eq_ignore_ascii_case(s.as_bytes()))
-    };
+    let is = |spellings: [&str; 5]| spellings.iter().any(|s| raw.eq_ignore_ascii_case(s.as_bytes()));
     let text: &[u8] = if is(["true", "t", "yes", "on", "1"]) {
         b"true"
     } else if is(["false", "f", "no", "off", "0"]) {
@@ -187,10 +179,7 @@ fn write_uuid(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 fn compare_decimals(a: &[u8], b: &[u8]) -> Ordering {
     let parts = |text| {
         let (negative, digits) = split_sign(text);
-        let point = digits
-            .iter()
-            .position(|b| *b == b'.')
-            .unwrap_or(digits.len());
+        let point = digits.iter().position(|b| *b == b'.').unwrap_or(digits.len());
         (negative, (point, digits))
     };
     let ((a_negative, a), (b_negative, b)) = (parts(a), parts(b));
@@ -223,11 +212,7 @@ mod tests {
 
     fn table(ty: ScalarType, rows: &[(&str, &str)], refused: &[&str]) {
         for (raw, expected) in rows {
-            assert_eq!(
-                canonical(ty, raw.as_bytes()).as_deref(),
-                Some(*expected),
-                "{ty} {raw}"
-            );
+            assert_eq!(canonical(ty, raw.as_bytes()).as_deref(), Some(*expected), "{ty} {raw}");
         }
         for raw in refused {
             assert_eq!(canonical(ty, raw.as_bytes()), None, "{ty} {raw}");
@@ -284,20 +269,7 @@ mod tests {
                 ("1E-2", "0.01"),
                 ("+2", "2"),
             ],
-            &[
-                "",
-                "nan",
-                "inf",
-                "-infinity",
-                "1e400",
-                "1f",
-                "0x1",
-                "e",
-                ".",
-                "--1",
-                "1e",
-                "1_0",
-            ],
+            &["", "nan", "inf", "-infinity", "1e400", "1f", "0x1", "e", ".", "--1", "1e", "1_0"],
         );
     }
 
@@ -340,11 +312,7 @@ mod tests {
             ],
             &["", "2", "tr", "truee", "y"],
         );
-        table(
-            ScalarType::Text,
-            &[("", ""), ("a:b,c%", "a:b,c%"), ("größe", "größe")],
-            &["\0", "a\0b"],
-        );
+        table(ScalarType::Text, &[("", ""), ("a:b,c%", "a:b,c%"), ("größe", "größe")], &["\0", "a\0b"]);
         assert_eq!(canonical(ScalarType::Text, b"\xff"), None);
         let uuid = "0a1b2c3d-0000-4000-8000-00000000000f";
         table(
@@ -356,40 +324,23 @@ mod tests {
                 ("{0a1b2c3d-0000-4000-8000-00000000000f}", uuid),
                 ("urn:uuid:0a1b2c3d-0000-4000-8000-00000000000f", uuid),
             ],
-            &[
-                "",
-                "5",
-                "0a1b2c3d-0000-4000-8000-00000000000",
-                "0a1b2c3d-0000-4000-8000-00000000000g",
-            ],
+            &["", "5", "0a1b2c3d-0000-4000-8000-00000000000", "0a1b2c3d-0000-4000-8000-00000000000g"],
         );
         table(ScalarType::Json, &[], &["1", "{}"]);
     }
 
     #[test]
     fn errors_complete_a_sentence() {
-        let error = ScalarType::Int
-            .write_canonical(b"abc", &mut Vec::new())
-            .unwrap_err();
-        assert_eq!(
-            format!("start must be {error}"),
-            "start must be an integer, got 'abc'"
-        );
+        let error = ScalarType::Int.write_canonical(b"abc", &mut Vec::new()).unwrap_err();
+        assert_eq!(format!("start must be {error}"), "start must be an integer, got 'abc'");
     }
 
     #[test]
     fn numbers_are_ordered_by_value() {
-        let ordered = [
-            "-100", "-20", "-3.5", "-3", "-0.5", "0", "0.05", "0.5", "0.51", "1", "3", "3.5", "20",
-            "100",
-        ];
+        let ordered = ["-100", "-20", "-3.5", "-3", "-0.5", "0", "0.05", "0.5", "0.51", "1", "3", "3.5", "20", "100"];
         for (i, a) in ordered.iter().enumerate() {
             for (j, b) in ordered.iter().enumerate() {
-                assert_eq!(
-                    compare_decimals(a.as_bytes(), b.as_bytes()),
-                    i.cmp(&j),
-                    "{a} {b}"
-                );
+                assert_eq!(compare_decimals(a.as_bytes(), b.as_bytes()), i.cmp(&j), "{a} {b}");
             }
         }
     }

@@ -30,11 +30,7 @@ pub struct Catalog {
 
 impl Catalog {
     pub(super) fn new(sections: Vec<Section>) -> Catalog {
-        let by_name = sections
-            .iter()
-            .enumerate()
-            .map(|(i, section)| (section.name.as_bytes().into(), i))
-            .collect();
+        let by_name = sections.iter().enumerate().map(|(i, section)| (section.name.as_bytes().into(), i)).collect();
         Catalog { sections, by_name }
     }
 
@@ -180,13 +176,7 @@ impl CatalogError {
     const SHOWN: usize = 10;
 
     fn to_text(&self) -> String {
-        let mut text = self
-            .problems
-            .iter()
-            .take(Self::SHOWN)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n");
+        let mut text = self.problems.iter().take(Self::SHOWN).cloned().collect::<Vec<_>>().join("\n");
         if self.problems.len() > Self::SHOWN {
             text += &format!("\n… and {} more", self.problems.len() - Self::SHOWN);
         }

@@ -16,44 +16,29 @@ use super::toml_reader::Report;
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
     let file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,
-        Err(error) => {
-            return Err(CatalogError {
-                problems: vec![error.to_string().trim_end().to_owned()],
-            })
-        }
+        Err(error) => return Err(CatalogError { problems: vec![error.to_string().trim_end().to_owned()] }),
     };
     let mut report = Report::default();
     let mut outlines = Vec::new();
     for (name, value) in &file {
-        report.within(format!("section '{name}'"), |report| {
-            match value.as_table() {
-                None => report.problem(format!("a section is a table: [{name}]")),
-                Some(table) => outlines.push(Outline::read(name, table, report)),
-            }
+        report.within(format!("section '{name}'"), |report| match value.as_table() {
+            None => report.problem(format!("a section is a table: [{name}]")),
+            Some(table) => outlines.push(Outline::read(name, table, report)),
         });
     }
     if file.is_empty() {
         report.problem("the catalog has no section");
     }
-    let mut reader = QueryReader {
-        outlines: &outlines,
-        plan_id,
-    };
+    let mut reader = QueryReader { outlines: &outlines, plan_id };
     let sections = (0..outlines.len()).filter_map(|i| {
-        report.within(format!("section '{}'", outlines[i].name), |report| {
-            read_section(i, &mut reader, report)
-        })
+        report.within(format!("section '{}'", outlines[i].name), |report| read_section(i, &mut reader, report))
     });
     let sections = sections.collect();
     report.finish()?;
     Ok(Catalog::new(sections))
 }
 
-fn read_section(
-    index: usize,
-    reader: &mut QueryReader<'_, '_>,
-    report: &mut Report,
-) -> Option<Section> {
+fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Report) -> Option<Section> {
     let outline = &reader.outlines[index];
     let fields = outline.fields;
     let ttl_ms = read_ttl(fields, report).unwrap_or(DEFAULT_TTL_MS);
@@ -66,9 +51,7 @@ fn read_section(
             report.problem(format!("{key} needs id, the type of the row ids"));
         }
     }
-    let row = fields
-        .string("row", report)
-        .and_then(|sql| with_ids("row", sql, outline, report));
+    let row = fields.string("row", report).and_then(|sql| with_ids("row", sql, outline, report));
     let queries: Vec<Query> = fields
         .tables("query", report)
         .unwrap_or_default()
@@ -76,21 +59,10 @@ fn read_section(
         .enumerate()
         .filter_map(|(i, query)| reader.query(index, i, query, ttl_ms, report))
         .collect();
-    let calls = Calls::new(
-        outline.name,
-        queries.iter().map(|query| query.call.clone()).collect(),
-    );
-    let calls = calls
-        .map_err(|conflicts| {
-            conflicts
-                .into_iter()
-                .for_each(|conflict| report.problem(conflict))
-        })
-        .ok();
-    let jobs = fields
-        .table("job", report)
-        .map(|jobs| job_toml::read(jobs, outline.tenancy(), report))
-        .unwrap_or_default();
+    let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
+    let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
+    let jobs =
+        fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenancy(), report)).unwrap_or_default();
     Some(Section {
         name: outline.name.into(),
         id: outline.id,
@@ -112,16 +84,8 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], queries: &[Query]) ->
     for other in outlines {
         // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
         let column = format!("_{}", other.name);
-        let is_target = |query: &Query| {
-            query
-                .on
-                .iter()
-                .any(|on| outlines[on.section].name == other.name)
-        };
-        if queries
-            .iter()
-            .any(|query| query.plan.sql.contains(&column) || is_target(query))
-        {
+        let is_target = |query: &Query| query.on.iter().any(|on| outlines[on.section].name == other.name);
+        if queries.iter().any(|query| query.plan.sql.contains(&column) || is_target(query)) {
             source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
         }
     }
@@ -130,37 +94,24 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], queries: &[Query]) ->
 
 /// A statement about the rows `{ids}`.
 fn with_ids(key: &str, sql: &str, outline: &Outline<'_>, report: &mut Report) -> Option<Template> {
-    let template = report.keep(
-        key,
-        Template::parse(sql, &outline.placeholders(["ids"].into_iter())),
-    )?;
+    let template = report.keep(key, Template::parse(sql, &outline.placeholders(["ids"].into_iter())))?;
     if !template.params.iter().any(|name| &**name == "ids") {
-        report.problem(format!(
-            "{key} must say which rows: … WHERE id = ANY({{ids}})"
-        ));
+        report.problem(format!("{key} must say which rows: … WHERE id = ANY({{ids}})"));
     }
     Some(template)
 }
 
 fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
     let mut tables = Vec::new();
-    for (name, rows) in outline
-        .fields
-        .string_table("tables", report)
-        .unwrap_or_default()
-    {
+    for (name, rows) in outline.fields.string_table("tables", report).unwrap_or_default() {
         let key = format!("tables.{name}");
-        let is_column = !rows.is_empty()
-            && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
+        let is_column = !rows.is_empty() && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
         let rows = if is_column {
             Some(TableRows::Column(rows.into()))
         } else {
             with_ids(&key, rows, outline, report).map(TableRows::Select)
         };
-        tables.extend(rows.map(|rows| Table {
-            name: name.into(),
-            rows,
-        }));
+        tables.extend(rows.map(|rows| Table { name: name.into(), rows }));
     }
     tables
 }
@@ -189,20 +140,10 @@ mod tests {
     fn the_bear_catalog_loads() {
         let catalog = load(super::super::catalog::DEFAULT).unwrap();
         let (_, bear) = catalog.section(b"bear").unwrap();
-        assert_eq!(
-            (bear.id, bear.ttl_ms, bear.tenant),
-            (Some(ScalarType::Int), 300_000, None)
-        );
+        assert_eq!((bear.id, bear.ttl_ms, bear.tenant), (Some(ScalarType::Int), 300_000, None));
         assert_eq!(bear.row.as_ref().unwrap().params, ["ids".into()]);
-        let tables: Vec<_> = bear
-            .tables
-            .iter()
-            .map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_))))
-            .collect();
-        assert_eq!(
-            tables,
-            [("bear", true), ("bear_colors", true), ("color", false)]
-        );
+        let tables: Vec<_> = bear.tables.iter().map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_)))).collect();
+        assert_eq!(tables, [("bear", true), ("bear_colors", true), ("color", false)]);
 
         let calls: Vec<_> = bear.queries.iter().map(|q| q.call.to_string()).collect();
         assert_eq!(
@@ -216,49 +157,30 @@ mod tests {
         );
         let size = &bear.queries[1];
         assert!(
-            size.plan
-                .sql
-                .contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"),
+            size.plan.sql.contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"),
             "{}",
             size.plan.sql
         );
         assert_eq!(size.params, [0, 1, 3, 2].map(ParamSource::Arg));
         assert_eq!(size.plan.params, [ArgType::scalar(ScalarType::Int); 4]);
-        assert_eq!(
-            size.match_.as_ref().unwrap().terms[0].test,
-            Test::Between(Operand::Arg(0), Operand::Arg(1))
-        );
+        assert_eq!(size.match_.as_ref().unwrap().terms[0].test, Test::Between(Operand::Arg(0), Operand::Arg(1)));
         assert_eq!(size.plan.tag_columns, ["colors".into()]);
         assert_eq!(size.plan.row_id, Some(ScalarType::Int));
         assert_eq!(size.plan.sections, ["bear".into(), "color".into()]);
-        let ids: Vec<_> = catalog
-            .sections
-            .iter()
-            .flat_map(|s| &s.queries)
-            .map(|q| q.plan.id)
-            .collect();
+        let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
 
         let update = bear.job(b"UPDATE_BEAR").unwrap();
         assert_eq!(update.order, Order::Fields(vec!["id".into()]));
         assert_eq!(
-            update
-                .data
-                .iter()
-                .map(|f| (&*f.name, f.optional))
-                .collect::<Vec<_>>(),
+            update.data.iter().map(|f| (&*f.name, f.optional)).collect::<Vec<_>>(),
             [("id", false), ("name", true), ("size", true)]
         );
-        let JobBody::Set(sql) = &update.body else {
-            panic!()
-        };
+        let JobBody::Set(sql) = &update.body else { panic!() };
         assert!(sql.text.contains(r#"FROM (SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, "id" int8, "name" text, "size" int8)) job"#), "{}", sql.text);
         assert_eq!(bear.job(b"CREATE_BEAR").unwrap().order, Order::None);
         let (_, color) = catalog.section(b"color").unwrap();
-        assert_eq!(
-            color.job(b"CREATE_COLOR").unwrap().order,
-            Order::Fields(vec!["name".into()])
-        );
+        assert_eq!(color.job(b"CREATE_COLOR").unwrap().order, Order::Fields(vec!["name".into()]));
         assert!(catalog.section(b"colour").is_none());
     }
 
@@ -267,24 +189,12 @@ mod tests {
         let catalog = load(EXAM).unwrap();
         let (_, exam) = catalog.section(b"exam").unwrap();
         let questions = &exam.queries[1];
-        assert!(
-            questions.match_.is_some(),
-            "on for the own section is match"
-        );
+        assert!(questions.match_.is_some(), "on for the own section is match");
         let (question, _) = catalog.section(b"question").unwrap();
-        assert_eq!(
-            questions.on.iter().map(|on| on.section).collect::<Vec<_>>(),
-            [question]
-        );
+        assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
         let open = &exam.queries[2];
-        assert_eq!(
-            (open.ttl_ms, open.rows, open.plan.row_id),
-            (30_000, false, None)
-        );
-        assert!(
-            exam.source.contains("# question"),
-            "a column names the section"
-        );
+        assert_eq!((open.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
+        assert!(exam.source.contains("# question"), "a column names the section");
         assert!(!exam.source.contains("# user"));
     }
 
@@ -293,42 +203,26 @@ mod tests {
         let catalog = load(SALON).unwrap();
         let (_, booking) = catalog.section(b"booking").unwrap();
         assert_eq!(booking.tenant, Some(ScalarType::Uuid));
-        assert_eq!(
-            booking.row.as_ref().unwrap().params,
-            ["ids".into(), "tenant".into()]
-        );
+        assert_eq!(booking.row.as_ref().unwrap().params, ["ids".into(), "tenant".into()]);
         let one = &booking.queries[0];
         let id = super::super::value::Value::Scalar("b".into());
-        assert_eq!(
-            one.bind_params(&[id], Some("t")),
-            [Some("t".to_owned()), Some("b".to_owned())]
-        );
+        assert_eq!(one.bind_params(&[id], Some("t")), [Some("t".to_owned()), Some("b".to_owned())]);
         assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
-        assert_eq!(
-            one.plan.tag_columns,
-            ["customer_id".into(), "status".into()]
-        );
+        assert_eq!(one.plan.tag_columns, ["customer_id".into(), "status".into()]);
         assert!(one.single && one.plan.single);
         let (_, dashboard) = catalog.section(b"dashboard").unwrap();
         assert_eq!(dashboard.id, None);
-        assert!(dashboard.queries[0]
-            .on
-            .iter()
-            .all(|on| on.rule == OnRule::Any));
+        assert!(dashboard.queries[0].on.iter().all(|on| on.rule == OnRule::Any));
         assert_eq!(dashboard.queries[0].on.len(), 2);
     }
 
     /// A section with an id and a row statement, to which a test adds what is wrong.
     fn with(rest: &str) -> String {
-        format!(
-            "[bear]\nid = \"int\"\nrow = \"SELECT id FROM bear WHERE id = ANY({{ids}})\"\n{rest}"
-        )
+        format!("[bear]\nid = \"int\"\nrow = \"SELECT id FROM bear WHERE id = ANY({{ids}})\"\n{rest}")
     }
 
     fn query(rest: &str) -> String {
-        with(&format!(
-            "[[bear.query]]\ncall = \"size {{x:int}}\"\nsql = \"SELECT {{x}}\"\n{rest}"
-        ))
+        with(&format!("[[bear.query]]\ncall = \"size {{x:int}}\"\nsql = \"SELECT {{x}}\"\n{rest}"))
     }
 
     #[test]
@@ -398,9 +292,7 @@ mod tests {
         let catalog = load(&with("[bear.job.A]\ndata = { id = \"int\", x = \"text[]?\" }\norder = \"*\"\neach = [\"DELETE FROM a WHERE id = {id};\", \"SELECT {x}, {id}\"]")).unwrap();
         let job = &catalog.sections[0].jobs[0];
         assert_eq!(job.order, Order::Barrier);
-        let JobBody::Each(statements) = &job.body else {
-            panic!()
-        };
+        let JobBody::Each(statements) = &job.body else { panic!() };
         assert_eq!(statements[0].text, "DELETE FROM a WHERE id = $1");
         assert_eq!(statements[1].params, ["x".into(), "id".into()]);
     }
@@ -409,20 +301,13 @@ mod tests {
     fn a_section_that_did_not_change_has_the_same_source() {
         let (a, b) = (
             load(EXAM).unwrap(),
-            load(&EXAM.replace(
-                "[question]\nid = \"int\"\nttl = \"2h\"",
-                "[question]\nid = \"int\"\nttl = \"3h\"",
-            ))
-            .unwrap(),
+            load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\""))
+                .unwrap(),
         );
         for (x, y) in a.sections.iter().zip(&b.sections) {
             assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
         }
         let commented = load(&format!("# a comment\n{EXAM}")).unwrap();
-        assert!(a
-            .sections
-            .iter()
-            .zip(&commented.sections)
-            .all(|(x, y)| x.source == y.source));
+        assert!(a.sections.iter().zip(&commented.sections).all(|(x, y)| x.source == y.source));
     }
 }

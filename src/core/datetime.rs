@@ -13,14 +13,7 @@ pub(super) fn write_date(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut cursor = Cursor { rest: raw };
     let date = cursor.date()?;
     cursor.end()?;
-    write!(
-        out,
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        date.month(),
-        date.day()
-    )
-    .ok()
+    write!(out, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day()).ok()
 }
 
 /// `2026-11-21T10:00:00.5`: a space may stand for the `T`, seconds may be left out.
@@ -49,11 +42,7 @@ pub(super) fn write_timestamptz(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 fn write(time: DateTime, out: &mut Vec<u8>) -> Option<()> {
     let (year, month, day) = (time.year(), time.month(), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-    )
-    .ok()?;
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").ok()?;
     let micros = time.subsec_nanosecond() / 1_000;
     if micros > 0 {
         write!(out, ".{micros:06}").ok()?;
@@ -79,19 +68,12 @@ impl Cursor<'_> {
         if year == 0 {
             return None; // Postgres has none
         }
-        Date::new(
-            year.try_into().ok()?,
-            month.try_into().ok()?,
-            day.try_into().ok()?,
-        )
-        .ok()
+        Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
     }
 
     fn datetime(&mut self) -> Option<DateTime> {
         let date = self.date()?;
-        self.byte(b'T')
-            .or_else(|| self.byte(b't'))
-            .or_else(|| self.byte(b' '))?;
+        self.byte(b'T').or_else(|| self.byte(b't')).or_else(|| self.byte(b' '))?;
         let hour = self.digits(2)?;
         self.byte(b':')?;
         let minute = self.digits(2)?;
@@ -175,16 +157,12 @@ mod tests {
     fn table(ty: ScalarType, rows: &[(&str, &str)], refused: &[&str]) {
         for (raw, expected) in rows {
             let mut out = Vec::new();
-            ty.write_canonical(raw.as_bytes(), &mut out)
-                .unwrap_or_else(|e| panic!("{raw}: {e}"));
+            ty.write_canonical(raw.as_bytes(), &mut out).unwrap_or_else(|e| panic!("{raw}: {e}"));
             assert_eq!(std::str::from_utf8(&out).unwrap(), *expected);
         }
         for raw in refused {
             let mut out = Vec::new();
-            assert!(
-                ty.write_canonical(raw.as_bytes(), &mut out).is_err(),
-                "{ty} {raw}"
-            );
+            assert!(ty.write_canonical(raw.as_bytes(), &mut out).is_err(), "{ty} {raw}");
             assert!(out.is_empty());
         }
     }
@@ -193,11 +171,7 @@ mod tests {
     fn dates() {
         table(
             ScalarType::Date,
-            &[
-                ("2026-11-21", "2026-11-21"),
-                ("2024-02-29", "2024-02-29"),
-                ("0001-01-01", "0001-01-01"),
-            ],
+            &[("2026-11-21", "2026-11-21"), ("2024-02-29", "2024-02-29"), ("0001-01-01", "0001-01-01")],
             &[
                 "",
                 "2026-1-1",

@@ -22,14 +22,8 @@ pub fn parse_ms(text: &str) -> Result<u64, DurationError> {
         "d" => Some(DAY_MS),
         _ => None,
     };
-    let duration_ms = number
-        .parse::<u64>()
-        .ok()
-        .zip(unit_ms)
-        .and_then(|(n, unit)| n.checked_mul(unit));
-    duration_ms
-        .filter(|ms| (1..=MAX_MS).contains(ms))
-        .ok_or_else(|| DurationError { got: text.into() })
+    let duration_ms = number.parse::<u64>().ok().zip(unit_ms).and_then(|(n, unit)| n.checked_mul(unit));
+    duration_ms.filter(|ms| (1..=MAX_MS).contains(ms)).ok_or_else(|| DurationError { got: text.into() })
 }
 
 #[cfg(test)]
@@ -38,30 +32,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in [
-            ("1ms", 1),
-            ("300ms", 300),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("2h", 7_200_000),
-            ("365d", MAX_MS),
-        ] {
+        for (text, ms) in
+            [("1ms", 1), ("300ms", 300), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000), ("365d", MAX_MS)]
+        {
             assert_eq!(parse_ms(text), Ok(ms));
         }
-        for wrong in [
-            "",
-            "5",
-            "m",
-            "0s",
-            "-1s",
-            "1.5s",
-            "5 m",
-            "366d",
-            "99999999999999999999s",
-            "9999999999999999d",
-            "5M",
-            "é",
-        ] {
+        for wrong in
+            ["", "5", "m", "0s", "-1s", "1.5s", "5 m", "366d", "99999999999999999999s", "9999999999999999d", "5M", "é"]
+        {
             assert!(parse_ms(wrong).is_err(), "{wrong}");
         }
     }

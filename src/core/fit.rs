@@ -28,12 +28,8 @@ impl CallPattern {
     /// typed first.
     pub(super) fn fits<'a>(&'a self, words: &'a [&'a [u8]]) -> impl Iterator<Item = Fit> + 'a {
         let least = self.parts.len() - self.omissible;
-        let counts =
-            (words.len() <= self.max_words()).then(|| least..=self.parts.len().min(words.len()));
-        counts
-            .into_iter()
-            .flat_map(|counts| counts.rev())
-            .filter_map(|typed| self.fit(words, typed))
+        let counts = (words.len() <= self.max_words()).then(|| least..=self.parts.len().min(words.len()));
+        counts.into_iter().flat_map(|counts| counts.rev()).filter_map(|typed| self.fit(words, typed))
     }
 
     fn fit(&self, words: &[&[u8]], typed: usize) -> Option<Fit> {
@@ -43,10 +39,7 @@ impl CallPattern {
         let mut groups = [ABSENT; MAX_GROUPS];
         let mut at = typed;
         while at < words.len() {
-            let index = self
-                .groups
-                .iter()
-                .position(|group| literals_match(&group[..1], &words[at..]))?;
+            let index = self.groups.iter().position(|group| literals_match(&group[..1], &words[at..]))?;
             let group = &self.groups[index];
             let is_new = groups[index] == ABSENT;
             if !is_new || words.len() - at < group.len() || !literals_match(group, &words[at..]) {
@@ -80,12 +73,7 @@ impl CallPattern {
                 }
             }
         }
-        for (group, at) in self
-            .groups
-            .iter()
-            .zip(fit.groups)
-            .filter(|(_, at)| *at != ABSENT)
-        {
+        for (group, at) in self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT) {
             let start = out.len();
             let mut is_default = true;
             for (part, word) in group.iter().zip(&words[at..]) {
@@ -100,13 +88,7 @@ impl CallPattern {
     }
 
     /// Whether the word means no more than its absence would.
-    fn write_part(
-        &self,
-        part: &Part,
-        word: &[u8],
-        spelling: Spelling,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, ArgError> {
+    fn write_part(&self, part: &Part, word: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<bool, ArgError> {
         match part {
             Part::Literal(literal) => {
                 out.extend_from_slice(literal.as_bytes());
@@ -115,42 +97,24 @@ impl CallPattern {
             Part::Arg(index) => {
                 let arg = &self.args()[*index];
                 let start = out.len();
-                word::write_for_key(arg.ty, word, spelling, out).map_err(|error| ArgError {
-                    arg: arg.name.clone(),
-                    error,
-                })?;
-                Ok(arg
-                    .default
-                    .as_ref()
-                    .is_some_and(|default| out[start..] == *default.key))
+                word::write_for_key(arg.ty, word, spelling, out)
+                    .map_err(|error| ArgError { arg: arg.name.clone(), error })?;
+                Ok(arg.default.as_ref().is_some_and(|default| out[start..] == *default.key))
             }
         }
     }
 
     /// Values of typed words that fit.
     pub(super) fn values(&self, words: &[&[u8]], fit: &Fit) -> Result<Vec<Value>, ArgError> {
-        let absent = |arg: &Arg| {
-            arg.default
-                .as_ref()
-                .map_or(Value::Null, |d| d.value.clone())
-        };
+        let absent = |arg: &Arg| arg.default.as_ref().map_or(Value::Null, |d| d.value.clone());
         let mut values: Vec<Value> = self.args().iter().map(absent).collect();
         let typed = self.parts.iter().take(fit.typed).zip(words);
-        let in_groups = self
-            .groups
-            .iter()
-            .zip(fit.groups)
-            .filter(|(_, at)| *at != ABSENT);
-        for (part, word) in
-            typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..])))
-        {
+        let in_groups = self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT);
+        for (part, word) in typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..]))) {
             if let Part::Arg(index) = part {
                 let arg = &self.args()[*index];
-                values[*index] =
-                    word::read_value(arg.ty, word, Spelling::Typed).map_err(|error| ArgError {
-                        arg: arg.name.clone(),
-                        error,
-                    })?;
+                values[*index] = word::read_value(arg.ty, word, Spelling::Typed)
+                    .map_err(|error| ArgError { arg: arg.name.clone(), error })?;
             }
         }
         Ok(values)

@@ -88,9 +88,9 @@ mod tests {
         match pattern {
             [] => text.is_empty(),
             [b'*', rest @ ..] => (0..=text.len()).any(|n| reference(rest, &text[n..])),
-            _ => text.split_first().is_some_and(|(byte, tail)| {
-                match_one(pattern, *byte).is_some_and(|rest| reference(rest, tail))
-            }),
+            _ => text
+                .split_first()
+                .is_some_and(|(byte, tail)| match_one(pattern, *byte).is_some_and(|rest| reference(rest, tail))),
         }
     }
 
@@ -124,11 +124,7 @@ mod tests {
             ("*ab", "aab", true),
             ("a*?", "a", false),
         ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 
@@ -136,12 +132,9 @@ mod tests {
     fn hostile_globs_take_no_time() {
         let text = vec![b'a'; 20_000];
         let started = std::time::Instant::now();
-        for pattern in [
-            "a*".repeat(500) + "b",
-            "*a".repeat(500) + "b",
-            "*?".repeat(500) + "b",
-            "*[a-z]".repeat(500) + "b",
-        ] {
+        for pattern in
+            ["a*".repeat(500) + "b", "*a".repeat(500) + "b", "*?".repeat(500) + "b", "*[a-z]".repeat(500) + "b"]
+        {
             assert!(!matches(pattern.as_bytes(), &text));
         }
         assert!(started.elapsed().as_secs() < 5);

@@ -49,10 +49,8 @@ pub enum Order {
 /// The parameter is a JSON array of objects `{"n":1,"data":{…},"id":5,…}`.
 pub fn relation(fields: &[Field], number: usize) -> String {
     // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
-    let columns: String = fields
-        .iter()
-        .map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name()))
-        .collect();
+    let columns: String =
+        fields.iter().map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name())).collect();
     format!("(SELECT * FROM jsonb_to_recordset(${number}) AS r(n int8, data jsonb{columns}))")
 }
 
@@ -62,20 +60,10 @@ mod tests {
 
     #[test]
     fn fields_are_columns_of_their_types() {
-        let field = |name: &str, ty: &str| Field {
-            name: name.into(),
-            ty: ArgType::parse(ty).unwrap(),
-            optional: false,
-        };
+        let field =
+            |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
         assert_eq!(
-            relation(
-                &[
-                    field("id", "int"),
-                    field("order", "text[]"),
-                    field("x", "json")
-                ],
-                2
-            ),
+            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], 2),
             r#"(SELECT * FROM jsonb_to_recordset($2) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
         );
     }

@@ -34,20 +34,13 @@ pub(super) fn read(jobs: &Table, tenancy: Tenancy, report: &mut Report) -> Vec<J
 
 fn read_job(name: &str, table: &Table, tenancy: Tenancy, report: &mut Report) -> Option<Job> {
     if !is_job_name(name) {
-        report.problem(
-            "a job's name is letters, digits and _, beginning with a letter, of at most 64 bytes",
-        );
+        report.problem("a job's name is letters, digits and _, beginning with a letter, of at most 64 bytes");
     }
     let fields = Fields::new(table, &JOB_KEYS, report);
     let data = read_data(fields, report);
     let order = read_order(fields, &data, report);
     let body = read_body(fields, &data, tenancy, report)?;
-    Some(Job {
-        name: name.into(),
-        data,
-        body,
-        order,
-    })
+    Some(Job { name: name.into(), data, body, order })
 }
 
 fn is_job_name(name: &str) -> bool {
@@ -58,12 +51,12 @@ fn read_data(fields: Fields<'_>, report: &mut Report) -> Vec<Field> {
     let mut data = Vec::new();
     for (name, ty) in fields.string_table("data", report).unwrap_or_default() {
         if !is_name(name) || name.len() > 63 {
-            report.problem(format!("data.{name}: a field's name is letters, digits and _, not beginning with a digit, of at most 63 bytes"));
+            report.problem(format!(
+                "data.{name}: a field's name is letters, digits and _, not beginning with a digit, of at most 63 bytes"
+            ));
         }
         if RESERVED_FIELDS.contains(&name) {
-            report.problem(format!(
-                "data.{name}: a field cannot be called '{name}', which is reserved"
-            ));
+            report.problem(format!("data.{name}: a field cannot be called '{name}', which is reserved"));
         }
         let (ty, optional) = match ty.strip_suffix('?') {
             Some(ty) => (ty, true),
@@ -71,34 +64,21 @@ fn read_data(fields: Fields<'_>, report: &mut Report) -> Vec<Field> {
         };
         if let Some(ty) = report.keep(&format!("data.{name}"), ArgType::parse(ty)) {
             if ty.array && ty.scalar == ScalarType::Json {
-                report.problem(format!(
-                    "data.{name}: json has no array type; json itself may hold an array"
-                ));
+                report.problem(format!("data.{name}: json has no array type; json itself may hold an array"));
             }
-            data.push(Field {
-                name: name.into(),
-                ty,
-                optional,
-            });
+            data.push(Field { name: name.into(), ty, optional });
         }
     }
     data
 }
 
-fn read_body(
-    fields: Fields<'_>,
-    data: &[Field],
-    tenancy: Tenancy,
-    report: &mut Report,
-) -> Option<JobBody> {
+fn read_body(fields: Fields<'_>, data: &[Field], tenancy: Tenancy, report: &mut Report) -> Option<JobBody> {
     let tenant = (tenancy == Tenancy::PerTenant).then_some("tenant");
     match (fields.has("sql"), fields.has("each")) {
         (true, false) => {
             let known: Vec<&str> = ["jobs"].into_iter().chain(tenant).collect();
             let template =
-                Template::with_relation(fields.string("sql", report)?, &known, |number| {
-                    relation(data, number)
-                });
+                Template::with_relation(fields.string("sql", report)?, &known, |number| relation(data, number));
             let template = report.keep("sql", template)?;
             if !template.params.iter().any(|name| &**name == "jobs") {
                 report.problem("sql must use {jobs}, the relation of the jobs to apply; statements for one job at a time are each = [\"…\"]");
@@ -106,20 +86,13 @@ fn read_body(
             Some(JobBody::Set(template))
         }
         (false, true) => {
-            let known: Vec<&str> = data
-                .iter()
-                .map(|field| &*field.name)
-                .chain(tenant)
-                .collect();
+            let known: Vec<&str> = data.iter().map(|field| &*field.name).chain(tenant).collect();
             let statements = fields.strings("each", report)?;
             if statements.is_empty() {
                 report.problem("each has no statement");
             }
             Some(JobBody::Each(
-                statements
-                    .into_iter()
-                    .filter_map(|sql| report.keep("each", Template::parse(sql, &known)))
-                    .collect(),
+                statements.into_iter().filter_map(|sql| report.keep("each", Template::parse(sql, &known))).collect(),
             ))
         }
         (true, true) => {
@@ -136,11 +109,7 @@ fn read_body(
 fn read_order(fields: Fields<'_>, data: &[Field], report: &mut Report) -> Order {
     if !fields.has("order") {
         let by_id = data.iter().any(|field| &*field.name == "id");
-        return if by_id {
-            Order::Fields(vec!["id".into()])
-        } else {
-            Order::None
-        };
+        return if by_id { Order::Fields(vec!["id".into()]) } else { Order::None };
     }
     if fields.is_string("order", BARRIER) {
         return Order::Barrier;
@@ -157,16 +126,10 @@ fn read_order(fields: Fields<'_>, data: &[Field], report: &mut Report) -> Order 
         match data.iter().find(|field| &*field.name == *name) {
             None => {
                 let known: Vec<_> = data.iter().map(|field| &*field.name).collect();
-                report.problem(format!(
-                    "order: data has no field '{name}'; it has {}",
-                    known.join(", ")
-                ));
+                report.problem(format!("order: data has no field '{name}'; it has {}", known.join(", ")));
             }
             Some(field) if field.ty.array || field.ty.scalar == ScalarType::Json => {
-                report.problem(format!(
-                    "order: '{name}' is {}; order needs fields with a single value",
-                    field.ty
-                ));
+                report.problem(format!("order: '{name}' is {}; order needs fields with a single value", field.ty));
             }
             Some(_) => {}
         }

@@ -73,19 +73,11 @@ pub fn classify(part: &[u8]) -> KeyKind<'_> {
     if let Some(tag) = part.strip_prefix(TAG) {
         return KeyKind::Metadata(Metadata::Tag(tag));
     }
-    if part
-        .strip_prefix(QUEUE)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
-    {
+    if part.strip_prefix(QUEUE).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":")) {
         return KeyKind::Queue;
     }
-    match part
-        .strip_prefix(META)
-        .and_then(|rest| rest.strip_suffix(CACHES))
-    {
-        Some(id) => {
-            read_row(id, part).map_or(KeyKind::Other, |row| KeyKind::Metadata(Metadata::Row(row)))
-        }
+    match part.strip_prefix(META).and_then(|rest| rest.strip_suffix(CACHES)) {
+        Some(id) => read_row(id, part).map_or(KeyKind::Other, |row| KeyKind::Metadata(Metadata::Row(row))),
         None => KeyKind::Other,
     }
 }
@@ -120,7 +112,10 @@ mod tests {
         write_row_key(b"bear", &Row::Id(b"*"[..].into()), &mut out);
         out.push(b' ');
         write_tag_key(b"bear", b"color:red", &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "bear:size:1:2 bear:meta:*:caches bear:meta:a%3Ab:caches bear:meta:%2A:caches bear:tag:color:red");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "bear:size:1:2 bear:meta:*:caches bear:meta:a%3Ab:caches bear:meta:%2A:caches bear:tag:color:red"
+        );
     }
 
     #[test]
@@ -136,10 +131,7 @@ mod tests {
             ("meta:a%3ab:caches", KeyKind::Other),
             ("meta:caches", KeyKind::Other),
             ("meta:5", KeyKind::Other),
-            (
-                "tag:color:red",
-                KeyKind::Metadata(Metadata::Tag(b"color:red")),
-            ),
+            ("tag:color:red", KeyKind::Metadata(Metadata::Tag(b"color:red"))),
             ("tag", KeyKind::Other),
             ("queue", KeyKind::Queue),
             ("queue:delayed", KeyKind::Queue),

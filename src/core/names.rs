@@ -22,14 +22,8 @@ pub enum SectionNameError {
 }
 
 pub(super) fn check_section_name(name: &str) -> Result<(), SectionNameError> {
-    let is_word = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if name.is_empty()
-        || name.len() > MAX_SECTION_NAME
-        || !is_word
-        || name.starts_with(|c: char| c.is_ascii_digit())
-    {
+    let is_word = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if name.is_empty() || name.len() > MAX_SECTION_NAME || !is_word || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(SectionNameError::Characters);
     }
     if RESERVED_SECTIONS.contains(&name) {
@@ -51,24 +45,15 @@ pub struct SpaceRef<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpaceError {
     #[error("no section is called '{got}'; the catalog has {}", sections.join(", "))]
-    UnknownSection {
-        got: String,
-        sections: Vec<Box<str>>,
-    },
+    UnknownSection { got: String, sections: Vec<Box<str>> },
     #[error("'{section}' is kept per tenant: the space must be written as '{{…}}:{section}'")]
     TenantMissing { section: Box<str> },
     #[error("'{section}' has no tenant: the space must be written as '{section}'")]
     TenantNotWanted { section: Box<str> },
     #[error("the tenant of '{section}' must be {error}")]
-    Tenant {
-        section: Box<str>,
-        error: ValueError,
-    },
+    Tenant { section: Box<str>, error: ValueError },
     #[error("the tenant must be written as '{{{canonical}}}:{section}'")]
-    NotCanonical {
-        section: Box<str>,
-        canonical: String,
-    },
+    NotCanonical { section: Box<str>, canonical: String },
     #[error("the tenant of '{section}' must not be empty, hold '{{', or be the name of a section")]
     TenantUnusable { section: Box<str> },
 }
@@ -76,34 +61,20 @@ pub enum SpaceError {
 /// `bear`, or `{value}:booking` where the section has a tenant.
 pub fn parse_space<'a>(catalog: &Catalog, name: &'a [u8]) -> Result<SpaceRef<'a>, SpaceError> {
     let find = |section: &[u8]| {
-        catalog
-            .section(section)
-            .ok_or_else(|| SpaceError::UnknownSection {
-                got: shorten(section),
-                sections: catalog
-                    .sections
-                    .iter()
-                    .map(|section| section.name.clone())
-                    .collect(),
-            })
+        catalog.section(section).ok_or_else(|| SpaceError::UnknownSection {
+            got: shorten(section),
+            sections: catalog.sections.iter().map(|section| section.name.clone()).collect(),
+        })
     };
     match split_tenant(name) {
         None => match find(name)? {
-            (index, section) if section.tenant.is_none() => Ok(SpaceRef {
-                section: index,
-                tenant: None,
-            }),
-            (_, section) => Err(SpaceError::TenantMissing {
-                section: section.name.clone(),
-            }),
+            (index, section) if section.tenant.is_none() => Ok(SpaceRef { section: index, tenant: None }),
+            (_, section) => Err(SpaceError::TenantMissing { section: section.name.clone() }),
         },
         Some((value, section)) => {
             let (index, section) = find(section)?;
             let tenant = check_tenant(catalog, section, value)?;
-            Ok(SpaceRef {
-                section: index,
-                tenant: Some(tenant),
-            })
+            Ok(SpaceRef { section: index, tenant: Some(tenant) })
         }
     }
 }
@@ -115,26 +86,15 @@ fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&inner[..end], inner[end + 1..].strip_prefix(b":")?))
 }
 
-fn check_tenant<'a>(
-    catalog: &Catalog,
-    section: &Section,
-    value: &'a [u8],
-) -> Result<&'a str, SpaceError> {
+fn check_tenant<'a>(catalog: &Catalog, section: &Section, value: &'a [u8]) -> Result<&'a str, SpaceError> {
     let name = || section.name.clone();
     let Some(ty) = section.tenant else {
         return Err(SpaceError::TenantNotWanted { section: name() });
     };
     let mut canonical = Vec::with_capacity(value.len());
-    ty.write_canonical(value, &mut canonical)
-        .map_err(|error| SpaceError::Tenant {
-            section: name(),
-            error,
-        })?;
+    ty.write_canonical(value, &mut canonical).map_err(|error| SpaceError::Tenant { section: name(), error })?;
     if canonical != value {
-        return Err(SpaceError::NotCanonical {
-            section: name(),
-            canonical: shorten(&canonical),
-        });
+        return Err(SpaceError::NotCanonical { section: name(), canonical: shorten(&canonical) });
     }
     // `{}` is no hash tag, and `{bear}` is the prefix of a section in a cluster.
     let is_usable = !value.is_empty() && !value.contains(&b'{') && catalog.section(value).is_none();
@@ -172,40 +132,20 @@ pub fn write_prefix(space: &[u8], deployment: Deployment, out: &mut Vec<u8>) {
 }
 
 /// The space that owns a key, and what follows its prefix and `:`; None for a key that no space could own.
-pub fn split_key<'a>(
-    catalog: &Catalog,
-    deployment: Deployment,
-    key: &'a [u8],
-) -> Option<(SpaceRef<'a>, &'a [u8])> {
+pub fn split_key<'a>(catalog: &Catalog, deployment: Deployment, key: &'a [u8]) -> Option<(SpaceRef<'a>, &'a [u8])> {
     if let Some((value, rest)) = split_tenant(key) {
-        if let (Deployment::Cluster, Some((index, section))) = (deployment, catalog.section(value))
-        {
-            let space = SpaceRef {
-                section: index,
-                tenant: None,
-            };
+        if let (Deployment::Cluster, Some((index, section))) = (deployment, catalog.section(value)) {
+            let space = SpaceRef { section: index, tenant: None };
             return section.tenant.is_none().then_some((space, rest));
         }
         let (name, rest) = split_colon(rest)?;
         let (index, section) = catalog.section(name)?;
         let tenant = check_tenant(catalog, section, value).ok()?;
-        return Some((
-            SpaceRef {
-                section: index,
-                tenant: Some(tenant),
-            },
-            rest,
-        ));
+        return Some((SpaceRef { section: index, tenant: Some(tenant) }, rest));
     }
     let (name, rest) = split_colon(key).filter(|_| deployment == Deployment::Standalone)?;
     let (index, section) = catalog.section(name)?;
-    section.tenant.is_none().then_some((
-        SpaceRef {
-            section: index,
-            tenant: None,
-        },
-        rest,
-    ))
+    section.tenant.is_none().then_some((SpaceRef { section: index, tenant: None }, rest))
 }
 
 fn split_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -232,69 +172,28 @@ mod tests {
         let catalog = catalog();
         let parse = |name: &str| {
             parse_space(&catalog, name.as_bytes())
-                .map(|s| {
-                    (
-                        &*catalog.sections[s.section].name,
-                        s.tenant.map(str::to_owned),
-                    )
-                })
+                .map(|s| (&*catalog.sections[s.section].name, s.tenant.map(str::to_owned)))
                 .map_err(|e| e.to_string())
         };
         assert_eq!(parse("bear"), Ok(("bear", None)));
-        assert_eq!(
-            parse(&format!("{{{UUID}}}:booking")),
-            Ok(("booking", Some(UUID.to_owned())))
-        );
-        assert_eq!(
-            parse("{a:b %}:note"),
-            Ok(("note", Some("a:b %".to_owned())))
-        );
+        assert_eq!(parse(&format!("{{{UUID}}}:booking")), Ok(("booking", Some(UUID.to_owned()))));
+        assert_eq!(parse("{a:b %}:note"), Ok(("note", Some("a:b %".to_owned()))));
         for (name, reason) in [
-            (
-                "beer",
-                "no section is called 'beer'; the catalog has bear, booking, note, shop",
-            ),
-            (
-                "",
-                "no section is called ''; the catalog has bear, booking, note, shop",
-            ),
-            (
-                "{7}:beer",
-                "no section is called 'beer'; the catalog has bear, booking, note, shop",
-            ),
-            (
-                "bear:x",
-                "no section is called 'bear:x'; the catalog has bear, booking, note, shop",
-            ),
-            (
-                "shop",
-                "'shop' is kept per tenant: the space must be written as '{…}:shop'",
-            ),
-            (
-                "{7}:bear",
-                "'bear' has no tenant: the space must be written as 'bear'",
-            ),
-            (
-                "{x}:shop",
-                "the tenant of 'shop' must be an integer, got 'x'",
-            ),
+            ("beer", "no section is called 'beer'; the catalog has bear, booking, note, shop"),
+            ("", "no section is called ''; the catalog has bear, booking, note, shop"),
+            ("{7}:beer", "no section is called 'beer'; the catalog has bear, booking, note, shop"),
+            ("bear:x", "no section is called 'bear:x'; the catalog has bear, booking, note, shop"),
+            ("shop", "'shop' is kept per tenant: the space must be written as '{…}:shop'"),
+            ("{7}:bear", "'bear' has no tenant: the space must be written as 'bear'"),
+            ("{x}:shop", "the tenant of 'shop' must be an integer, got 'x'"),
             ("{007}:shop", "the tenant must be written as '{7}:shop'"),
             (
                 "{0A1B2C3D-0000-4000-8000-00000000000F}:booking",
                 "the tenant must be written as '{0a1b2c3d-0000-4000-8000-00000000000f}:booking'",
             ),
-            (
-                "{}:note",
-                "the tenant of 'note' must not be empty, hold '{', or be the name of a section",
-            ),
-            (
-                "{bear}:note",
-                "the tenant of 'note' must not be empty, hold '{', or be the name of a section",
-            ),
-            (
-                "{a{b}:note",
-                "the tenant of 'note' must not be empty, hold '{', or be the name of a section",
-            ),
+            ("{}:note", "the tenant of 'note' must not be empty, hold '{', or be the name of a section"),
+            ("{bear}:note", "the tenant of 'note' must not be empty, hold '{', or be the name of a section"),
+            ("{a{b}:note", "the tenant of 'note' must not be empty, hold '{', or be the name of a section"),
         ] {
             assert_eq!(parse(name), Err(reason.to_owned()));
         }
@@ -317,42 +216,16 @@ mod tests {
         let catalog = catalog();
         let split = |deployment, key: &'static str| {
             let (space, rest) = split_key(&catalog, deployment, key.as_bytes())?;
-            Some((
-                &*catalog.sections[space.section].name,
-                space.tenant,
-                std::str::from_utf8(rest).unwrap(),
-            ))
+            Some((&*catalog.sections[space.section].name, space.tenant, std::str::from_utf8(rest).unwrap()))
         };
         use Deployment::{Cluster, Standalone};
-        assert_eq!(
-            split(Standalone, "bear:size:1"),
-            Some(("bear", None, "size:1"))
-        );
+        assert_eq!(split(Standalone, "bear:size:1"), Some(("bear", None, "size:1")));
         assert_eq!(split(Cluster, "bear:size:1"), None);
-        assert_eq!(
-            split(Cluster, "{bear}:size:1"),
-            Some(("bear", None, "size:1"))
-        );
-        assert_eq!(
-            split(Cluster, "{bear}:note:1"),
-            Some(("bear", None, "note:1"))
-        );
+        assert_eq!(split(Cluster, "{bear}:size:1"), Some(("bear", None, "size:1")));
+        assert_eq!(split(Cluster, "{bear}:note:1"), Some(("bear", None, "note:1")));
         assert_eq!(split(Standalone, "{bear}:note:1"), None);
-        assert_eq!(
-            split(Standalone, "{7}:shop:queue"),
-            Some(("shop", Some("7"), "queue"))
-        );
-        for key in [
-            "bear",
-            "",
-            "{7}:shop",
-            "{07}:shop:x",
-            "{7}shop:x",
-            "shop:x",
-            "{7}:bear:x",
-            "{7",
-            "{}:note:x",
-        ] {
+        assert_eq!(split(Standalone, "{7}:shop:queue"), Some(("shop", Some("7"), "queue")));
+        for key in ["bear", "", "{7}:shop", "{07}:shop:x", "{7}shop:x", "shop:x", "{7}:bear:x", "{7", "{}:note:x"] {
             assert_eq!(split(Standalone, key), None, "{key}");
         }
     }

@@ -8,16 +8,7 @@ use super::tags::Tenancy;
 use super::toml_reader::{Fields, Report};
 use super::value::ScalarType;
 
-const SECTION_KEYS: [&str; 8] = [
-    "id",
-    "ttl",
-    "tenant",
-    "tenant_column",
-    "tables",
-    "row",
-    "query",
-    "job",
-];
+const SECTION_KEYS: [&str; 8] = ["id", "ttl", "tenant", "tenant_column", "tables", "row", "query", "job"];
 
 /// What other sections must know of a section.
 pub(super) struct Outline<'a> {
@@ -36,20 +27,15 @@ impl<'a> Outline<'a> {
         let fields = Fields::new(table, &SECTION_KEYS, report);
         let mut key_type = |key: &str| {
             let name = fields.string(key, report)?;
-            let ty = ScalarType::parse_name(name)
-                .filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
+            let ty = ScalarType::parse_name(name).filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
             if ty.is_none() {
-                report.problem(format!("{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"));
+                report.problem(format!(
+                    "{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"
+                ));
             }
             ty
         };
-        Outline {
-            name,
-            fields,
-            toml: table,
-            id: key_type("id"),
-            tenant: key_type("tenant"),
-        }
+        Outline { name, fields, toml: table, id: key_type("id"), tenant: key_type("tenant") }
     }
 
     pub fn has_row(&self) -> bool {

@@ -68,34 +68,21 @@ const OPERATORS: &str = "= < <= > >= between in overlaps contains";
 
 impl Predicate {
     pub fn parse(text: &str, args: &[Arg]) -> Result<Predicate, PredicateError> {
-        let mut parser = Parser {
-            tokens: tokens(text)?.into_iter(),
-            args,
-        };
+        let mut parser = Parser { tokens: tokens(text)?.into_iter(), args };
         let mut terms = vec![parser.term()?];
         loop {
             match parser.tokens.next() {
                 None => return Ok(Predicate { terms, text: text.trim().into() }),
                 Some(token) if token.is_keyword("and") => terms.push(parser.term()?),
-                Some(token) => {
-                    return refuse(format!(
-                        "'and' or the end must follow a term, got '{token}'"
-                    ))
-                }
+                Some(token) => return refuse(format!("'and' or the end must follow a term, got '{token}'")),
             }
         }
     }
 
     /// Columns that the `row` statement must give, without duplicates.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
-        let is_first = |i: usize| {
-            !self.terms[..i]
-                .iter()
-                .any(|term| term.column == self.terms[i].column)
-        };
-        (0..self.terms.len())
-            .filter(move |i| is_first(*i))
-            .map(|i| &*self.terms[i].column)
+        let is_first = |i: usize| !self.terms[..i].iter().any(|term| term.column == self.terms[i].column);
+        (0..self.terms.len()).filter(move |i| is_first(*i)).map(|i| &*self.terms[i].column)
     }
 }
 
@@ -151,9 +138,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, PredicateError> {
             '=' => (Token::Operator(Comparison::Equal), 1),
             '<' if rest.starts_with("<=") => (Token::Operator(Comparison::LessOrEqual), 2),
             '<' if rest.starts_with("<>") => {
-                return refuse(format!(
-                    "'<>' is not an operator here; the operators are {OPERATORS}"
-                ))
+                return refuse(format!("'<>' is not an operator here; the operators are {OPERATORS}"))
             }
             '<' => (Token::Operator(Comparison::Less), 1),
             '>' if rest.starts_with(">=") => (Token::Operator(Comparison::GreaterOrEqual), 2),
@@ -164,21 +149,16 @@ fn tokens(text: &str) -> Result<Vec<Token>, PredicateError> {
             },
             '\'' => text_literal(rest)?,
             c if c.is_ascii_alphabetic() || c == '_' => {
-                let len = rest
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(rest.len());
+                let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
                 (Token::Word(rest[..len].to_owned()), len)
             }
             c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => {
-                let len = rest[1..]
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
-                    .map_or(rest.len(), |n| n + 1);
+                let len =
+                    rest[1..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).map_or(rest.len(), |n| n + 1);
                 (Token::Number(rest[..len].to_owned()), len)
             }
             c => {
-                return refuse(format!(
-                    "'{c}' was not expected; a term is such as size between {{start}} and {{end}}"
-                ))
+                return refuse(format!("'{c}' was not expected; a term is such as size between {{start}} and {{end}}"))
             }
         };
         tokens.push(token);
@@ -220,23 +200,16 @@ impl Parser<'_> {
         let column = match self.tokens.next() {
             Some(Token::Word(word)) => word,
             Some(token) => return refuse(format!("a term begins with a column, got '{token}'")),
-            None => {
-                return refuse(
-                    "a term is missing: a column, an operator and an argument, such as id = {id}",
-                )
-            }
+            None => return refuse("a term is missing: a column, an operator and an argument, such as id = {id}"),
         };
         let Some(operator) = self.tokens.next() else {
             return refuse(format!("an operator must follow '{column}': {OPERATORS}"));
         };
         let test = match &operator {
-            Token::Operator(Comparison::Equal) => {
-                Test::Compare(Comparison::Equal, self.operand("=", Wants::Scalar)?)
+            Token::Operator(Comparison::Equal) => Test::Compare(Comparison::Equal, self.operand("=", Wants::Scalar)?),
+            Token::Operator(comparison) => {
+                Test::Compare(*comparison, self.operand(comparison.symbol(), Wants::Ordered)?)
             }
-            Token::Operator(comparison) => Test::Compare(
-                *comparison,
-                self.operand(comparison.symbol(), Wants::Ordered)?,
-            ),
             token if token.is_keyword("between") => {
                 let low = self.operand("between", Wants::Ordered)?;
                 match self.tokens.next() {
@@ -246,22 +219,11 @@ impl Parser<'_> {
                 Test::Between(low, self.operand("between", Wants::Ordered)?)
             }
             token if token.is_keyword("in") => Test::In(self.operand("in", Wants::Array)?),
-            token if token.is_keyword("overlaps") => {
-                Test::Overlaps(self.operand("overlaps", Wants::Array)?)
-            }
-            token if token.is_keyword("contains") => {
-                Test::Contains(self.operand("contains", Wants::Either)?)
-            }
-            token => {
-                return refuse(format!(
-                    "an operator must follow '{column}': {OPERATORS}; got '{token}'"
-                ))
-            }
+            token if token.is_keyword("overlaps") => Test::Overlaps(self.operand("overlaps", Wants::Array)?),
+            token if token.is_keyword("contains") => Test::Contains(self.operand("contains", Wants::Either)?),
+            token => return refuse(format!("an operator must follow '{column}': {OPERATORS}; got '{token}'")),
         };
-        Ok(Term {
-            column: column.into(),
-            test,
-        })
+        Ok(Term { column: column.into(), test })
     }
 
     fn operand(&mut self, operator: &str, wants: Wants) -> Result<Operand, PredicateError> {
@@ -272,9 +234,7 @@ impl Parser<'_> {
             return self.argument(name, operator, wants);
         }
         if wants == Wants::Array {
-            return refuse(format!(
-                "'{operator}' takes an array argument, got '{token}'"
-            ));
+            return refuse(format!("'{operator}' takes an array argument, got '{token}'"));
         }
         match token {
             Token::Number(text) => {
@@ -284,42 +244,35 @@ impl Parser<'_> {
                     Err(_) => refuse(format!("'{text}' is not a number")),
                 }
             }
-            Token::Text(_) if wants == Wants::Ordered => refuse(format!("'{operator}' cannot compare text, whose order depends on collations")),
+            Token::Text(_) if wants == Wants::Ordered => {
+                refuse(format!("'{operator}' cannot compare text, whose order depends on collations"))
+            }
             Token::Text(text) => Ok(Operand::Text(text.into())),
             ref word if word.is_keyword("true") => Ok(Operand::Bool(true)),
             ref word if word.is_keyword("false") => Ok(Operand::Bool(false)),
-            other => refuse(format!("an argument such as {{id}}, a number, a 'text', true or false must follow '{operator}', got '{other}'")),
+            other => refuse(format!(
+                "an argument such as {{id}}, a number, a 'text', true or false must follow '{operator}', got '{other}'"
+            )),
         }
     }
 
-    fn argument(
-        &self,
-        name: &str,
-        operator: &str,
-        wants: Wants,
-    ) -> Result<Operand, PredicateError> {
+    fn argument(&self, name: &str, operator: &str, wants: Wants) -> Result<Operand, PredicateError> {
         let Some(index) = self.args.iter().position(|arg| &*arg.name == name) else {
-            let known: Vec<_> = self
-                .args
-                .iter()
-                .map(|arg| format!("{{{}}}", arg.name))
-                .collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(" ")
-            };
-            return refuse(format!(
-                "the call has no argument {{{name}}}; it has {known}"
-            ));
+            let known: Vec<_> = self.args.iter().map(|arg| format!("{{{}}}", arg.name)).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(" ") };
+            return refuse(format!("the call has no argument {{{name}}}; it has {known}"));
         };
         let ty = self.args[index].ty;
         match wants {
-            Wants::Array if !ty.array => refuse(format!("'{operator}' takes an array argument, but {{{name}}} is {ty}")),
-            Wants::Scalar | Wants::Ordered if ty.array => refuse(format!("'{operator}' takes a single value, but {{{name}}} is {ty}")),
-            Wants::Ordered if ty.scalar == ScalarType::Text => {
-                refuse(format!("'{operator}' cannot compare text, whose order depends on collations, but {{{name}}} is text"))
+            Wants::Array if !ty.array => {
+                refuse(format!("'{operator}' takes an array argument, but {{{name}}} is {ty}"))
             }
+            Wants::Scalar | Wants::Ordered if ty.array => {
+                refuse(format!("'{operator}' takes a single value, but {{{name}}} is {ty}"))
+            }
+            Wants::Ordered if ty.scalar == ScalarType::Text => refuse(format!(
+                "'{operator}' cannot compare text, whose order depends on collations, but {{{name}}} is text"
+            )),
             _ => Ok(Operand::Arg(index)),
         }
     }
@@ -339,22 +292,14 @@ mod tests {
     #[test]
     fn terms_are_parsed() {
         let terms = |text: &str| {
-            parse(text)
-                .unwrap()
-                .terms
-                .into_iter()
-                .map(|t| (t.column.into_string(), t.test))
-                .collect::<Vec<_>>()
+            parse(text).unwrap().terms.into_iter().map(|t| (t.column.into_string(), t.test)).collect::<Vec<_>>()
         };
         let column = |name: &str| name.to_owned();
         assert_eq!(
             terms("colors overlaps {list} AND size BETWEEN {a} and {b} and x in {list}"),
             [
                 (column("colors"), Test::Overlaps(Operand::Arg(3))),
-                (
-                    column("size"),
-                    Test::Between(Operand::Arg(0), Operand::Arg(1))
-                ),
+                (column("size"), Test::Between(Operand::Arg(0), Operand::Arg(1))),
                 (column("x"), Test::In(Operand::Arg(3))),
             ]
         );

@@ -14,9 +14,7 @@ use super::tags::TagTemplate;
 use super::toml_reader::{Fields, Report};
 use super::value::ArgType;
 
-const QUERY_KEYS: [&str; 8] = [
-    "call", "sql", "single", "rows", "ttl", "match", "on", "tags",
-];
+const QUERY_KEYS: [&str; 8] = ["call", "sql", "single", "rows", "ttl", "match", "on", "tags"];
 
 /// Reads queries of any section.
 pub(super) struct QueryReader<'a, 'p> {
@@ -35,10 +33,7 @@ impl QueryReader<'_, '_> {
         report: &mut Report,
     ) -> Option<Query> {
         let call = table.get("call").and_then(|call| call.as_str());
-        let place = call.map_or_else(
-            || format!("query {}", index + 1),
-            |call| format!("query '{call}'"),
-        );
+        let place = call.map_or_else(|| format!("query {}", index + 1), |call| format!("query '{call}'"));
         report.within(place, |report| {
             let fields = Fields::new(table, &QUERY_KEYS, report);
             self.query_body(section, fields, section_ttl_ms, report)
@@ -67,8 +62,7 @@ impl QueryReader<'_, '_> {
         let single = fields.boolean("single", report).unwrap_or(false);
         let rows = fields.boolean("rows", report).unwrap_or(true);
         if rows && !outline.fields.has("id") {
-            report
-                .problem("the section has no id, so its rows cannot be tracked: say rows = false");
+            report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
         }
         let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
         let (match_, on) = self.predicates(section, fields, &call, report);
@@ -77,21 +71,14 @@ impl QueryReader<'_, '_> {
         }
         let mut tag_columns = Vec::new();
         let tags = fields.strings("tags", report).unwrap_or_default();
-        let parse_tag =
-            |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
+        let parse_tag = |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
         let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
-        let tags = tags
-            .into_iter()
-            .filter_map(|tag| report.keep("tags", tag))
-            .collect();
+        let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
 
         let Template { text: sql, params } = template?;
         let sources = params
             .iter()
-            .map(|name| {
-                call.arg_index(name)
-                    .map_or(ParamSource::Tenant, ParamSource::Arg)
-            })
+            .map(|name| call.arg_index(name).map_or(ParamSource::Tenant, ParamSource::Arg))
             .collect::<Vec<_>>();
         let tenant = outline.tenant.map(ArgType::scalar);
         let types = sources.iter().filter_map(|source| match source {
@@ -106,24 +93,10 @@ impl QueryReader<'_, '_> {
             params: types.collect(),
             single,
             row_id: outline.id.filter(|_| rows),
-            sections: self
-                .outlines
-                .iter()
-                .map(|outline| outline.name.into())
-                .collect(),
+            sections: self.outlines.iter().map(|outline| outline.name.into()).collect(),
             tag_columns,
         };
-        Some(Query {
-            call,
-            plan: Arc::new(plan),
-            params: sources,
-            ttl_ms,
-            single,
-            rows,
-            match_,
-            on,
-            tags,
-        })
+        Some(Query { call, plan: Arc::new(plan), params: sources, ttl_ms, single, rows, match_, on, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.
@@ -142,24 +115,15 @@ impl QueryReader<'_, '_> {
         let mut on = Vec::new();
         for (name, text) in fields.string_table("on", report).unwrap_or_default() {
             let key = format!("on.{name}");
-            let Some(index) = self
-                .outlines
-                .iter()
-                .position(|outline| outline.name == name)
-            else {
+            let Some(index) = self.outlines.iter().position(|outline| outline.name == name) else {
                 let known: Vec<_> = self.outlines.iter().map(|outline| outline.name).collect();
-                report.problem(format!(
-                    "{key}: no section is called '{name}'; there are {}",
-                    known.join(", ")
-                ));
+                report.problem(format!("{key}: no section is called '{name}'; there are {}", known.join(", ")));
                 continue;
             };
             let other = &self.outlines[index];
             let rule = match text.trim() {
                 "*" => Some(OnRule::Any),
-                text => self
-                    .predicate(&key, text, other, call, report)
-                    .map(OnRule::Rows),
+                text => self.predicate(&key, text, other, call, report).map(OnRule::Rows),
             };
             if index == section {
                 if fields.has("match") {
@@ -171,10 +135,7 @@ impl QueryReader<'_, '_> {
                 continue;
             }
             check_tenants(&key, own, other, report);
-            on.extend(rule.map(|rule| On {
-                section: index,
-                rule,
-            }));
+            on.extend(rule.map(|rule| On { section: index, rule }));
         }
         (match_, on)
     }
@@ -188,7 +149,10 @@ impl QueryReader<'_, '_> {
         report: &mut Report,
     ) -> Option<Predicate> {
         if !of.has_row() {
-            report.problem(format!("{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"", of.name));
+            report.problem(format!(
+                "{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"",
+                of.name
+            ));
         }
         report.keep(key, Predicate::parse(text, call.args()))
     }
@@ -198,13 +162,11 @@ fn check_tenants(key: &str, own: &Outline<'_>, other: &Outline<'_>, report: &mut
     match (own.tenant, other.tenant) {
         (_, None) => {}
         (Some(a), Some(b)) if a == b => {}
-        (Some(a), Some(b)) => report.problem(format!(
-            "{key}: the tenants are of different types: {a} here, {b} of '{}'",
-            other.name
-        )),
-        (None, Some(_)) => report.problem(format!(
-            "{key}: '{}' is kept per tenant, so this section needs a tenant too",
-            other.name
-        )),
+        (Some(a), Some(b)) => {
+            report.problem(format!("{key}: the tenants are of different types: {a} here, {b} of '{}'", other.name))
+        }
+        (None, Some(_)) => {
+            report.problem(format!("{key}: '{}' is kept per tenant, so this section needs a tenant too", other.name))
+        }
     }
 }

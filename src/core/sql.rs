@@ -50,30 +50,21 @@ impl Template {
     }
 
     /// The same where `{jobs}` is a relation: `relation(k)` gives the text that makes one of `$k`.
-    pub fn with_relation(
-        sql: &str,
-        known: &[&str],
-        relation: impl Fn(usize) -> String,
-    ) -> Result<Template, SqlError> {
+    pub fn with_relation(sql: &str, known: &[&str], relation: impl Fn(usize) -> String) -> Result<Template, SqlError> {
         if sql.contains('\0') {
             return Err(SqlError::Nul);
         }
         let mut scan = Scan {
             rest: sql,
             known,
-            out: Template {
-                text: String::with_capacity(sql.len()),
-                params: Vec::new(),
-            },
+            out: Template { text: String::with_capacity(sql.len()), params: Vec::new() },
             code_end: 0,
             ended: false,
         };
         while !scan.rest.is_empty() {
             scan.step(&relation)?;
         }
-        let Scan {
-            mut out, code_end, ..
-        } = scan;
+        let Scan { mut out, code_end, .. } = scan;
         out.text.truncate(code_end);
         if out.text.is_empty() {
             return Err(SqlError::Empty);
@@ -116,29 +107,22 @@ impl<'a> Scan<'a> {
             }
             ('"', _) => self.copy_code(quoted(rest, b'"', Backslash::Plain, "a quoted name")?)?,
             ('$', Some(digit)) if digit.is_ascii_digit() => {
-                let end = rest[1..]
-                    .find(|c: char| !c.is_ascii_digit())
-                    .map_or(rest.len(), |n| n + 1);
-                return Err(SqlError::Positional {
-                    number: rest[1..end].into(),
-                });
+                let end = rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |n| n + 1);
+                return Err(SqlError::Positional { number: rest[1..end].into() });
             }
             ('$', _) => match dollar_tag(rest) {
                 Some(tag) => {
                     let body = &rest[tag.len()..];
-                    let end = body.find(tag).ok_or(SqlError::Unclosed {
-                        what: "a dollar-quoted literal",
-                    })?;
+                    let end = body.find(tag).ok_or(SqlError::Unclosed { what: "a dollar-quoted literal" })?;
                     self.copy_literal(end + 2 * tag.len())?;
                 }
                 None => return Err(SqlError::Dollar),
             },
             ('{', _) => self.placeholder(relation)?,
             // A whole word, so that neither `a$b$` nor `type'x'` is read as the start of something in it.
-            (c, _) if is_word_char(c) => self.copy_code(
-                rest.find(|c| !is_word_char(c) && c != '$')
-                    .unwrap_or(rest.len()),
-            )?,
+            (c, _) if is_word_char(c) => {
+                self.copy_code(rest.find(|c| !is_word_char(c) && c != '$').unwrap_or(rest.len()))?
+            }
             (c, _) => self.copy_code(c.len_utf8())?,
         }
         Ok(())
@@ -184,20 +168,11 @@ impl<'a> Scan<'a> {
         let end = inner.find(|c| !is_word_char(c)).unwrap_or(inner.len());
         let (name, tail) = inner.split_at(end);
         let Some(rest) = tail.strip_prefix('}').filter(|_| !name.is_empty()) else {
-            return Err(SqlError::Brace {
-                got: inner.chars().take(20).collect::<String>().into(),
-            });
+            return Err(SqlError::Brace { got: inner.chars().take(20).collect::<String>().into() });
         };
         if !self.known.contains(&name) {
-            let known: Vec<_> = self
-                .known
-                .iter()
-                .map(|name| format!("{{{name}}}"))
-                .collect();
-            return Err(SqlError::Unknown {
-                name: name.into(),
-                known: known.join(" ").into(),
-            });
+            let known: Vec<_> = self.known.iter().map(|name| format!("{{{name}}}")).collect();
+            return Err(SqlError::Unknown { name: name.into(), known: known.join(" ").into() });
         }
         let number = match self.out.params.iter().position(|param| &**param == name) {
             Some(index) => index + 1,
@@ -206,14 +181,9 @@ impl<'a> Scan<'a> {
                 self.out.params.len()
             }
         };
-        let text = if name == JOBS {
-            relation(number)
-        } else {
-            format!("${number}")
-        };
+        let text = if name == JOBS { relation(number) } else { format!("${number}") };
         // `{a}1` and `x{a}` must not melt into `$11` and `x$1`.
-        let melts_before =
-            self.out.text.ends_with(is_word_char) && self.code_end == self.out.text.len();
+        let melts_before = self.out.text.ends_with(is_word_char) && self.code_end == self.out.text.len();
         let melts_after = rest.starts_with(|c| is_word_char(c) || c == '$');
         self.push_code(&format!(
             "{}{text}{}",
@@ -236,12 +206,7 @@ enum Backslash {
 }
 
 /// Length of what begins with the quote, up to its end; a doubled quote is part of it.
-fn quoted(
-    text: &str,
-    quote: u8,
-    backslash: Backslash,
-    what: &'static str,
-) -> Result<usize, SqlError> {
+fn quoted(text: &str, quote: u8, backslash: Backslash, what: &'static str) -> Result<usize, SqlError> {
     let bytes = text.as_bytes();
     let mut at = 1;
     while let Some(byte) = bytes.get(at) {
@@ -292,9 +257,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn render(sql: &str) -> Result<(String, String), String> {
-        Template::parse(sql, &["a", "b", "ids"])
-            .map(|t| (t.text, t.params.join(",")))
-            .map_err(|e| e.to_string())
+        Template::parse(sql, &["a", "b", "ids"]).map(|t| (t.text, t.params.join(","))).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -303,46 +266,22 @@ mod tests {
             ("SELECT 1", "SELECT 1", ""),
             ("SELECT {b}, {a}, {b}", "SELECT $1, $2, $1", "b,a"),
             ("SELECT {a}::text ; ", "SELECT $1::text", "a"),
-            (
-                "SELECT {a} -- {a} and ;{x}\n, 1 -- end;",
-                "SELECT $1 -- {a} and ;{x}\n, 1",
-                "a",
-            ),
-            (
-                "SELECT /* {x} /* ; */ ' */ {a} /* end */;;",
-                "SELECT /* {x} /* ; */ ' */ $1",
-                "a",
-            ),
-            (
-                "SELECT '{red,blue}', 'it''s {}', {a}",
-                "SELECT '{red,blue}', 'it''s {}', $1",
-                "a",
-            ),
+            ("SELECT {a} -- {a} and ;{x}\n, 1 -- end;", "SELECT $1 -- {a} and ;{x}\n, 1", "a"),
+            ("SELECT /* {x} /* ; */ ' */ {a} /* end */;;", "SELECT /* {x} /* ; */ ' */ $1", "a"),
+            ("SELECT '{red,blue}', 'it''s {}', {a}", "SELECT '{red,blue}', 'it''s {}', $1", "a"),
             (r"SELECT E'\'{x}', {a}", r"SELECT E'\'{x}', $1", "a"),
             (r"SELECT '\', {a}", r"SELECT '\', $1", "a"),
             (r#"SELECT "{a};""", {b}"#, r#"SELECT "{a};""", $1"#, "b"),
-            (
-                "SELECT $$'{x};$$, $t$ $$ $t$, {a}",
-                "SELECT $$'{x};$$, $t$ $$ $t$, $1",
-                "a",
-            ),
+            ("SELECT $$'{x};$$, $t$ $$ $t$, {a}", "SELECT $$'{x};$$, $t$ $$ $t$, $1", "a"),
             ("SELECT a$b$c, {a}", "SELECT a$b$c, $1", "a"),
             ("SELECT '$1'", "SELECT '$1'", ""),
-            (
-                "SELECT größe', {a}' FROM x",
-                "SELECT größe', {a}' FROM x",
-                "!",
-            ),
+            ("SELECT größe', {a}' FROM x", "SELECT größe', {a}' FROM x", "!"),
             ("SELECT {a}1, x{a}", "SELECT $1 1, x $1", "a"),
             ("SELECT typee'x', {a}", "SELECT typee'x', $1", "a"),
         ] {
             match params {
                 "!" => assert!(render(sql).is_err()),
-                _ => assert_eq!(
-                    render(sql),
-                    Ok((text.to_owned(), params.to_owned())),
-                    "{sql}"
-                ),
+                _ => assert_eq!(render(sql), Ok((text.to_owned(), params.to_owned())), "{sql}"),
             }
         }
     }
@@ -353,10 +292,7 @@ mod tests {
             ("", "empty"),
             (" ; -- x", "empty"),
             ("SELECT 1; SELECT 2", "only one statement"),
-            (
-                "SELECT {c}",
-                "unknown placeholder {c}; there are {a} {b} {ids}",
-            ),
+            ("SELECT {c}", "unknown placeholder {c}; there are {a} {b} {ids}"),
             ("SELECT '{a}'", "{a} stands inside a literal"),
             ("SELECT '{{a}'", "{a} stands inside a literal"),
             ("SELECT $x${ids}$x$", "{ids} stands inside a literal"),
@@ -386,13 +322,8 @@ mod tests {
     #[test]
     fn jobs_are_a_relation_of_one_parameter() {
         let sql = "WITH x AS (SELECT {tenant} FROM {jobs} job) SELECT n FROM x JOIN {jobs} job";
-        let template =
-            Template::with_relation(sql, &["jobs", "tenant"], |k| format!("(SELECT ${k})"))
-                .unwrap();
-        assert_eq!(
-            template.text,
-            "WITH x AS (SELECT $1 FROM (SELECT $2) job) SELECT n FROM x JOIN (SELECT $2) job"
-        );
+        let template = Template::with_relation(sql, &["jobs", "tenant"], |k| format!("(SELECT ${k})")).unwrap();
+        assert_eq!(template.text, "WITH x AS (SELECT $1 FROM (SELECT $2) job) SELECT n FROM x JOIN (SELECT $2) job");
         assert_eq!(*template.params, ["tenant".into(), "jobs".into()]);
     }
 

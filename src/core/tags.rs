@@ -95,18 +95,8 @@ impl TagTemplate {
         limit: usize,
         out: &mut BTreeSet<Box<str>>,
     ) -> Result<(), TooManyTags> {
-        let mut rendering = Rendering {
-            args,
-            tenant,
-            row: &[],
-            limit,
-            out,
-        };
-        if !self
-            .pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Column(_)))
-        {
+        let mut rendering = Rendering { args, tenant, row: &[], limit, out };
+        if !self.pieces.iter().any(|piece| matches!(piece, Piece::Column(_))) {
             return rendering.combine(&self.pieces, &mut String::new());
         }
         for row in tag_values {
@@ -136,35 +126,22 @@ fn placeholder(
     if name == "tenant" && tenancy == Tenancy::PerTenant {
         return Ok(Piece::Tenant);
     }
-    if let Some(column) = name
-        .strip_prefix("row.")
-        .filter(|column| !column.is_empty())
-    {
-        let index = columns
-            .iter()
-            .position(|known| &**known == column)
-            .unwrap_or_else(|| {
-                columns.push(column.into());
-                columns.len() - 1
-            });
+    if let Some(column) = name.strip_prefix("row.").filter(|column| !column.is_empty()) {
+        let index = columns.iter().position(|known| &**known == column).unwrap_or_else(|| {
+            columns.push(column.into());
+            columns.len() - 1
+        });
         return Ok(Piece::Column(index));
     }
     match call.arg_index(name) {
         Some(index) => Ok(Piece::Arg(index)),
         None => {
-            let mut known: Vec<String> = call
-                .args()
-                .iter()
-                .map(|arg| format!("{{{}}}", arg.name))
-                .collect();
+            let mut known: Vec<String> = call.args().iter().map(|arg| format!("{{{}}}", arg.name)).collect();
             if tenancy == Tenancy::PerTenant {
                 known.push("{tenant}".to_owned());
             }
             known.push("{row.<column>}".to_owned());
-            Err(TagError::Unknown {
-                name: name.into(),
-                known: known.join(" ").into(),
-            })
+            Err(TagError::Unknown { name: name.into(), known: known.join(" ").into() })
         }
     }
 }
@@ -239,28 +216,13 @@ mod tests {
         let mut columns = Vec::new();
         let template = TagTemplate::parse(text, &call(), Tenancy::PerTenant, &mut columns).unwrap();
         // Two rows: customer 7 with two colours, and one of no customer.
-        let rows: Vec<Vec<Vec<Box<str>>>> = [
-            [strings(&["7"]), strings(&["x", "y"])],
-            [strings(&[]), strings(&["z"])],
-        ]
-        .iter()
-        .map(|[customer, colors]| {
-            columns
-                .iter()
-                .map(|c| {
-                    if &**c == "customer" {
-                        customer.clone()
-                    } else {
-                        colors.clone()
-                    }
-                })
-                .collect()
-        })
-        .collect();
-        let args = [
-            Value::Array(strings(&["black", "brown"]).into()),
-            Value::Null,
-        ];
+        let rows: Vec<Vec<Vec<Box<str>>>> = [[strings(&["7"]), strings(&["x", "y"])], [strings(&[]), strings(&["z"])]]
+            .iter()
+            .map(|[customer, colors]| {
+                columns.iter().map(|c| if &**c == "customer" { customer.clone() } else { colors.clone() }).collect()
+            })
+            .collect();
+        let args = [Value::Array(strings(&["black", "brown"]).into()), Value::Null];
         let mut out = BTreeSet::new();
         template.render(&args, Some("salon"), &rows, limit, &mut out)?;
         Ok(out.into_iter().map(String::from).collect())
@@ -276,12 +238,7 @@ mod tests {
             ("customer:{row.customer}", &["customer:7"]),
             ("{row.colors}", &["x", "y", "z"]),
             ("{row.customer}/{row.colors}", &["7/x", "7/y"]),
-            (
-                "{colors}-{row.colors}",
-                &[
-                    "black-x", "black-y", "black-z", "brown-x", "brown-y", "brown-z",
-                ],
-            ),
+            ("{colors}-{row.colors}", &["black-x", "black-y", "black-z", "brown-x", "brown-y", "brown-z"]),
         ] {
             assert_eq!(render(text, 100).unwrap(), tags, "{text}");
         }
@@ -290,37 +247,25 @@ mod tests {
     #[test]
     fn tags_are_bounded() {
         assert_eq!(render("{colors}-{row.colors}", 6).unwrap().len(), 6);
-        assert_eq!(
-            render("{colors}-{row.colors}", 5),
-            Err(TooManyTags { limit: 5 })
-        );
+        assert_eq!(render("{colors}-{row.colors}", 5), Err(TooManyTags { limit: 5 }));
     }
 
     #[test]
     fn columns_are_shared_and_mistakes_are_named() {
         let mut columns = Vec::new();
-        let mut parse = |text: &str, tenancy| {
-            TagTemplate::parse(text, &call(), tenancy, &mut columns).map_err(|e| e.to_string())
-        };
+        let mut parse =
+            |text: &str, tenancy| TagTemplate::parse(text, &call(), tenancy, &mut columns).map_err(|e| e.to_string());
         parse("a:{row.x}", Tenancy::Shared).unwrap();
         parse("b:{row.y}:{row.x}", Tenancy::Shared).unwrap();
         assert_eq!(
             parse("{color}", Tenancy::Shared).unwrap_err(),
             "unknown placeholder {color}; a tag may use {colors} {limit} {row.<column>}"
         );
-        assert!(parse("{tenant}", Tenancy::Shared)
-            .unwrap_err()
-            .contains("unknown placeholder {tenant}"));
-        assert!(parse("{row.}", Tenancy::Shared)
-            .unwrap_err()
-            .contains("unknown"));
+        assert!(parse("{tenant}", Tenancy::Shared).unwrap_err().contains("unknown placeholder {tenant}"));
+        assert!(parse("{row.}", Tenancy::Shared).unwrap_err().contains("unknown"));
         assert!(parse("", Tenancy::Shared).unwrap_err().contains("empty"));
-        assert!(parse("a{b", Tenancy::Shared)
-            .unwrap_err()
-            .contains("missing"));
-        assert!(parse("a}b", Tenancy::Shared)
-            .unwrap_err()
-            .contains("without '{'"));
+        assert!(parse("a{b", Tenancy::Shared).unwrap_err().contains("missing"));
+        assert!(parse("a}b", Tenancy::Shared).unwrap_err().contains("without '{'"));
         assert_eq!(columns, strings(&["x", "y"]));
     }
 }

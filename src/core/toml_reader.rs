@@ -14,11 +14,7 @@ pub(super) struct Report {
 impl Report {
     pub fn problem(&mut self, reason: impl std::fmt::Display) {
         let at = self.at.join(", ");
-        self.problems.push(if at.is_empty() {
-            reason.to_string()
-        } else {
-            format!("{at}: {reason}")
-        });
+        self.problems.push(if at.is_empty() { reason.to_string() } else { format!("{at}: {reason}") });
     }
 
     /// Problems that `read` finds are in `place`.
@@ -31,18 +27,14 @@ impl Report {
 
     /// The value, or a problem, to which `key` is put in front.
     pub fn keep<T, E: std::fmt::Display>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
-        result
-            .map_err(|error| self.problem(format!("{key}: {error}")))
-            .ok()
+        result.map_err(|error| self.problem(format!("{key}: {error}"))).ok()
     }
 
     pub fn finish(self) -> Result<(), CatalogError> {
         if self.problems.is_empty() {
             Ok(())
         } else {
-            Err(CatalogError {
-                problems: self.problems,
-            })
+            Err(CatalogError { problems: self.problems })
         }
     }
 }
@@ -55,10 +47,7 @@ impl<'a> Fields<'a> {
     /// Reports keys that are not among the known ones.
     pub fn new(table: &'a Table, known: &[&str], report: &mut Report) -> Fields<'a> {
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            report.problem(format!(
-                "unknown key '{key}'; the keys are {}",
-                known.join(", ")
-            ));
+            report.problem(format!("unknown key '{key}'; the keys are {}", known.join(", ")));
         }
         Fields(table)
     }
@@ -85,33 +74,17 @@ impl<'a> Fields<'a> {
     }
 
     pub fn strings(self, key: &str, report: &mut Report) -> Option<Vec<&'a str>> {
-        self.typed(
-            key,
-            "an array of strings",
-            |value| value.as_array()?.iter().map(Value::as_str).collect(),
-            report,
-        )
+        self.typed(key, "an array of strings", |value| value.as_array()?.iter().map(Value::as_str).collect(), report)
     }
 
     /// A table of strings, by key.
     pub fn string_table(self, key: &str, report: &mut Report) -> Option<Vec<(&'a str, &'a str)>> {
-        let read = |value: &'a Value| {
-            value
-                .as_table()?
-                .iter()
-                .map(|(k, v)| Some((k.as_str(), v.as_str()?)))
-                .collect()
-        };
+        let read = |value: &'a Value| value.as_table()?.iter().map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect();
         self.typed(key, "a table of strings", read, report)
     }
 
     pub fn tables(self, key: &str, report: &mut Report) -> Option<Vec<&'a Table>> {
-        self.typed(
-            key,
-            "an array of tables",
-            |value| value.as_array()?.iter().map(Value::as_table).collect(),
-            report,
-        )
+        self.typed(key, "an array of tables", |value| value.as_array()?.iter().map(Value::as_table).collect(), report)
     }
 
     fn typed<T>(

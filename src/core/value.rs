@@ -88,17 +88,11 @@ pub struct ArgType {
 
 impl ArgType {
     pub const fn scalar(scalar: ScalarType) -> ArgType {
-        ArgType {
-            scalar,
-            array: false,
-        }
+        ArgType { scalar, array: false }
     }
 
     pub const fn array(scalar: ScalarType) -> ArgType {
-        ArgType {
-            scalar,
-            array: true,
-        }
+        ArgType { scalar, array: true }
     }
 
     /// `int`, `text[]`. The error completes "type: …".
@@ -192,19 +186,12 @@ pub struct ValueError {
 
 impl ValueError {
     pub(super) fn new(expected: &'static str, got: &[u8]) -> ValueError {
-        ValueError {
-            expected,
-            got: shorten(got).into(),
-            array: false,
-        }
+        ValueError { expected, got: shorten(got).into(), array: false }
     }
 
     /// The same for an element of an array.
     pub(super) fn in_array(self) -> ValueError {
-        ValueError {
-            array: true,
-            ..self
-        }
+        ValueError { array: true, ..self }
     }
 }
 
@@ -259,19 +246,13 @@ mod tests {
 
     #[test]
     fn values_are_bound_in_postgres_text_format() {
-        let array =
-            |elements: &[&str]| Value::Array(elements.iter().map(|e| (*e).into()).collect());
+        let array = |elements: &[&str]| Value::Array(elements.iter().map(|e| (*e).into()).collect());
         assert_eq!(Value::Null.to_postgres_text(), None);
-        assert_eq!(
-            Value::Scalar("a\"b".into()).to_postgres_text().unwrap(),
-            "a\"b"
-        );
+        assert_eq!(Value::Scalar("a\"b".into()).to_postgres_text().unwrap(), "a\"b");
         assert_eq!(array(&[]).to_postgres_text().unwrap(), "{}");
         assert_eq!(array(&["red"]).to_postgres_text().unwrap(), r#"{"red"}"#);
         assert_eq!(
-            array(&["", "NULL", r"a\", "\"", "{x,y}"])
-                .to_postgres_text()
-                .unwrap(),
+            array(&["", "NULL", r"a\", "\"", "{x,y}"]).to_postgres_text().unwrap(),
             r#"{"","NULL","a\\","\"","{x,y}"}"#
         );
     }
@@ -284,10 +265,7 @@ mod tests {
         assert_eq!(shorten(&[b'x'; 100]), format!("{}…", "x".repeat(40)));
         assert_eq!(shorten(&[b'x'; 40]), "x".repeat(40));
         assert_eq!(shorten("\u{202e}a".as_bytes()), "\\u{202e}a");
-        assert_eq!(
-            ValueError::new("an integer", b"abc").to_string(),
-            "an integer, got 'abc'"
-        );
+        assert_eq!(ValueError::new("an integer", b"abc").to_string(), "an integer, got 'abc'");
         assert_eq!(
             ValueError::new("an integer", b"abc").in_array().to_string(),
             "a list with commas between, each an integer, got 'abc'"

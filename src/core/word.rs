@@ -20,35 +20,24 @@ pub(super) enum Spelling {
 }
 
 /// Appends the word in canonical form, encoded for a key. `out` is as it was when the word is not of the type.
-pub(super) fn write_for_key(
-    ty: ArgType,
-    word: &[u8],
-    spelling: Spelling,
-    out: &mut Vec<u8>,
-) -> Result<(), ValueError> {
+pub(super) fn write_for_key(ty: ArgType, word: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<(), ValueError> {
     let start = out.len();
     if ty.array {
         Elements::read(ty.scalar, word, spelling)?.write_for_key(out);
         return Ok(());
     }
-    ty.scalar
-        .write_canonical(&scalar_text(word, spelling), out)?;
+    ty.scalar.write_canonical(&scalar_text(word, spelling), out)?;
     encode_from(out, start);
     Ok(())
 }
 
 /// The same as a value.
-pub(super) fn read_value(
-    ty: ArgType,
-    word: &[u8],
-    spelling: Spelling,
-) -> Result<Value, ValueError> {
+pub(super) fn read_value(ty: ArgType, word: &[u8], spelling: Spelling) -> Result<Value, ValueError> {
     if ty.array {
         return Ok(Elements::read(ty.scalar, word, spelling)?.into_value());
     }
     let mut text = Vec::with_capacity(word.len());
-    ty.scalar
-        .write_canonical(&scalar_text(word, spelling), &mut text)?;
+    ty.scalar.write_canonical(&scalar_text(word, spelling), &mut text)?;
     Ok(Value::Scalar(into_str(&text)))
 }
 
@@ -152,8 +141,7 @@ impl Elements {
                     Spelling::Key => decode_word(element),
                 };
                 let start = text.len();
-                ty.write_canonical(&element, &mut text)
-                    .map_err(ValueError::in_array)?;
+                ty.write_canonical(&element, &mut text).map_err(ValueError::in_array)?;
                 ranges.push(start..text.len());
             }
         }
@@ -176,12 +164,7 @@ impl Elements {
     }
 
     fn into_value(self) -> Value {
-        Value::Array(
-            self.ranges
-                .iter()
-                .map(|range| into_str(&self.text[range.clone()]))
-                .collect(),
-        )
+        Value::Array(self.ranges.iter().map(|range| into_str(&self.text[range.clone()])).collect())
     }
 }
 
@@ -192,13 +175,7 @@ mod tests {
 
     fn key(ty: &str, word: &str) -> String {
         let mut out = b"kept:".to_vec();
-        write_for_key(
-            ArgType::parse(ty).unwrap(),
-            word.as_bytes(),
-            Spelling::Typed,
-            &mut out,
-        )
-        .unwrap();
+        write_for_key(ArgType::parse(ty).unwrap(), word.as_bytes(), Spelling::Typed, &mut out).unwrap();
         String::from_utf8(out[5..].to_vec()).unwrap()
     }
 
@@ -209,11 +186,7 @@ mod tests {
             ("text", "a:b,c%d", "a%3Ab%2Cc%25d"),
             ("text", "%2C", "%252C"),
             ("text", "", ""),
-            (
-                "timestamptz",
-                "2026-11-21 10:00",
-                "2026-11-21T10%3A00%3A00Z",
-            ),
+            ("timestamptz", "2026-11-21 10:00", "2026-11-21T10%3A00%3A00Z"),
             ("text[]", "red,brown,red", "brown,red"),
             ("text[]", "", ""),
             ("text[]", ",", ","),
@@ -233,10 +206,7 @@ mod tests {
         let ty = ArgType::parse("int[]").unwrap();
         let mut out = b"kept".to_vec();
         let error = write_for_key(ty, b"1,x", Spelling::Typed, &mut out).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a list with commas between, each an integer, got 'x'"
-        );
+        assert_eq!(error.to_string(), "a list with commas between, each an integer, got 'x'");
         assert_eq!(out, b"kept");
         assert!(write_for_key(ty, b"1,", Spelling::Typed, &mut out).is_err());
     }

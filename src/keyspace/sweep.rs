@@ -66,9 +66,8 @@ impl Keyspace {
             .iter()
             .map(AsRef::as_ref)
             .filter(|key| {
-                let listed = id.is_some_and(|id| {
-                    self.index.live(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok())
-                });
+                let listed = id
+                    .is_some_and(|id| self.index.live(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok()));
                 !listed && !self.publications.has_written(key, &unclean.set)
             })
             .collect();

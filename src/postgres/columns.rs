@@ -41,7 +41,9 @@ pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<V
         "SELECT ARRAY(SELECT pg_catalog.json_object_keys(pg_catalog.row_to_json(r.*)))::text[] \
          FROM (SELECT q.* FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false) r"
     );
-    let row = with_nulls(client, &query, params)?.pop().ok_or_else(|| Failure::Broken("no answer about columns".to_owned()))?;
+    let row = with_nulls(client, &query, params)?
+        .pop()
+        .ok_or_else(|| Failure::Broken("no answer about columns".to_owned()))?;
     let names: Vec<String> = row.try_get(0)?;
     if let Some(twice) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
         return Err(Failure::shape(format!("two columns are named '{twice}'; give each a name of its own with AS")));
@@ -49,7 +51,8 @@ pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<V
     if names.is_empty() {
         return Err(Failure::shape("the query returns no columns"));
     }
-    let types: Vec<String> = names.iter().map(|name| format!("pg_catalog.pg_typeof(q.{})::oid", quote_name(name))).collect();
+    let types: Vec<String> =
+        names.iter().map(|name| format!("pg_catalog.pg_typeof(q.{})::oid", quote_name(name))).collect();
     let query = format!(
         "WITH RECURSIVE based(n, declared, base) AS (\
            SELECT u.n, u.o, u.o FROM pg_catalog.unnest((SELECT ARRAY[{}] FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false)) WITH ORDINALITY u(o, n) \
@@ -70,7 +73,12 @@ fn column(name: String, row: &Row) -> Result<Column, Failure> {
     let ty = u32::try_from(oid).ok().and_then(Type::from_oid);
     let compact: bool = row.try_get(3)?;
     let family = match &ty {
-        Some(ty) if [Type::INT2, Type::INT4, Type::INT8, Type::OID, Type::NUMERIC, Type::FLOAT4, Type::FLOAT8].contains(ty) => Family::Number,
+        Some(ty)
+            if [Type::INT2, Type::INT4, Type::INT8, Type::OID, Type::NUMERIC, Type::FLOAT4, Type::FLOAT8]
+                .contains(ty) =>
+        {
+            Family::Number
+        }
         Some(ty) if *ty == Type::BOOL => Family::Bool,
         Some(ty) if *ty == Type::UUID => Family::Uuid,
         Some(ty) if *ty == Type::DATE => Family::Date,

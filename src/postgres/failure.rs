@@ -51,7 +51,8 @@ fn from_db(db: &DbError) -> Failure {
 }
 
 fn ends_connection(code: &SqlState) -> bool {
-    code.code().starts_with("08") || matches!(code.code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "53300" | "25P03")
+    code.code().starts_with("08")
+        || matches!(code.code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "53300" | "25P03")
 }
 
 /// The server's message with its detail and hint.

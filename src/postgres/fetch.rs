@@ -20,15 +20,25 @@ impl Session {
     ///
     /// `moved` is called with another server's identity, where a pooler has led the session to one, before anything
     /// is read from it.
-    pub(super) fn fetch(&mut self, request: &FetchRequest, moved: &mut dyn FnMut(&ServerIdentity) -> bool) -> Result<Fetched, Failure> {
+    pub(super) fn fetch(
+        &mut self,
+        request: &FetchRequest,
+        moved: &mut dyn FnMut(&ServerIdentity) -> bool,
+    ) -> Result<Fetched, Failure> {
         if request.params.len() != request.plan.params.len() {
-            return Err(Failure::shape(format!("{} parameters for {}", request.params.len(), request.plan.params.len())));
+            return Err(Failure::shape(format!(
+                "{} parameters for {}",
+                request.params.len(),
+                request.plan.params.len()
+            )));
         }
         let started = Instant::now();
         let known = self.knows(&request.plan);
         let mut result = self.attempt(request, moved);
         // What was learned may be out of date: a table was altered, or DISCARD ALL dropped the statement.
-        let out_of_date = |failure: &Failure| failure.sqlstate().is_some_and(|code| code.starts_with("42") || matches!(code, "26000" | "0A000"));
+        let out_of_date = |failure: &Failure| {
+            failure.sqlstate().is_some_and(|code| code.starts_with("42") || matches!(code, "26000" | "0A000"))
+        };
         if result.as_ref().is_err_and(out_of_date) && self.forget(&request.plan) && known {
             result = self.attempt(request, moved);
         }
@@ -39,14 +49,23 @@ impl Session {
                 result = Err(Failure::Broken("the server no longer takes writes".to_owned()));
             }
         }
-        result.map(|fetched| Fetched { took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), ..fetched })
+        result.map(|fetched| Fetched {
+            took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..fetched
+        })
     }
 
-    fn attempt(&mut self, request: &FetchRequest, moved: &mut dyn FnMut(&ServerIdentity) -> bool) -> Result<Fetched, Failure> {
+    fn attempt(
+        &mut self,
+        request: &FetchRequest,
+        moved: &mut dyn FnMut(&ServerIdentity) -> bool,
+    ) -> Result<Fetched, Failure> {
         if self.settings.prepare {
             self.limit_time(time_left(request)?)?;
             let prepared = self.prepare(&request.plan)?;
-            let rows = self.client.query_raw(&prepared.statement, request.params.iter().map(|param| TextParam(param.as_deref())))?;
+            let rows = self
+                .client
+                .query_raw(&prepared.statement, request.params.iter().map(|param| TextParam(param.as_deref())))?;
             let result = read(rows, request, &prepared.shape);
             return self.finish(result);
         }
@@ -59,7 +78,11 @@ impl Session {
         result
     }
 
-    fn attempt_unnamed(&mut self, request: &FetchRequest, moved: &mut dyn FnMut(&ServerIdentity) -> bool) -> Result<Fetched, Failure> {
+    fn attempt_unnamed(
+        &mut self,
+        request: &FetchRequest,
+        moved: &mut dyn FnMut(&ServerIdentity) -> bool,
+    ) -> Result<Fetched, Failure> {
         let identity = self.begin()?;
         if identity != self.identity {
             if !moved(&identity) {
@@ -70,7 +93,9 @@ impl Session {
         self.limit_time(time_left(request)?)?;
         let shape: Arc<Shape> = self.shape(&request.plan)?;
         let values = request.params.iter().map(|param| TextParam(param.as_deref()));
-        let rows = self.client.query_typed_raw(&shape.sql, values.zip(declared_types(&request.plan.params)).collect::<Vec<_>>())?;
+        let rows = self
+            .client
+            .query_typed_raw(&shape.sql, values.zip(declared_types(&request.plan.params)).collect::<Vec<_>>())?;
         let result = read(rows, request, &shape);
         self.finish(result)
     }
@@ -123,7 +148,9 @@ impl<'a> Reader<'a> {
     fn add(&mut self, row: &Row) -> Result<(), Failure> {
         let fetched = &mut self.fetched;
         if self.plan.single && fetched.row_count > 0 {
-            return Err(Failure::shape("single = true expects at most one row, got more; add LIMIT 1 or drop 'single'"));
+            return Err(Failure::shape(
+                "single = true expects at most one row, got more; add LIMIT 1 or drop 'single'",
+            ));
         }
         if !self.plan.single {
             fetched.json.push(if fetched.row_count == 0 { b'[' } else { b',' });
@@ -176,7 +203,8 @@ fn append_values(out: &mut Vec<Box<str>>, row: &Row, at: usize, arity: Arity) ->
     match arity {
         Arity::One => out.extend(row.try_get::<_, Option<&str>>(at)?.map(Box::from)),
         Arity::Many => {
-            let values: Option<Vec<Option<&str>>> = row.try_get(at).map_err(|_| Failure::shape("an array of ids or tags must have one dimension"))?;
+            let values: Option<Vec<Option<&str>>> =
+                row.try_get(at).map_err(|_| Failure::shape("an array of ids or tags must have one dimension"))?;
             out.extend(values.into_iter().flatten().flatten().map(Box::from));
         }
     }

@@ -32,8 +32,14 @@ const IDLE_LIFE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolEvent {
     /// A session was made and will be used; later sessions have greater numbers.
-    Connected { connection: u64, identity: ServerIdentity, changed: bool },
-    Down { error: String },
+    Connected {
+        connection: u64,
+        identity: ServerIdentity,
+        changed: bool,
+    },
+    Down {
+        error: String,
+    },
     Up,
 }
 
@@ -207,7 +213,11 @@ impl Pool {
     }
 
     /// Runs `work`, which only reads, on a session; a second time where the first session turned out to be gone.
-    pub(super) fn with_session<T>(&self, deadline: Instant, mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>) -> (u64, Result<T, FetchError>) {
+    pub(super) fn with_session<T>(
+        &self,
+        deadline: Instant,
+        mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>,
+    ) -> (u64, Result<T, FetchError>) {
         let mut retried = false;
         loop {
             let mut numbered = match self.checkout(deadline) {
@@ -216,7 +226,8 @@ impl Pool {
             };
             numbered.session.unusable = true;
             let result = work(&mut numbered);
-            numbered.session.unusable = matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
+            numbered.session.unusable =
+                matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
             let connection = numbered.connection;
             let error = match result {
                 Ok(done) => return (connection, Ok(done)),
@@ -267,7 +278,9 @@ impl State {
     fn distrust(&self, broken: u64) {
         let newest = self.tracker.newest_connection();
         // Of those that break together the first one speaks for all; what was made since is good.
-        let _ = self.distrusted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
+        let _ = self
+            .distrusted
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
     }
 
     fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {

@@ -204,7 +204,10 @@ pub(super) fn pinned(settings: &Settings, scope: &str) -> String {
     if let Some(path) = &settings.search_path {
         let local = scope != "SET";
         // As a value, not as part of the statement: the setting's own parser reads it.
-        sql.push_str(&format!(" SELECT pg_catalog.set_config('search_path', '{}', {local});", path.replace('\'', "''")));
+        sql.push_str(&format!(
+            " SELECT pg_catalog.set_config('search_path', '{}', {local});",
+            path.replace('\'', "''")
+        ));
     }
     sql.push(' ');
     sql

@@ -42,7 +42,14 @@ pub struct Settings {
 impl Settings {
     /// Settings with their defaults: 5 s for a fetch, prepared statements, no password file, the role's search_path.
     pub fn new(url: impl Into<String>, url_source: UrlSource) -> Self {
-        Settings { url: url.into(), url_source, password_file: None, search_path: None, query_timeout_ms: 5000, prepare: true }
+        Settings {
+            url: url.into(),
+            url_source,
+            password_file: None,
+            search_path: None,
+            query_timeout_ms: 5000,
+            prepare: true,
+        }
     }
 
     /// `host:port`s or paths of sockets, for messages.
@@ -95,7 +102,8 @@ impl fmt::Debug for Settings {
 }
 
 fn read_password_file(path: &Path) -> Result<Vec<u8>, String> {
-    let mut password = std::fs::read(path).map_err(|error| format!("cannot read the password file {}: {error}", path.display()))?;
+    let mut password =
+        std::fs::read(path).map_err(|error| format!("cannot read the password file {}: {error}", path.display()))?;
     if password.last() == Some(&b'\n') {
         password.pop();
         if password.last() == Some(&b'\r') {
@@ -122,7 +130,11 @@ pub(super) fn default_host() -> &'static str {
     }
 }
 
-fn base_config(parsed: &ConnectionString, tls: &TlsSettings, query_timeout_ms: u64) -> Result<::postgres::Config, UrlError> {
+fn base_config(
+    parsed: &ConnectionString,
+    tls: &TlsSettings,
+    query_timeout_ms: u64,
+) -> Result<::postgres::Config, UrlError> {
     let mut config = ::postgres::Config::new();
     add_hosts(&mut config, parsed, tls)?;
     if let Some(user) = parsed.get("user") {
@@ -140,9 +152,12 @@ fn base_config(parsed: &ConnectionString, tls: &TlsSettings, query_timeout_ms: u
     config.keepalives(number::<u64>(parsed, "keepalives")? != Some(0));
     config.keepalives_idle(seconds("keepalives_idle", 10)?);
     config.keepalives_interval(seconds("keepalives_interval", 3)?);
-    config.keepalives_retries(number(parsed, "keepalives_count")?.or(number(parsed, "keepalives_retries")?).unwrap_or(3));
+    config
+        .keepalives_retries(number(parsed, "keepalives_count")?.or(number(parsed, "keepalives_retries")?).unwrap_or(3));
     // libpq counts this one in milliseconds.
-    config.tcp_user_timeout(Duration::from_millis(number(parsed, "tcp_user_timeout")?.unwrap_or(query_timeout_ms + 5000)));
+    config.tcp_user_timeout(Duration::from_millis(
+        number(parsed, "tcp_user_timeout")?.unwrap_or(query_timeout_ms + 5000),
+    ));
     // A standby that lags would fill stale entries, so no other value is obeyed.
     one_of(parsed, "target_session_attrs", "read-write, primary or any (read-write is what is used)", |value| {
         matches!(value, "read-write" | "primary" | "any").then_some(())
@@ -187,12 +202,18 @@ fn add_hosts(config: &mut ::postgres::Config, parsed: &ConnectionString, tls: &T
         config.host(name);
     }
     for address in &addresses {
-        config.hostaddr(address.parse::<IpAddr>().map_err(|_| UrlError::Value { parameter: "hostaddr", right: "an IP address" })?);
+        config.hostaddr(
+            address.parse::<IpAddr>().map_err(|_| UrlError::Value { parameter: "hostaddr", right: "an IP address" })?,
+        );
     }
     for port in ports {
         let port = match port {
             "" => 5432,
-            port => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(UrlError::Value { parameter: "port", right: "between 1 and 65535" })?,
+            port => port
+                .parse::<u16>()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or(UrlError::Value { parameter: "port", right: "between 1 and 65535" })?,
         };
         config.port(port);
     }
@@ -220,7 +241,9 @@ fn tls_settings(parsed: &ConnectionString) -> Result<TlsSettings, UrlError> {
     let root_cert = parsed.get("sslrootcert");
     let mode = match (mode, root_cert) {
         (None | Some(TlsMode::VerifyFull), Some("system")) => TlsMode::VerifyFull,
-        (Some(_), Some("system")) => return Err(UrlError::Value { parameter: "sslmode", right: "verify-full where sslrootcert is 'system'" }),
+        (Some(_), Some("system")) => {
+            return Err(UrlError::Value { parameter: "sslmode", right: "verify-full where sslrootcert is 'system'" })
+        }
         (Some(TlsMode::VerifyCa), None) => {
             return Err(UrlError::Value { parameter: "sslrootcert", right: "given where sslmode is verify-ca" })
         }
@@ -240,12 +263,25 @@ fn tls_settings(parsed: &ConnectionString) -> Result<TlsSettings, UrlError> {
     })?;
     let direct = direct.unwrap_or(false);
     if direct && matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
-        return Err(UrlError::Value { parameter: "sslmode", right: "require or stricter where sslnegotiation is direct" });
+        return Err(UrlError::Value {
+            parameter: "sslmode",
+            right: "require or stricter where sslnegotiation is direct",
+        });
     }
-    Ok(TlsSettings { mode, root_cert: root_cert.filter(|path| *path != "system").map(PathBuf::from), client_cert, direct })
+    Ok(TlsSettings {
+        mode,
+        root_cert: root_cert.filter(|path| *path != "system").map(PathBuf::from),
+        client_cert,
+        direct,
+    })
 }
 
-fn one_of<T>(parsed: &ConnectionString, parameter: &'static str, right: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, UrlError> {
+fn one_of<T>(
+    parsed: &ConnectionString,
+    parameter: &'static str,
+    right: &'static str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, UrlError> {
     parsed.get(parameter).map(|value| read(value).ok_or(UrlError::Value { parameter, right })).transpose()
 }
 
@@ -293,7 +329,8 @@ mod tests {
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(10)));
         assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         assert_eq!(tls.mode, TlsMode::Prefer);
-        let (config, _) = settings("host=h connect_timeout=7 tcp_user_timeout=1500", UrlSource::Config).connection().unwrap();
+        let (config, _) =
+            settings("host=h connect_timeout=7 tcp_user_timeout=1500", UrlSource::Config).connection().unwrap();
         assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)));
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
     }

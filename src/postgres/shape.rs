@@ -60,7 +60,8 @@ impl Shape {
         let mut tags = Vec::new();
         for name in &plan.tag_columns {
             let column = columns.iter().find(|column| column.name == **name);
-            let column = column.ok_or_else(|| format!("a tag is made of the column '{name}', which the query does not return"))?;
+            let column = column
+                .ok_or_else(|| format!("a tag is made of the column '{name}', which the query does not return"))?;
             let (expression, arity) = as_text(column);
             tags.push((output(expression), arity));
         }
@@ -68,7 +69,8 @@ impl Shape {
         let (json, visible_row) = match visible.len() == columns.len() {
             true => ("row_to_json(q.*)", String::new()),
             false => {
-                let names: Vec<String> = visible.iter().map(|column| format!("q.{}", quote_name(&column.name))).collect();
+                let names: Vec<String> =
+                    visible.iter().map(|column| format!("q.{}", quote_name(&column.name))).collect();
                 // The planner makes one row expression of it; a sub-select in place of it took a third longer.
                 ("row_to_json(v.*)", format!(", LATERAL (SELECT {}) v", names.join(", ")))
             }
@@ -177,8 +179,18 @@ mod tests {
             Column { compact: false, ..column("a\"b", Family::Other) },
         ];
         let shape = Shape::new(&plan, &columns).unwrap();
-        assert!(shape.sql.starts_with(r#"SELECT pg_catalog.row_to_json(v.*)::text, q."id"::text, q."_color"::text[], CASE"#), "{}", shape.sql);
-        assert!(shape.sql.ends_with("FROM (SELECT\n) q, LATERAL (SELECT q.\"id\", q.\"a\"\"b\") v LIMIT 2"), "{}", shape.sql);
+        assert!(
+            shape
+                .sql
+                .starts_with(r#"SELECT pg_catalog.row_to_json(v.*)::text, q."id"::text, q."_color"::text[], CASE"#),
+            "{}",
+            shape.sql
+        );
+        assert!(
+            shape.sql.ends_with("FROM (SELECT\n) q, LATERAL (SELECT q.\"id\", q.\"a\"\"b\") v LIMIT 2"),
+            "{}",
+            shape.sql
+        );
         assert_eq!(shape.listed, [("color".into(), 2, Arity::Many)]);
         assert_eq!((shape.until, shape.tags.as_slice(), shape.compact), (Some(3), &[(4, Arity::One)][..], false));
     }

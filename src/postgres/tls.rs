@@ -49,8 +49,11 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Str
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { trust, provider }));
     let mut config = match &settings.client_cert {
         Some((cert, key)) => {
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("cannot read the key {}: {error}", key.display()))?;
-            builder.with_client_auth_cert(certificates(cert)?, key_der).map_err(|error| format!("client certificate {}: {error}", cert.display()))?
+            let key_der = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| format!("cannot read the key {}: {error}", key.display()))?;
+            builder
+                .with_client_auth_cert(certificates(cert)?, key_der)
+                .map_err(|error| format!("client certificate {}: {error}", cert.display()))?
         }
         None => builder.with_no_client_auth(),
     };
@@ -62,7 +65,9 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Str
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot read the certificate {}: {error}", path.display());
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|error| failed(&error))?;
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(&error))?;
     match found.is_empty() {
         true => Err(failed(&"no certificate in it")),
         false => Ok(found),
@@ -81,7 +86,9 @@ fn trusted(settings: &TlsSettings, provider: &Arc<CryptoProvider>) -> Result<Roo
     if added == 0 {
         return Err("no trusted root certificate found; give sslrootcert".to_owned());
     }
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().map_err(|error| error.to_string())?;
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
+        .build()
+        .map_err(|error| error.to_string())?;
     Ok(Roots { chain, certificates })
 }
 
@@ -125,24 +132,38 @@ impl ServerCertVerifier for Verifier {
         // A self-signed certificate given as its own root, the way Postgres' manual begins: webpki takes no CA for a server.
         if roots.certificates.iter().any(|root| root == end_entity) {
             return match names {
-                Names::Compared => verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name).map(|()| ServerCertVerified::assertion()),
+                Names::Compared => verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
+                    .map(|()| ServerCertVerified::assertion()),
                 Names::Ignored => Ok(ServerCertVerified::assertion()),
             };
         }
         // The name is compared after the chain has been verified, so that a wrong name means a good chain.
         match (roots.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now), names) {
-            (Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })), Names::Ignored) => {
-                Ok(ServerCertVerified::assertion())
-            }
+            (
+                Err(Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )),
+                Names::Ignored,
+            ) => Ok(ServerCertVerified::assertion()),
             (verified, _) => verified,
         }
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 

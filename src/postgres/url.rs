@@ -6,27 +6,61 @@
 use std::str::FromStr;
 
 /// Refused because `CONFIG REWRITE` would write the password to redis.conf.
-const PASSWORD_REASON: &str = "CONFIG REWRITE would write it to redis.conf; give the URL with its password in the environment \
+const PASSWORD_REASON: &str =
+    "CONFIG REWRITE would write it to redis.conf; give the URL with its password in the environment \
     variable BEAR_POSTGRES_URL, the password alone in PGPASSWORD, or a file in bear.postgres-password-file";
 
 /// Parameters of libpq that are used.
 const KNOWN: &[&str] = &[
-    "user", "password", "host", "hostaddr", "port", "dbname", "application_name", "options", "connect_timeout",
-    "tcp_user_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "keepalives_retries",
-    "target_session_attrs", "channel_binding", "load_balance_hosts", "sslmode", "sslrootcert", "sslcert", "sslkey",
+    "user",
+    "password",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "application_name",
+    "options",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
     "sslnegotiation",
 ];
 
 /// Parameters of libpq that change nothing here.
-const WITHOUT_EFFECT: &[&str] = &[
-    "fallback_application_name", "client_encoding", "gssencmode", "sslcompression", "sslsni", "connect_retry",
-];
+const WITHOUT_EFFECT: &[&str] =
+    &["fallback_application_name", "client_encoding", "gssencmode", "sslcompression", "sslsni", "connect_retry"];
 
 /// Parameters of libpq that would have to be obeyed and are not.
 const UNSUPPORTED: &[&str] = &[
-    "passfile", "require_auth", "sslpassword", "sslcrl", "sslcrldir", "sslcertmode", "requirepeer", "requiressl",
-    "krbsrvname", "gsslib", "gssdelegation", "service", "servicefile", "replication", "ssl_min_protocol_version",
-    "ssl_max_protocol_version", "min_protocol_version", "max_protocol_version",
+    "passfile",
+    "require_auth",
+    "sslpassword",
+    "sslcrl",
+    "sslcrldir",
+    "sslcertmode",
+    "requirepeer",
+    "requiressl",
+    "krbsrvname",
+    "gsslib",
+    "gssdelegation",
+    "service",
+    "servicefile",
+    "replication",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "min_protocol_version",
+    "max_protocol_version",
 ];
 
 /// Why a connection string is refused. Never shows the string.
@@ -75,7 +109,12 @@ pub(super) struct ConnectionString {
 
 impl ConnectionString {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.params.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.params
+            .iter()
+            .rev()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// The items of a comma-separated parameter.
@@ -141,7 +180,9 @@ fn parse_url(rest: &str) -> Result<ConnectionString, UrlError> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     // A password with a bare '/' or '?' would end the authority early and leave its tail elsewhere.
     if !authority.contains('@') && path.contains('@') {
-        return Err(UrlError::Malformed("'@' after the first '/'; a '/' or '?' in a name or password is written %2F or %3F"));
+        return Err(UrlError::Malformed(
+            "'@' after the first '/'; a '/' or '?' in a name or password is written %2F or %3F",
+        ));
     }
     let hosts = match authority.rsplit_once('@') {
         Some((credentials, hosts)) => {
@@ -320,7 +361,12 @@ mod tests {
 
     #[test]
     fn accepts_good_urls_and_names_bad_values() {
-        for url in ["postgres://u@h/db", "host=/tmp dbname=x", "postgres://h?sslmode=verify-ca&sslrootcert=/x", "postgres://h?tcp_user_timeout=5000"] {
+        for url in [
+            "postgres://u@h/db",
+            "host=/tmp dbname=x",
+            "postgres://h?sslmode=verify-ca&sslrootcert=/x",
+            "postgres://h?tcp_user_timeout=5000",
+        ] {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
         for (url, part) in [

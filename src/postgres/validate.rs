@@ -73,7 +73,9 @@ impl Pool {
 fn open(session: &mut Session) -> Result<(), Failure> {
     let settings = pinned(&session.settings, "SET LOCAL");
     // A generic plan, for one made for NULLs would leave out what they rule out.
-    session.client.batch_execute(&format!("BEGIN READ ONLY; {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
+    session
+        .client
+        .batch_execute(&format!("BEGIN READ ONLY; {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
     Ok(())
 }
 
@@ -86,7 +88,8 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
         client.batch_execute("SAVEPOINT bear_check")?;
         match check(client, statement, &validation.mapped_tables) {
             Ok(unmapped) => {
-                let warning = |relation| format!("{}: reads relation '{relation}', which no section maps", statement.what);
+                let warning =
+                    |relation| format!("{}: reads relation '{relation}', which no section maps", statement.what);
                 report.warnings.extend(unmapped.into_iter().map(warning));
             }
             Err(Failure::Fetch(error)) => report.errors.push(format!("{}: {error}", statement.what)),
@@ -118,7 +121,8 @@ fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[String]) 
     prepare(client, &shape.sql, &params)?;
     let mut unmapped = BTreeSet::new();
     for (schema, name) in relations(client, params.len())? {
-        let is_mapped = |schema: &str, name: &str| mapped.iter().any(|table| table == name || *table == format!("{schema}.{name}"));
+        let is_mapped =
+            |schema: &str, name: &str| mapped.iter().any(|table| table == name || *table == format!("{schema}.{name}"));
         if schema == "pg_catalog" || schema == "information_schema" || is_mapped(&schema, &name) {
             continue;
         }
@@ -143,10 +147,14 @@ fn prepare(client: &mut Client, sql: &str, params: &[Option<ArgType>]) -> Result
     let head = format!("PREPARE bear_check{types} AS ");
     match client.execute_typed(&format!("{head}{sql}\n"), &[]) {
         Ok(_) => Ok(()),
-        Err(error) => Err(match (error.as_db_error().map(|db| located(db, sql, head.chars().count())), Failure::from(error)) {
-            (Some(message), Failure::Fetch(FetchError::Statement { sqlstate, .. })) => Failure::Fetch(FetchError::Statement { sqlstate, message }),
-            (_, failure) => failure,
-        }),
+        Err(error) => {
+            Err(match (error.as_db_error().map(|db| located(db, sql, head.chars().count())), Failure::from(error)) {
+                (Some(message), Failure::Fetch(FetchError::Statement { sqlstate, .. })) => {
+                    Failure::Fetch(FetchError::Statement { sqlstate, message })
+                }
+                (_, failure) => failure,
+            })
+        }
     }
 }
 
@@ -169,7 +177,8 @@ fn relations(client: &mut Client, params: usize) -> Result<BTreeSet<(String, Str
         0 => String::new(),
         params => format!("({})", vec!["NULL"; params].join(", ")),
     };
-    let messages = client.simple_query(&format!("EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE bear_check{nulls}"))?;
+    let messages =
+        client.simple_query(&format!("EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE bear_check{nulls}"))?;
     let mut found = BTreeSet::new();
     for message in &messages {
         if let SimpleQueryMessage::Row(row) = message {
@@ -184,7 +193,9 @@ fn collect(plan: &Value, found: &mut BTreeSet<(String, String)>) {
     match plan {
         Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
         Value::Object(fields) => {
-            if let (Some(Value::String(schema)), Some(Value::String(name))) = (fields.get("Schema"), fields.get("Relation Name")) {
+            if let (Some(Value::String(schema)), Some(Value::String(name))) =
+                (fields.get("Schema"), fields.get("Relation Name"))
+            {
                 found.insert((schema.clone(), name.clone()));
             }
             fields.values().for_each(|field| collect(field, found));

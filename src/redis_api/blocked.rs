@@ -1,7 +1,7 @@
 //! Clients that wait for an answer.
 //!
-//! A client is blocked once and unblocked exactly once, whatever happened to it meanwhile (timeout, CLIENT KILL, a
-//! closed connection): Redis keeps its side until then, and sends nothing to who is gone.
+//! A client is blocked once and unblocked exactly once, whatever happened to it meanwhile (CLIENT KILL, a closed
+//! connection): Redis keeps its side until then, and sends nothing to who is gone.
 
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
@@ -48,18 +48,10 @@ pub struct BlockedClient {
 }
 
 impl Context<'_> {
-    /// Blocks the calling client; after `timeout_ms` (0: never) it is told `TIMEOUT`.
-    pub fn block(self, timeout_ms: u64) -> BlockedClient {
+    /// Blocks the calling client until it is answered.
+    pub fn block(self) -> BlockedClient {
         // SAFETY: a command's context; the callbacks have the signatures that Redis expects.
-        let raw = unsafe {
-            api!(RedisModule_BlockClient)(
-                self.raw(),
-                Some(on_reply),
-                Some(on_timeout),
-                Some(free_answer),
-                timeout_ms.min(i64::MAX as u64) as i64,
-            )
-        };
+        let raw = unsafe { api!(RedisModule_BlockClient)(self.raw(), Some(on_reply), None, Some(free_answer), 0) };
         BlockedClient { raw }
     }
 }
@@ -86,28 +78,13 @@ impl Drop for BlockedClient {
     }
 }
 
-unsafe extern "C" fn on_reply(
-    ctx: *mut raw::RedisModuleCtx,
-    _: *mut *mut raw::RedisModuleString,
-    _: c_int,
-) -> c_int {
+unsafe extern "C" fn on_reply(ctx: *mut raw::RedisModuleCtx, _: *mut *mut raw::RedisModuleString, _: c_int) -> c_int {
     // SAFETY: in a reply callback the private data is what `send` passed, live until free_answer.
     let answer = unsafe { api!(RedisModule_GetBlockedClientPrivateData)(ctx).cast::<Answer>().as_ref() };
     match answer {
         Some(answer) => answer.reply(Context::new(ctx)),
         None => Context::new(ctx).reply().error("ERR bear has no answer; try it again"),
     }
-    raw::REDISMODULE_OK as c_int
-}
-
-unsafe extern "C" fn on_timeout(
-    ctx: *mut raw::RedisModuleCtx,
-    _: *mut *mut raw::RedisModuleString,
-    _: c_int,
-) -> c_int {
-    Context::new(ctx)
-        .reply()
-        .error("TIMEOUT no answer from Postgres within bear.query-timeout-ms; the query is cancelled there");
     raw::REDISMODULE_OK as c_int
 }
 

@@ -34,13 +34,7 @@ impl Context<'_> {
         };
         // SAFETY: "v" takes an array of strings and its length; both outlive the call.
         let reply = unsafe {
-            api!(RedisModule_Call)(
-                self.raw(),
-                command.as_ptr(),
-                format.as_ptr(),
-                strings.as_mut_ptr(),
-                strings.len(),
-            )
+            api!(RedisModule_Call)(self.raw(), command.as_ptr(), format.as_ptr(), strings.as_mut_ptr(), strings.len())
         };
         for string in strings {
             // SAFETY: made above, released once; Redis took its own reference where it kept one.

@@ -24,8 +24,8 @@ pub use command::{register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAcc
 pub use config::{register_all as register_configs, ConfigSpec, ConfigValue, Live};
 pub use context::{Context, Flags, Level};
 pub use events::{
-    on_config_change, on_cron, on_flush, on_keyspace, on_loading, on_role, on_shutdown, on_swap_db, KeyEvent,
-    Loading, Removal, Role,
+    on_config_change, on_cron, on_flush, on_keyspace, on_loading, on_role, on_shutdown, on_swap_db, KeyEvent, Loading,
+    Removal, Role,
 };
 pub use info::{on_info, InfoWriter};
 pub use key::StringKey;
@@ -35,8 +35,6 @@ pub use log::install_logger;
 pub use reply::Replier;
 pub use scan::Scan;
 pub use wake::{arm, is_posted, on_tick, rearm_if_late, wake};
-
-
 
 /// One function of Redis' table. Used inside `unsafe` only: the table is written once, by Export_RedisModule_Init,
 /// before any other code of ours runs, so that reading it races with nothing.

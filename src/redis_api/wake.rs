@@ -67,7 +67,12 @@ pub fn arm(delay: Duration) {
     }
     // SAFETY: on the main thread (commands, events and one-shots call this), with a context that lives for ever.
     let id = unsafe {
-        api!(RedisModule_CreateTimer)(ctx, delay.as_millis() as i64, Some(on_timer), std::ptr::null_mut())
+        api!(RedisModule_CreateTimer)(
+            ctx,
+            delay.as_micros().div_ceil(1000) as i64,
+            Some(on_timer),
+            std::ptr::null_mut(),
+        )
     };
     ARMED.set(Some((id, due)));
 }

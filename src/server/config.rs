@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::postgres::{check_url, Settings, UrlSource};
 use crate::redis_api::{ConfigSpec, ConfigValue, Live};
@@ -70,6 +71,10 @@ pub fn current() -> Config {
 }
 
 impl Config {
+    pub fn query_timeout(&self) -> Duration {
+        Duration::from_millis(self.query_timeout_ms as u64)
+    }
+
     /// What the connections need; None where no URL is given.
     pub fn postgres_settings(&self) -> Option<Settings> {
         let (url, source) = if self.postgres_url.is_empty() {
@@ -126,9 +131,7 @@ macro_rules! number_setting {
             name: $name,
             default: ConfigValue::Number { value: Config::default().$field, min: $min, max: $max },
             live: $live,
-            get: || {
-                CONFIG.with_borrow(|config| ConfigValue::Number { value: config.$field, min: $min, max: $max })
-            },
+            get: || CONFIG.with_borrow(|config| ConfigValue::Number { value: config.$field, min: $min, max: $max }),
             set: |value| change(|config| config.$field = number(value)),
         }
     };

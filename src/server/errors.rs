@@ -29,6 +29,13 @@ pub fn of_fetch(error: &FetchError, section: &str, call: &str) -> String {
     }
 }
 
+/// The reply for a client whose time was up before its fetch had ended.
+pub fn timeout(timeout_ms: i64) -> String {
+    format!(
+        "TIMEOUT no answer from Postgres within {timeout_ms} ms (bear.query-timeout-ms); the query is cancelled there"
+    )
+}
+
 pub fn usage(error: impl std::fmt::Display) -> String {
     format!("ERR {error}")
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::query::Words;
 use super::{errors, Server};
@@ -105,7 +105,7 @@ impl Server {
             ticket,
             plan: query.plan.clone(),
             params: call.params(),
-            deadline: Instant::now() + Duration::from_millis(self.config.query_timeout_ms as u64),
+            deadline: Instant::now() + self.config.query_timeout(),
             max_result_bytes: self.config.max_result_bytes as usize,
             belonging: Some(Box::new(call.belonging(self.deployment))),
         };
@@ -163,7 +163,11 @@ impl Server {
                 Answer::Error(errors::of_fetch(&error, &section.name, text).into())
             }
         };
-        self.answers.extend(finished.answer.into_iter().map(|client| (client, answer.clone())));
+        for waiter in finished.answer {
+            if let Some(client) = self.waiting.take(waiter) {
+                self.answers.push_back((client, answer.clone()));
+            }
+        }
     }
 
     fn count_fill(&mut self, call: &Call, fetched: &Fetched, struck: bool) {

@@ -43,6 +43,7 @@ impl Server {
         info.number("entries_evicted", keyspace.evicted);
         info.number("entries_deleted", keyspace.deleted);
         info.number("fills_running", self.fills.running() as u64);
+        info.number("clients_waiting", self.waiting.len() as u64);
         info.number("publishing", publishing as u64);
         info.number("removals_running", self.removing.len() as u64);
         info.number("swept", keyspace.swept);

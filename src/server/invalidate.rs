@@ -2,9 +2,9 @@
 
 use super::query::Words;
 use super::{errors, Server};
+use crate::core::glob;
 use crate::core::keys::{self, Row};
 use crate::core::names::{self, SpaceRef};
-use crate::core::glob;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 
@@ -26,7 +26,9 @@ impl Server {
     pub fn invalidate(&mut self, ctx: Context, space_name: &[u8], target: &Target) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
         if !self.is_master() {
-            return Err("READONLY entries are invalidated on the master; a write here would make this replica differ".into());
+            return Err(
+                "READONLY entries are invalidated on the master; a write here would make this replica differ".into()
+            );
         }
         self.settle();
         let section = space.section;
@@ -64,7 +66,7 @@ impl Server {
             }
             Outcome::Pending(ticket) => {
                 // It ends by itself: the client waits as long as it takes.
-                self.removing.insert(ticket, (Some(ctx.block(0)), section));
+                self.removing.insert(ticket, (Some(ctx.block()), section));
             }
         }
         self.arm_soon();
@@ -80,7 +82,7 @@ impl Server {
         let mut sets = Vec::with_capacity(ids.len() + 1);
         for id in ids {
             let mut canonical = Vec::new();
-            id_type.write_canonical(id, &mut canonical).map_err(|error| format!("ERR the row id must be {error}"))?;
+            id_type.write_canonical(id, &mut canonical).map_err(|error| format!("ERR id must be {error}"))?;
             sets.push(row_set(prefix, &Row::Id(canonical.into())));
         }
         sets.push(row_set(prefix, &Row::Any));
@@ -104,7 +106,6 @@ impl Server {
         self.keyspace.remove(ctx, What::Calls { prefix: &prefix, pattern }, pace)
     }
 }
-
 
 fn row_set(prefix: &[u8], row: &Row) -> Box<[u8]> {
     let mut key = Vec::new();

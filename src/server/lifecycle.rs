@@ -35,6 +35,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         evicts: false,
         keyspace: Keyspace::default(),
         fills: Default::default(),
+        waiting: Default::default(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),

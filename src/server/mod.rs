@@ -6,6 +6,7 @@
 //! | `reload` | the catalog: loaded, checked, replaced |
 //! | `query` | a call becomes a hit, a wait, or an error |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
+//! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
 //! | `explain` | what is known of a call |
 //! | `crew` | the worker threads: begun, replaced, ended |
@@ -27,6 +28,7 @@ mod query;
 pub mod reload;
 mod stats;
 mod tick;
+mod waiting;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -61,7 +63,8 @@ pub struct Server {
     /// Does the memory policy keep keys without a TTL only by refusing writes?
     evicts: bool,
     keyspace: Keyspace,
-    fills: Fills<Rc<Call>, BlockedClient>,
+    fills: Fills<Rc<Call>, waiting::WaiterId>,
+    waiting: waiting::Waiting,
     workers: crew::Crew,
     postgres: fetching::PostgresView,
     stats: stats::Stats,

@@ -1,6 +1,7 @@
 //! BEAR.QUERY: a hit is answered from the key's memory; a miss waits for a fetch.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -65,9 +66,11 @@ impl Server {
             return Ok(Queried::Missed);
         }
         if ctx.flags().cannot_block() {
-            return Err("NOWAIT the result is not in the cache, and in MULTI or a script nothing can wait for Postgres; \
+            return Err(
+                "NOWAIT the result is not in the cache, and in MULTI or a script nothing can wait for Postgres; \
                  query it outside, or with CACHED"
-                .into());
+                    .into(),
+            );
         }
         self.fetch(ctx, space_name, space, freshness, words)?;
         Ok(Queried::Waits)
@@ -126,12 +129,14 @@ impl Server {
         }
         let section = space.section;
         let call = Rc::new(Call::new(self, space_name, space, words)?);
-        let client = ctx.block(self.config.query_timeout_ms as u64);
+        let deadline = Instant::now() + self.config.query_timeout();
+        let waiter = self.waiting.add(ctx.block(), deadline);
+        crate::redis_api::arm(self.config.query_timeout());
         if freshness == Freshness::Fresh {
             // The fetch under way may have read before the caller's last change.
             self.fills.strike(&call.key);
         }
-        match self.fills.join(&call.key, call.clone(), client) {
+        match self.fills.join(&call.key, call.clone(), waiter) {
             Joined::Waits => self.stats.section(section).joined += 1,
             Joined::Send(ticket) => self.send(ticket, &call),
         }

@@ -10,8 +10,8 @@ use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
 use crate::core::job::JobBody;
 use crate::keyspace::watch;
-use crate::redis_api::{Answer, BlockedClient};
 use crate::postgres::{StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
 /// For all statements of a catalog together.
@@ -55,7 +55,11 @@ impl Checked {
 }
 
 fn name_of(file: &str) -> String {
-    if file.is_empty() { "the bear catalog".into() } else { file.into() }
+    if file.is_empty() {
+        "the bear catalog".into()
+    } else {
+        file.into()
+    }
 }
 
 fn next(counter: &'static std::thread::LocalKey<Cell<u64>>) -> u64 {
@@ -79,7 +83,7 @@ pub fn check_file(file: &str) -> Result<(), String> {
 
 impl Server {
     /// BEAR.RELOAD: reads the file again. Where Postgres answers, its word on every statement comes first.
-    pub fn reload(&mut self, block: impl FnOnce(u64) -> BlockedClient) -> Result<Option<Answer>, String> {
+    pub fn reload(&mut self, block: impl FnOnce() -> BlockedClient) -> Result<Option<Answer>, String> {
         let new = load(&self.config.catalog).map_err(|error| format!("ERR nothing is changed: {error}"))?;
         if self.reloading.is_some() {
             return Err("ERR another BEAR.RELOAD is being checked; try again".into());
@@ -89,7 +93,7 @@ impl Server {
             return Ok(Some(Answer::Ok));
         }
         let ticket = self.validate(&new);
-        self.reloading = Some(Reloading { ticket, catalog: new, client: block(0) });
+        self.reloading = Some(Reloading { ticket, catalog: new, client: block() });
         Ok(None)
     }
 

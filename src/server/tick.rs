@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Server;
+use super::{errors, Server};
 use crate::keyspace::Left;
 use crate::redis_api::{self, Answer, Context};
 
@@ -38,6 +38,7 @@ impl Server {
         ctx.select_db(self.config.db as i32);
         self.settle();
         let more_outcomes = self.take_outcomes(ctx, deadline);
+        self.answer_late(start);
         self.send_answers();
         let paused = !ctx.writes_allowed();
         let left = match self.keyspace.left() {
@@ -50,6 +51,9 @@ impl Server {
             self.arm_soon();
         } else if left != Left::Nothing {
             redis_api::arm(if paused { PAUSED } else { PAUSE });
+        }
+        if let Some(deadline) = self.waiting.next_deadline() {
+            redis_api::arm(deadline.saturating_duration_since(Instant::now()));
         }
         self.longest_tick_us = self.longest_tick_us.max(start.elapsed().as_micros() as u64);
     }
@@ -64,6 +68,14 @@ impl Server {
             if Instant::now() >= deadline {
                 return true;
             }
+        }
+    }
+
+    /// Who has waited too long is told so; the fetch goes on for the others, up to its own deadline.
+    fn answer_late(&mut self, now: Instant) {
+        while let Some(client) = self.waiting.take_late(now) {
+            let text = errors::timeout(self.config.query_timeout_ms);
+            self.answers.push_back((client, Answer::Error(text.into())));
         }
     }
 

@@ -38,10 +38,20 @@ pub enum Outcome {
         result: Result<Fetched, FetchError>,
     },
     /// A connection was made and will be used from now on.
-    Connected { connection: u64, identity: ServerIdentity, /** Differs from the one before. */ changed: bool },
-    Down { error: String },
+    Connected {
+        connection: u64,
+        identity: ServerIdentity,
+        /** Differs from the one before. */
+        changed: bool,
+    },
+    Down {
+        error: String,
+    },
     Up,
-    Validated { ticket: u64, report: Result<ValidationReport, FetchError> },
+    Validated {
+        ticket: u64,
+        report: Result<ValidationReport, FetchError>,
+    },
 }
 
 /// What `bear-aux` does.
@@ -99,7 +109,9 @@ impl Workers {
         let events = outcomes.clone();
         let tracker = Tracker::new(move |event| {
             events.send(match event {
-                PoolEvent::Connected { connection, identity, changed } => Outcome::Connected { connection, identity, changed },
+                PoolEvent::Connected { connection, identity, changed } => {
+                    Outcome::Connected { connection, identity, changed }
+                }
                 PoolEvent::Down { error } => Outcome::Down { error },
                 PoolEvent::Up => Outcome::Up,
             });
@@ -190,14 +202,17 @@ impl Workers {
     /// r2d2's own threads end with their pool; all that may be left of one is its return.
     pub fn is_stopped(&self) -> bool {
         let mut threads = lock(&self.threads);
-        let (finished, alive): (Vec<_>, Vec<_>) = std::mem::take(&mut *threads).into_iter().partition(JoinHandle::is_finished);
+        let (finished, alive): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *threads).into_iter().partition(JoinHandle::is_finished);
         *threads = alive;
         for thread in finished {
             // Finished, so this does not wait.
             let _ = thread.join();
         }
         let pools = lock(&self.shared.pools);
-        self.shared.stopping.load(Ordering::Acquire) && threads.is_empty() && pools.iter().all(|pool| pool.strong_count() == 0)
+        self.shared.stopping.load(Ordering::Acquire)
+            && threads.is_empty()
+            && pools.iter().all(|pool| pool.strong_count() == 0)
     }
 
     fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -263,9 +278,16 @@ fn chore_loop(shared: &Shared, chores: &Receiver<Chore>) {
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, FetchError> {
     // A session that was in use is left marked as unusable, and the rest is behind mutexes that forgive.
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("unknown");
         log::error!("a worker panicked: {text}");
-        FetchError::Statement { sqlstate: "XX000".to_owned(), message: "internal error in a worker; the server's log has more".to_owned() }
+        FetchError::Statement {
+            sqlstate: "XX000".to_owned(),
+            message: "internal error in a worker; the server's log has more".to_owned(),
+        }
     })
 }
 

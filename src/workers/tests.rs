@@ -52,9 +52,17 @@ fn answers_every_ticket_and_wakes_for_each_outcome() {
     let first = next(&workers);
     assert!(matches!(first, Outcome::Connected { connection: 1, changed: false, .. }), "{first:?}");
     let found = fetched(&workers, 50);
-    assert!(found.iter().enumerate().all(|(i, (ticket, connection, result))| *ticket == i as u64 && *connection > 0 && result.is_ok()));
+    assert!(found
+        .iter()
+        .enumerate()
+        .all(|(i, (ticket, connection, result))| *ticket == i as u64 && *connection > 0 && result.is_ok()));
     eventually("the wake-ups", || wakes.load(Ordering::Relaxed) >= 51);
-    workers.submit(Request::Validate(Validation { ticket: 7, statements: vec![], mapped_tables: vec![], deadline: Instant::now() + Duration::from_secs(5) }));
+    workers.submit(Request::Validate(Validation {
+        ticket: 7,
+        statements: vec![],
+        mapped_tables: vec![],
+        deadline: Instant::now() + Duration::from_secs(5),
+    }));
     loop {
         if let Outcome::Validated { ticket, report } = next(&workers) {
             assert_eq!((ticket, report.is_ok()), (7, true));

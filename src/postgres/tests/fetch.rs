@@ -28,7 +28,11 @@ fn every_type_survives_as_a_parameter_and_as_json() {
             (Float, "0.1", "0.1"),
             (Numeric, "12345678901234567890.1200", "12345678901234567890.1200"),
             (Bool, "true", "true"),
-            (Text, "a\"b\\c\td\ne'f; DROP TABLE x --$1 🐻 ü  {\"a\": 1}", r#""a\"b\\c\td\ne'f; DROP TABLE x --$1 🐻 ü  {\"a\": 1}""#),
+            (
+                Text,
+                "a\"b\\c\td\ne'f; DROP TABLE x --$1 🐻 ü  {\"a\": 1}",
+                r#""a\"b\\c\td\ne'f; DROP TABLE x --$1 🐻 ü  {\"a\": 1}""#,
+            ),
             (Text, "", r#""""#),
             (Uuid, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", r#""6ba7b810-9dad-11d1-80b4-00c04fd430c8""#),
             (Date, "2024-02-29", r#""2024-02-29""#),
@@ -63,7 +67,10 @@ fn json_is_compact_whatever_the_columns_are() {
             tried.json(sql),
             r#"[{"e":"so so","es":["good"],"d":{"a":[1,2]},"p":7,"c":{"a":{"x":1},"b":"y  z"},"cs":[{"a":[1,2],"b":" "}],"j":{"k":"v  w"},"v":[1,2],"q":{"f1":1,"f2":2},"i":"[1,5)","b":"\\x00ff"}]"#
         );
-        assert_eq!(tried.json("SELECT g AS id FROM generate_series(3, 1, -1) g ORDER BY g DESC"), r#"[{"id":3},{"id":2},{"id":1}]"#);
+        assert_eq!(
+            tried.json("SELECT g AS id FROM generate_series(3, 1, -1) g ORDER BY g DESC"),
+            r#"[{"id":3},{"id":2},{"id":1}]"#
+        );
         assert_eq!(tried.json("SELECT 1 AS id WHERE false"), "[]");
     });
 }
@@ -94,13 +101,17 @@ fn hidden_columns_come_back_beside_the_json() {
         assert_eq!(fetched.listed.len(), 2);
         assert_eq!((&*fetched.listed[0].0, strings(&fetched.listed[0].1)), ("color", vec!["4", "5"]));
         assert_eq!((&*fetched.listed[1].0, strings(&fetched.listed[1].1)), ("bear", vec!["7"]));
-        let tags: Vec<Vec<Vec<&str>>> = fetched.tag_values.iter().map(|row| row.iter().map(|values| strings(values)).collect()).collect();
+        let tags: Vec<Vec<Vec<&str>>> =
+            fetched.tag_values.iter().map(|row| row.iter().map(|values| strings(values)).collect()).collect();
         assert_eq!(tags, [[vec!["x"], vec!["5", "4", "5"]], [vec!["y"], vec![]], [vec![], vec![]]]);
         let lives_ms = fetched.lives_ms.unwrap();
         assert!((55_000..=60_000).contains(&lives_ms), "{lives_ms}");
         assert_eq!(text(fetched), r#"[{"id":2,"name":"x"},{"id":10,"name":"y"},{"id":null,"name":null}]"#);
         let only_hidden = tried.fetch(plan("SELECT generate_series(3, 1, -1) AS _bear", &[]), &[]).unwrap();
-        assert_eq!((strings(&only_hidden.listed[0].1), text(only_hidden.clone())), (vec!["1", "2", "3"], "[{},{},{}]".to_owned()));
+        assert_eq!(
+            (strings(&only_hidden.listed[0].1), text(only_hidden.clone())),
+            (vec!["1", "2", "3"], "[{},{},{}]".to_owned())
+        );
         let sql = "SELECT id AS v, id * 2 AS q, 5 AS _bear FROM (VALUES (2), (3), (1)) x(id) ORDER BY id DESC";
         assert_eq!(text(tried.fetch(plan(sql, &[]), &[]).unwrap()), r#"[{"v":3,"q":6},{"v":2,"q":4},{"v":1,"q":2}]"#);
         let past = tried.fetch(plan("SELECT 1 AS a, '-infinity'::timestamptz AS _until", &[]), &[]).unwrap();
@@ -129,7 +140,11 @@ fn a_wrong_shape_or_statement_is_told() {
         assert!(error.contains("SQLSTATE 22021"), "{error}");
         // None of it costs the connection.
         assert_eq!(tried.json("SELECT 1 AS x"), r#"[{"x":1}]"#);
-        assert!(tried.pool.figures().connects <= u64::from(tried.pool.figures().max_size), "{:?}", tried.pool.figures());
+        assert!(
+            tried.pool.figures().connects <= u64::from(tried.pool.figures().max_size),
+            "{:?}",
+            tried.pool.figures()
+        );
     });
 }
 
@@ -174,7 +189,8 @@ fn a_query_learns_that_its_table_was_altered() {
         let table = format!("altered_{prepare}");
         server.run(&format!("CREATE TABLE {table} (id int, a int); INSERT INTO {table} VALUES (1, 2)"));
         let tried = Tried::new(&server, |settings| settings.prepare = prepare);
-        let plan = Arc::new(FetchPlan { row_id: Some(Int), ..plan(&format!("SELECT *, 3 AS _color FROM {table}"), &[]) });
+        let plan =
+            Arc::new(FetchPlan { row_id: Some(Int), ..plan(&format!("SELECT *, 3 AS _color FROM {table}"), &[]) });
         let json = || String::from_utf8(tried.pool.fetch(&request(&plan, &[])).1.unwrap().json).unwrap();
         assert_eq!(json(), r#"[{"id":1,"a":2}]"#);
         server.run(&format!("ALTER TABLE {table} DROP a, ADD b text DEFAULT 'x'"));
@@ -194,7 +210,10 @@ fn without_prepare_no_statement_and_no_setting_outlives_a_transaction() {
     assert_eq!(tried.json("SELECT id FROM only_here"), "[]");
     assert_eq!(tried.json("SELECT count(*) AS n FROM pg_prepared_statements"), r#"[{"n":0}]"#);
     let (_, state) = tried.pool.with_session(Instant::now() + Duration::from_secs(5), |numbered| {
-        let rows = numbered.session.client.query_typed("SELECT current_setting('TimeZone') || current_setting('jit') || current_setting('search_path')", &[])?;
+        let rows = numbered.session.client.query_typed(
+            "SELECT current_setting('TimeZone') || current_setting('jit') || current_setting('search_path')",
+            &[],
+        )?;
         Ok(rows[0].get::<_, String>(0))
     });
     let state = state.unwrap();

@@ -41,7 +41,9 @@ pub(crate) fn request(plan: &Arc<FetchPlan>, params: &[Option<&str>]) -> FetchRe
         plan: plan.clone(),
         params: params.iter().map(|param| param.map(str::to_owned)).collect(),
         deadline: Instant::now() + Duration::from_secs(20),
-        max_result_bytes: 1 << 20, belonging: None }
+        max_result_bytes: 1 << 20,
+        belonging: None,
+    }
 }
 
 /// A pool and what it reported.

@@ -1,7 +1,7 @@
 //! Postgres goes away and comes back, as another server or not.
 
-use super::*;
 use super::server::send_signal;
+use super::*;
 
 fn changes(tried: &Tried) -> Vec<bool> {
     let changed = |event| match event {
@@ -27,7 +27,12 @@ fn fails_fast_while_postgres_is_away_and_recovers_within_a_second() {
             let error = fetch().1.unwrap_err();
             assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
             let text = error.to_string();
-            assert!(matches!(error, FetchError::Unavailable { .. }) && text.contains("cannot connect") && text.contains(&format!("127.0.0.1:{}", server.port)), "{text}");
+            assert!(
+                matches!(error, FetchError::Unavailable { .. })
+                    && text.contains("cannot connect")
+                    && text.contains(&format!("127.0.0.1:{}", server.port)),
+                "{text}"
+            );
         }
         assert_eq!(tried.pool.figures().up, Some(false));
         assert!(tried.events().iter().any(|event| matches!(event, PoolEvent::Down { .. })));
@@ -61,7 +66,11 @@ fn a_crash_of_a_backend_is_told_as_a_change() {
     let server = Server::new();
     let tried = Tried::new(&server, |_| ());
     assert!(tried.fetch(plan("SELECT 1 AS x", &[]), &[]).is_ok());
-    let pid: i32 = server.client().query_one("SELECT pid FROM pg_stat_activity WHERE application_name = 'bear' LIMIT 1", &[]).unwrap().get(0);
+    let pid: i32 = server
+        .client()
+        .query_one("SELECT pid FROM pg_stat_activity WHERE application_name = 'bear' LIMIT 1", &[])
+        .unwrap()
+        .get(0);
     send_signal(pid.unsigned_abs(), "KILL");
     eventually("a fetch after the crash", || {
         let mut request = request(&Arc::new(plan("SELECT 1 AS x", &[])), &[]);
@@ -129,6 +138,8 @@ fn a_standby_is_refused_and_the_primary_beside_it_is_used() {
     let error = tried.fetch(plan("SELECT 1 AS x", &[]), &[]).unwrap_err().to_string();
     assert!(error.contains("does not allow writes"), "{error}");
     let primary = Server::shared();
-    let both = Tried::new(&primary, |settings| settings.url = format!("postgres://bear@127.0.0.1:{},127.0.0.1:{}/postgres", server.port, primary.port));
+    let both = Tried::new(&primary, |settings| {
+        settings.url = format!("postgres://bear@127.0.0.1:{},127.0.0.1:{}/postgres", server.port, primary.port)
+    });
     assert!(both.fetch(plan("SELECT 1 AS x", &[]), &[]).is_ok());
 }

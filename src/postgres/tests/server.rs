@@ -41,7 +41,11 @@ impl Server {
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Server { folder, port, child: Mutex::new(None), owner };
-        let initdb = server.command("initdb").args(["-U", "bear", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"]).arg(server.data()).output();
+        let initdb = server
+            .command("initdb")
+            .args(["-U", "bear", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
+            .arg(server.data())
+            .output();
         assert!(initdb.as_ref().is_ok_and(|output| output.status.success()), "initdb: {initdb:?}");
         server.start();
         server
@@ -72,7 +76,13 @@ impl Server {
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.folder.path());
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "shared_buffers=16MB", "max_connections=40", "restart_after_crash=on"] {
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "shared_buffers=16MB",
+            "max_connections=40",
+            "restart_after_crash=on",
+        ] {
             command.args(["-c", setting]);
         }
         *self.child.lock().unwrap() = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
@@ -138,9 +148,21 @@ fn id(flag: &str) -> u32 {
 
 /// Folder of Postgres' programs: where pg_config says, else the newest of Debian's.
 fn programs() -> PathBuf {
-    let told = Command::new("pg_config").arg("--bindir").output().ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-    let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
+    let told = Command::new("pg_config")
+        .arg("--bindir")
+        .output()
+        .ok()
+        .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
     debian.sort();
     let has_server = |folder: &PathBuf| Path::new(folder).join("initdb").exists();
-    told.into_iter().chain(debian.into_iter().rev()).find(has_server).expect("Postgres' server programs, e.g. Debian's package postgresql")
+    told.into_iter()
+        .chain(debian.into_iter().rev())
+        .find(has_server)
+        .expect("Postgres' server programs, e.g. Debian's package postgresql")
 }

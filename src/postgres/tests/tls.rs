@@ -8,10 +8,36 @@ use super::*;
 /// A key and a certificate for it: signed by itself, or by the issuer.
 fn issue(folder: &Path, name: &str, extension: &str, issuer: Option<&str>) {
     let mut command = Command::new("openssl");
-    command.current_dir(folder).args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
-    command.args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt"), "-addext", extension]);
+    command.current_dir(folder).args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    command.args([
+        "-subj",
+        &format!("/CN={name}"),
+        "-keyout",
+        &format!("{name}.key"),
+        "-out",
+        &format!("{name}.crt"),
+        "-addext",
+        extension,
+    ]);
     if let Some(issuer) = issuer {
-        command.args(["-CA", &format!("{issuer}.crt"), "-CAkey", &format!("{issuer}.key"), "-addext", "basicConstraints=critical,CA:FALSE"]);
+        command.args([
+            "-CA",
+            &format!("{issuer}.crt"),
+            "-CAkey",
+            &format!("{issuer}.key"),
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ]);
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -39,7 +65,11 @@ fn each_mode_verifies_what_it_promises() {
     };
     install("server");
     let attempt = |host: &str, user: &str, params: &str| {
-        let url = format!("postgres://{user}@{host}:{}/postgres?{}", server.port, params.replace('@', &format!("{}/", path.display())));
+        let url = format!(
+            "postgres://{user}@{host}:{}/postgres?{}",
+            server.port,
+            params.replace('@', &format!("{}/", path.display()))
+        );
         let tried = Tried::new(&server, |settings| settings.url = url);
         let result = tried.fetch(plan("SELECT ssl AS tls FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]), &[]);
         result.map(|fetched| String::from_utf8(fetched.json).unwrap()).map_err(|error| error.to_string())
@@ -74,7 +104,9 @@ fn each_mode_verifies_what_it_promises() {
     assert!(attempt("localhost", "certified", "sslmode=require").is_err());
     // A self-signed certificate as its own root, as Postgres' manual begins.
     install("alone");
-    eventually("the other certificate", || attempt("localhost", "bear", "sslmode=verify-full&sslrootcert=@alone.crt") == on);
+    eventually("the other certificate", || {
+        attempt("localhost", "bear", "sslmode=verify-full&sslrootcert=@alone.crt") == on
+    });
     assert_eq!(attempt("127.0.0.1", "bear", "sslmode=verify-full&sslrootcert=@alone.crt"), on);
     assert!(attempt("localhost", "bear", "sslmode=verify-full&sslrootcert=@ca.crt").is_err());
 }

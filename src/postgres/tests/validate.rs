@@ -5,7 +5,12 @@ use crate::core::value::ScalarType::*;
 use crate::postgres::{StatementKind, ValidateStatement, Validation};
 
 fn query(what: &str, plan: FetchPlan) -> ValidateStatement {
-    ValidateStatement { what: what.to_owned(), sql: String::new(), params: vec![], kind: StatementKind::Query(Arc::new(plan)) }
+    ValidateStatement {
+        what: what.to_owned(),
+        sql: String::new(),
+        params: vec![],
+        kind: StatementKind::Query(Arc::new(plan)),
+    }
 }
 
 fn other(what: &str, sql: &str, params: Vec<Option<ArgType>>) -> ValidateStatement {
@@ -44,7 +49,10 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
         let report = tried.pool.validate(&validation).unwrap();
         assert_eq!(
             report.warnings,
-            ["unmapped: reads relation 'color', which no section maps", "unmapped: reads relation 'far.den', which no section maps"],
+            [
+                "unmapped: reads relation 'color', which no section maps",
+                "unmapped: reads relation 'far.den', which no section maps"
+            ],
             "{report:?}"
         );
         let starts: Vec<&str> = report.errors.iter().filter_map(|error| error.split(": ").next()).collect();

@@ -194,7 +194,7 @@ fn wrong_invalidations_change_nothing_and_say_what_would_be_right() {
     let (_database, redis) = start();
     let before = redis.aof();
     for (words, expected) in [
-        (&["bear", "ROW", "x"][..], &["ERR id must be an integer, got 'x'"][..]),
+        (&["bear", "ROW", "x"][..], &["ERR ", "id must be an integer, got 'x'"][..]),
         (&["bear", "ROW", "5", "x"], &["ERR ", "must be an integer, got 'x'"]),
         (&["bear", "ROW"], &["ERR "]),
         (&["bear", "TAG"], &["ERR "]),

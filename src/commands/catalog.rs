@@ -66,13 +66,15 @@ fn all(reply: Replier, server: &Server) {
 }
 
 fn section(reply: Replier, catalog: &Loaded, section: &Section) {
-    reply.map(7);
+    reply.map(8);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
     optional_text(reply, section.id.map(|id| id.name()));
     reply.text("tenant");
     optional_text(reply, section.tenant.map(|tenant| tenant.name()));
+    reply.text("tenant_column");
+    optional_text(reply, section.tenant_column.as_deref());
     reply.text("ttl_ms");
     reply.integer(section.ttl_ms as i64);
     reply.text("tables");

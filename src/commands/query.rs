@@ -45,7 +45,7 @@ impl Command for Query {
                 Freshness::Any
             };
             let words = cursor.rest();
-            server.query(ctx, space, freshness, &words).map(drop)
+            server.query(ctx, space, freshness, &words)
         });
     }
 }

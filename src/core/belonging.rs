@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::fetch::Fetched;
 use super::keys::{self, Row};
 use super::tags::{TagTemplate, TooManyTags};
-use super::value::Value;
+use super::value::{ScalarType, Value};
 
 /// Tags of one entry; a result with more is an error.
 const MAX_TAGS: usize = 10_000;
@@ -34,6 +34,8 @@ pub struct Related {
     pub section: Box<str>,
     /// Of its keys, without the colon.
     pub prefix: Box<[u8]>,
+    /// Type of its row ids.
+    pub id: Option<ScalarType>,
     /// Do its rows' changes concern the result, listed or not?
     pub depends_on: bool,
 }
@@ -42,20 +44,14 @@ impl Belonging {
     /// Names of the sets, sorted, without duplicates.
     pub fn metas(&self, fetched: &Fetched) -> Result<Vec<Box<[u8]>>, TooManyTags> {
         let mut metas = Vec::with_capacity(fetched.ids.len() + 4);
-        let mut list = |prefix: &[u8], row: &Row| {
-            let mut key = Vec::with_capacity(prefix.len() + 24);
-            keys::write_row_key(prefix, row, &mut key);
-            metas.push(key.into_boxed_slice());
-        };
-        let id = |id: &Box<str>| Row::Id(id.as_bytes().to_vec().into());
         if self.lists_own_rows {
-            fetched.ids.iter().for_each(|row| list(&self.own.prefix, &id(row)));
+            metas.extend(fetched.ids.iter().map(|id| self.own.row_set(id)));
         }
         for related in std::iter::once(&self.own).chain(&self.others) {
             let by_id = self.lists_own_rows && related.section == self.own.section;
             match fetched.listed.iter().find(|(section, _)| *section == related.section) {
-                Some((_, rows)) => rows.iter().for_each(|row| list(&related.prefix, &id(row))),
-                None if related.depends_on && !by_id => list(&related.prefix, &Row::Any),
+                Some((_, ids)) => metas.extend(ids.iter().map(|id| related.row_set(id))),
+                None if related.depends_on && !by_id => metas.push(related.set_of(&Row::Any)),
                 None => {}
             }
         }
@@ -74,12 +70,41 @@ impl Belonging {
     }
 }
 
+impl Related {
+    /// The set of a row, whose id comes as Postgres spells it: `1.50` is the numeric that a client may write as `1.5`.
+    fn row_set(&self, id: &str) -> Box<[u8]> {
+        let mut canonical = Vec::with_capacity(id.len());
+        let written = self.id.is_some_and(|id_type| id_type.write_canonical(id.as_bytes(), &mut canonical).is_ok());
+        let id = if written { canonical.as_slice() } else { id.as_bytes() };
+        self.set_of(&Row::Id(id.into()))
+    }
+
+    fn set_of(&self, row: &Row) -> Box<[u8]> {
+        let mut key = Vec::with_capacity(self.prefix.len() + 32);
+        keys::write_row_key(&self.prefix, row, &mut key);
+        key.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn related(section: &str, depends_on: bool) -> Related {
-        Related { section: section.into(), prefix: section.as_bytes().into(), depends_on }
+        Related { section: section.into(), prefix: section.as_bytes().into(), id: None, depends_on }
+    }
+
+    #[test]
+    fn ids_count_as_clients_write_them() {
+        for (id_type, postgres, set) in [
+            (ScalarType::Numeric, "1.50", "x:meta:1.5:caches"),
+            (ScalarType::TimestampTz, "2026-11-21 10:00:00+00", "x:meta:2026-11-21T10%3A00%3A00Z:caches"),
+            (ScalarType::Int, "7", "x:meta:7:caches"),
+            (ScalarType::Bool, "true", "x:meta:true:caches"),
+        ] {
+            let related = Related { id: Some(id_type), ..related("x", false) };
+            assert_eq!(String::from_utf8(related.row_set(postgres).to_vec()).unwrap(), set);
+        }
     }
 
     fn names_of(lists_own_rows: bool, fetched: &Fetched) -> Vec<String> {

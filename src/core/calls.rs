@@ -68,10 +68,6 @@ impl Calls {
         Ok(Calls { section: section.into(), patterns, by_first_word, by_argument, max_words })
     }
 
-    pub fn patterns(&self) -> &[Arc<CallPattern>] {
-        &self.patterns
-    }
-
     /// Appends the words in canonical form, encoded, with `:` between; answers the index of the query.
     ///
     /// The path of every hit: no allocation where no list, float or time is among the words. `out` is as it was on an error.

@@ -12,7 +12,7 @@ use super::fetch::FetchPlan;
 use super::job::Job;
 use super::predicate::Predicate;
 use super::sql::Template;
-use super::tags::{TagTemplate, Tenancy};
+use super::tags::TagTemplate;
 use super::value::{ArgType, ScalarType, Value};
 
 /// The catalog of the bear example, for a server that is given none.
@@ -65,13 +65,6 @@ pub struct Section {
 }
 
 impl Section {
-    pub fn tenancy(&self) -> Tenancy {
-        match self.tenant {
-            Some(_) => Tenancy::PerTenant,
-            None => Tenancy::Shared,
-        }
-    }
-
     /// Types of a `row` statement's parameters.
     pub fn row_param_types(&self, row: &Template) -> Vec<Option<ArgType>> {
         let of = |name: &str| match name {
@@ -89,10 +82,6 @@ impl Section {
             field => job.data.iter().find(|known| *known.name == *field).map(|known| known.ty),
         };
         template.params.iter().map(|name| of(name)).collect()
-    }
-
-    pub fn job(&self, name: &[u8]) -> Option<&Job> {
-        self.jobs.iter().find(|job| job.name.as_bytes() == name)
     }
 }
 

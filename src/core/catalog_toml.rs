@@ -119,10 +119,14 @@ fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
 #[cfg(test)]
 mod tests {
     use super::super::catalog::{OnRule, ParamSource};
-    use super::super::job::{JobBody, Order};
+    use super::super::job::{Job, JobBody, Order};
     use super::super::predicate::{Operand, Test};
     use super::super::value::{ArgType, ScalarType};
     use super::*;
+
+    fn job<'a>(section: &'a Section, name: &str) -> &'a Job {
+        section.jobs.iter().find(|job| *job.name == *name).unwrap()
+    }
 
     fn load(text: &str) -> Result<Catalog, String> {
         let mut next = 0;
@@ -170,7 +174,7 @@ mod tests {
         let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
 
-        let update = bear.job(b"UPDATE_BEAR").unwrap();
+        let update = job(bear, "UPDATE_BEAR");
         assert_eq!(update.order, Order::Fields(vec!["id".into()]));
         assert_eq!(
             update.data.iter().map(|f| (&*f.name, f.optional)).collect::<Vec<_>>(),
@@ -178,9 +182,9 @@ mod tests {
         );
         let JobBody::Set(sql) = &update.body else { panic!() };
         assert!(sql.text.contains(r#"FROM (SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, "id" int8, "name" text, "size" int8)) job"#), "{}", sql.text);
-        assert_eq!(bear.job(b"CREATE_BEAR").unwrap().order, Order::None);
+        assert_eq!(job(bear, "CREATE_BEAR").order, Order::None);
         let (_, color) = catalog.section(b"color").unwrap();
-        assert_eq!(color.job(b"CREATE_COLOR").unwrap().order, Order::Fields(vec!["name".into()]));
+        assert_eq!(job(color, "CREATE_COLOR").order, Order::Fields(vec!["name".into()]));
         assert!(catalog.section(b"colour").is_none());
     }
 

@@ -10,10 +10,8 @@ use super::value::{ArgType, ScalarType};
 pub struct FetchPlan {
     /// Unique over the life of the process: the key of per-connection statement caches.
     pub id: u64,
-    /// Section that the query belongs to, for messages.
+    /// Section that the query belongs to.
     pub section: Box<str>,
-    /// The call as the catalog writes it, for messages.
-    pub call: Box<str>,
     /// The catalog's SQL with `$1 … $n` for its placeholders, without a trailing semicolon.
     pub sql: String,
     /// Declared type of `$1 … $n`.

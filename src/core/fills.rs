@@ -77,7 +77,6 @@ pub enum Ended<'a> {
 
 /// What is to be done when a fetch has ended.
 pub struct Finished<C, W> {
-    pub key: Rc<[u8]>,
     /// Who gets this outcome.
     pub answer: Vec<W>,
     /// May the result be stored?
@@ -232,7 +231,6 @@ impl<C: Clone, W> Fills<C, W> {
         };
         self.forget(&key);
         Some(Finished {
-            key,
             answer: answer.into_iter().map(|(_, waiter)| waiter).collect(),
             store,
             struck: struck.is_some(),

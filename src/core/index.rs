@@ -20,6 +20,9 @@ use super::glob;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetaId(u32);
 
+/// Name of a key.
+pub type Key = Box<[u8]>;
+
 /// Metadata sets of one entry, sorted by number.
 pub type Metas = Box<[MetaId]>;
 
@@ -175,7 +178,7 @@ impl Index {
 
     /// Up to `limit` entries from `from` on (exclusive; None: the beginning) that the removal takes; and where to go
     /// on, None at the end. Looks at no more than `limit` entries.
-    pub fn concerned(&self, id: u64, from: Option<&[u8]>, limit: usize) -> (Vec<Box<[u8]>>, Option<Box<[u8]>>) {
+    pub fn concerned(&self, id: u64, from: Option<&[u8]>, limit: usize) -> (Vec<Key>, Option<Key>) {
         let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return (Vec::new(), None) };
         let Concern::Calls { prefix, .. } = &removal.concern else { return (Vec::new(), None) };
         let start = match from {

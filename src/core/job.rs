@@ -12,12 +12,6 @@ pub struct Job {
     pub order: Order,
 }
 
-impl Job {
-    pub fn field(&self, name: &str) -> Option<&Field> {
-        self.data.iter().find(|field| &*field.name == name)
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     pub name: Box<str>,

@@ -88,7 +88,6 @@ impl QueryReader<'_, '_> {
         let plan = FetchPlan {
             id: (self.plan_id)(),
             section: outline.name.into(),
-            call: call.text().into(),
             sql,
             params: types.collect(),
             single,

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use crate::core::index::Key;
 use crate::redis_api::{Context, Replicate};
 
 /// Exists while a large removal, or the sweep of a cold database, is not carried out: replicas serve no entry then.
@@ -72,7 +73,7 @@ pub fn members(ctx: Context, set: &[u8]) -> Vec<Box<[u8]>> {
 }
 
 /// Some members of a set, and where to go on (None: that was all).
-pub fn scan_members(ctx: Context, set: &[u8], cursor: &[u8]) -> (Vec<Box<[u8]>>, Option<Box<[u8]>>) {
+pub fn scan_members(ctx: Context, set: &[u8], cursor: &[u8]) -> (Vec<Key>, Option<Key>) {
     let mut parts: Vec<Box<[u8]>> = Vec::new();
     if let Some(reply) = ctx.call(c"SSCAN", Replicate::No, &[set, cursor, b"COUNT", b"64"]) {
         reply.for_each(&mut |part| parts.push(part.into()));

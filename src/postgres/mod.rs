@@ -26,5 +26,5 @@ mod validate;
 pub use identity::ServerIdentity;
 pub use pool::{Pool, PoolEvent, PoolFigures, Tracker};
 pub use settings::{Settings, UrlSource};
-pub use url::{check_url, mask, UrlError};
+pub use url::{check_url, mask};
 pub use validate::{StatementKind, ValidateStatement, Validation, ValidationReport};

@@ -38,7 +38,16 @@ impl Shape {
         };
         let id = match (plan.row_id, columns.iter().find(|column| column.name == "id")) {
             (None, _) => None,
-            (Some(_), None) => return Err("the query must return the row id as 'id', or say rows = false".to_owned()),
+            // An aggregate may list what it counted instead: `array_agg(id) AS _bear`.
+            (Some(_), None) if columns.iter().any(|column| column.name.strip_prefix('_') == Some(&plan.section)) => {
+                None
+            }
+            (Some(_), None) => {
+                return Err(format!(
+                    "the query must return the row id as 'id', or the ids of its rows as '_{}', or say rows = false",
+                    plan.section
+                ))
+            }
             (Some(row_id), Some(column)) => {
                 check_id(row_id, column)?;
                 Some(output("q.\"id\"::text".to_owned()))
@@ -146,7 +155,6 @@ mod tests {
         FetchPlan {
             id: 1,
             section: "bear".into(),
-            call: "all".into(),
             sql: sql.to_owned(),
             params: vec![],
             single: false,

@@ -64,10 +64,6 @@ impl CallReply {
     pub fn for_each(&self, each: &mut dyn FnMut(&[u8])) {
         walk(self.0, each);
     }
-
-    pub fn bytes(&self) -> Option<&[u8]> {
-        string_of(self.0)
-    }
 }
 
 fn string_of<'a>(reply: *mut raw::RedisModuleCallReply) -> Option<&'a [u8]> {

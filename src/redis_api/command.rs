@@ -24,7 +24,6 @@ pub enum KeyAccess {
 pub enum ArgKind {
     Key,
     Text,
-    Integer,
     Pattern,
     /// A bare word; the argument's token is what is typed.
     Token,
@@ -197,7 +196,6 @@ fn arguments(specs: &[ArgSpec], storage: &mut Vec<Vec<raw::RedisModuleCommandArg
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY
             }
             ArgKind::Text => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
-            ArgKind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
             ArgKind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
             ArgKind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
             ArgKind::OneOf(of) => {

@@ -39,10 +39,6 @@ impl Flags {
     pub fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
-
-    pub fn is_loading(self) -> bool {
-        self.0 & raw::REDISMODULE_CTX_FLAGS_LOADING != 0
-    }
 }
 
 impl<'a> Context<'a> {

@@ -43,15 +43,18 @@ pub enum Loading {
 
 type KeyHandler = fn(event: KeyEvent, db: i32, key: &[u8]);
 
+/// A handler, once it is named.
+type Slot<F> = Cell<Option<F>>;
+
 thread_local! {
-    static ON_KEY: Cell<Option<KeyHandler>> = const { Cell::new(None) };
-    static ON_ROLE: Cell<Option<fn(Context, Role)>> = const { Cell::new(None) };
-    static ON_FLUSH: Cell<Option<fn(Option<i32>)>> = const { Cell::new(None) };
-    static ON_LOADING: Cell<Option<fn(Context, Loading)>> = const { Cell::new(None) };
-    static ON_SWAP: Cell<Option<fn(i32, i32)>> = const { Cell::new(None) };
-    static ON_CRON: Cell<Option<fn(Context)>> = const { Cell::new(None) };
-    static ON_SHUTDOWN: Cell<Option<fn()>> = const { Cell::new(None) };
-    static ON_CONFIG: Cell<Option<fn(Context)>> = const { Cell::new(None) };
+    static ON_KEY: Slot<KeyHandler> = const { Cell::new(None) };
+    static ON_ROLE: Slot<fn(Context, Role)> = const { Cell::new(None) };
+    static ON_FLUSH: Slot<fn(Option<i32>)> = const { Cell::new(None) };
+    static ON_LOADING: Slot<fn(Context, Loading)> = const { Cell::new(None) };
+    static ON_SWAP: Slot<fn(i32, i32)> = const { Cell::new(None) };
+    static ON_CRON: Slot<fn(Context)> = const { Cell::new(None) };
+    static ON_SHUTDOWN: Slot<fn()> = const { Cell::new(None) };
+    static ON_CONFIG: Slot<fn(Context)> = const { Cell::new(None) };
 }
 
 /// Every change of every key; the database and the name come with it.
@@ -189,7 +192,7 @@ unsafe extern "C" fn server_event(
     });
 }
 
-fn call<F: Copy>(slot: &'static std::thread::LocalKey<Cell<Option<F>>>, run: impl FnOnce(F)) {
+fn call<F: Copy>(slot: &'static std::thread::LocalKey<Slot<F>>, run: impl FnOnce(F)) {
     if let Some(handler) = slot.get() {
         run(handler);
     }

@@ -19,10 +19,10 @@ mod scan;
 mod wake;
 
 pub use blocked::{Answer, BlockedClient};
-pub use call::{CallReply, Replicate};
+pub use call::Replicate;
 pub use command::{register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess};
 pub use config::{register_all as register_configs, ConfigSpec, ConfigValue, Live};
-pub use context::{Context, Flags, Level};
+pub use context::{Context, Level};
 pub use events::{
     on_config_change, on_cron, on_flush, on_keyspace, on_loading, on_role, on_shutdown, on_swap_db, KeyEvent, Loading,
     Removal, Role,

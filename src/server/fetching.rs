@@ -10,9 +10,11 @@ use crate::core::belonging::{Belonging, Related};
 use crate::core::catalog::{Catalog, Section};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
+use crate::core::keys;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::core::value::Value;
 use crate::keyspace::Publication;
+use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, Context};
 use crate::workers::{Outcome, Request};
 
@@ -37,6 +39,9 @@ pub struct PostgresView {
     pub up: Option<bool>,
     /// Connections that found another server, timeline or start than the one before.
     pub changes: u64,
+    /// Results of connections made before this one are of a server that is no more.
+    pub since_connection: u64,
+    pub identity: Option<ServerIdentity>,
 }
 
 impl Call {
@@ -46,9 +51,8 @@ impl Call {
         let bound = catalog.sections[space.section].calls.bind(words, limit).map_err(errors::usage)?;
         let mut prefix = Vec::new();
         names::write_prefix(space_name, server.deployment, &mut prefix);
-        let mut key = prefix.clone();
-        key.push(b':');
-        key.extend_from_slice(&bound.key);
+        let mut key = Vec::new();
+        keys::write_entry_key(&prefix, &bound.key, &mut key);
         Ok(Call {
             section: space.section,
             query: bound.query,
@@ -77,6 +81,7 @@ impl Call {
             Related {
                 section: other.name.clone(),
                 prefix: prefix.into(),
+                id: other.id,
                 depends_on: query.on.iter().any(|on| on.section == index),
             }
         };
@@ -86,7 +91,12 @@ impl Call {
             *index != self.section && (other.tenant.is_none() || self.tenant.is_some())
         });
         Belonging {
-            own: Related { section: section.name.clone(), prefix: self.prefix.clone(), depends_on: true },
+            own: Related {
+                section: section.name.clone(),
+                prefix: self.prefix.clone(),
+                id: section.id,
+                depends_on: true,
+            },
             lists_own_rows: query.plan.row_id.is_some(),
             others: others.map(related).collect(),
             tags: query.tags.clone(),
@@ -115,10 +125,12 @@ impl Server {
     /// Takes one outcome from the workers.
     pub(super) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
         match outcome {
-            Outcome::Fetched { ticket, result, .. } => self.fetched(ctx, ticket, result),
-            Outcome::Connected { changed, .. } => {
+            Outcome::Fetched { ticket, connection, result } => self.fetched(ctx, ticket, connection, result),
+            Outcome::Connected { connection, identity, changed } => {
                 self.postgres.up = Some(true);
+                self.postgres.identity = Some(identity);
                 if changed {
+                    self.postgres.since_connection = connection;
                     // A crash or a failover may have erased what was cached.
                     self.postgres.changes += 1;
                     log::warn!("Postgres is another server, timeline or start than before: all spaces are cold");
@@ -137,7 +149,7 @@ impl Server {
         }
     }
 
-    fn fetched(&mut self, ctx: Context, ticket: u64, result: Result<Fetched, FetchError>) {
+    fn fetched(&mut self, ctx: Context, ticket: u64, connection: u64, result: Result<Fetched, FetchError>) {
         let ended = match &result {
             Ok(fetched) => Ended::Got(&fetched.metas),
             Err(_) => Ended::Failed,
@@ -151,7 +163,7 @@ impl Server {
             Ok(mut fetched) => {
                 let json = Arc::new(std::mem::take(&mut fetched.json));
                 self.count_fill(call, &fetched, finished.struck);
-                if finished.store {
+                if finished.store && connection >= self.postgres.since_connection {
                     self.store(ctx, call, fetched, json.clone());
                 }
                 Answer::Bytes(json)

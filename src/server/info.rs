@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::redis_api::{InfoWriter, Role};
+use crate::workers::Workers;
 
 pub fn write(info: &InfoWriter) {
     super::with(|server| server.write_info(info));
@@ -64,7 +65,12 @@ impl Server {
         info.number("postgres_changes", self.postgres.changes);
         let Some(settings) = self.config.postgres_settings() else { return };
         info.text("postgres_url", &crate::postgres::mask(&settings.url));
-        let Some(figures) = self.workers.current().and_then(crate::workers::Workers::figures) else { return };
+        if let Some(identity) = &self.postgres.identity {
+            info.text("postgres_system_identifier", &identity.system_identifier.to_string());
+            info.number("postgres_timeline", identity.timeline.max(0) as u64);
+        }
+        info.number("fetches_queued", self.workers.current().map_or(0, Workers::queued) as u64);
+        let Some(figures) = self.workers.current().and_then(Workers::figures) else { return };
         info.number("pool_size", figures.size.into());
         info.number("pool_idle", figures.idle.into());
         info.number("pool_in_use", figures.in_use.into());

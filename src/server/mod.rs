@@ -46,7 +46,7 @@ pub use explain::Explained;
 pub use fetching::Call;
 pub use invalidate::Target;
 pub use lifecycle::{start, stop};
-pub use query::{Freshness, Queried, Words};
+pub use query::{Freshness, Words};
 
 /// Everything.
 pub struct Server {
@@ -108,10 +108,6 @@ impl Server {
 
     pub fn checked(&self) -> &reload::Checked {
         &self.checked
-    }
-
-    pub fn config(&self) -> &config::Config {
-        &self.config
     }
 
     /// The space that a command names.

@@ -25,17 +25,6 @@ pub enum Freshness {
 /// The words of a call; calls of up to a dozen words allocate nothing.
 pub type Words<'a> = SmallVec<[&'a [u8]; 12]>;
 
-/// What a query led to, where it is not an error.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Queried {
-    /// Answered.
-    Hit,
-    /// Nil was the answer.
-    Missed,
-    /// The client waits.
-    Waits,
-}
-
 impl Server {
     /// Answers a query, or makes the client wait.
     pub fn query(
@@ -44,7 +33,7 @@ impl Server {
         space_name: &[u8],
         freshness: Freshness,
         words: &Words,
-    ) -> Result<Queried, String> {
+    ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
@@ -57,13 +46,13 @@ impl Server {
         if freshness != Freshness::Fresh && self.answer_from_cache(ctx) {
             self.stats.section(space.section).hits += 1;
             self.log_call(ctx, "HIT");
-            return Ok(Queried::Hit);
+            return Ok(());
         }
         self.stats.section(space.section).misses += 1;
         self.log_call(ctx, "MISS");
         if freshness == Freshness::Cached {
             ctx.reply().null();
-            return Ok(Queried::Missed);
+            return Ok(());
         }
         if ctx.flags().cannot_block() {
             return Err(
@@ -72,8 +61,7 @@ impl Server {
                     .into(),
             );
         }
-        self.fetch(ctx, space_name, space, freshness, words)?;
-        Ok(Queried::Waits)
+        self.fetch(ctx, space_name, space, freshness, words)
     }
 
     /// Replies with the entry that `self.key` names, if it is live.

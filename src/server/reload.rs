@@ -1,14 +1,16 @@
 //! The catalog: read from its file, checked, replaced as a whole or not at all, and shown to Postgres.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::core::catalog::{self, Catalog, TableRows};
+use crate::core::catalog::{self, Catalog, OnRule, TableRows};
 use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
 use crate::core::job::JobBody;
+use crate::core::sql::Template;
 use crate::keyspace::watch;
 use crate::postgres::{StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::redis_api::{Answer, BlockedClient};
@@ -182,10 +184,21 @@ impl Server {
     }
 }
 
+/// Columns of a section's `row` that predicates of any section read.
+fn match_columns(catalog: &Catalog, section: usize) -> BTreeSet<&str> {
+    let own = catalog.sections[section].queries.iter().filter_map(|query| query.match_.as_ref());
+    let others = catalog.sections.iter().flat_map(|other| &other.queries).flat_map(|query| &query.on);
+    let others = others.filter_map(|on| match &on.rule {
+        OnRule::Rows(predicate) if on.section == section => Some(predicate),
+        OnRule::Rows(_) | OnRule::Any => None,
+    });
+    own.chain(others).flat_map(|predicate| predicate.columns()).chain(["id"]).collect()
+}
+
 /// Every statement of a catalog, with the types that its parameters are sent with.
 fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
     let mut statements = Vec::new();
-    for section in &catalog.sections {
+    for (index, section) in catalog.sections.iter().enumerate() {
         let what = |of: &str| format!("section '{}', {of}", section.name);
         for query in &section.queries {
             statements.push(ValidateStatement {
@@ -195,7 +208,7 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
                 kind: StatementKind::Query(query.plan.clone()),
             });
         }
-        let mut other = |of: &str, template: &crate::core::sql::Template, types: Vec<Option<_>>| {
+        let mut other = |of: &str, template: &Template, types: Vec<Option<_>>| {
             statements.push(ValidateStatement {
                 what: what(of),
                 sql: template.text.clone(),
@@ -204,7 +217,12 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
             });
         };
         if let Some(row) = &section.row {
-            other("row", row, section.row_param_types(row));
+            let columns = match_columns(catalog, index);
+            let list =
+                columns.iter().map(|column| format!("r.\"{}\"", column.replace('"', "\"\""))).collect::<Vec<_>>();
+            let text = format!("SELECT {} FROM ({}\n) r", list.join(", "), row.text);
+            let checked = Template { text, params: row.params.clone() };
+            other("row, with the columns of all match and on", &checked, section.row_param_types(row));
         }
         for table in &section.tables {
             if let TableRows::Select(select) = &table.rows {

@@ -25,7 +25,6 @@ pub(crate) fn plan(sql: &str, params: &[ArgType]) -> FetchPlan {
     FetchPlan {
         id: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         section: "bear".into(),
-        call: "test".into(),
         sql: sql.to_owned(),
         params: params.to_vec(),
         single: false,

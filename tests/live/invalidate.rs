@@ -26,6 +26,7 @@ fn warm(redis: &Redis) {
         assert_eq!(wire.run(&format!("BEAR.QUERY bear {call}")).text(), bears::json(rows), "{call}");
     }
     wire.run("BEAR.QUERY color all");
+    redis.wait_stored();
     for key in FOREIGN_KEYS {
         wire.run(&format!("SET {key} 1"));
     }
@@ -232,6 +233,7 @@ fn a_large_removal_is_in_force_at_once_and_leaves_nothing() {
     }
     wire.run("BEAR.QUERY bear colors white");
     wire.run("BEAR.QUERY color all");
+    redis.wait_stored();
     let warm_units = redis.aof().len();
     database.run("UPDATE bear SET name = 'Pad' WHERE id = 8");
     let renamed = bears::json(&[8]).replace("Paddington", "Pad");

@@ -32,6 +32,7 @@ fn a_result_over_max_entry_bytes_is_answered_and_not_stored() {
     eventually("nothing is kept", || redis.keys().is_empty());
     assert!(redis.run("CONFIG SET bear.max-entry-bytes 1048576").is_ok());
     redis.run("BEAR.QUERY bear size 5000 5000");
+    redis.wait_stored();
     assert_eq!(redis.run("EXISTS bear:size:5000:5000"), Reply::Int(1));
 }
 
@@ -40,6 +41,7 @@ fn what_grows_over_max_entry_bytes_takes_the_place_of_nothing() {
     let database = bears::database();
     let redis = Redis::builder().postgres(&database).config("bear.max-entry-bytes", 4096).start();
     redis.run("BEAR.QUERY bear size 4000 6000");
+    redis.wait_stored();
     add_a_hundred_bears(&database);
     let rows = redis.run("BEAR.QUERY bear FRESH size 4000 6000").json();
     assert_eq!(rows.as_array().unwrap().len(), 100);
@@ -156,6 +158,7 @@ fn flushall_during_a_fetch() {
         let database = bears::database();
         let redis = gated(&database);
         redis.run("BEAR.QUERY bear size 300 400");
+        redis.wait_stored();
         let mut gate = database.close_gate();
         let mut client = redis.wire();
         client.begin("BEAR.QUERY bear size 100 200");
@@ -165,6 +168,7 @@ fn flushall_during_a_fetch() {
         gate.open();
         assert_eq!(client.receive().text(), bears::json(&[1, 2, 4, 5, 6]), "{flush}");
         redis.run("BEAR.QUERY bear size 100 200");
+        redis.wait_stored();
         assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{flush}");
         assert_consistent(&redis);
     }
@@ -200,12 +204,14 @@ fn entries_that_swapdb_takes_away_and_brings_back_are_not_served() {
     let redis = Redis::with(&database);
     let mut wire = redis.wire();
     wire.run("BEAR.QUERY bear size 100 200");
+    redis.wait_stored();
     assert!(wire.run("SWAPDB 0 1").is_ok());
     assert_eq!(wire.run("BEAR.QUERY bear CACHED size 100 200"), Reply::Nil);
     database.run("UPDATE bear SET name = 'Boo-Boo' WHERE id = 5");
     assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(0));
     assert!(wire.run("SWAPDB 0 1").is_ok());
     assert!(wire.run("BEAR.QUERY bear size 100 200").text().contains("Boo-Boo"));
+    redis.wait_stored();
     assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
 }
 
@@ -221,5 +227,6 @@ fn swapdb_during_a_fetch() {
     gate.open();
     assert_eq!(client.receive().text(), bears::json(&[1, 2, 4, 5, 6]));
     redis.run("BEAR.QUERY bear size 100 200");
+    redis.wait_stored();
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
 }

@@ -136,6 +136,7 @@ fn metadata_is_swept_under_traffic() {
             for low in 0..50 {
                 wire.run(&format!("BEAR.QUERY bear size {} 90", -(round * 50 + low)));
             }
+            redis.wait_stored();
             peak = peak.max(wire.run("SCARD bear:meta:8:caches").int());
             wire.run("BEAR.INVALIDATE bear ROW 8");
         }
@@ -183,6 +184,7 @@ fn a_foreign_write_makes_the_space_cold() {
             wire.run(&format!("BEAR.QUERY bear FRESH {call}"));
         }
         let color = wire.run("BEAR.QUERY color all");
+        redis.wait_stored();
         let before = selects(&database);
         let reply = wire.run(tampering);
         assert!(!reply.is_error() && reply != Reply::Int(0), "{tampering}: {reply:?}");
@@ -194,6 +196,7 @@ fn a_foreign_write_makes_the_space_cold() {
         let fetched = selects(&database) - before;
         assert!(fetched >= if is_cold { 3 } else { 1 }, "{tampering}: {fetched} fetched");
         assert_eq!(wire.run("BEAR.QUERY color CACHED all"), color, "{tampering}");
+        redis.wait_stored();
         // Invalidation is exact again.
         assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
         assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1), "{tampering}");
@@ -209,6 +212,7 @@ fn a_restored_entry_is_not_served() {
     let redis = Redis::with(&database);
     let mut wire = redis.wire();
     wire.run("BEAR.QUERY bear size 100 200");
+    redis.wait_stored();
     let dump = wire.run("DUMP bear:size:100:200").bulk().to_vec();
     database.run("UPDATE bear SET name = 'Boo-Boo' WHERE id = 5");
     assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
@@ -224,12 +228,14 @@ fn a_foreign_write_in_the_middle_of_a_transaction_is_noticed_there() {
     let redis = Redis::with(&database);
     let mut wire = redis.wire();
     wire.run("BEAR.QUERY bear size 300 400");
+    redis.wait_stored();
     for line in ["MULTI", "PERSIST bear:size:300:400", "BEAR.QUERY bear CACHED size 300 400"] {
         wire.run(line);
     }
     assert_eq!(wire.run("EXEC"), Reply::Array(vec![Reply::Int(1), Reply::Nil]));
     let script = "redis.call('SET', 'bear:size:300:400', '[]'); return redis.call('BEAR.QUERY', KEYS[1], 'CACHED', 'size', '300', '400')";
     assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    redis.wait_stored();
     assert_eq!(wire.call(&["EVAL", script, "2", "bear", "bear:size:300:400"]), Reply::Nil);
 }
 
@@ -238,6 +244,7 @@ fn a_fetch_under_way_is_struck_by_a_foreign_write() {
     let database = bears::database();
     let redis = Redis::builder().postgres(&database).catalog(bears::gated_catalog()).start();
     redis.run("BEAR.QUERY bear size 300 400");
+    redis.wait_stored();
     let mut gate = database.close_gate();
     let mut client = redis.wire();
     client.begin("BEAR.QUERY bear all");
@@ -247,6 +254,7 @@ fn a_fetch_under_way_is_struck_by_a_foreign_write() {
     assert_eq!(client.receive().text(), bears::json(&[1, 2, 3, 4, 5, 6, 7, 8]));
     // Whether it was stored or not: if it stands, it is listed.
     redis.run("BEAR.QUERY bear all");
+    redis.wait_stored();
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
     assert_eq!(redis.run("BEAR.QUERY bear CACHED all"), Reply::Nil);
 }

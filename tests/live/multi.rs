@@ -17,6 +17,7 @@ fn in_a_transaction_hits_answer_and_misses_do_not_wait() {
     let database = bears::database();
     let redis = Redis::with(&database);
     redis.run("BEAR.QUERY bear colors white");
+    redis.wait_stored();
     let replies = transaction(
         &redis,
         &[
@@ -45,6 +46,7 @@ fn in_a_script_hits_answer_and_misses_do_not_wait() {
     let database = bears::database();
     let redis = Redis::with(&database);
     redis.run("BEAR.QUERY bear colors white");
+    redis.wait_stored();
     let mut wire = redis.wire();
     let mut eval = |script: &str| wire.call(&["EVAL", script, "1", "bear"]);
     let hit = eval("return redis.call('BEAR.QUERY', KEYS[1], 'colors', 'white')");
@@ -64,6 +66,7 @@ fn in_a_function_and_a_read_only_script_hits_answer() {
     let database = bears::database();
     let redis = Redis::with(&database);
     redis.run("BEAR.QUERY bear colors white");
+    redis.wait_stored();
     let mut wire = redis.wire();
     let hit = wire.call(&["EVAL_RO", "return redis.call('BEAR.QUERY', KEYS[1], 'colors', 'white')", "1", "bear"]);
     assert_eq!(hit.text(), bears::json(&[3, 4]));
@@ -85,5 +88,6 @@ fn a_miss_in_a_transaction_does_not_end_a_fetch_of_others() {
     assert_eq!(replies[1], Reply::Int(0));
     gate.open();
     assert_eq!(client.receive().text(), bears::json(&[3, 4]));
+    redis.wait_stored();
     assert_eq!(transaction(&redis, &["BEAR.QUERY bear colors white"])[0].text(), bears::json(&[3, 4]));
 }

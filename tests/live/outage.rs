@@ -10,6 +10,7 @@ fn start() -> (Postgres, Database, Redis) {
     let database = bears::database_in(&postgres);
     let redis = Redis::with(&database);
     assert_eq!(redis.run("BEAR.QUERY bear size 90 90").text(), bears::json(&[8]));
+    redis.wait_stored();
     (postgres, database, redis)
 }
 
@@ -48,6 +49,7 @@ fn a_restarted_postgres_makes_everything_cold() {
     eventually("misses are fetched again", || !redis.run("BEAR.QUERY bear FRESH size 1 2").is_error());
     assert_eq!(redis.run("BEAR.QUERY bear CACHED size 90 90"), Reply::Nil);
     assert!(redis.run("BEAR.QUERY bear size 90 90").text().contains("Pad"));
+    redis.wait_stored();
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 8"), Reply::Int(1));
 }
 
@@ -57,6 +59,7 @@ fn lost_connections_are_replaced_and_cost_no_entry() {
     let proxy = Proxy::to(database.postgres().port());
     let redis = Redis::builder().env("BEAR_POSTGRES_URL", database.url_through(proxy.port())).start();
     redis.run("BEAR.QUERY bear size 90 90");
+    redis.wait_stored();
     for _ in 0..5 {
         proxy.cut_once();
         eventually("misses are fetched again", || !redis.run("BEAR.QUERY bear FRESH all").is_error());
@@ -73,6 +76,7 @@ fn a_silent_network_is_a_timeout_and_no_end() {
         .config("bear.query-timeout-ms", 300)
         .start();
     redis.run("BEAR.QUERY bear size 90 90");
+    redis.wait_stored();
     proxy.stall();
     let begun = Instant::now();
     let mut clients: Vec<_> = (0..20).map(|_| redis.wire()).collect();

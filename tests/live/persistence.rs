@@ -11,6 +11,7 @@ fn warm(redis: &Redis) {
     for line in [QUERY, "BEAR.QUERY bear all", "BEAR.QUERY bear colors white", "SET foreign 1", "SADD bears:x y"] {
         assert!(!wire.run(line).is_error(), "{line}");
     }
+    redis.wait_stored();
 }
 
 /// After a restart: the old entries are not served, and go; what is filled now is served, and is exact.
@@ -20,6 +21,7 @@ fn assert_cold(redis: &Redis, database: &Database) {
     let fetched = selects(database);
     assert!(redis.run(QUERY).text().contains("Boo-Boo"));
     assert_eq!(selects(database), fetched);
+    redis.wait_stored();
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
     eventually("only foreign keys are left", || redis.keys() == ["bears:x", "foreign"]);
 }
@@ -110,6 +112,7 @@ fn an_rdb_under_load_and_a_rewritten_aof_load_everywhere() {
         info.int("aof_rewrite_in_progress") == 0 && info.int("aof_rewrite_scheduled") == 0
     });
     assert_eq!(redis.info("persistence").text("aof_last_bgrewrite_status"), "ok");
+    redis.wait_stored();
     let keys = redis.keys();
     let plain = Redis::builder().plain().append_only().data_of(&redis).start();
     assert_eq!(plain.keys(), keys);

@@ -20,6 +20,7 @@ fn a_miss_fetches_and_a_hit_does_not() {
         assert_eq!(wire.run("BEAR.QUERY bear size 100 200").text(), expected);
     }
     assert_eq!(selects(&database), 1);
+    redis.wait_stored();
     assert_eq!(wire.run("GET bear:size:100:200").text(), expected);
 }
 
@@ -66,6 +67,7 @@ fn spellings_of_one_call_are_one_entry() {
             assert!(!redis.run(&format!("BEAR.QUERY bear {spelling}")).is_error(), "{spelling}");
         }
         assert_eq!(selects(&database), before + 1, "{spellings:?}");
+        redis.wait_stored();
         assert_eq!(redis.run(&format!("EXISTS {key}")), Reply::Int(1), "{key}");
     }
     let entries = redis.keys().into_iter().filter(|key| !key.contains(":meta:") && !key.contains(":tag:"));
@@ -78,6 +80,7 @@ fn an_entry_stands_in_the_sets_of_its_rows_and_tags() {
     let redis = Redis::with(&database);
     redis.run("BEAR.QUERY bear size 90 110");
     redis.run("BEAR.QUERY bear colors white");
+    redis.wait_stored();
     let (by_size, by_color) = ("bear:size:90:110", "bear:colors:white");
     let sets: [(&str, &[&str]); 5] = [
         ("bear:meta:3:caches", &[by_color]),
@@ -107,6 +110,7 @@ fn entries_live_as_long_as_the_catalog_says_and_metadata_has_no_end() {
         .start();
     for (call, ttl_ms) in [("all", 300_000), ("short", 90_000)] {
         assert_eq!(redis.run(&format!("BEAR.QUERY bear {call}")).json().as_array().unwrap().len(), 8);
+        redis.wait_stored();
         let left_ms = redis.run(&format!("PTTL bear:{call}")).int();
         assert!((ttl_ms - 20_000..=ttl_ms).contains(&left_ms), "{call}: {left_ms}");
     }
@@ -137,6 +141,7 @@ fn empty_results_are_cached() {
         assert_eq!(redis.run("BEAR.QUERY bear size 1 2").text(), "[]");
     }
     assert_eq!(selects(&database), 1);
+    redis.wait_stored();
     assert_eq!(redis.keys(), ["bear:size:1:2"]);
     let left_ms = redis.run("PTTL bear:size:1:2").int();
     assert!(left_ms > 0, "{left_ms}");
@@ -155,6 +160,7 @@ fn fresh_fetches_and_stores_even_where_an_entry_stands() {
     assert_eq!(wire.run("BEAR.QUERY bear size 100 120").text(), renamed);
     assert_eq!(selects(&database), 2);
     assert_eq!(wire.run("BEAR.QUERY bear FRESH size 320 320").text(), bears::json(&[3]));
+    redis.wait_stored();
     assert_eq!(wire.run("GET bear:size:320:320").text(), bears::json(&[3]));
 }
 
@@ -234,6 +240,7 @@ fn another_database_is_refused_and_says_which_is_right() {
     assert!(reply.error().contains('2'), "{reply:?}");
     assert!(wire.run("SELECT 2").is_ok());
     assert_eq!(wire.run("BEAR.QUERY bear size 320 320").text(), bears::json(&[3]));
+    redis.wait_stored();
     assert_eq!(wire.run("DBSIZE").int(), 3);
     assert!(wire.run("SELECT 0").is_ok());
     assert_eq!(wire.run("DBSIZE").int(), 0);
@@ -250,6 +257,7 @@ fn both_protocols_and_any_client_get_the_same() {
                 redis::cmd("BEAR.QUERY").arg(&["bear", "size", "300", "400"]).query(&mut client).unwrap();
             assert_eq!(json, expected, "{state}");
         }
+        redis.wait_stored();
         redis.run("DEL bear:size:300:400");
     }
     let mut client = redis.resp3_client();
@@ -341,11 +349,13 @@ fn odd_text_survives_in_arguments() {
             assert_eq!(ids, [id], "{name:?}, {state}");
             assert_eq!(rows[0]["colors"][0], **name);
         }
+        redis.wait_stored();
         let tag = format!("color:{name}");
         assert_eq!(wire.call(&["BEAR.INVALIDATE", "bear", "TAG", &tag]), Reply::Int(1), "{tag:?}");
     }
     // `:` and `,` within a word do not make another key's words of it.
     wire.run("BEAR.QUERY bear colors brown:size:1:2");
+    redis.wait_stored();
     assert_eq!(redis.run("EXISTS bear:colors:brown%3Asize%3A1%3A2"), Reply::Int(1));
     assert_eq!(redis.run("EXISTS bear:colors:brown:size:1:2"), Reply::Int(0));
 }
@@ -392,6 +402,7 @@ fn a_hit_writes_nothing() {
     let database = bears::database();
     let redis = Redis::builder().postgres(&database).append_only().start();
     redis.run("BEAR.QUERY bear all");
+    redis.wait_stored();
     let before = redis.aof();
     assert!(before.iter().flatten().any(|command| command.text(1) == "bear:all"), "{before:?}");
     let mut stream = redis.replication_stream();

@@ -8,6 +8,7 @@ fn start() -> (Database, Redis, Redis) {
     let master = Redis::builder().postgres(&database).catalog(bears::gated_catalog()).start();
     let replica = follower(&database, &master);
     master.run("BEAR.QUERY bear size 100 200");
+    master.wait_stored();
     replica.wait_in_sync(&master);
     (database, master, replica)
 }
@@ -78,6 +79,7 @@ fn a_promoted_replica_is_cold() {
     let fetched = selects(&database);
     assert!(replica.run(QUERY).text().contains("Boo-Boo"));
     assert_eq!(selects(&database), fetched);
+    replica.wait_stored();
     assert_eq!(replica.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
     eventually("what was there before is swept", || replica.keys().is_empty());
     assert!(!master.run(CACHED).is_nil());
@@ -129,6 +131,7 @@ fn a_replica_without_the_module_has_the_same_data() {
         "BEAR.QUERY bear FRESH all",
     ] {
         assert!(!master.run(line).is_error(), "{line}");
+        master.wait_stored();
     }
     eventually("both have the same", || {
         replica.wait_in_sync(&master);

@@ -92,6 +92,7 @@ fn a_struck_fetch_answers_only_who_came_before_the_strike_and_is_not_stored() {
         assert_eq!(late.receive().text(), after(), "{strike}");
         assert_eq!(late_too.receive().text(), after(), "{strike}");
         assert_eq!(redis.run(QUERY).text(), after(), "{strike}");
+        redis.wait_stored();
         assert_eq!(redis.run(&format!("GET {KEY}")).text(), after(), "{strike}");
         assert_eq!(selects(&database), 2, "{strike}");
     }

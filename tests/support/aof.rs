@@ -77,7 +77,7 @@ pub fn read(folder: &Path) -> Vec<Command> {
     let mut commands = Vec::new();
     for line in manifest.lines() {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let ["file", file, .., "type", kind] = fields[..] else { panic!("manifest line {line:?}") };
+        let ["file", file, "seq", _, "type", kind, ..] = fields[..] else { panic!("manifest line {line:?}") };
         if kind == "h" {
             continue; // history, to be removed
         }

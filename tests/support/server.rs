@@ -341,6 +341,16 @@ impl Redis {
         });
     }
 
+    /// Waits until what was fetched is stored: a result may be answered before its entry stands.
+    #[track_caller]
+    pub fn wait_stored(&self) {
+        let mut wire = self.wire();
+        eventually("what was fetched is stored", || {
+            let info = Info::parse(&wire.run("INFO bear").text());
+            info.int("bear_fills_running") == 0 && info.int("bear_publishing") == 0
+        });
+    }
+
     /// The units in the append-only file. Redis writes them before it answers.
     #[track_caller]
     pub fn aof(&self) -> Vec<Unit> {

@@ -32,6 +32,14 @@ pub struct Entry {
     /// When it was stored, counted in insertions: orders entries and removals.
     pub stamp: u64,
     pub metas: Metas,
+    pub facts: Facts,
+}
+
+/// What is kept of a result beside its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Of the fetch that brought it: a later fetch has a greater one.
+    pub ticket: u64,
     /// Rows of the result.
     pub rows: u32,
     /// What its fetch cost, in microseconds.
@@ -104,9 +112,14 @@ impl Index {
         (!dead).then_some(entry)
     }
 
+    /// The entry, even if a removal that is not carried out yet has it.
+    pub fn stored(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
     /// Stores an entry; returns the one it replaces, whose metadata the caller sweeps.
-    pub fn insert(&mut self, key: &[u8], metas: Metas, rows: u32, took_us: u32) -> Option<Entry> {
-        let entry = Entry { stamp: self.next, metas, rows, took_us };
+    pub fn insert(&mut self, key: &[u8], metas: Metas, facts: Facts) -> Option<Entry> {
+        let entry = Entry { stamp: self.next, metas, facts };
         self.next += 1;
         self.entries.insert(key.into(), entry)
     }
@@ -236,7 +249,7 @@ mod tests {
     fn store(index: &mut Index, key: &[u8], metas: &[&[u8]]) {
         let mut metas: Vec<MetaId> = metas.iter().map(|name| index.refer(name)).collect();
         metas.sort_unstable();
-        index.insert(key, metas.into(), 0, 0);
+        index.insert(key, metas.into(), Facts::default());
     }
 
     fn all(prefix: &[u8]) -> Concern {

@@ -59,8 +59,14 @@ impl Keyspace {
     /// Removes keys that foreign hands wrote, unless an entry has been stored there since.
     pub(super) fn foreign_slice(&mut self, ctx: Context) {
         let at = self.foreign.len().saturating_sub(32);
-        let keys = self.foreign.split_off(at);
-        let strange: Vec<_> = keys.into_iter().filter(|key| !self.is_ours(key)).collect();
+        let mut strange = Vec::new();
+        for key in self.foreign.split_off(at) {
+            if self.index.meta(&key).is_some() {
+                self.clean_later(key);
+            } else if !self.is_ours(&key) {
+                strange.push(key);
+            }
+        }
         store::unlink(ctx, &strange);
     }
 
@@ -88,7 +94,7 @@ impl Keyspace {
 
     /// Is this key accounted for by the index?
     fn is_ours(&self, key: &[u8]) -> bool {
-        self.index.live(key).is_some() || self.index.meta(key).is_some()
+        self.index.stored(key).is_some() || self.index.meta(key).is_some()
     }
 
     /// Tells replicas to serve nothing until it is removed.

@@ -80,6 +80,9 @@ impl Keyspace {
 
     /// A result that is being published, good for answers already.
     pub fn publishing(&self, key: &[u8]) -> Option<&std::sync::Arc<Vec<u8>>> {
+        if self.publications.is_empty() {
+            return None;
+        }
         self.publications.result(key)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{store, Keyspace};
-use crate::core::index::MetaId;
+use crate::core::index::{Concern, Facts, MetaId};
 use crate::redis_api::Context;
 
 /// A result to be stored.
@@ -16,8 +16,7 @@ pub struct Publication {
     /// Names of the metadata sets that it belongs to, sorted, without duplicates.
     pub metas: Vec<Box<[u8]>>,
     pub ttl_ms: u64,
-    pub rows: u32,
-    pub took_us: u32,
+    pub facts: Facts,
 }
 
 struct InProgress {
@@ -45,6 +44,10 @@ impl Publications {
     /// The result that is about to be the entry: it may answer a query already.
     pub fn result(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
         self.by_key.get(key).map(|progress| &progress.publication.json)
+    }
+
+    fn ticket(&self, key: &[u8]) -> Option<u64> {
+        self.by_key.get(key).map(|progress| progress.publication.facts.ticket)
     }
 
     /// Has the entry's publication written its key into this set?
@@ -76,8 +79,19 @@ impl Keyspace {
         }
     }
 
-    /// Gives up the publications that an invalidation concerns. Returns how many.
-    pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) -> usize {
+    /// Removes what a fetch before this one brought: something newer has been answered, and is not stored. In force at
+    /// once, carried out with the next slice.
+    pub fn drop_older(&mut self, key: &[u8], ticket: u64) {
+        if self.publications.ticket(key).is_some_and(|publishing| publishing < ticket) {
+            self.abort_publication(key);
+        }
+        if self.index.live(key).is_some_and(|entry| entry.facts.ticket < ticket) {
+            self.condemn(Concern::Calls { prefix: key.into(), pattern: Some(Box::default()) });
+        }
+    }
+
+    /// Gives up the publications that an invalidation concerns, and the older results that they were to replace.
+    pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
         let keys: Vec<Arc<[u8]>> = self
             .publications
             .by_key
@@ -86,9 +100,8 @@ impl Keyspace {
             .map(|(key, _)| key.clone())
             .collect();
         for key in &keys {
-            self.abort_publication(key);
+            self.drop_older(key, u64::MAX);
         }
-        keys.len()
     }
 
     /// Writes some metadata of the oldest publication, or its entry.
@@ -108,7 +121,7 @@ impl Keyspace {
             // A set that cannot be written (another type stands there) would leave the entry without its metadata.
             if !store::add_member(ctx, name, &key) {
                 self.publications.order.pop_front();
-                self.abort_publication(&key);
+                self.drop_older(&key, u64::MAX);
                 return;
             }
         }
@@ -122,15 +135,16 @@ impl Keyspace {
     }
 
     fn put_entry(&mut self, ctx: Context, key: &[u8], progress: InProgress) {
-        let Publication { json, ttl_ms, rows, took_us, .. } = progress.publication;
+        let Publication { json, ttl_ms, facts, .. } = progress.publication;
         let mut metas = progress.done;
         metas.sort_unstable();
         if !store::set_entry(ctx, key, &json, ttl_ms) {
             self.sweep_later(key.into(), metas.into());
+            self.drop_older(key, facts.ticket);
             return;
         }
         self.stored += 1;
-        if let Some(replaced) = self.index.insert(key, metas.into(), rows, took_us) {
+        if let Some(replaced) = self.index.insert(key, metas.into(), facts) {
             self.sweep_later(key.into(), replaced.metas);
         }
     }

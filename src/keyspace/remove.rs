@@ -118,14 +118,6 @@ impl Keyspace {
         removed
     }
 
-    /// Removes one entry, in force at once, carried out with the next slice.
-    pub fn drop_entry(&mut self, key: &[u8]) {
-        self.abort_publication(key);
-        if self.index.live(key).is_some() {
-            self.condemn(Concern::Calls { prefix: key.into(), pattern: Some(Box::default()) });
-        }
-    }
-
     /// Puts a removal of a whole prefix in force without a context to write with: from an event's handler.
     pub(super) fn condemn(&mut self, concern: Concern) {
         let id = self.index.begin_removal(concern);

@@ -1,4 +1,6 @@
 //! Sweeping: members of metadata sets whose entries are gone, and what an earlier process or a foreign hand left.
+//!
+//! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
 use super::{store, Keyspace};
 use crate::core::index::{Metas, Released};
@@ -39,7 +41,7 @@ impl Keyspace {
         let Some(mut dead) = self.dead.pop_front() else { return };
         for id in dead.metas.iter().skip(dead.done).take(SLICE) {
             // The entry may have been stored again, or be about to be, and belong to the set again.
-            let listed = self.index.live(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
+            let listed = self.index.stored(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
                 || self.index.meta_name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
             match self.index.release(*id) {
                 Some(Released::Last(set)) => {
@@ -66,8 +68,9 @@ impl Keyspace {
             .iter()
             .map(AsRef::as_ref)
             .filter(|key| {
-                let listed = id
-                    .is_some_and(|id| self.index.live(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok()));
+                let listed = id.is_some_and(|id| {
+                    self.index.stored(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok())
+                });
                 !listed && !self.publications.has_written(key, &unclean.set)
             })
             .collect();

@@ -49,8 +49,8 @@ impl Server {
             cached: entry.is_some(),
             ttl_ms: entry.as_ref().and_then(StringKey::ttl_ms),
             bytes: entry.as_ref().map(|entry| entry.bytes().len()),
-            rows: live.map(|live| live.rows),
-            took_us: live.map(|live| live.took_us),
+            rows: live.map(|live| live.facts.rows),
+            took_us: live.map(|live| live.facts.took_us),
             metas,
             call,
         })

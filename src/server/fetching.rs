@@ -10,6 +10,7 @@ use crate::core::belonging::{Belonging, Related};
 use crate::core::catalog::{Catalog, Section};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
+use crate::core::index::Facts;
 use crate::core::keys;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::core::value::Value;
@@ -164,7 +165,10 @@ impl Server {
                 let json = Arc::new(std::mem::take(&mut fetched.json));
                 self.count_fill(call, &fetched, finished.struck);
                 if finished.store && connection >= self.postgres.since_connection {
-                    self.store(ctx, call, fetched, json.clone());
+                    self.store(ctx, ticket, call, fetched, json.clone());
+                } else {
+                    // What is stored may be older than what is now answered.
+                    self.keyspace.drop_older(&call.key, ticket);
                 }
                 Answer::Bytes(json)
             }
@@ -205,7 +209,7 @@ impl Server {
     }
 
     /// Has a result published, if it may be stored at all.
-    fn store(&mut self, ctx: Context, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
+    fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
         let query = &call.catalog.sections[call.section].queries[call.query];
         let ttl_ms = fetched.lives_ms.map_or(query.ttl_ms, |lives| query.ttl_ms.min(lives.max(0) as u64));
         let storable = self.is_master()
@@ -215,13 +219,13 @@ impl Server {
             && ttl_ms > 0
             && self.has_memory(ctx);
         if !storable {
-            // What is stored now is older than what has just been answered.
-            self.keyspace.drop_entry(&call.key);
+            self.keyspace.drop_older(&call.key, ticket);
             self.with_stats(call, |stats| stats.discarded += 1);
             return;
         }
         let rows = fetched.row_count.min(u32::MAX as usize) as u32;
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
-        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, ttl_ms, rows, took_us });
+        let facts = Facts { ticket, rows, took_us };
+        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, ttl_ms, facts });
     }
 }

@@ -70,30 +70,19 @@ impl Server {
             if watch::is_written() {
                 self.settle();
             }
-            let trusted = !self.keyspace.is_strict() || self.keyspace.live(&self.key).is_some();
-            if trusted {
-                if let Some(entry) = StringKey::open(ctx, &self.key) {
-                    ctx.reply().bytes(entry.bytes());
-                    return true;
-                }
-            }
-            // Fetched, not struck, and about to be the entry.
+            // Fetched, not struck, and about to be the entry: newer than the one that stands.
             if let Some(json) = self.keyspace.publishing(&self.key) {
                 ctx.reply().bytes(json);
                 return true;
             }
-            return false;
+            let trusted = !self.keyspace.is_strict() || self.keyspace.live(&self.key).is_some();
+            let entry = if trusted { StringKey::open(ctx, &self.key) } else { None };
+            return entry.inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some();
         }
         if !ctx.flags().replica_in_sync() || !keyspace::replica_may_serve(ctx) {
             return false;
         }
-        match StringKey::open(ctx, &self.key) {
-            Some(entry) => {
-                ctx.reply().bytes(entry.bytes());
-                true
-            }
-            None => false,
-        }
+        StringKey::open(ctx, &self.key).inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some()
     }
 
     fn fetch(

@@ -9,8 +9,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 
-# The dependencies, in a layer of their own that lasts until Cargo.toml or Cargo.lock changes.
-COPY Cargo.toml Cargo.lock ./
+# The dependencies, in a layer of their own that lasts until one of these files changes.
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src \
     && touch src/lib.rs \
     && cargo build --release --locked \

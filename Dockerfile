@@ -16,7 +16,6 @@ RUN mkdir src \
     && cargo build --release --locked \
     && rm -r src
 
-COPY build.rs build.rs
 COPY src src
 COPY catalogs catalogs
 # The empty library above is newer than the sources may be.

@@ -15,6 +15,7 @@ impl Command for Catalog {
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.catalog",
         flags: c"readonly",
+        categories: c"read",
         arity: -1,
         key: KeyAccess::None,
         summary: c"Lists the loaded catalog: its sections, or one section's queries and jobs.",

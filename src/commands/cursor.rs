@@ -49,7 +49,7 @@ impl<'a> Cursor<'a> {
     pub fn finish(&self) -> Result<(), String> {
         match self.args.get(self.at) {
             None => Ok(()),
-            Some(word) => Err(format!("ERR '{}' is too much", crate::core::value::shorten(word))),
+            Some(word) => Err(format!("ERR '{}' is one word too many", crate::core::value::shorten(word))),
         }
     }
 }

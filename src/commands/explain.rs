@@ -4,7 +4,6 @@
 //! O(N) in the metadata of the entry. Nothing is replicated. Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
-use crate::core::catalog::OnRule;
 use crate::core::keys::{self, KeyKind, Metadata, Row};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, Explained};
@@ -18,6 +17,7 @@ impl Command for Explain {
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.explain",
         flags: c"readonly",
+        categories: c"read",
         arity: -3,
         key: KeyAccess::Read,
         summary: c"Shows a call's key, SQL and parameters, whether it is cached, and what would drop it.",
@@ -85,10 +85,8 @@ fn tags(explained: &Explained) -> Vec<String> {
     tags.collect()
 }
 
-/// Sentences: the commands and changes that would drop the entry.
+/// What BEAR.INVALIDATE would drop the entry by, beside QUERY, PATTERN and ALL.
 fn dropped_by(explained: &Explained) -> Vec<String> {
-    let call = &explained.call;
-    let query = &call.catalog.sections[call.section].queries[call.query];
     let mut by = Vec::new();
     let mut rows = 0;
     for (space, set) in &explained.metas {
@@ -106,17 +104,6 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
     }
     if rows > NAMED_ROWS {
         by.push(format!("{} more rows", rows - NAMED_ROWS));
-    }
-    match &query.match_ {
-        Some(predicate) => by.push(format!("rows that match: {predicate}")),
-        None => by.push("any change of the section (the query has no match)".into()),
-    }
-    for on in &query.on {
-        let section = &call.catalog.sections[on.section].name;
-        by.push(match &on.rule {
-            OnRule::Any => format!("any change of {section}"),
-            OnRule::Rows(predicate) => format!("rows of {section} that match: {predicate}"),
-        });
     }
     by
 }

@@ -22,6 +22,7 @@ impl Command for Invalidate {
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.invalidate",
         flags: c"write",
+        categories: c"write",
         arity: -3,
         key: KeyAccess::Write,
         summary: c"Removes the cached results that contain rows, carry tags, or are of certain calls.",

@@ -15,6 +15,7 @@ impl Command for Query {
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.query",
         flags: c"readonly",
+        categories: c"read",
         arity: -3,
         key: KeyAccess::Read,
         summary: c"Returns the JSON of a named query, from the cache or from Postgres.",

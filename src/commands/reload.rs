@@ -14,6 +14,7 @@ impl Command for Reload {
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.reload",
         flags: c"admin",
+        categories: c"admin dangerous",
         arity: 1,
         key: KeyAccess::None,
         summary: c"Reads the catalog's file again; changes all of it or nothing.",

@@ -1,6 +1,7 @@
 //! Which metadata sets a result belongs to: what has to change for it to be wrong.
 //!
-//! - `P:meta:<id>:caches` for each row that it lists, of its own section and of others;
+//! - `P:meta:<id>:caches` for each row that it lists, of its own section and of others; and for the one that the call
+//!   asks for by id (`match = "id = {id}"`), so that a `null` goes when the row comes;
 //! - `P:meta:*:caches` of each section that it depends on without listing its rows: any row's change concerns it;
 //! - `P:tag:<tag>` for each tag.
 
@@ -23,6 +24,8 @@ pub struct Belonging {
     pub lists_own_rows: bool,
     /// The other sections whose rows the result may list.
     pub others: Vec<Related>,
+    /// Rows of the own section that the call asks for by id, there or not.
+    pub asked_for: Vec<Box<str>>,
     pub tags: Vec<TagTemplate>,
     pub args: Vec<Value>,
     pub tenant: Option<Box<str>>,
@@ -44,6 +47,7 @@ impl Belonging {
     /// Names of the sets, sorted, without duplicates.
     pub fn metas(&self, fetched: &Fetched) -> Result<Vec<Box<[u8]>>, TooManyTags> {
         let mut metas = Vec::with_capacity(fetched.ids.len() + 4);
+        metas.extend(self.asked_for.iter().map(|id| self.own.row_set(id)));
         if self.lists_own_rows {
             metas.extend(fetched.ids.iter().map(|id| self.own.row_set(id)));
         }
@@ -112,6 +116,7 @@ mod tests {
             own: related("exam", true),
             lists_own_rows,
             others: vec![related("question", true), related("result", false)],
+            asked_for: Vec::new(),
             tags: Vec::new(),
             args: Vec::new(),
             tenant: None,

@@ -10,7 +10,7 @@ use super::call::CallPattern;
 use super::calls::Calls;
 use super::fetch::FetchPlan;
 use super::job::Job;
-use super::predicate::Predicate;
+use super::predicate::{Comparison, Operand, Predicate, Test};
 use super::sql::Template;
 use super::tags::TagTemplate;
 use super::value::{ArgType, ScalarType, Value};
@@ -128,6 +128,22 @@ impl Query {
             ParamSource::Tenant => tenant.map(str::to_owned),
         };
         self.params.iter().map(value).collect()
+    }
+}
+
+impl Query {
+    /// The rows that a call asks for by id: its match says `id = {argument}`.
+    pub fn asked_for(&self, args: &[Value]) -> Vec<Box<str>> {
+        let terms = self.match_.iter().flat_map(|predicate| &predicate.terms);
+        let ids = terms.filter_map(|term| match &term.test {
+            Test::Compare(Comparison::Equal, Operand::Arg(index)) if *term.column == *"id" => args.get(*index),
+            _ => None,
+        });
+        ids.filter_map(|value| match value {
+            Value::Scalar(id) => Some(id.clone()),
+            Value::Array(_) | Value::Null => None,
+        })
+        .collect()
     }
 }
 

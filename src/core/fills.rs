@@ -107,6 +107,11 @@ impl<C: Clone, W> Fills<C, W> {
         self.tickets.len()
     }
 
+    /// One that is under way.
+    pub fn any_ticket(&self) -> Option<u64> {
+        self.tickets.keys().next().copied()
+    }
+
     /// Waits for the entry's fetch, and begins one where none can answer.
     pub fn join(&mut self, key: &[u8], call: C, waiter: W) -> Joined {
         let seq = self.seq;

@@ -4,34 +4,26 @@
 //! filled them, is what decides. An entry that Redis has and the index does not is dead. So a space grows cold, and a
 //! large removal takes effect, in one step: the index changes at once, Redis follows in slices.
 //!
-//! Metadata sets are interned: an entry with a thousand rows costs four bytes for each. A set is referred to by the
-//! entries that list it, by dead ones whose members are not swept yet, and by fills that are being published; with the
-//! last reference the set itself can go.
+//! Metadata sets go by numbers ([`super::metas`]).
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
-
-use rustc_hash::FxHashMap;
 
 use super::glob;
-
-/// Number of a metadata set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetaId(u32);
+use super::metas::{MetaId, Metas};
 
 /// Name of a key.
 pub type Key = Box<[u8]>;
 
 /// Metadata sets of one entry, sorted by number.
-pub type Metas = Box<[MetaId]>;
+pub type MetaList = Box<[MetaId]>;
 
 /// A live entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// When it was stored, counted in insertions: orders entries and removals.
     pub stamp: u64,
-    pub metas: Metas,
+    pub metas: MetaList,
     pub facts: Facts,
 }
 
@@ -64,27 +56,10 @@ struct Removal {
     concern: Concern,
 }
 
-#[derive(Debug)]
-struct MetaSet {
-    name: Arc<[u8]>,
-    references: u32,
-}
-
-/// What [`Index::release`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Released {
-    /// Others still refer to the set of this name.
-    Shared(Arc<[u8]>),
-    /// That was the last reference: the set of this name can go as a whole.
-    Last(Arc<[u8]>),
-}
-
 #[derive(Debug, Default)]
 pub struct Index {
     entries: BTreeMap<Box<[u8]>, Entry>,
-    meta_ids: FxHashMap<Arc<[u8]>, MetaId>,
-    metas: Vec<Option<MetaSet>>,
-    free: Vec<MetaId>,
+    pub metas: Metas,
     removals: Vec<Removal>,
     next: u64,
 }
@@ -93,11 +68,6 @@ impl Index {
     /// Entries, those under a removal included.
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Metadata sets that are referred to.
-    pub fn meta_count(&self) -> usize {
-        self.metas.len() - self.free.len()
     }
 
     /// Is a removal in force? Then being in Redis does not make an entry live.
@@ -118,7 +88,7 @@ impl Index {
     }
 
     /// Stores an entry; returns the one it replaces, whose metadata the caller sweeps.
-    pub fn insert(&mut self, key: &[u8], metas: Metas, facts: Facts) -> Option<Entry> {
+    pub fn insert(&mut self, key: &[u8], metas: MetaList, facts: Facts) -> Option<Entry> {
         let entry = Entry { stamp: self.next, metas, facts };
         self.next += 1;
         self.entries.insert(key.into(), entry)
@@ -129,59 +99,44 @@ impl Index {
         self.entries.remove(key)
     }
 
-    /// The set's number; refers to it once more.
-    pub fn refer(&mut self, name: &[u8]) -> MetaId {
-        if let Some(id) = self.meta_ids.get(name) {
-            if let Some(Some(set)) = self.metas.get_mut(id.0 as usize) {
-                set.references += 1;
-            }
-            return *id;
-        }
-        let name: Arc<[u8]> = name.into();
-        let set = Some(MetaSet { name: name.clone(), references: 1 });
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.metas[id.0 as usize] = set;
-                id
-            }
-            None => {
-                self.metas.push(set);
-                MetaId(self.metas.len() as u32 - 1)
-            }
-        };
-        self.meta_ids.insert(name, id);
-        id
-    }
-
-    /// Takes one reference back.
-    pub fn release(&mut self, id: MetaId) -> Option<Released> {
-        let slot = self.metas.get_mut(id.0 as usize)?;
-        let set = slot.as_mut()?;
-        set.references -= 1;
-        if set.references > 0 {
-            return Some(Released::Shared(set.name.clone()));
-        }
-        let name = slot.take()?.name;
-        self.meta_ids.remove(&name);
-        self.free.push(id);
-        Some(Released::Last(name))
-    }
-
-    /// The number of a set that is referred to.
-    pub fn meta(&self, name: &[u8]) -> Option<MetaId> {
-        self.meta_ids.get(name).copied()
-    }
-
-    pub fn meta_name(&self, id: MetaId) -> Option<&Arc<[u8]>> {
-        self.metas.get(id.0 as usize)?.as_ref().map(|set| &set.name)
-    }
-
     /// Puts a removal of all that is stored now in force.
     pub fn begin_removal(&mut self, concern: Concern) -> u64 {
         let id = self.next;
         self.next += 1;
         self.removals.push(Removal { id, before: id, concern });
         id
+    }
+
+    /// Has a removal take what has been stored since it began, too.
+    pub fn extend_removal(&mut self, id: u64) {
+        let now = self.next;
+        self.next += 1;
+        if let Some(removal) = self.removals.iter_mut().find(|removal| removal.id == id) {
+            removal.before = now;
+        }
+    }
+
+    /// The removal that has taken this entry.
+    pub fn taken_by(&self, key: &[u8]) -> Option<u64> {
+        let entry = self.entries.get(key)?;
+        let taking = |removal: &&Removal| entry.stamp < removal.before && removal.concern.of(key, entry);
+        self.removals.iter().find(taking).map(|removal| removal.id)
+    }
+
+    /// Entries that the removal takes.
+    pub fn count_taken(&self, id: u64) -> u64 {
+        let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return 0 };
+        let taken = |(key, entry): &(&Key, &Entry)| entry.stamp < removal.before && removal.concern.of(key, entry);
+        self.range(removal.concern.prefix(), None).filter(taken).count() as u64
+    }
+
+    fn range<'a>(&'a self, prefix: &'a [u8], after: Option<&[u8]>) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
+        let start = match after {
+            Some(key) => Bound::Excluded(key),
+            None => Bound::Included(prefix),
+        };
+        let range = self.entries.range::<[u8], _>((start, Bound::Unbounded));
+        range.take_while(move |(key, _)| key.starts_with(prefix))
     }
 
     /// Ends a removal that has been carried out.
@@ -193,15 +148,9 @@ impl Index {
     /// on, None at the end. Looks at no more than `limit` entries.
     pub fn concerned(&self, id: u64, from: Option<&[u8]>, limit: usize) -> (Vec<Key>, Option<Key>) {
         let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return (Vec::new(), None) };
-        let Concern::Calls { prefix, .. } = &removal.concern else { return (Vec::new(), None) };
-        let start = match from {
-            Some(key) => Bound::Excluded(key),
-            None => Bound::Included(prefix.as_ref()),
-        };
         let mut found = Vec::new();
         let mut last = None;
-        let range = self.entries.range::<[u8], _>((start, Bound::Unbounded));
-        for (key, entry) in range.take_while(|(key, _)| key.starts_with(prefix)).take(limit) {
+        for (key, entry) in self.range(removal.concern.prefix(), from).take(limit) {
             if entry.stamp < removal.before && removal.concern.of(key, entry) {
                 found.push(key.clone());
             }
@@ -220,8 +169,7 @@ impl Index {
 
     /// Number of entries with a prefix, counted up to `limit`.
     pub fn count(&self, prefix: &[u8], limit: usize) -> usize {
-        let range = self.entries.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        range.take(limit).take_while(|(key, _)| key.starts_with(prefix)).count()
+        self.range(prefix, None).take(limit).count()
     }
 
     /// Forgets everything at once; what is returned is large, and dropped where time does not matter.
@@ -232,6 +180,14 @@ impl Index {
 }
 
 impl Concern {
+    /// What the keys that it may concern begin with.
+    fn prefix(&self) -> &[u8] {
+        match self {
+            Concern::Metas(_) => b"",
+            Concern::Calls { prefix, .. } => prefix,
+        }
+    }
+
     fn of(&self, key: &[u8], entry: &Entry) -> bool {
         match self {
             Concern::Metas(metas) => metas.iter().any(|meta| entry.metas.binary_search(meta).is_ok()),
@@ -247,7 +203,7 @@ mod tests {
     use super::*;
 
     fn store(index: &mut Index, key: &[u8], metas: &[&[u8]]) {
-        let mut metas: Vec<MetaId> = metas.iter().map(|name| index.refer(name)).collect();
+        let mut metas: Vec<MetaId> = metas.iter().map(|name| index.metas.refer(name)).collect();
         metas.sort_unstable();
         index.insert(key, metas.into(), Facts::default());
     }
@@ -261,7 +217,7 @@ mod tests {
         let mut index = Index::default();
         store(&mut index, b"bear:a", &[b"m5"]);
         store(&mut index, b"bear:b", &[b"m6"]);
-        let five = index.meta(b"m5").unwrap();
+        let five = index.metas.find(b"m5").unwrap();
         let removal = index.begin_removal(Concern::Metas(vec![five]));
         assert!(index.live(b"bear:a").is_none());
         assert!(index.live(b"bear:b").is_some());
@@ -291,6 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn members_of_a_set_are_found_in_all_spaces_without_the_set() {
+        let mut index = Index::default();
+        store(&mut index, b"bear:a", &[b"m5"]);
+        store(&mut index, b"den:x:1", &[b"m5", b"m7"]);
+        store(&mut index, b"den:x:2", &[b"m7"]);
+        let five = index.metas.find(b"m5").unwrap();
+        let removal = index.begin_removal(Concern::Metas(vec![five]));
+        let (found, _) = index.concerned(removal, None, 10);
+        assert_eq!(found, [Box::from(b"bear:a".as_slice()), b"den:x:1".as_slice().into()]);
+        assert_eq!((index.count_taken(removal), index.taken_by(b"den:x:2")), (2, None));
+    }
+
+    #[test]
+    fn an_extended_removal_takes_what_was_stored_since() {
+        let mut index = Index::default();
+        let removal = index.begin_removal(all(b"bear:"));
+        store(&mut index, b"bear:a", &[]);
+        assert!(index.live(b"bear:a").is_some());
+        index.extend_removal(removal);
+        assert!(index.live(b"bear:a").is_none());
+        assert_eq!(index.taken_by(b"bear:a"), Some(removal));
+    }
+
+    #[test]
     fn a_pattern_is_over_the_call() {
         let mut index = Index::default();
         store(&mut index, b"bear:size:1:2", &[]);
@@ -298,18 +278,5 @@ mod tests {
         index.begin_removal(Concern::Calls { prefix: b"bear:"[..].into(), pattern: Some(b"size:*"[..].into()) });
         assert!(index.live(b"bear:size:1:2").is_none());
         assert!(index.live(b"bear:colors:black").is_some());
-    }
-
-    #[test]
-    fn a_set_goes_with_its_last_reference_and_its_number_is_used_again() {
-        let mut index = Index::default();
-        let first = index.refer(b"m5");
-        assert_eq!(index.refer(b"m5"), first);
-        assert_eq!(index.release(first), Some(Released::Shared(b"m5"[..].into())));
-        assert_eq!(index.release(first), Some(Released::Last(b"m5"[..].into())));
-        assert_eq!(index.release(first), None);
-        assert_eq!((index.meta(b"m5"), index.meta_count()), (None, 0));
-        assert_eq!(index.refer(b"m6"), first);
-        assert_eq!(index.meta_name(first).map(|name| name.to_vec()), Some(b"m6".to_vec()));
     }
 }

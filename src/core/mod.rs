@@ -17,6 +17,7 @@ pub mod index;
 pub mod job;
 mod job_toml;
 pub mod keys;
+pub mod metas;
 pub mod names;
 mod outline;
 pub mod predicate;

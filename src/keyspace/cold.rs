@@ -6,15 +6,28 @@
 //! What is filled meanwhile is served.
 
 use super::{store, watch, Keyspace};
-use crate::core::index::{Concern, Index};
-use crate::redis_api::{Context, Scan};
+use crate::core::index::{Concern, Key};
+use crate::redis_api::{Context, KeyType, Scan};
+
+/// Foreign keys between two looks at the clock.
+const SLICE: usize = 16;
 
 /// What making everything cold leaves behind.
 pub struct Forgotten {
     /// Large; to be dropped where time does not matter.
-    pub index: Index,
+    pub rubbish: Box<dyn Send>,
     /// Tickets and counts of large removals that ended with it.
     pub removals: Vec<(u64, u64)>,
+}
+
+/// Could an earlier process of ours have written it? A hash or a list where an entry would stand is somebody's data:
+/// it is never served, and never removed.
+fn is_of_our_type(ctx: Context, key: &[u8], kind: watch::Kind) -> bool {
+    let ours = match kind {
+        watch::Kind::Entry { .. } => KeyType::String,
+        watch::Kind::Metadata { .. } => KeyType::Set,
+    };
+    KeyType::of(ctx, key) == Some(ours)
 }
 
 impl Keyspace {
@@ -28,14 +41,17 @@ impl Keyspace {
 
     /// Forgets all entries: Redis has none any more (FLUSHALL), or they are another's (a replica's).
     pub fn forget_all(&mut self) -> Forgotten {
-        self.publications.clear();
-        self.dead.clear();
-        self.unclean.clear();
-        self.foreign.clear();
+        let removals = self.abandon_removals();
+        let rubbish = (
+            self.index.clear(),
+            std::mem::take(&mut self.publications),
+            std::mem::take(&mut self.dead),
+            std::mem::take(&mut self.unclean),
+            std::mem::take(&mut self.foreign),
+        );
         self.scan = None;
         self.tombstone = false;
-        let removals = self.abandon_removals();
-        Forgotten { index: self.index.clear(), removals }
+        Forgotten { rubbish: Box::new(rubbish), removals }
     }
 
     /// Makes the entries of one prefix (ending in `:`) cold.
@@ -45,29 +61,30 @@ impl Keyspace {
         self.cold += 1;
     }
 
-    /// A foreign hand wrote a key of a space's: the space grows cold, and the key goes.
-    pub(super) fn tampered(&mut self, key: Box<[u8]>, prefix_len: usize) {
-        self.make_cold(&key[..prefix_len]);
-        if let Some(meta) = self.index.meta(&key) {
-            // Entries of other spaces may belong to the set.
+    /// A foreign hand wrote a key of a space's, which has grown cold: the key goes.
+    pub(super) fn tampered(&mut self, key: Key) {
+        if let Some(meta) = self.index.metas.find(&key) {
+            // Entries of other spaces may belong to the set, which can no longer tell.
             self.abort_publications(|_, metas| metas.binary_search(&key).is_ok());
             self.condemn(Concern::Metas(vec![meta]));
         }
-        self.foreign.push(key);
+        self.foreign.push_back(key);
     }
 
     /// Removes keys that foreign hands wrote, unless an entry has been stored there since.
     pub(super) fn foreign_slice(&mut self, ctx: Context) {
-        let at = self.foreign.len().saturating_sub(32);
         let mut strange = Vec::new();
-        for key in self.foreign.split_off(at) {
-            if self.index.meta(&key).is_some() {
+        for _ in 0..SLICE {
+            let Some(key) = self.foreign.pop_front() else { break };
+            if self.index.metas.find(&key).is_some() {
                 self.clean_later(key);
-            } else if !self.is_ours(&key) {
+            } else if !self.is_ours(&key) && watch::kind(&key).is_none_or(|kind| is_of_our_type(ctx, &key, kind)) {
                 strange.push(key);
             }
         }
-        store::unlink(ctx, &strange);
+        let mut failed = Vec::new();
+        store::unlink(ctx, &strange, &mut failed);
+        self.foreign.extend(failed);
     }
 
     /// Looks at the next few keys of the database. False when the walk is over.
@@ -79,14 +96,14 @@ impl Keyspace {
         let mut strange = Vec::new();
         for name in names {
             match watch::kind(&name) {
-                Some(watch::Kind::Metadata { .. }) if self.index.meta(&name).is_some() => self.clean_later(name),
-                Some(watch::Kind::Metadata { .. } | watch::Kind::Entry { .. }) if !self.is_ours(&name) => {
-                    strange.push(name);
-                }
+                Some(watch::Kind::Metadata { .. }) if self.index.metas.find(&name).is_some() => self.clean_later(name),
+                Some(kind) if !self.is_ours(&name) && is_of_our_type(ctx, &name, kind) => strange.push(name),
                 Some(_) | None => {}
             }
         }
-        store::unlink(ctx, &strange);
+        let mut failed = Vec::new();
+        store::unlink(ctx, &strange, &mut failed);
+        self.foreign.extend(failed);
         if more {
             self.scan = Some(scan);
         }
@@ -94,7 +111,7 @@ impl Keyspace {
 
     /// Is this key accounted for by the index?
     fn is_ours(&self, key: &[u8]) -> bool {
-        self.index.stored(key).is_some() || self.index.meta(key).is_some()
+        self.index.stored(key).is_some() || self.index.metas.find(key).is_some()
     }
 
     /// Tells replicas to serve nothing until it is removed.

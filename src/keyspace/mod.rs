@@ -16,10 +16,10 @@ mod store;
 mod sweep;
 pub mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{LinkedList, VecDeque};
 use std::time::Instant;
 
-use crate::core::index::{Entry, Index};
+use crate::core::index::{Entry, Index, Key};
 use crate::redis_api::{Context, Scan, StringKey};
 
 pub use cold::Forgotten;
@@ -32,10 +32,11 @@ pub struct Keyspace {
     index: Index,
     publications: publish::Publications,
     large: VecDeque<remove::Large>,
-    dead: VecDeque<sweep::Dead>,
-    unclean: VecDeque<sweep::Unclean>,
-    /// Keys that foreign hands wrote.
-    foreign: Vec<Box<[u8]>>,
+    /// A list, for a queue of a million would hold the thread whenever it grows; so the next.
+    dead: LinkedList<sweep::Dead>,
+    unclean: LinkedList<sweep::Unclean>,
+    /// Keys in Redis that are not in the index: written by foreign hands, or not yet removed.
+    foreign: LinkedList<Key>,
     /// The walk that sweeps a cold database.
     scan: Option<Scan>,
     /// Does the tombstone stand?
@@ -75,7 +76,7 @@ impl Keyspace {
 
     /// Names of the metadata sets that an entry belongs to.
     pub fn meta_names<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a [u8]> {
-        entry.metas.iter().filter_map(|id| self.index.meta_name(*id)).map(AsRef::as_ref)
+        entry.metas.iter().filter_map(|id| self.index.metas.name(*id)).map(AsRef::as_ref)
     }
 
     /// A result that is being published, good for answers already.
@@ -86,12 +87,17 @@ impl Keyspace {
         self.publications.result(key)
     }
 
+    /// Is there room for one more publication?
+    pub fn may_publish(&self) -> bool {
+        self.publications.has_room()
+    }
+
     pub fn entry_count(&self) -> usize {
         self.index.len()
     }
 
     pub fn meta_count(&self) -> usize {
-        self.index.meta_count()
+        self.index.metas.len()
     }
 
     /// Entries whose publication, and dead ones whose sweep, is under way.
@@ -106,12 +112,16 @@ impl Keyspace {
 
     /// Works until the deadline, on the urgent first. `finished` gets tickets and counts of large removals.
     pub fn step(&mut self, ctx: Context, deadline: Instant, finished: &mut Vec<(u64, u64)>) -> Left {
-        while Instant::now() < deadline {
-            if !self.publications.is_empty() {
-                self.publish_slice(ctx);
-            } else if !self.large.is_empty() {
+        while Instant::now() < deadline && self.left() != Left::Nothing {
+            // In turns, so that none starves another: an invalidation somebody waits for, two publications, a sweep.
+            if !self.large.is_empty() {
                 finished.extend(self.remove_slice(ctx));
-            } else if !self.foreign.is_empty() {
+            }
+            for _ in 0..2 {
+                self.publish_slice(ctx);
+            }
+            // An entry goes before its metadata.
+            if !self.foreign.is_empty() {
                 self.foreign_slice(ctx);
             } else if !self.dead.is_empty() {
                 self.sweep_slice(ctx);
@@ -119,8 +129,6 @@ impl Keyspace {
                 self.clean_slice(ctx);
             } else if self.scan.is_some() {
                 self.scan_slice(ctx);
-            } else {
-                break;
             }
         }
         self.lower_tombstone(ctx);
@@ -129,9 +137,9 @@ impl Keyspace {
 
     /// What is there to do?
     pub fn left(&self) -> Left {
-        if !self.publications.is_empty() || !self.large.is_empty() || !self.foreign.is_empty() {
+        if !self.publications.is_empty() || !self.large.is_empty() {
             Left::Urgent
-        } else if !self.dead.is_empty() || !self.unclean.is_empty() || self.scan.is_some() {
+        } else if !self.dead.is_empty() || !self.unclean.is_empty() || !self.foreign.is_empty() || self.scan.is_some() {
             Left::Background
         } else {
             Left::Nothing

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use super::{store, Keyspace};
-use crate::core::index::{Concern, Facts, MetaId};
+use crate::core::index::Facts;
+use crate::core::metas::MetaId;
 use crate::redis_api::Context;
 
 /// A result to be stored.
@@ -15,8 +17,18 @@ pub struct Publication {
     pub json: Arc<Vec<u8>>,
     /// Names of the metadata sets that it belongs to, sorted, without duplicates.
     pub metas: Vec<Box<[u8]>>,
-    pub ttl_ms: u64,
+    /// When the result may no longer be served.
+    pub expires: Instant,
     pub facts: Facts,
+}
+
+/// Bytes of results and names that may wait to be published: over it, results are answered and not stored.
+const MAX_WAITING_BYTES: usize = 32 << 20;
+
+impl Publication {
+    fn bytes(&self) -> usize {
+        self.json.len() + self.metas.iter().map(|name| name.len() + 32).sum::<usize>()
+    }
 }
 
 struct InProgress {
@@ -29,7 +41,9 @@ struct InProgress {
 #[derive(Default)]
 pub struct Publications {
     by_key: FxHashMap<Arc<[u8]>, InProgress>,
+    /// Oldest first; one that was given up is passed over.
     order: VecDeque<Arc<[u8]>>,
+    bytes: usize,
 }
 
 impl Publications {
@@ -43,7 +57,25 @@ impl Publications {
 
     /// The result that is about to be the entry: it may answer a query already.
     pub fn result(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
-        self.by_key.get(key).map(|progress| &progress.publication.json)
+        let publication = &self.by_key.get(key)?.publication;
+        (Instant::now() < publication.expires).then_some(&publication.json)
+    }
+
+    /// Is there room for one more?
+    pub fn has_room(&self) -> bool {
+        self.bytes < MAX_WAITING_BYTES
+    }
+
+    fn add(&mut self, key: Arc<[u8]>, publication: Publication) {
+        self.bytes += publication.bytes();
+        self.order.push_back(key.clone());
+        self.by_key.insert(key, InProgress { publication, done: Vec::new() });
+    }
+
+    fn take(&mut self, key: &[u8]) -> Option<InProgress> {
+        let progress = self.by_key.remove(key)?;
+        self.bytes -= progress.publication.bytes();
+        Some(progress)
     }
 
     fn ticket(&self, key: &[u8]) -> Option<u64> {
@@ -57,36 +89,33 @@ impl Publications {
             written.binary_search_by(|name| name.as_ref().cmp(set)).is_ok()
         })
     }
-
-    pub fn clear(&mut self) {
-        *self = Publications::default();
-    }
 }
 
 impl Keyspace {
     /// Takes a result to be published; one of the same entry that is under way is given up.
     pub fn publish(&mut self, key: &[u8], publication: Publication) {
         self.abort_publication(key);
-        let key: Arc<[u8]> = key.into();
-        self.publications.order.push_back(key.clone());
-        self.publications.by_key.insert(key, InProgress { publication, done: Vec::new() });
+        self.publications.add(key.into(), publication);
     }
 
     /// Gives up a publication; what it wrote is swept.
     pub fn abort_publication(&mut self, key: &[u8]) {
-        if let Some(progress) = self.publications.by_key.remove(key) {
+        if let Some(progress) = self.publications.take(key) {
             self.sweep_later(key.into(), progress.done.into());
         }
     }
 
     /// Removes what a fetch before this one brought: something newer has been answered, and is not stored. In force at
-    /// once, carried out with the next slice.
+    /// once; the key goes with the next slice.
     pub fn drop_older(&mut self, key: &[u8], ticket: u64) {
         if self.publications.ticket(key).is_some_and(|publishing| publishing < ticket) {
             self.abort_publication(key);
         }
-        if self.index.live(key).is_some_and(|entry| entry.facts.ticket < ticket) {
-            self.condemn(Concern::Calls { prefix: key.into(), pattern: Some(Box::default()) });
+        if self.index.stored(key).is_some_and(|entry| entry.facts.ticket < ticket) {
+            if let Some(entry) = self.index.remove(key) {
+                self.foreign.push_back(key.into());
+                self.sweep_later(key.into(), entry.metas);
+            }
         }
     }
 
@@ -117,7 +146,7 @@ impl Keyspace {
         let metas = &progress.publication.metas;
         let from = progress.done.len();
         for name in metas.iter().skip(from).take(SLICE) {
-            progress.done.push(self.index.refer(name));
+            progress.done.push(self.index.metas.refer(name));
             // A set that cannot be written (another type stands there) would leave the entry without its metadata.
             if !store::add_member(ctx, name, &key) {
                 self.publications.order.pop_front();
@@ -129,21 +158,23 @@ impl Keyspace {
             return;
         }
         self.publications.order.pop_front();
-        if let Some(progress) = self.publications.by_key.remove(&key) {
+        if let Some(progress) = self.publications.take(&key) {
             self.put_entry(ctx, &key, progress);
         }
     }
 
     fn put_entry(&mut self, ctx: Context, key: &[u8], progress: InProgress) {
-        let Publication { json, ttl_ms, facts, .. } = progress.publication;
+        let Publication { json, expires, facts, .. } = progress.publication;
+        let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         let mut metas = progress.done;
         metas.sort_unstable();
-        if !store::set_entry(ctx, key, &json, ttl_ms) {
+        if left == 0 || !store::set_entry(ctx, key, &json, left) {
             self.sweep_later(key.into(), metas.into());
             self.drop_older(key, facts.ticket);
             return;
         }
         self.stored += 1;
+        self.count_overwritten(key);
         if let Some(replaced) = self.index.insert(key, metas.into(), facts) {
             self.sweep_later(key.into(), replaced.metas);
         }

@@ -2,7 +2,7 @@
 //! out in slices, under a tombstone that replicas honour.
 
 use super::{store, Keyspace};
-use crate::core::index::Concern;
+use crate::core::index::{Concern, Key};
 use crate::redis_api::Context;
 
 /// Candidates that one command may go through: about 0.3 ms.
@@ -43,6 +43,8 @@ pub(super) struct Large {
     id: u64,
     source: Source,
     removed: u64,
+    /// What it is about where nobody waits for it.
+    condemns: Option<Concern>,
 }
 
 /// Where the candidates come from.
@@ -56,24 +58,29 @@ enum Source {
 impl Keyspace {
     /// Removes entries. From now on none of them is served.
     pub fn remove(&mut self, ctx: Context, what: What, pace: Pace) -> Outcome {
-        let large = pace == Pace::InSlices && self.is_large(ctx, &what);
+        // Members of sets can be counted only by going through them; calls by walking the index.
+        let can_wait = pace == Pace::InSlices || matches!(what, What::Calls { .. });
+        let large = can_wait && self.is_large(ctx, &what);
         match what {
             What::Key(key) => Outcome::Removed(self.remove_keys(ctx, &[key.into()])),
             What::Metas(sets) => {
-                let metas = sets.iter().filter_map(|set| self.index.meta(set)).collect();
+                let sets = self.known(sets);
+                let metas = sets.iter().filter_map(|set| self.index.metas.find(set)).collect();
                 let id = self.index.begin_removal(Concern::Metas(metas));
                 if large {
-                    let source = Source::Sets { sets: sets.to_vec(), cursor: b"0"[..].into() };
+                    let sets = sets.into_iter().cloned().collect();
+                    let source = Source::Sets { sets, cursor: b"0"[..].into() };
                     return self.go_on_later(ctx, id, source);
                 }
-                let candidates: Vec<_> = sets.iter().flat_map(|set| store::members(ctx, set)).collect();
+                let candidates: Vec<_> = sets.into_iter().flat_map(|set| store::members(ctx, set)).collect();
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
             }
             What::Calls { prefix, pattern } => {
                 let concern = Concern::Calls { prefix: prefix.into(), pattern: pattern.map(Into::into) };
                 let id = self.index.begin_removal(concern);
                 if large {
-                    return self.go_on_later(ctx, id, Source::Index { from: None });
+                    let outcome = self.go_on_later(ctx, id, Source::Index { from: None });
+                    return if pace == Pace::AtOnce { self.count_now(id) } else { outcome };
                 }
                 let (candidates, _) = self.index.concerned(id, None, usize::MAX);
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
@@ -84,16 +91,38 @@ impl Keyspace {
     fn is_large(&self, ctx: Context, what: &What) -> bool {
         let candidates = match what {
             What::Key(_) => 1,
-            What::Metas(sets) => sets.iter().map(|set| store::member_count(ctx, set)).sum(),
+            What::Metas(sets) => {
+                let known = self.known(sets);
+                known.len() + known.iter().map(|set| store::member_count(ctx, set)).sum::<usize>()
+            }
             What::Calls { prefix, .. } => self.index.count(prefix, AT_ONCE + 1),
         };
         candidates > AT_ONCE
     }
 
+    /// The sets that any entry is in: a thousand unknown rows cost a thousand look-ups and no command.
+    fn known<'a>(&self, sets: &'a [Key]) -> Vec<&'a Key> {
+        sets.iter().filter(|set| self.index.metas.find(set).is_some()).collect()
+    }
+
+    /// For who cannot wait: the entries that a removal under way takes, those included whose TTL is just over.
+    fn count_now(&self, id: u64) -> Outcome {
+        Outcome::Removed(self.index.count_taken(id))
+    }
+
+    /// An entry that a removal under way has taken is overwritten: it is gone, too.
+    pub(super) fn count_overwritten(&mut self, key: &[u8]) {
+        if let Some(id) = self.index.taken_by(key) {
+            if let Some(large) = self.large.iter_mut().find(|large| large.id == id) {
+                large.removed += 1;
+            }
+        }
+    }
+
     /// The tombstone stands in the reply's own unit.
     fn go_on_later(&mut self, ctx: Context, id: u64, source: Source) -> Outcome {
         self.raise_tombstone(ctx);
-        self.large.push_back(Large { id, source, removed: 0 });
+        self.large.push_back(Large { id, source, removed: 0, condemns: None });
         Outcome::Pending(id)
     }
 
@@ -104,7 +133,7 @@ impl Keyspace {
     }
 
     /// Removes these entries from the index and from Redis; counts those that Redis still had.
-    fn remove_keys(&mut self, ctx: Context, keys: &[Box<[u8]>]) -> u64 {
+    fn remove_keys(&mut self, ctx: Context, keys: &[Key]) -> u64 {
         let mut gone: Vec<&[u8]> = Vec::with_capacity(keys.len());
         for key in keys {
             // A candidate can come from several sets.
@@ -113,15 +142,24 @@ impl Keyspace {
                 gone.push(key);
             }
         }
-        let removed = gone.chunks(SLICE).map(|keys| store::unlink(ctx, keys)).sum();
+        let mut failed = Vec::new();
+        let removed = gone.chunks(SLICE).map(|keys| store::unlink(ctx, keys, &mut failed)).sum();
+        // While Redis has them, being there must not make them live.
+        self.foreign.extend(failed);
         self.removed += removed;
         removed
     }
 
-    /// Puts a removal of a whole prefix in force without a context to write with: from an event's handler.
+    /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
+    /// is under way takes what has been stored since, instead of a second one: a flood of events is one removal.
     pub(super) fn condemn(&mut self, concern: Concern) {
-        let id = self.index.begin_removal(concern);
-        self.large.push_back(Large { id, source: Source::Index { from: None }, removed: 0 });
+        if let Some(large) = self.large.iter_mut().find(|large| large.condemns.as_ref() == Some(&concern)) {
+            self.index.extend_removal(large.id);
+            large.source = Source::Index { from: None };
+            return;
+        }
+        let id = self.index.begin_removal(concern.clone());
+        self.large.push_back(Large { id, source: Source::Index { from: None }, removed: 0, condemns: Some(concern) });
     }
 
     /// Carries out a slice of the oldest large removal. Returns its ticket and count when it is done.

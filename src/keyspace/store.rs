@@ -2,6 +2,7 @@
 //! notify is marked as our own.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use crate::core::index::Key;
 use crate::redis_api::{Context, Replicate};
@@ -36,14 +37,30 @@ pub fn remove_members(ctx: Context, set: &[u8], members: &[&[u8]]) {
     own(|| ctx.call(c"SREM", Replicate::Yes, &args));
 }
 
-/// Returns how many of the keys were there.
-pub fn unlink<K: AsRef<[u8]>>(ctx: Context, keys: &[K]) -> u64 {
-    if keys.is_empty() {
+/// Removes keys. Returns how many were there; those that could not be removed go to `failed`.
+///
+/// In a cluster, keys of several slots do not go in one command; and a server may have renamed a command.
+pub fn unlink<K: AsRef<[u8]>>(ctx: Context, keys: &[K], failed: &mut Vec<Key>) -> u64 {
+    let args: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    if args.is_empty() {
         return 0;
     }
-    let args: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-    let reply = own(|| ctx.call(c"UNLINK", Replicate::Yes, &args));
-    reply.and_then(|reply| reply.integer()).map_or(0, |count| count.max(0) as u64)
+    if let Some(count) = remove_with(ctx, c"UNLINK", &args) {
+        return count;
+    }
+    let mut removed = 0;
+    for key in args {
+        match remove_with(ctx, c"UNLINK", &[key]).or_else(|| remove_with(ctx, c"DEL", &[key])) {
+            Some(count) => removed += count,
+            None => failed.push(key.into()),
+        }
+    }
+    removed
+}
+
+fn remove_with(ctx: Context, command: &CStr, keys: &[&[u8]]) -> Option<u64> {
+    let reply = own(|| ctx.call(command, Replicate::Yes, keys))?;
+    reply.integer().map(|count| count.max(0) as u64)
 }
 
 pub fn set_entry(ctx: Context, key: &[u8], value: &[u8], ttl_ms: u64) -> bool {
@@ -56,7 +73,8 @@ pub fn put_tombstone(ctx: Context) {
 }
 
 pub fn remove_tombstone(ctx: Context) {
-    unlink(ctx, &[TOMBSTONE]);
+    // It is in a slot of its own: in a cluster another node may have it, and it was never written.
+    unlink(ctx, &[TOMBSTONE], &mut Vec::new());
 }
 
 pub fn member_count(ctx: Context, set: &[u8]) -> usize {

@@ -3,13 +3,14 @@
 //! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
 use super::{store, Keyspace};
-use crate::core::index::{Metas, Released};
+use crate::core::index::MetaList;
+use crate::core::metas::Released;
 use crate::redis_api::Context;
 
 /// An entry that is gone, whose key still stands in some sets.
 pub(super) struct Dead {
     key: Box<[u8]>,
-    metas: Metas,
+    metas: MetaList,
     /// Sets done so far.
     done: usize,
 }
@@ -22,7 +23,7 @@ pub(super) struct Unclean {
 
 impl Keyspace {
     /// Remembers an entry that is gone.
-    pub(super) fn sweep_later(&mut self, key: Box<[u8]>, metas: Metas) {
+    pub(super) fn sweep_later(&mut self, key: Box<[u8]>, metas: MetaList) {
         if !metas.is_empty() {
             self.dead.push_back(Dead { key, metas, done: 0 });
         }
@@ -42,10 +43,10 @@ impl Keyspace {
         for id in dead.metas.iter().skip(dead.done).take(SLICE) {
             // The entry may have been stored again, or be about to be, and belong to the set again.
             let listed = self.index.stored(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
-                || self.index.meta_name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
-            match self.index.release(*id) {
+                || self.index.metas.name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
+            match self.index.metas.release(*id) {
                 Some(Released::Last(set)) => {
-                    store::unlink(ctx, &[set]);
+                    store::unlink(ctx, &[set], &mut Vec::new());
                 }
                 Some(Released::Shared(set)) if !listed => store::remove_members(ctx, &set, &[&dead.key]),
                 Some(Released::Shared(_)) | None => {}
@@ -63,7 +64,7 @@ impl Keyspace {
     pub(super) fn clean_slice(&mut self, ctx: Context) {
         let Some(mut unclean) = self.unclean.pop_front() else { return };
         let (members, next) = store::scan_members(ctx, &unclean.set, &unclean.cursor);
-        let id = self.index.meta(&unclean.set);
+        let id = self.index.metas.find(&unclean.set);
         let strange: Vec<&[u8]> = members
             .iter()
             .map(AsRef::as_ref)

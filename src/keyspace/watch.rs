@@ -28,6 +28,8 @@ struct Note {
 struct Watch {
     db: i32,
     catalog: Rc<Catalog>,
+    /// The one before a reload: what its sections left is swept, too.
+    previous: Option<Rc<Catalog>>,
     deployment: Deployment,
 }
 
@@ -40,7 +42,10 @@ thread_local! {
 
 /// Watches the keys of a catalog's sections in one database; replaces what was watched before.
 pub fn watch(db: i32, catalog: Rc<Catalog>, deployment: Deployment) {
-    WATCH.set(Some(Watch { db, catalog, deployment }));
+    WATCH.with_borrow_mut(|watch| {
+        let previous = watch.take().map(|watch| watch.catalog).filter(|previous| !Rc::ptr_eq(previous, &catalog));
+        *watch = Some(Watch { db, catalog, previous, deployment });
+    });
 }
 
 /// Watches nothing: on a replica all writes are its master's.
@@ -57,20 +62,22 @@ pub fn is_written() -> bool {
 
 /// What a key of the watched database is to us; None: not ours.
 pub fn kind(key: &[u8]) -> Option<Kind> {
-    WATCH.with_borrow(|watch| watch.as_ref().and_then(|watch| watch.kind(key)))
+    WATCH.with_borrow(|watch| {
+        let watch = watch.as_ref()?;
+        let previous = || watch.previous.as_ref().and_then(|previous| kind_in(previous, watch.deployment, key));
+        kind_in(&watch.catalog, watch.deployment, key).or_else(previous)
+    })
 }
 
-impl Watch {
-    fn kind(&self, key: &[u8]) -> Option<Kind> {
-        let (space, call) = names::split_key(&self.catalog, self.deployment, key)?;
-        let prefix_len = key.len() - call.len();
-        match keys::classify(call) {
-            KeyKind::Metadata(_) => Some(Kind::Metadata { prefix_len }),
-            KeyKind::Queue => None,
-            KeyKind::Other => {
-                let calls = &self.catalog.sections[space.section].calls;
-                calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
-            }
+fn kind_in(catalog: &Catalog, deployment: Deployment, key: &[u8]) -> Option<Kind> {
+    let (space, call) = names::split_key(catalog, deployment, key)?;
+    let prefix_len = key.len() - call.len();
+    match keys::classify(call) {
+        KeyKind::Metadata(_) => Some(Kind::Metadata { prefix_len }),
+        KeyKind::Queue => None,
+        KeyKind::Other => {
+            let calls = &catalog.sections[space.section].calls;
+            calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
         }
     }
 }
@@ -82,7 +89,7 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
     }
     WATCH.with_borrow(|watch| {
         let Some(watch) = watch.as_ref().filter(|watch| watch.db == db) else { return };
-        let Some(kind) = watch.kind(key) else { return };
+        let Some(kind) = kind_in(&watch.catalog, watch.deployment, key) else { return };
         let harmless = matches!((event, kind), (KeyEvent::Removed(_), Kind::Entry { .. }));
         if !harmless {
             WRITTEN.set(true);
@@ -112,13 +119,15 @@ impl Keyspace {
                 }
                 (KeyEvent::Written, Kind::Entry { prefix_len })
                 | (KeyEvent::Removed(_) | KeyEvent::Written, Kind::Metadata { prefix_len }) => {
-                    let prefix: Box<[u8]> = note.key[..prefix_len].into();
-                    self.tampered(note.key, prefix_len);
-                    if !cold.contains(&prefix) {
-                        cold.push(prefix);
+                    if !cold.iter().any(|prefix| **prefix == note.key[..prefix_len]) {
+                        cold.push(note.key[..prefix_len].into());
                     }
+                    self.tampered(note.key);
                 }
             }
+        }
+        for prefix in &cold {
+            self.make_cold(prefix);
         }
         cold
     }

@@ -67,6 +67,8 @@ pub struct CommandSpec {
     pub name: &'static CStr,
     /// Redis' command flags, separated by spaces.
     pub flags: &'static CStr,
+    /// ACL categories, separated by spaces.
+    pub categories: &'static CStr,
     /// Number of words with the name; negative: at least as many.
     pub arity: c_int,
     pub key: KeyAccess,
@@ -134,6 +136,12 @@ pub fn register<C: Command>(ctx: Context) -> Result<(), String> {
         let command = api!(RedisModule_GetCommand)(ctx.raw(), spec.name.as_ptr());
         if command.is_null() || !describe(command, &spec) {
             return Err(failed("the description"));
+        }
+        // Servers before 7.2 have no categories for modules' commands.
+        if let Some(set_categories) = raw::RedisModule_SetCommandACLCategories {
+            if set_categories(command, spec.categories.as_ptr()) != raw::REDISMODULE_OK as c_int {
+                return Err(failed("the ACL categories"));
+            }
         }
     }
     Ok(())

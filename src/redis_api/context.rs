@@ -1,6 +1,6 @@
 //! The context that Redis hands to every callback.
 
-use std::ffi::{c_int, CString};
+use std::ffi::{c_int, CStr, CString};
 use std::marker::PhantomData;
 
 use redis_module::raw;
@@ -60,9 +60,22 @@ impl<'a> Context<'a> {
         unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }
     }
 
-    pub fn select_db(self, db: i32) {
-        // SAFETY: as in `flags`; a number out of range is refused and changes nothing.
-        unsafe { api!(RedisModule_SelectDb)(self.raw, db as c_int) };
+    /// False for a number out of range, which changes nothing.
+    pub fn select_db(self, db: i32) -> bool {
+        // SAFETY: as in `flags`.
+        unsafe { api!(RedisModule_SelectDb)(self.raw, db as c_int) == raw::REDISMODULE_OK as c_int }
+    }
+
+    /// One field of INFO.
+    pub fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
+        // SAFETY: the context is valid during its callback; the data is freed once, after its field has been copied.
+        unsafe {
+            let data = api!(RedisModule_GetServerInfo)(self.raw, section.as_ptr());
+            let text = api!(RedisModule_ServerInfoGetFieldC)(data, field.as_ptr());
+            let copy = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+            api!(RedisModule_FreeServerInfo)(self.raw, data);
+            copy
+        }
     }
 
     /// Number of keys of the selected database.

@@ -4,7 +4,38 @@ use std::ffi::c_char;
 
 use redis_module::raw;
 
+use super::command::make_string;
 use super::{api, Context};
+
+/// Type of a key, as far as we tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    String,
+    Set,
+    Other,
+}
+
+impl KeyType {
+    /// None where there is no key.
+    pub fn of(ctx: Context, name: &[u8]) -> Option<KeyType> {
+        let name = make_string(name);
+        // SAFETY: name was just made, the context is valid during its callback; both are released once, and a null key
+        // is answered with "empty".
+        let kind = unsafe {
+            let key = api!(RedisModule_OpenKey)(ctx.raw(), name, raw::REDISMODULE_READ as i32);
+            let kind = api!(RedisModule_KeyType)(key.cast());
+            api!(RedisModule_CloseKey)(key.cast());
+            api!(RedisModule_FreeString)(std::ptr::null_mut(), name);
+            kind as isize
+        };
+        match kind {
+            raw::REDISMODULE_KEYTYPE_EMPTY => None,
+            raw::REDISMODULE_KEYTYPE_STRING => Some(KeyType::String),
+            raw::REDISMODULE_KEYTYPE_SET => Some(KeyType::Set),
+            _ => Some(KeyType::Other),
+        }
+    }
+}
 
 /// A string key open for reading: its value stays where it is until this is dropped.
 pub struct StringKey {
@@ -28,17 +59,7 @@ impl StringKey {
 
     /// Is there a key of any type?
     pub fn exists(ctx: Context, name: &[u8]) -> bool {
-        // SAFETY: as in `open`.
-        unsafe {
-            let name = api!(RedisModule_CreateString)(std::ptr::null_mut(), name.as_ptr().cast::<c_char>(), name.len());
-            let key = api!(RedisModule_OpenKey)(ctx.raw(), name, raw::REDISMODULE_READ as i32);
-            let found = !key.is_null();
-            if found {
-                api!(RedisModule_CloseKey)(key.cast());
-            }
-            api!(RedisModule_FreeString)(std::ptr::null_mut(), name);
-            found
-        }
+        KeyType::of(ctx, name).is_some()
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -54,7 +54,7 @@ fn status_of(ctx: Context, done: &str, run: impl FnOnce() -> Result<(), String>)
         Ok(Err(reason)) => reason,
         Err(_) => "internal error".to_owned(),
     };
-    ctx.log(Level::Warning, &format!("<bear> not {done}: {reason}"));
+    ctx.log(Level::Warning, &format!("not {done}: {reason}"));
     raw::REDISMODULE_ERR as c_int
 }
 

@@ -28,7 +28,7 @@ pub use events::{
     Removal, Role,
 };
 pub use info::{on_info, InfoWriter};
-pub use key::StringKey;
+pub use key::{KeyType, StringKey};
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};
 pub use log::install_logger;

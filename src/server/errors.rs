@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ERR` | the command is wrong; the text says what would be right |
 //! | `NOWAIT` | in MULTI or a script, where nothing can wait |
+//! | `READONLY` | an invalidation on a replica |
 //! | `POSTGRES` | Postgres cannot be reached |
 //! | `TIMEOUT` | no answer within `bear.query-timeout-ms` |
 //! | `TOOLARGE` | the result is over `bear.max-result-bytes` |

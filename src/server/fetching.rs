@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::query::Words;
+use super::waiting::WaiterId;
 use super::{errors, Server};
 use crate::core::belonging::{Belonging, Related};
 use crate::core::catalog::{Catalog, Section};
@@ -100,6 +101,7 @@ impl Call {
             },
             lists_own_rows: query.plan.row_id.is_some(),
             others: others.map(related).collect(),
+            asked_for: query.asked_for(&self.args),
             tags: query.tags.clone(),
             args: self.args.clone(),
             tenant: self.tenant.clone(),
@@ -160,29 +162,51 @@ impl Server {
         if let Some((ticket, successor)) = &finished.send {
             self.send(*ticket, successor);
         }
-        let answer = match result {
-            Ok(mut fetched) => {
-                let json = Arc::new(std::mem::take(&mut fetched.json));
-                self.count_fill(call, &fetched, finished.struck);
-                if finished.store && connection >= self.postgres.since_connection {
-                    self.store(ctx, ticket, call, fetched, json.clone());
-                } else {
-                    // What is stored may be older than what is now answered.
-                    self.keyspace.drop_older(&call.key, ticket);
-                }
-                Answer::Bytes(json)
-            }
-            Err(error) => {
-                let section = &call.catalog.sections[call.section];
-                self.with_stats(call, |stats| stats.failed += 1);
-                let text = section.queries[call.query].call.text();
-                Answer::Error(errors::of_fetch(&error, &section.name, text).into())
-            }
+        let mut fetched = match result {
+            Ok(fetched) => fetched,
+            Err(error) => return self.answer_with_error(&finished.call, &error, finished.answer),
         };
-        for waiter in finished.answer {
+        let json = Arc::new(std::mem::take(&mut fetched.json));
+        self.count_fill(call, &fetched, finished.struck);
+        if finished.store && connection >= self.postgres.since_connection {
+            self.store(ctx, ticket, call, fetched, json.clone());
+        } else {
+            // What is stored may be older than what is now answered.
+            self.keyspace.drop_older(&call.key, ticket);
+        }
+        self.answer(finished.answer, &Answer::Bytes(json));
+    }
+
+    fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<WaiterId>) {
+        self.with_stats(call, |stats| stats.failed += 1);
+        let section = &call.catalog.sections[call.section];
+        let text = errors::of_fetch(error, &section.name, section.queries[call.query].call.text());
+        self.answer(waiters, &Answer::Error(text.into()));
+    }
+
+    fn answer(&mut self, waiters: Vec<WaiterId>, answer: &Answer) {
+        for waiter in waiters {
             if let Some(client) = self.waiting.take(waiter) {
                 self.answers.push_back((client, answer.clone()));
             }
+        }
+    }
+
+    /// Ends the threads; who waits for a fetch or a reload is told.
+    pub(super) fn end_fetching(&mut self) {
+        self.workers.end();
+        while let Some(ticket) = self.fills.any_ticket() {
+            let what = "no URL is configured any more".to_owned();
+            let error = FetchError::Unavailable { what, host: "none".into(), retry_in_ms: 0 };
+            self.fetched_by_nobody(ticket, error);
+        }
+        self.cancel_reload("no URL is configured any more");
+        self.arm_soon();
+    }
+
+    fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
+        if let Some(finished) = self.fills.finish(ticket, Ended::Failed) {
+            self.answer_with_error(&finished.call, &error, finished.answer);
         }
     }
 
@@ -217,6 +241,7 @@ impl Server {
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && json.len() <= self.config.max_entry_bytes as usize
             && ttl_ms > 0
+            && self.keyspace.may_publish()
             && self.has_memory(ctx);
         if !storable {
             self.keyspace.drop_older(&call.key, ticket);
@@ -225,7 +250,8 @@ impl Server {
         }
         let rows = fetched.row_count.min(u32::MAX as usize) as u32;
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
+        let expires = Instant::now() + Duration::from_millis(ttl_ms);
         let facts = Facts { ticket, rows, took_us };
-        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, ttl_ms, facts });
+        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts });
     }
 }

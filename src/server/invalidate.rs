@@ -8,6 +8,9 @@ use crate::core::names::{self, SpaceRef};
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 
+/// Bytes of a PATTERN.
+const MAX_PATTERN: usize = 256;
+
 /// What is invalidated.
 pub enum Target<'a> {
     /// What contains one of these rows.
@@ -55,6 +58,10 @@ impl Server {
                 self.keyspace.abort_publication(&key);
                 self.keyspace.remove(ctx, What::Key(&key), pace)
             }
+            // A pattern costs its length times the key's, for each entry.
+            Target::Pattern(pattern) if pattern.len() > MAX_PATTERN => {
+                return Err(format!("ERR a pattern may hold at most {MAX_PATTERN} bytes, got {}", pattern.len()));
+            }
             Target::Pattern(pattern) => self.remove_calls(ctx, prefix, Some(pattern), pace),
             Target::All => self.remove_calls(ctx, prefix, None, pace),
         };
@@ -66,7 +73,8 @@ impl Server {
             }
             Outcome::Pending(ticket) => {
                 // It ends by itself: the client waits as long as it takes.
-                self.removing.insert(ticket, (Some(ctx.block()), section));
+                let name = self.catalog.sections[section].name.as_ref().into();
+                self.removing.insert(ticket, (ctx.block(), name));
             }
         }
         self.arm_soon();

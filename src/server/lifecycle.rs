@@ -13,7 +13,7 @@ use super::crew::Crew;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
-use crate::redis_api::{self, Context, Loading, Replicate, Role};
+use crate::redis_api::{self, Context, Loading, Role};
 
 /// Starts the module. An error refuses the load.
 pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
@@ -22,6 +22,13 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::register_configs(ctx, Box::leak(specs.into_boxed_slice()))?;
     let config = config::current();
     let catalog = Rc::new(reload::load(&config.catalog)?);
+    if !ctx.select_db(config.db as i32) {
+        return Err(format!(
+            "bear.db is {}, and the server has no such database (see its setting databases)",
+            config.db
+        ));
+    }
+    ctx.select_db(0);
     let flags = ctx.flags();
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
     let mut workers = Crew::default();
@@ -65,6 +72,10 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
 
 /// Stops the module; the error refuses the unload. Redis itself refuses while clients wait or a tick is armed.
 pub fn stop(_: Context) -> Result<(), String> {
+    let fetching = super::with(|server| server.fills.running());
+    if fetching.is_some_and(|fetching| fetching > 0) {
+        return Err("fetches are under way; try again".into());
+    }
     let ended = super::with(|server| {
         server.workers.end();
         server.workers.has_ended()
@@ -84,21 +95,22 @@ fn with_server(run: impl FnOnce(&mut Server)) {
 impl Server {
     /// Settings have changed while running.
     pub(super) fn reconfigure(&mut self, before: &Config, now: &Config) -> Result<(), String> {
+        let catalog = if before.catalog != now.catalog { Some(reload::load(&now.catalog)?) } else { None };
         let (old, new) = (before.postgres_settings(), now.postgres_settings());
         self.config = now.clone();
         if old != new {
             match (self.workers.current(), new) {
                 (Some(workers), Some(settings)) => workers.reconfigure(settings),
                 (None, Some(_)) => self.workers.begin(now)?,
-                (_, None) => self.workers.end(),
+                (_, None) => self.end_fetching(),
             }
         }
         if before.postgres_url != now.postgres_url || before.search_path != now.search_path {
             // Another database, or other tables in it.
             self.make_all_cold();
         }
-        if before.catalog != now.catalog {
-            let catalog = reload::load(&now.catalog)?;
+        if let Some(catalog) = catalog {
+            self.cancel_reload("bear.catalog was set meanwhile");
             self.replace_catalog(catalog);
         }
         Ok(())
@@ -106,12 +118,10 @@ impl Server {
 
     /// Which policy evicts what: asked when a setting has changed.
     fn read_policy(&mut self, ctx: Context) {
-        let mut policy = Vec::new();
-        if let Some(reply) = ctx.call(c"CONFIG", Replicate::No, &[b"GET", b"maxmemory-policy"]) {
-            reply.for_each(&mut |part| policy = part.to_vec());
-        }
-        let may_store = !policy.starts_with(b"allkeys");
-        self.evicts = policy.starts_with(b"volatile");
+        // Not by CONFIG GET: a hardened server may have renamed CONFIG. Without an answer nothing is stored.
+        let policy = ctx.server_info(c"memory", c"maxmemory_policy").unwrap_or_else(|| "allkeys".into());
+        let may_store = !policy.starts_with("allkeys");
+        self.evicts = policy.starts_with("volatile");
         if self.may_store && !may_store {
             log::warn!("under an allkeys-* policy metadata would be evicted before the entries that need it: nothing is stored");
             self.make_all_cold();
@@ -178,6 +188,6 @@ impl Server {
     fn let_go(&mut self, forgotten: Forgotten) {
         self.removals_ended(forgotten.removals);
         // A million entries take long to free: not on this thread.
-        self.workers.dispose(Box::new(forgotten.index));
+        self.workers.dispose(forgotten.rubbish);
     }
 }

@@ -71,7 +71,7 @@ pub struct Server {
     /// Who is to be told what, oldest first.
     answers: VecDeque<(BlockedClient, Answer)>,
     /// Clients that wait for a large removal, by its ticket.
-    removing: FxHashMap<u64, (Option<BlockedClient>, usize)>,
+    removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     /// The key of the call at hand; kept for its memory.
     key: Vec<u8>,
     /// When the last tick ended, and how long the longest took, in microseconds.

@@ -123,7 +123,7 @@ impl Server {
     fn log_call(&self, ctx: Context, what: &str) {
         if self.config.log_calls {
             let key = String::from_utf8_lossy(&self.key);
-            ctx.log(crate::redis_api::Level::Notice, &format!("<bear> {what} {}", key.escape_debug()));
+            ctx.log(crate::redis_api::Level::Notice, &format!("{what} {}", key.escape_debug()));
         }
     }
 }

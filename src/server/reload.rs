@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::core::catalog::{self, Catalog, OnRule, TableRows};
+use crate::core::catalog::{self, Catalog, OnRule, Section, TableRows};
 use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
 use crate::core::job::JobBody;
@@ -27,6 +27,8 @@ pub struct Checked {
     pub state: CheckState,
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
+    /// Of the validation that is running: an older one's report is of another catalog.
+    ticket: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ thread_local! {
 
 impl Checked {
     pub fn new(file: &str) -> Checked {
-        Checked { file: name_of(file), state: CheckState::Waiting, errors: Vec::new(), warnings: Vec::new() }
+        Checked { file: name_of(file), state: CheckState::Waiting, errors: Vec::new(), warnings: Vec::new(), ticket: 0 }
     }
 }
 
@@ -102,16 +104,7 @@ impl Server {
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
     pub(super) fn replace_catalog(&mut self, new: Catalog) {
         self.fills.strike_where(|_, _| true);
-        let changed: Vec<&str> = self
-            .catalog
-            .sections
-            .iter()
-            .filter(|old| {
-                let same = new.section(old.name.as_bytes()).is_some_and(|(_, new)| new.source == old.source);
-                !same
-            })
-            .map(|old| old.name.as_ref())
-            .collect();
+        let changed = changed_sections(&self.catalog, &new);
         if !changed.is_empty() {
             log::info!("sections changed by the new catalog are cold: {}", changed.join(", "));
         }
@@ -134,7 +127,16 @@ impl Server {
         if self.checked.state == CheckState::Waiting && self.postgres.up == Some(true) {
             self.checked.state = CheckState::Running;
             let catalog = self.catalog.clone();
-            self.validate(&catalog);
+            self.checked.ticket = self.validate(&catalog);
+        }
+    }
+
+    /// Tells who waits for a BEAR.RELOAD that nothing will come of it.
+    pub(super) fn cancel_reload(&mut self, reason: &str) {
+        if let Some(reloading) = self.reloading.take() {
+            let text = format!("ERR nothing is changed: {reason}");
+            self.answers.push_back((reloading.client, Answer::Error(text.into())));
+            self.arm_soon();
         }
     }
 
@@ -162,7 +164,7 @@ impl Server {
             self.answers.push_back((reloading.client, answer));
             return;
         }
-        if self.checked.state == CheckState::Running {
+        if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
             match result {
                 Ok(report) => self.note_report(report),
                 // Postgres went away meanwhile: the next connection asks again.
@@ -182,6 +184,16 @@ impl Server {
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings;
     }
+}
+
+/// Sections that one of two catalogs lacks, or has otherwise.
+fn changed_sections(old: &Catalog, new: &Catalog) -> Vec<String> {
+    let same = |a: &Section, in_other: &Catalog| {
+        in_other.section(a.name.as_bytes()).is_some_and(|(_, other)| a.source == other.source)
+    };
+    let gone = old.sections.iter().filter(|section| !same(section, new));
+    let come = new.sections.iter().filter(|section| old.section(section.name.as_bytes()).is_none());
+    gone.chain(come).map(|section| section.name.to_string()).collect()
 }
 
 /// Columns of a section's `row` that predicates of any section read.

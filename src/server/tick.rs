@@ -35,7 +35,10 @@ impl Server {
     fn tick(&mut self, ctx: Context) {
         let start = Instant::now();
         let deadline = start + BUDGET;
-        ctx.select_db(self.config.db as i32);
+        if !ctx.select_db(self.config.db as i32) {
+            // Checked at load: never work on another database.
+            return;
+        }
         self.settle();
         let more_outcomes = self.take_outcomes(ctx, deadline);
         self.answer_late(start);
@@ -103,11 +106,12 @@ impl Server {
     pub(super) fn removals_ended(&mut self, finished: Vec<(u64, u64)>) {
         for (ticket, count) in finished {
             if let Some((client, section)) = self.removing.remove(&ticket) {
-                self.stats.section(section).invalidated += count;
-                if let Some(client) = client {
-                    self.answers.push_back((client, Answer::Integer(count as i64)));
-                    self.arm_soon();
+                // The catalog may have been replaced meanwhile, and have no such section any more.
+                if let Some((index, _)) = self.catalog.section(section.as_bytes()) {
+                    self.stats.section(index).invalidated += count;
                 }
+                self.answers.push_back((client, Answer::Integer(count as i64)));
+                self.arm_soon();
             }
         }
     }

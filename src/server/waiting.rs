@@ -3,7 +3,7 @@
 //! Deadlines are ours and not Redis': where a module unblocks a client in the very moment in which Redis' own timeout
 //! fires, the client gets no reply at all.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -15,9 +15,8 @@ pub type WaiterId = u64;
 
 #[derive(Default)]
 pub struct Waiting {
-    clients: FxHashMap<WaiterId, BlockedClient>,
-    /// Nearly in order: `bear.query-timeout-ms` may have been changed between two of them.
-    deadlines: VecDeque<(Instant, WaiterId)>,
+    clients: FxHashMap<WaiterId, (BlockedClient, Instant)>,
+    deadlines: BTreeSet<(Instant, WaiterId)>,
     next: WaiterId,
 }
 
@@ -25,34 +24,30 @@ impl Waiting {
     pub fn add(&mut self, client: BlockedClient, deadline: Instant) -> WaiterId {
         let id = self.next;
         self.next += 1;
-        self.clients.insert(id, client);
-        self.deadlines.push_back((deadline, id));
+        self.clients.insert(id, (client, deadline));
+        self.deadlines.insert((deadline, id));
         id
     }
 
     /// The client, unless its time was up.
     pub fn take(&mut self, id: WaiterId) -> Option<BlockedClient> {
-        let client = self.clients.remove(&id);
-        if self.clients.is_empty() {
-            self.deadlines.clear();
-        }
-        client
+        let (client, deadline) = self.clients.remove(&id)?;
+        self.deadlines.remove(&(deadline, id));
+        Some(client)
     }
 
     /// The next client whose time is up.
     pub fn take_late(&mut self, now: Instant) -> Option<BlockedClient> {
-        while self.deadlines.front().is_some_and(|(deadline, id)| *deadline <= now || !self.clients.contains_key(id)) {
-            let (_, id) = self.deadlines.pop_front()?;
-            if let Some(client) = self.take(id) {
-                return Some(client);
-            }
+        let (deadline, id) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
         }
-        None
+        self.take(id)
     }
 
     /// When somebody's time is up, if anybody waits.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub fn len(&self) -> usize {

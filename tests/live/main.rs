@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod config;
+mod docs;
 mod harness;
 mod invalidate;
 mod limits;

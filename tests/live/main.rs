@@ -6,6 +6,7 @@ mod support;
 mod acl;
 mod config;
 mod docs;
+mod explain;
 mod harness;
 mod invalidate;
 mod limits;

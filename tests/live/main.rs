@@ -8,6 +8,7 @@ mod config;
 mod docs;
 mod explain;
 mod harness;
+mod info;
 mod invalidate;
 mod limits;
 mod metadata;

@@ -17,4 +17,5 @@ mod outage;
 mod persistence;
 mod query;
 mod replica;
+mod secrets;
 mod stampede;

@@ -4,6 +4,7 @@
 mod support;
 
 mod acl;
+mod catalog;
 mod config;
 mod docs;
 mod explain;

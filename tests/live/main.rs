@@ -7,6 +7,7 @@ mod acl;
 mod catalog;
 mod config;
 mod docs;
+mod examples;
 mod explain;
 mod harness;
 mod info;

@@ -21,3 +21,4 @@ mod query;
 mod replica;
 mod secrets;
 mod stampede;
+mod tls;

@@ -3,7 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
+mod catalog;
+mod config;
+mod docs;
+mod examples;
+mod explain;
 mod harness;
+mod info;
 mod invalidate;
 mod limits;
 mod metadata;
@@ -12,4 +19,6 @@ mod outage;
 mod persistence;
 mod query;
 mod replica;
+mod secrets;
 mod stampede;
+mod tls;

@@ -1,0 +1,159 @@
+//! What Redis tells of the commands: COMMAND DOCS and COMMAND INFO, from which redis-cli takes its hints, and what it
+//! says to a wrong number of words.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Redis, Reply};
+
+/// Name, arity, flags, flags of the key.
+const COMMANDS: [(&str, i64, &str, &[&str]); 5] = [
+    ("bear.query", -3, "readonly", &["RO", "access"]),
+    ("bear.explain", -3, "readonly", &["RO", "access"]),
+    ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
+    ("bear.catalog", -1, "readonly", &[]),
+    ("bear.reload", 1, "admin", &[]),
+];
+
+fn docs(redis: &Redis, name: &str) -> BTreeMap<String, Reply> {
+    let reply = redis.resp3_wire().run(&format!("COMMAND DOCS {name}")).map();
+    reply.get(name).unwrap_or_else(|| panic!("{name} is in {reply:?}")).map()
+}
+
+/// An argument as a line of a syntax: `<space>`, `[FRESH | CACHED]`, `word...`.
+fn syntax(argument: &Reply) -> String {
+    let fields = argument.map();
+    let text = |name: &str| fields.get(name).map(Reply::text).unwrap_or_default();
+    let parts = || -> Vec<String> { fields["arguments"].list().iter().map(syntax).collect() };
+    let value = match text("type").as_str() {
+        "oneof" => parts().join(" | "),
+        "block" => parts().join(" "),
+        "pure-token" => String::new(),
+        "key" => format!("<{}>", text("name")),
+        _ => text("name"),
+    };
+    let line = [text("token"), value].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let flags = fields.get("flags").map(Reply::sorted_texts).unwrap_or_default();
+    let line = if flags.contains(&"multiple".into()) { format!("{line}...") } else { line };
+    if flags.contains(&"optional".into()) {
+        format!("[{line}]")
+    } else {
+        line
+    }
+}
+
+#[test]
+fn the_syntax_of_every_command_is_documented() {
+    let redis = Redis::builder().start();
+    for (name, expected) in [
+        ("bear.query", "<space> [FRESH | CACHED] word..."),
+        ("bear.explain", "<space> word..."),
+        ("bear.invalidate", "<space> ROW id... | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
+        ("bear.catalog", "[section]"),
+        ("bear.reload", ""),
+    ] {
+        let docs = docs(&redis, name);
+        let arguments = docs.get("arguments").map(|arguments| arguments.list().to_vec()).unwrap_or_default();
+        assert_eq!(arguments.iter().map(syntax).collect::<Vec<_>>().join(" "), expected, "{name}");
+    }
+}
+
+#[test]
+fn every_command_has_a_summary_and_its_complexity() {
+    let redis = Redis::builder().start();
+    for (name, ..) in COMMANDS {
+        let docs = docs(&redis, name);
+        let summary = docs["summary"].text();
+        assert!(summary.ends_with('.') && (20..120).contains(&summary.len()), "{name}: {summary}");
+        let complexity = docs["complexity"].text();
+        assert!(complexity.starts_with("O("), "{name}: {complexity}");
+        assert_eq!(docs["since"].text(), env!("CARGO_PKG_VERSION"), "{name}");
+        assert_eq!(docs["module"].text(), "bear", "{name}");
+        // RESP2 says the same in flat arrays.
+        let flat = redis.run(&format!("COMMAND DOCS {name}")).map()[name].map();
+        assert_eq!(flat["summary"].text(), summary);
+    }
+}
+
+#[test]
+fn keys_in_the_docs_are_the_first_key_of_the_specs() {
+    let redis = Redis::builder().start();
+    for (name, _, _, key_flags) in COMMANDS {
+        let docs = docs(&redis, name);
+        let arguments = docs.get("arguments").map(|arguments| arguments.list().to_vec()).unwrap_or_default();
+        let keys: Vec<_> = arguments.iter().filter(|argument| argument.map()["type"].text() == "key").collect();
+        assert_eq!(keys.len(), usize::from(!key_flags.is_empty()), "{name}");
+        for key in keys {
+            assert_eq!(key.map()["key_spec_index"], Reply::Int(0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn arity_flags_and_keys_of_every_command() {
+    let redis = Redis::builder().start();
+    let mut wire = redis.wire();
+    for (name, arity, flag, key_flags) in COMMANDS {
+        let reply = wire.run(&format!("COMMAND INFO {name}"));
+        let info = reply.list()[0].list();
+        assert_eq!(info[0].text(), name);
+        assert_eq!(info[1], Reply::Int(arity), "{name}");
+        let flags = info[2].sorted_texts();
+        assert!(flags.contains(&flag.to_owned()) && flags.contains(&"module".to_owned()), "{name}: {flags:?}");
+        for other in ["readonly", "write", "admin"].iter().filter(|other| **other != flag) {
+            assert!(!flags.contains(&(*other).to_owned()), "{name}: {flags:?}");
+        }
+        let has_key = i64::from(!key_flags.is_empty());
+        assert_eq!(info[3..6], [has_key, has_key, has_key].map(Reply::Int), "{name}: first, last, step");
+        let specs = info[8].list();
+        assert_eq!(specs.len(), key_flags.len().min(1), "{name}: {specs:?}");
+        for spec in specs {
+            let spec = spec.map();
+            assert_eq!(spec["flags"].sorted_texts(), key_flags, "{name}");
+            let begin = spec["begin_search"].map();
+            assert_eq!(begin["type"].text(), "index");
+            assert_eq!(begin["spec"].map()["index"], Reply::Int(1));
+            let find = spec["find_keys"].map();
+            assert_eq!(find["type"].text(), "range");
+            assert_eq!(find["spec"].map()["lastkey"], Reply::Int(0));
+        }
+    }
+    let loaded = wire.run("COMMAND LIST FILTERBY MODULE bear").sorted_texts();
+    let mut expected = COMMANDS.map(|(name, ..)| name);
+    expected.sort_unstable();
+    assert_eq!(loaded, expected);
+}
+
+#[test]
+fn too_few_or_too_many_words_are_told() {
+    let redis = Redis::builder().start();
+    let mut wire = redis.wire();
+    for line in [
+        "BEAR.QUERY",
+        "BEAR.QUERY bear",
+        "BEAR.EXPLAIN",
+        "BEAR.EXPLAIN bear",
+        "BEAR.INVALIDATE",
+        "BEAR.INVALIDATE bear",
+        "BEAR.RELOAD now",
+    ] {
+        let name = line.split(' ').next().unwrap().to_lowercase();
+        let reply = wire.run(line).error().to_lowercase();
+        assert_eq!(reply, format!("err wrong number of arguments for '{name}' command"), "{line}");
+    }
+    for (line, expected) in [
+        ("BEAR.CATALOG bear color", "ERR 'color' is too much"),
+        ("BEAR.INVALIDATE bear ROW", "ERR the row's id is missing"),
+        ("BEAR.INVALIDATE bear TAG", "ERR the tag is missing"),
+        ("BEAR.INVALIDATE bear QUERY", "ERR the call is missing"),
+        ("BEAR.INVALIDATE bear PATTERN", "ERR the pattern is missing"),
+        ("BEAR.INVALIDATE bear PATTERN a* b*", "ERR 'b*' is too much"),
+        ("BEAR.INVALIDATE bear ALL of them", "ERR 'of' is too much"),
+        (
+            "BEAR.INVALIDATE bear EVERYTHING",
+            "ERR what to invalidate is one of: ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL",
+        ),
+        ("BEAR.CATALOG bears", "ERR no section 'bears'; there are: bear, color"),
+    ] {
+        assert_eq!(wire.run(line).error(), expected, "{line}");
+    }
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod harness;
+mod identity;
 mod invalidate;
 mod limits;
 mod metadata;
@@ -15,3 +16,4 @@ mod policy;
 mod query;
 mod replica;
 mod stampede;
+mod unload;

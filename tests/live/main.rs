@@ -6,6 +6,7 @@ mod support;
 mod harness;
 mod identity;
 mod invalidate;
+mod large;
 mod limits;
 mod metadata;
 mod multi;

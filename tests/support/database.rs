@@ -112,6 +112,11 @@ impl Database {
         role
     }
 
+    /// From the next connection on, what is executed here is not logged: for tests that execute very much. Errors are.
+    pub fn log_errors_only(&self) {
+        self.run(&format!("ALTER DATABASE {} SET log_statement = 'none'", self.name));
+    }
+
     /// Times that a statement holding `text` was executed, by anybody. PREPARE and EXPLAIN do not count, nor do
     /// statements that learn the columns of a query and read none of its rows (`… ON false`).
     ///

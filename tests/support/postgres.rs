@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use super::database::Database;
 use super::guardian;
 use super::process::{free_port, Process};
-use super::wait::wait_for;
+use super::wait::{eventually, wait_for};
 
 /// Roles that are members of it have to prove their password.
 pub const BY_PASSWORD: &str = "by_password";
@@ -61,10 +61,50 @@ impl Postgres {
         let data = guardian::folder("postgres").join("data");
         let copied = Command::new("cp").arg("-a").arg(template()).arg(&data).status();
         assert!(copied.expect("cp runs").success(), "the template cannot be copied");
+        Postgres::start_in(data, fsync)
+    }
+
+    fn start_in(data: PathBuf, fsync: &'static str) -> Postgres {
         let cluster = Cluster { data, port: free_port(), process: Mutex::new(None), fsync };
         let postgres = Postgres { cluster: Arc::new(cluster) };
         postgres.start_again();
         postgres
+    }
+
+    /// A cluster with a system identifier of its own; all others are copies of one.
+    pub fn start_unrelated() -> Postgres {
+        let data = folder_of_the_server("postgres").join("data");
+        initialize(&data);
+        Postgres::start_in(data, "off")
+    }
+
+    /// A standby that follows this cluster.
+    pub fn standby(&self) -> Postgres {
+        let data = folder_of_the_server("standby").join("data");
+        let mut copy = Command::new(programs().join("pg_basebackup"));
+        copy.args(["--checkpoint=fast", "--write-recovery-conf", "--no-sync", "--host=127.0.0.1"]);
+        copy.arg(format!("--port={}", self.port())).arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(&data);
+        let output = as_server_user(&mut copy).output().expect("pg_basebackup runs");
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        Postgres::start_in(data, "off")
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        let promoted: bool = self.client(SUPERUSER).query_one("SELECT pg_promote()", &[]).expect("a standby").get(0);
+        assert!(promoted, "it is promoted:\n{}", self.log());
+    }
+
+    /// Waits until this standby has applied what `primary` has written so far.
+    #[track_caller]
+    pub fn wait_in_sync(&self, primary: &Postgres) {
+        let written: String =
+            primary.client(SUPERUSER).query_one("SELECT pg_current_wal_lsn()::text", &[]).expect("a primary").get(0);
+        let mut client = self.client(SUPERUSER);
+        eventually("the standby is in sync", || {
+            let sql = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{written}', false)");
+            client.query_one(&sql, &[]).expect("a standby").get(0)
+        });
     }
 
     /// Starts the stopped cluster on its port and waits until it answers.
@@ -173,25 +213,35 @@ impl Drop for Cluster {
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let folder = guardian::folder("template");
-        if let Some((user, group)) = server_user() {
-            std::os::unix::fs::chown(&folder, Some(*user), Some(*group)).expect("chown as root");
-        }
-        let data = folder.join("data");
-        let mut initdb = Command::new(programs().join("initdb"));
-        initdb
-            .args(["--no-sync", "--auth=trust", "--no-locale", "--encoding=UTF8", "--wal-segsize=1"])
-            .arg(format!("--username={SUPERUSER}"))
-            .arg("--pgdata")
-            .arg(&data);
-        let output = as_server_user(&mut initdb).output().expect("initdb runs");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        let rules = format!(
-            "host all +{BY_PASSWORD} 127.0.0.1/32 scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
-        );
-        std::fs::write(data.join("pg_hba.conf"), rules).expect("pg_hba.conf");
+        let data = folder_of_the_server("template").join("data");
+        initialize(&data);
         data
     })
+}
+
+/// A new empty folder that the server's user may write to.
+fn folder_of_the_server(name: &str) -> PathBuf {
+    let folder = guardian::folder(name);
+    if let Some((user, group)) = server_user() {
+        std::os::unix::fs::chown(&folder, Some(*user), Some(*group)).expect("chown as root");
+    }
+    folder
+}
+
+fn initialize(data: &Path) {
+    let mut initdb = Command::new(programs().join("initdb"));
+    initdb
+        .args(["--no-sync", "--auth=trust", "--no-locale", "--encoding=UTF8", "--wal-segsize=1"])
+        .arg(format!("--username={SUPERUSER}"))
+        .arg("--pgdata")
+        .arg(data);
+    let output = as_server_user(&mut initdb).output().expect("initdb runs");
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+    let rules = format!(
+        "host all +{BY_PASSWORD} 127.0.0.1/32 scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n\
+         host replication all 127.0.0.1/32 trust\n"
+    );
+    std::fs::write(data.join("pg_hba.conf"), rules).expect("pg_hba.conf");
 }
 
 /// The folder of `initdb` and `postgres`.

@@ -17,6 +17,8 @@ enum Mode {
 
 struct State {
     mode: Mode,
+    /// Where new connections lead.
+    port: u16,
     /// Both ends of each connection that was made.
     streams: Vec<TcpStream>,
     accepted: usize,
@@ -38,11 +40,11 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { mode: Mode::Pass, streams: Vec::new(), accepted: 0 }),
+            state: Mutex::new(State { mode: Mode::Pass, port, streams: Vec::new(), accepted: 0 }),
             changed: Condvar::new(),
         });
         let acceptor = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, port, &acceptor));
+        thread::spawn(move || accept(&listener, &acceptor));
         Proxy { address, shared }
     }
 
@@ -66,6 +68,12 @@ impl Proxy {
         for stream in self.shared.state.lock().unwrap().streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Closes every connection and leads new ones to another port of this machine.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.state.lock().unwrap().port = port;
+        self.cut_once();
     }
 
     /// Lets nothing through in either direction and closes nothing, until `resume`.
@@ -92,7 +100,7 @@ impl Drop for Proxy {
     }
 }
 
-fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };
         let mut state = shared.state.lock().unwrap();
@@ -101,7 +109,7 @@ fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
             Mode::Refuse => continue,
             Mode::Pass | Mode::Stall => {}
         }
-        let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+        let Ok(server) = TcpStream::connect(("127.0.0.1", state.port)) else { continue };
         state.accepted += 1;
         for (from, to) in [(&client, &server), (&server, &client)] {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };

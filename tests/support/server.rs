@@ -409,6 +409,14 @@ impl Redis {
         self.env.push((name.to_owned(), value.into()));
     }
 
+    /// Names of the process' threads.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a process that runs");
+        // One that ends meanwhile has no name any more.
+        let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_owned()).collect()
+    }
+
     fn trace_of_crash(&self) -> Option<String> {
         let log = self.log();
         let at = ["BUG REPORT START", "panicked at", "ASSERTION FAILED"].iter().find_map(|sign| log.find(sign))?;
@@ -449,7 +457,7 @@ impl Wire {
 }
 
 /// The module's library: beside this test's own binary, where `cargo test` builds it, or one folder up.
-fn module_path() -> PathBuf {
+pub fn module_path() -> PathBuf {
     if let Some(path) = std::env::var_os("BEAR_TEST_MODULE") {
         return path.into();
     }

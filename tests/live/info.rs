@@ -181,6 +181,8 @@ fn failed_fetches() {
     let redis = gated(&database);
     redis.run("BEAR.QUERY bear size 90 90");
     redis.wait_stored();
+    // The check reads the table as well: a DROP in the middle of it may be a deadlock.
+    eventually("the catalog is checked", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
     let before = redis.info("bear");
     database.run("DROP TABLE bear_colors");
     assert!(redis.run("BEAR.QUERY bear all").is_error());

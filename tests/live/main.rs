@@ -18,4 +18,5 @@ mod policy;
 mod query;
 mod replica;
 mod stampede;
+mod sweep;
 mod unload;

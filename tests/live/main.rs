@@ -4,6 +4,7 @@
 mod support;
 
 mod clock;
+mod fuzz;
 mod harness;
 mod identity;
 mod invalidate;

@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-servers lint fmt bench docker clean
+.PHONY: build help run test test-long test-servers lint fmt bench docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -18,6 +18,10 @@ run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_P
 test: ## all tests, on the installed redis-server; ARGS go to cargo test
 	@scripts/setup.sh
 	cargo test --locked $(ARGS)
+
+test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
+	@scripts/setup.sh
+	BEAR_TEST_SWEEP=100000 cargo test --locked --test live $(ARGS) -- sweep::
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh

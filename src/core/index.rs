@@ -43,6 +43,8 @@ pub struct Facts {
 pub enum Concern {
     /// Entries that belong to one of these sets.
     Metas(Vec<MetaId>),
+    /// Entries of all tenants of a section: `{…}:<section>:…`.
+    Tenants { section: Box<str> },
     /// Entries of one prefix (ending in `:`) whose call part matches the pattern, or all of them.
     Calls { prefix: Box<[u8]>, pattern: Option<Box<[u8]>> },
 }
@@ -184,6 +186,7 @@ impl Concern {
     fn prefix(&self) -> &[u8] {
         match self {
             Concern::Metas(_) => b"",
+            Concern::Tenants { .. } => b"{",
             Concern::Calls { prefix, .. } => prefix,
         }
     }
@@ -191,6 +194,11 @@ impl Concern {
     fn of(&self, key: &[u8], entry: &Entry) -> bool {
         match self {
             Concern::Metas(metas) => metas.iter().any(|meta| entry.metas.binary_search(meta).is_ok()),
+            Concern::Tenants { section } => {
+                let rest = key.iter().position(|byte| *byte == b'}').map(|end| &key[end + 1..]);
+                rest.and_then(|rest| rest.strip_prefix(b":")?.strip_prefix(section.as_bytes()))
+                    .is_some_and(|rest| rest.starts_with(b":"))
+            }
             Concern::Calls { prefix, pattern } => key
                 .strip_prefix(prefix.as_ref())
                 .is_some_and(|call| pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, call))),
@@ -268,6 +276,17 @@ mod tests {
         index.extend_removal(removal);
         assert!(index.live(b"bear:a").is_none());
         assert_eq!(index.taken_by(b"bear:a"), Some(removal));
+    }
+
+    #[test]
+    fn all_tenants_of_a_section_are_taken_and_no_other_section() {
+        let mut index = Index::default();
+        for key in [&b"{1}:booking:a"[..], b"{2}:booking:b", b"{1}:bookings:a", b"{1}:message:a", b"booking:a"] {
+            store(&mut index, key, &[]);
+        }
+        let removal = index.begin_removal(Concern::Tenants { section: "booking".into() });
+        assert_eq!(index.count_taken(removal), 2);
+        assert!(index.live(b"{1}:bookings:a").is_some() && index.live(b"booking:a").is_some());
     }
 
     #[test]

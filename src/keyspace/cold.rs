@@ -61,6 +61,17 @@ impl Keyspace {
         self.cold += 1;
     }
 
+    /// Makes the entries of all tenants of a section cold.
+    pub fn make_tenants_cold(&mut self, section: &str) {
+        self.condemn(Concern::Tenants { section: section.into() });
+        self.cold += 1;
+    }
+
+    /// Sweeps what may stand in the database without having been stored by us; what we stored is served meanwhile.
+    pub fn sweep_database(&mut self) {
+        self.scan = Some(Scan::default());
+    }
+
     /// A foreign hand wrote a key of a space's, which has grown cold: the key goes.
     pub(super) fn tampered(&mut self, key: Key) {
         if let Some(meta) = self.index.metas.find(&key) {

@@ -23,7 +23,8 @@ impl Server {
         }
         if info.section("sections") {
             for (name, stats) in self.stats.sections() {
-                info.figures(name, &stats.figures());
+                // A section may be called like another field.
+                info.figures(&format!("section_{name}"), &stats.figures());
             }
         }
     }

@@ -108,6 +108,7 @@ impl Server {
         if before.postgres_url != now.postgres_url || before.search_path != now.search_path {
             // Another database, or other tables in it.
             self.make_all_cold();
+            self.check_catalog_again();
         }
         if let Some(catalog) = catalog {
             self.cancel_reload("bear.catalog was set meanwhile");

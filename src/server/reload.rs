@@ -10,6 +10,7 @@ use crate::core::catalog::{self, Catalog, OnRule, Section, TableRows};
 use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
 use crate::core::job::JobBody;
+use crate::core::names;
 use crate::core::sql::Template;
 use crate::keyspace::watch;
 use crate::postgres::{StatementKind, ValidateStatement, Validation, ValidationReport};
@@ -104,22 +105,34 @@ impl Server {
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
     pub(super) fn replace_catalog(&mut self, new: Catalog) {
         self.fills.strike_where(|_, _| true);
-        let changed = changed_sections(&self.catalog, &new);
-        if !changed.is_empty() {
-            log::info!("sections changed by the new catalog are cold: {}", changed.join(", "));
-        }
-        let cold = !changed.is_empty();
-        self.catalog = Rc::new(new);
+        let old = std::mem::replace(&mut self.catalog, Rc::new(new));
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
         self.checked = Checked::new(&self.config.catalog);
         if self.is_master() {
             watch::watch(self.config.db as i32, self.catalog.clone(), self.deployment);
-        }
-        if cold {
-            // A tenant section has many spaces, and `on` ties sections together: all of them, once a change of the file.
-            self.make_all_cold();
+            self.keyspace.abort_publications(|_, _| true);
+            for section in changed_sections(&old, &self.catalog) {
+                self.make_section_cold(section);
+            }
+            if self.catalog.sections.iter().any(|section| old.section(section.name.as_bytes()).is_none()) {
+                // Keys of a new section's may stand there already.
+                self.keyspace.sweep_database();
+            }
+            self.arm_soon();
         }
         self.check_catalog_once();
+    }
+
+    fn make_section_cold(&mut self, section: &Section) {
+        log::info!("section '{}' is cold: the catalog has changed", section.name);
+        if section.tenant.is_some() {
+            self.keyspace.make_tenants_cold(&section.name);
+        } else {
+            let mut prefix = Vec::new();
+            names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+            prefix.push(b':');
+            self.keyspace.make_cold(&prefix);
+        }
     }
 
     /// Shows the catalog to Postgres once it answers.
@@ -129,6 +142,12 @@ impl Server {
             let catalog = self.catalog.clone();
             self.checked.ticket = self.validate(&catalog);
         }
+    }
+
+    /// Shows the catalog to another Postgres, once it is connected.
+    pub(super) fn check_catalog_again(&mut self) {
+        self.checked = Checked::new(&self.config.catalog);
+        self.postgres.up = None;
     }
 
     /// Tells who waits for a BEAR.RELOAD that nothing will come of it.
@@ -186,14 +205,12 @@ impl Server {
     }
 }
 
-/// Sections that one of two catalogs lacks, or has otherwise.
-fn changed_sections(old: &Catalog, new: &Catalog) -> Vec<String> {
-    let same = |a: &Section, in_other: &Catalog| {
-        in_other.section(a.name.as_bytes()).is_some_and(|(_, other)| a.source == other.source)
+/// Sections of the old catalog that the new one has not, or has otherwise.
+fn changed_sections<'a>(old: &'a Catalog, new: &Catalog) -> Vec<&'a Section> {
+    let same = |section: &&Section| {
+        new.section(section.name.as_bytes()).is_some_and(|(_, other)| section.source == other.source)
     };
-    let gone = old.sections.iter().filter(|section| !same(section, new));
-    let come = new.sections.iter().filter(|section| old.section(section.name.as_bytes()).is_none());
-    gone.chain(come).map(|section| section.name.to_string()).collect()
+    old.sections.iter().filter(|section| !same(section)).collect()
 }
 
 /// Columns of a section's `row` that predicates of any section read.

@@ -141,13 +141,13 @@ fn too_few_or_too_many_words_are_told() {
         assert_eq!(reply, format!("err wrong number of arguments for '{name}' command"), "{line}");
     }
     for (line, expected) in [
-        ("BEAR.CATALOG bear color", "ERR 'color' is too much"),
+        ("BEAR.CATALOG bear color", "ERR 'color' is one word too many"),
         ("BEAR.INVALIDATE bear ROW", "ERR the row's id is missing"),
         ("BEAR.INVALIDATE bear TAG", "ERR the tag is missing"),
         ("BEAR.INVALIDATE bear QUERY", "ERR the call is missing"),
         ("BEAR.INVALIDATE bear PATTERN", "ERR the pattern is missing"),
-        ("BEAR.INVALIDATE bear PATTERN a* b*", "ERR 'b*' is too much"),
-        ("BEAR.INVALIDATE bear ALL of them", "ERR 'of' is too much"),
+        ("BEAR.INVALIDATE bear PATTERN a* b*", "ERR 'b*' is one word too many"),
+        ("BEAR.INVALIDATE bear ALL of them", "ERR 'of' is one word too many"),
         (
             "BEAR.INVALIDATE bear EVERYTHING",
             "ERR what to invalidate is one of: ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL",

@@ -25,7 +25,8 @@ type Figures = BTreeMap<String, i64>;
 /// The figures of one section.
 #[track_caller]
 fn section(info: &Info, name: &str) -> Figures {
-    let figures = info.text(&format!("bear_{name}")).split(',').map(|pair| pair.split_once('=').expect("name=value"));
+    let figures =
+        info.text(&format!("bear_section_{name}")).split(',').map(|pair| pair.split_once('=').expect("name=value"));
     figures.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
 }
 

@@ -66,8 +66,8 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
         ]);
     }
     table.note(format!(
-        "{} runs of {} s of each, in turn. A gap is a hold only where the server's thread worked through it; the rest is the \
-         machine's scheduler. Longest piece of the module's own work by the clock (bear_longest_tick_us): {} µs.{}",
+        "{} runs of {} s of each, in turn. A hold is at most as long as the gap, and at most what the server's \
+         thread worked in it: the rest, and what it worked while the probe itself had to wait, is the machine's scheduler. Longest piece of the module's own work by the clock (bear_longest_tick_us): {} µs.{}",
         results[0].len(),
         RUN.as_secs_f64(),
         setup::longest_tick_us(&redis),

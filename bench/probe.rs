@@ -23,7 +23,8 @@ pub struct Probe {
 pub struct Gaps {
     time: Histogram<u64>,
     /// Processor time of the server's thread in a gap and the one before it, for the kernel may book it late. However
-    /// busy the machine, the thread was not held for longer than that.
+    /// busy the machine, the thread was not held for longer than that; where the probe itself had to wait for a
+    /// processor, for less.
     work: Histogram<u64>,
     total: Duration,
 }

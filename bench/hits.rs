@@ -1,0 +1,108 @@
+//! Throughput of hits: BEAR.QUERY against GET of the same key, in turn, so that what else the machine does meets both.
+
+use std::process::Command;
+
+use crate::figures::{count, median, Table};
+use crate::setup::{call, key, Servers};
+use crate::support::Redis;
+
+const CLIENTS: usize = 50;
+const PIPELINES: [usize; 3] = [1, 16, 64];
+
+/// How long one run should last at least.
+const RUN_SECS: f64 = 2.0;
+
+/// Rows that make about a kilobyte, and a hundred.
+const ROWS: [usize; 2] = [13, 1_275];
+
+/// What one run of redis-benchmark came to.
+struct Run {
+    per_second: f64,
+    /// The server's processor time a command, in microseconds; NaN where the server does not tell.
+    cpu_us: f64,
+}
+
+pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
+    let redis = servers.redis();
+    let sha = redis.wire().call(&["SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])"]).text();
+    let mut table = Table::new(
+        format!("Hits: commands a second, {CLIENTS} connections"),
+        &["entry, pipeline", "GET", "BEAR.QUERY", "ratio", "ratio by server CPU", "GET in a script", "ratio"],
+    );
+    for rows in ROWS {
+        let query = call("bear", "size", 0, rows);
+        let get = vec!["GET".to_owned(), key(&query)];
+        let script = vec!["EVALSHA".to_owned(), sha.clone(), "1".to_owned(), key(&query)];
+        let bytes = redis.wire().call(&query).bulk().len();
+        for pipeline in PIPELINES {
+            let run = |command: &[String], requests| benchmark(&redis, pipeline, requests, command);
+            let requests = (run(&get, requests_of(rows, pipeline)).per_second * RUN_SECS * 1.1) as usize;
+            let (mut gets, mut queries, mut scripts) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                // The entry lives for five minutes: each round begins with a new one.
+                let fresh = [&query[..2], &["FRESH".to_owned()], &query[2..]].concat();
+                assert_eq!(redis.wire().call(&fresh).bulk().len(), bytes);
+                gets.push(run(&get, requests));
+                queries.push(run(&query, requests));
+                if rows == ROWS[0] {
+                    // Slow as it is, a quarter of the requests takes as long.
+                    scripts.push(run(&script, requests / 4));
+                }
+            }
+            let ratio = |of: &[Run]| {
+                let pairs: Vec<f64> = of.iter().zip(&gets).map(|(run, get)| run.per_second / get.per_second).collect();
+                format!("{:.2}", median(&pairs))
+            };
+            let cpu: Vec<f64> = queries.iter().zip(&gets).map(|(query, get)| get.cpu_us / query.cpu_us).collect();
+            let rate = |of: &[Run]| count(median(&of.iter().map(|run| run.per_second).collect::<Vec<_>>()));
+            let (script_rate, script_ratio) =
+                if scripts.is_empty() { (String::new(), String::new()) } else { (rate(&scripts), ratio(&scripts)) };
+            table.row(vec![
+                format!("{} KB, P{pipeline}", (bytes as f64 / 1000.0).round()),
+                rate(&gets),
+                rate(&queries),
+                ratio(&queries),
+                format!("{:.2}", median(&cpu)),
+                script_rate,
+                script_ratio,
+            ]);
+        }
+    }
+    table.note(format!(
+        "Medians of {rounds} rounds of GET and BEAR.QUERY in turn, {RUN_SECS} s and more each; ratios are those of the pairs. \
+         \"By server CPU\" is processor time of the server's thread for a GET over that for a BEAR.QUERY, which does not \
+         depend on whether redis-benchmark keeps up."
+    ));
+    vec![table]
+}
+
+/// Requests of a short run, to see how many a long one takes.
+fn requests_of(rows: usize, pipeline: usize) -> usize {
+    let a_second = if rows < 100 { 50_000 } else { 5_000 };
+    a_second / 2 * if pipeline == 1 { 1 } else { 2 }
+}
+
+fn benchmark(redis: &Redis, pipeline: usize, requests: usize, command: &[String]) -> Run {
+    let before = cpu_seconds(redis);
+    let output = Command::new("timeout")
+        .args(["60", "redis-benchmark", "--csv", "-p", &redis.port().to_string(), "-c", &CLIENTS.to_string()])
+        .args(["-P", &pipeline.to_string(), "-n", &requests.to_string()])
+        .args(command)
+        .output()
+        .expect("redis-benchmark runs");
+    let cpu = cpu_seconds(redis) - before;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // "test","rps",… and then "GET bear:…","123456.78",…
+    let per_second = text.lines().last().and_then(|line| line.split("\",\"").nth(1)?.parse().ok());
+    let Some(per_second) = per_second.filter(|_| output.status.success()) else {
+        panic!("redis-benchmark: {text}{}", String::from_utf8_lossy(&output.stderr));
+    };
+    Run { per_second, cpu_us: cpu * 1e6 / requests as f64 }
+}
+
+/// Processor time of the server's main thread so far.
+fn cpu_seconds(redis: &Redis) -> f64 {
+    let info = redis.info("cpu");
+    let of = |name: &str| info.get(name).and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    of("used_cpu_sys_main_thread") + of("used_cpu_user_main_thread")
+}

@@ -1,0 +1,109 @@
+//! The speed table of the README: servers of its own, one file a part, Markdown on standard output.
+//!
+//! ```text
+//! bench/run.sh [part …] [--rounds N]
+//! ```
+//! Ratios and comparisons are of runs that take turns, and medians of several, so that what else the machine does
+//! meets both sides.
+
+mod figures;
+mod hits;
+mod holds;
+mod invalidations;
+mod memory;
+mod misses;
+mod probe;
+mod setup;
+mod stampede;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use figures::Table;
+use setup::Servers;
+
+/// Rounds of what is measured in turns, unless `--rounds` says otherwise.
+const ROUNDS: usize = 5;
+
+type Part = fn(&Servers, usize) -> Vec<Table>;
+
+const PARTS: [(&str, Part); 6] = [
+    ("hits", hits::run),
+    ("holds", holds::run),
+    ("stampede", stampede::run),
+    ("invalidations", invalidations::run),
+    ("memory", memory::run),
+    ("misses", misses::run),
+];
+
+/// What was asked for.
+struct Plan {
+    parts: Vec<(&'static str, Part)>,
+    rounds: usize,
+}
+
+fn main() {
+    let plan = match plan(std::env::args().skip(1)) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            std::process::exit(2);
+        }
+    };
+    let load = load_average();
+    let servers = Servers::start();
+    let mut text = machine(&servers, &load);
+    for (name, run) in plan.parts {
+        eprintln!("{name}");
+        for table in run(&servers, plan.rounds) {
+            text.push('\n');
+            text.push_str(&table.markdown());
+        }
+    }
+    println!("{text}");
+}
+
+fn plan(mut words: impl Iterator<Item = String>) -> Result<Plan, String> {
+    let mut wanted = Vec::new();
+    let mut rounds = ROUNDS;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // What cargo bench adds.
+            "--bench" => {}
+            "--rounds" => {
+                let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+                rounds = number.ok_or("--rounds takes a number above 0")?;
+            }
+            name if PARTS.iter().any(|(part, _)| *part == name) => wanted.push(word),
+            name => {
+                let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("no part '{name}'; there are {}", names.join(", ")));
+            }
+        }
+    }
+    let parts = PARTS.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name));
+    Ok(Plan { parts: parts.collect(), rounds })
+}
+
+/// What it ran on.
+fn machine(servers: &Servers, load: &str) -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let postgres: String = servers.database.client().query_one("SHOW server_version", &[]).expect("Postgres").get(0);
+    let redis = servers.redis().info("server");
+    let redis = match redis.get("valkey_version") {
+        Some(version) => format!("Valkey {version}"),
+        None => format!("Redis {}", redis.text("redis_version")),
+    };
+    format!(
+        "Measured by `make bench`: {model}, {cores} cores; {redis}, Postgres {postgres}, clients on the same machine, \
+         TCP over loopback; load average before the run {load}.\n"
+    )
+}
+
+/// Of the last minute: a table made on a busy machine should show that it was.
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_ascii_whitespace().next().unwrap_or("?").to_owned()
+}

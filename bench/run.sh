@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Measures bear with a Redis and a Postgres of its own, and prints the README's table. Called by `make bench`.
+#
+#   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations memory misses; none: all
+#
+# The table goes to standard output, progress to standard error. About six minutes for all; keep the machine quiet.
+set -euo pipefail
+cd "$(dirname "$(realpath "$0")")/.."
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+if ! command -v redis-benchmark >/dev/null; then
+    echo 'bench: redis-benchmark is missing; it comes with redis-tools' >&2
+    exit 1
+fi
+target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+# Nothing of the user's own settings may lead to another Postgres.
+for name in ${!PG*}; do unset "$name"; done
+unset BEAR_POSTGRES_URL
+
+export BEAR_TEST_MODULE=${BEAR_TEST_MODULE:-$target/release/libbear.so}
+exec cargo bench --quiet --locked --bench bear -- "$@"

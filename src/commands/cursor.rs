@@ -31,8 +31,11 @@ impl<'a> Cursor<'a> {
 
     /// All words that are left.
     pub fn rest(&mut self) -> Words<'a> {
-        let words = self.args.words(self.at).collect();
-        self.at = self.args.len();
+        let mut words = Words::with_capacity(self.args.len() - self.at.min(self.args.len()));
+        while let Some(word) = self.args.get(self.at) {
+            words.push(word);
+            self.at += 1;
+        }
         words
     }
 

@@ -6,6 +6,7 @@
 //! Nothing here grows in one large step, which would hold Redis' thread: names are spread over many small maps, and
 //! numbers over chunks that never move.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -27,8 +28,16 @@ enum Slot {
         name: Arc<[u8]>,
         references: u32,
     },
-    /// The next free number.
-    Free(Option<MetaId>),
+    /// The next free slot of the chunk.
+    Free(Option<u16>),
+}
+
+/// A run of numbers. It goes when none of them is in use.
+#[derive(Debug)]
+struct Chunk {
+    slots: Vec<Slot>,
+    used: usize,
+    free: Option<u16>,
 }
 
 /// What [`Metas::release`] found.
@@ -43,14 +52,16 @@ pub enum Released {
 #[derive(Debug)]
 pub struct Metas {
     ids: Box<[FxHashMap<Arc<[u8]>, MetaId>]>,
-    chunks: Vec<Vec<Slot>>,
-    free: Option<MetaId>,
+    chunks: Vec<Option<Chunk>>,
+    /// Chunks with room. The first is filled first, so that the last ones empty.
+    roomy: BTreeSet<usize>,
     used: usize,
 }
 
 impl Default for Metas {
     fn default() -> Self {
-        Metas { ids: (0..MAPS).map(|_| FxHashMap::default()).collect(), chunks: Vec::new(), free: None, used: 0 }
+        let ids = (0..MAPS).map(|_| FxHashMap::default()).collect();
+        Metas { ids, chunks: Vec::new(), roomy: BTreeSet::new(), used: 0 }
     }
 }
 
@@ -77,18 +88,29 @@ impl Metas {
 
     /// Takes one reference back.
     pub fn release(&mut self, id: MetaId) -> Option<Released> {
-        let free = self.free;
-        let slot = self.slot_mut(id)?;
-        let Slot::Used { name, references } = slot else { return None };
+        let (at, slot) = place_of(id);
+        let chunk = self.chunks.get_mut(at)?.as_mut()?;
+        let Slot::Used { name, references } = chunk.slots.get_mut(slot)? else { return None };
         *references -= 1;
         let name = name.clone();
         if *references > 0 {
             return Some(Released::Shared(name));
         }
-        *slot = Slot::Free(free);
-        self.free = Some(id);
+        chunk.slots[slot] = Slot::Free(chunk.free.replace(slot as u16));
+        chunk.used -= 1;
         self.used -= 1;
-        self.ids[map_of(&name)].remove(&name);
+        if chunk.used == 0 {
+            self.chunks[at] = None;
+        }
+        self.roomy.insert(at);
+        let map = &mut self.ids[map_of(&name)];
+        map.remove(&name);
+        if map.capacity() > 64 && map.len() < map.capacity() / 8 {
+            map.shrink_to(map.len() * 2);
+        }
+        if self.used == 0 {
+            *self = Metas::default();
+        }
         Some(Released::Last(name))
     }
 
@@ -98,33 +120,49 @@ impl Metas {
     }
 
     pub fn name(&self, id: MetaId) -> Option<&Arc<[u8]>> {
-        match self.chunks.get(id.0 as usize / CHUNK)?.get(id.0 as usize % CHUNK)? {
+        let (at, slot) = place_of(id);
+        match self.chunks.get(at)?.as_ref()?.slots.get(slot)? {
             Slot::Used { name, .. } => Some(name),
             Slot::Free(_) => None,
         }
     }
 
     fn slot_mut(&mut self, id: MetaId) -> Option<&mut Slot> {
-        self.chunks.get_mut(id.0 as usize / CHUNK)?.get_mut(id.0 as usize % CHUNK)
+        let (at, slot) = place_of(id);
+        self.chunks.get_mut(at)?.as_mut()?.slots.get_mut(slot)
     }
 
-    fn place(&mut self, slot: Slot) -> MetaId {
-        if let Some(id) = self.free {
-            if let Some(place) = self.slot_mut(id) {
-                if let Slot::Free(next) = *place {
-                    *place = slot;
-                    self.free = next;
-                    return id;
+    fn place(&mut self, new: Slot) -> MetaId {
+        let at = self.roomy.first().copied().unwrap_or_else(|| {
+            self.chunks.push(None);
+            self.roomy.insert(self.chunks.len() - 1);
+            self.chunks.len() - 1
+        });
+        let chunk =
+            self.chunks[at].get_or_insert_with(|| Chunk { slots: Vec::with_capacity(CHUNK), used: 0, free: None });
+        let slot = match chunk.free {
+            Some(slot) => {
+                if let Slot::Free(next) = std::mem::replace(&mut chunk.slots[slot as usize], new) {
+                    chunk.free = next;
                 }
+                slot as usize
             }
+            None => {
+                chunk.slots.push(new);
+                chunk.slots.len() - 1
+            }
+        };
+        chunk.used += 1;
+        if chunk.used == CHUNK {
+            self.roomy.remove(&at);
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let chunk = self.chunks.len() - 1;
-        self.chunks[chunk].push(slot);
-        MetaId((chunk * CHUNK + self.chunks[chunk].len() - 1) as u32)
+        MetaId((at * CHUNK + slot) as u32)
     }
+}
+
+/// The chunk of a number, and the slot in it.
+fn place_of(id: MetaId) -> (usize, usize) {
+    (id.0 as usize / CHUNK, id.0 as usize % CHUNK)
 }
 
 /// The map that holds a name. Its upper bits decide, for the maps themselves use the lower ones.
@@ -168,5 +206,15 @@ mod tests {
         assert_eq!((metas.len(), metas.chunks.len()), (5000, 5), "numbers are used again");
         let spread = metas.ids.iter().map(FxHashMap::len).max();
         assert!(spread < Some(40), "{spread:?} of 5000 names in one of {MAPS} maps");
+        // Those that stay are the first: the chunks of the others go.
+        for n in 5000..7500 {
+            let id = metas.find(&name(n)).unwrap();
+            metas.release(id);
+        }
+        for n in (101..5000).step_by(2) {
+            let id = metas.find(&name(n)).unwrap();
+            metas.release(id);
+        }
+        assert_eq!((metas.len(), metas.chunks.iter().flatten().count()), (50, 1));
     }
 }

@@ -27,7 +27,10 @@ pub(super) fn write_for_key(ty: ArgType, word: &[u8], spelling: Spelling, out: &
         return Ok(());
     }
     ty.scalar.write_canonical(&scalar_text(word, spelling), out)?;
-    encode_from(out, start);
+    // Digits and letters, and what stands between them, need no escape in these.
+    if !matches!(ty.scalar, ScalarType::Int | ScalarType::Bool | ScalarType::Uuid | ScalarType::Date) {
+        encode_from(out, start);
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::{store, Keyspace};
 use crate::core::index::Facts;
@@ -145,8 +146,21 @@ impl Keyspace {
         };
         let metas = &progress.publication.metas;
         let from = progress.done.len();
-        for name in metas.iter().skip(from).take(SLICE) {
+        let replaced = self.index.live(&key);
+        let listed: SmallVec<[bool; SLICE]> = metas[from..]
+            .iter()
+            .take(SLICE)
+            .map(|name| {
+                let id = self.index.metas.find(name);
+                id.is_some_and(|id| replaced.is_some_and(|entry| entry.metas.binary_search(&id).is_ok()))
+            })
+            .collect();
+        for (name, listed) in metas[from..].iter().zip(listed) {
             progress.done.push(self.index.metas.refer(name));
+            // The entry that stands has the key in this set already.
+            if listed {
+                continue;
+            }
             // A set that cannot be written (another type stands there) would leave the entry without its metadata.
             if !store::add_member(ctx, name, &key) {
                 self.publications.order.pop_front();

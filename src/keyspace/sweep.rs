@@ -48,7 +48,10 @@ impl Keyspace {
                 Some(Released::Last(set)) => {
                     store::unlink(ctx, &[set], &mut Vec::new());
                 }
-                Some(Released::Shared(set)) if !listed => store::remove_members(ctx, &set, &[&dead.key]),
+                Some(Released::Shared(set)) if !listed => {
+                    store::remove_members(ctx, &set, &[&dead.key]);
+                    store::settle_set(ctx, &set);
+                }
                 Some(Released::Shared(_)) | None => {}
             }
             dead.done += 1;
@@ -77,6 +80,7 @@ impl Keyspace {
             .collect();
         if !strange.is_empty() {
             store::remove_members(ctx, &unclean.set, &strange);
+            store::settle_set(ctx, &unclean.set);
         }
         if let Some(next) = next {
             unclean.cursor = next;

@@ -107,11 +107,6 @@ impl<'a> Args<'a> {
             Some(std::slice::from_raw_parts(start.cast::<u8>(), len))
         }
     }
-
-    /// The words from `first` on.
-    pub fn words(&self, first: usize) -> impl Iterator<Item = &'a [u8]> + '_ {
-        (first..self.len).filter_map(|index| self.get(index))
-    }
 }
 
 /// Registers a command; the error says which.

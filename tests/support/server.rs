@@ -451,7 +451,10 @@ impl Drop for Redis {
 
 impl Wire {
     fn answers_ping(&mut self) -> bool {
-        self.send(&["PING"]);
+        // A server that refuses to load the module closes the connection at any moment.
+        if !self.try_send(&["PING"]) {
+            return false;
+        }
         matches!(self.try_receive(), Ok(Reply::Simple(text)) if text == "PONG")
     }
 }

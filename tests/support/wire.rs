@@ -71,6 +71,11 @@ impl Wire {
         self.send_bytes(&packed(args));
     }
 
+    /// False where the server has closed the connection.
+    pub fn try_send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> bool {
+        self.reader.get_mut().write_all(&packed(args)).is_ok()
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub fn send_bytes(&mut self, bytes: &[u8]) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ::postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
 
 use super::tls::{TlsMode, TlsSettings};
 use super::url::{mask, ConnectionString, UrlError};
@@ -63,7 +63,7 @@ impl Settings {
     }
 
     /// A configuration for one connection and its TLS; reads the password file.
-    pub(super) fn connection(&self) -> Result<(::postgres::Config, TlsSettings), String> {
+    pub(super) fn connection(&self) -> Result<(tokio_postgres::Config, TlsSettings), String> {
         let parsed: ConnectionString = self.url.parse().map_err(|error: UrlError| error.to_string())?;
         if self.url_source == UrlSource::Config && parsed.get("password").is_some() {
             return Err(UrlError::Password.to_string());
@@ -134,8 +134,8 @@ fn base_config(
     parsed: &ConnectionString,
     tls: &TlsSettings,
     query_timeout_ms: u64,
-) -> Result<::postgres::Config, UrlError> {
-    let mut config = ::postgres::Config::new();
+) -> Result<tokio_postgres::Config, UrlError> {
+    let mut config = tokio_postgres::Config::new();
     add_hosts(&mut config, parsed, tls)?;
     if let Some(user) = parsed.get("user") {
         config.user(user);
@@ -183,7 +183,11 @@ fn base_config(
     Ok(config)
 }
 
-fn add_hosts(config: &mut ::postgres::Config, parsed: &ConnectionString, tls: &TlsSettings) -> Result<(), UrlError> {
+fn add_hosts(
+    config: &mut tokio_postgres::Config,
+    parsed: &ConnectionString,
+    tls: &TlsSettings,
+) -> Result<(), UrlError> {
     let addresses = parsed.list("hostaddr");
     let mut hosts = parsed.list("host");
     if hosts.is_empty() && addresses.is_empty() {
@@ -199,7 +203,7 @@ fn add_hosts(config: &mut ::postgres::Config, parsed: &ConnectionString, tls: &T
         return Err(UrlError::Value { parameter: "port", right: "one for all hosts or one for each" });
     }
     for name in names {
-        config.host(name);
+        config.host(*name);
     }
     for address in &addresses {
         config.hostaddr(

@@ -54,7 +54,11 @@ impl Settings {
 
     /// `host:port`s or paths of sockets, for messages.
     pub fn address(&self) -> String {
-        self.url.parse::<ConnectionString>().map_or_else(|_| "(malformed URL)".to_owned(), |parsed| parsed.address())
+        match self.url.parse::<ConnectionString>() {
+            Ok(parsed) if check(&parsed).is_ok() => parsed.address(),
+            // A piece of a password may stand where a host or a port should.
+            _ => "(malformed URL)".to_owned(),
+        }
     }
 
     /// Within what Postgres takes; 0 would mean no limit.
@@ -203,6 +207,13 @@ fn add_hosts(
         return Err(UrlError::Value { parameter: "port", right: "one for all hosts or one for each" });
     }
     for name in names {
+        // Not shown and not looked up: such a name is a piece of user:password@host more often than a host.
+        if name.contains('@') || (name.contains(':') && !name.starts_with('/') && name.parse::<IpAddr>().is_err()) {
+            return Err(UrlError::Value {
+                parameter: "host",
+                right: "a name, an IP address or the folder of a socket",
+            });
+        }
         config.host(*name);
     }
     for address in &addresses {

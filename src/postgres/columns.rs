@@ -4,9 +4,10 @@
 //! own, which a transaction-mode pooler loses; so Postgres is asked for what matters in types that the driver knows.
 //! The query is joined on false, so it is planned but never run.
 
-use ::postgres::types::{ToSql, Type};
-use ::postgres::{Client, Row};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::Row;
 
+use super::client::{Client, ClientError};
 use super::failure::Failure;
 use super::params::TextParam;
 
@@ -90,7 +91,7 @@ fn column(name: String, row: &Row) -> Result<Column, Failure> {
     Ok(Column { name, type_name: row.try_get(0)?, family, array: row.try_get(1)?, compact: compact && !json })
 }
 
-fn with_nulls(client: &mut Client, query: &str, params: &[Type]) -> Result<Vec<Row>, ::postgres::Error> {
+fn with_nulls(client: &mut Client, query: &str, params: &[Type]) -> Result<Vec<Row>, ClientError> {
     const NULL: &(dyn ToSql + Sync) = &TextParam(None);
     let params: Vec<_> = params.iter().map(|ty| (NULL, ty.clone())).collect();
     client.query_typed(query, &params)

@@ -2,9 +2,11 @@
 
 use std::error::Error as _;
 
-use ::postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::core::fetch::FetchError;
+
+use super::client::ClientError;
 
 /// Why an operation on a session failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(super) enum Failure {
     Fetch(FetchError),
     /// 57014 and 55P03: cancelled for want of time.
     TimedOut,
+    /// No answer by the client's deadline: the session is of no more use, and its query may still run.
+    Silent,
 }
 
 impl Failure {
@@ -30,8 +34,18 @@ impl Failure {
     }
 }
 
-impl From<::postgres::Error> for Failure {
-    fn from(error: ::postgres::Error) -> Self {
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Driver(error) => error.into(),
+            ClientError::Silent => Failure::Silent,
+            ClientError::Runtime(error) => Failure::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) => from_db(db),
             None => Failure::Broken(describe(&error)),
@@ -66,7 +80,7 @@ pub(super) fn message(db: &DbError) -> String {
 }
 
 /// One line for a log or INFO; the driver's errors hold no password.
-pub(super) fn describe(error: &::postgres::Error) -> String {
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return db.message().to_owned();
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::postgres::fallible_iterator::FallibleIterator;
-use ::postgres::{Row, RowIter};
+use tokio_postgres::Row;
 
 use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
 
@@ -63,15 +62,15 @@ impl Session {
         if self.settings.prepare {
             self.limit_time(time_left(request)?)?;
             let prepared = self.prepare(&request.plan)?;
-            let rows = self
-                .client
-                .query_raw(&prepared.statement, request.params.iter().map(|param| TextParam(param.as_deref())))?;
-            let result = read(rows, request, &prepared.shape);
-            return self.finish(result);
+            let mut reader = Reader::new(request, &prepared.shape);
+            let values = request.params.iter().map(|param| TextParam(param.as_deref()));
+            let result = self.client.query_each(&prepared.statement, values, |row| reader.add(row));
+            return self.finish(result.and_then(|()| reader.finish()));
         }
         time_left(request)?;
         let result = self.attempt_unnamed(request, moved);
-        let abandoned = matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
+        let abandoned =
+            matches!(result, Err(Failure::Broken(_) | Failure::Silent | Failure::Fetch(FetchError::TooLarge { .. })));
         if !abandoned {
             self.client.batch_execute(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
         }
@@ -93,11 +92,10 @@ impl Session {
         self.limit_time(time_left(request)?)?;
         let shape: Arc<Shape> = self.shape(&request.plan)?;
         let values = request.params.iter().map(|param| TextParam(param.as_deref()));
-        let rows = self
-            .client
-            .query_typed_raw(&shape.sql, values.zip(declared_types(&request.plan.params)).collect::<Vec<_>>())?;
-        let result = read(rows, request, &shape);
-        self.finish(result)
+        let mut reader = Reader::new(request, &shape);
+        let values = values.zip(declared_types(&request.plan.params)).collect::<Vec<_>>();
+        let result = self.client.query_typed_each(&shape.sql, values, |row| reader.add(row));
+        self.finish(result.and_then(|()| reader.finish()))
     }
 
     fn finish(&mut self, result: Result<Fetched, Failure>) -> Result<Fetched, Failure> {
@@ -116,33 +114,19 @@ fn time_left(request: &FetchRequest) -> Result<std::time::Duration, Failure> {
     }
 }
 
-fn read(mut rows: RowIter<'_>, request: &FetchRequest, shape: &Shape) -> Result<Fetched, Failure> {
-    let plan = &request.plan;
-    let mut reader = Reader::new(plan, shape);
-    while let Some(row) = rows.next()? {
-        reader.add(&row)?;
-        if reader.fetched.json.len() >= request.max_result_bytes {
-            return Err(Failure::Fetch(FetchError::TooLarge { limit: request.max_result_bytes }));
-        }
-    }
-    let fetched = reader.finish();
-    match fetched.json.len() > request.max_result_bytes {
-        true => Err(Failure::Fetch(FetchError::TooLarge { limit: request.max_result_bytes })),
-        false => Ok(fetched),
-    }
-}
-
 /// Rows put together to a result.
 struct Reader<'a> {
     plan: &'a FetchPlan,
     shape: &'a Shape,
+    max_bytes: usize,
     fetched: Fetched,
 }
 
 impl<'a> Reader<'a> {
-    fn new(plan: &'a FetchPlan, shape: &'a Shape) -> Self {
+    fn new(request: &'a FetchRequest, shape: &'a Shape) -> Self {
         let listed = shape.listed.iter().map(|(section, ..)| (section.clone(), Vec::new())).collect();
-        Reader { plan, shape, fetched: Fetched { listed, ..Fetched::default() } }
+        let fetched = Fetched { listed, ..Fetched::default() };
+        Reader { plan: &request.plan, shape, max_bytes: request.max_result_bytes, fetched }
     }
 
     fn add(&mut self, row: &Row) -> Result<(), Failure> {
@@ -180,10 +164,14 @@ impl<'a> Reader<'a> {
             let lives_ms: Option<i64> = row.try_get(at)?;
             fetched.lives_ms = [fetched.lives_ms, lives_ms].into_iter().flatten().min();
         }
-        Ok(())
+        // The result's last bracket is still to come.
+        match fetched.json.len() >= self.max_bytes {
+            true => Err(Failure::Fetch(FetchError::TooLarge { limit: self.max_bytes })),
+            false => Ok(()),
+        }
     }
 
-    fn finish(self) -> Fetched {
+    fn finish(self) -> Result<Fetched, Failure> {
         let mut fetched = self.fetched;
         match (self.plan.single, fetched.row_count) {
             (true, 0) => fetched.json.extend_from_slice(b"null"),
@@ -195,7 +183,10 @@ impl<'a> Reader<'a> {
             ids.sort_unstable();
             ids.dedup();
         }
-        fetched
+        match fetched.json.len() > self.max_bytes {
+            true => Err(Failure::Fetch(FetchError::TooLarge { limit: self.max_bytes })),
+            false => Ok(fetched),
+        }
     }
 }
 

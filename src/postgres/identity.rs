@@ -2,7 +2,9 @@
 //!
 //! A crash or a failover may have erased what was cached, so anything that differs counts as another server.
 
-use ::postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::client::{Client, ClientError};
 
 /// Asked in simple protocol, so that it works behind any pooler; a plain role may read all of it.
 ///
@@ -28,7 +30,7 @@ pub(super) enum Standing {
 }
 
 /// Runs `prefix` and the question about the identity in one round trip.
-pub(super) fn ask(client: &mut Client, prefix: &str) -> Result<Standing, ::postgres::Error> {
+pub(super) fn ask(client: &mut Client, prefix: &str) -> Result<Standing, ClientError> {
     let messages = client.simple_query(&format!("{prefix}{QUERY}"))?;
     let row = messages.iter().rev().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),

@@ -3,10 +3,11 @@
 //!
 //! # Layout
 //! `url` reads a connection string; `settings` adds password, TLS (`tls`) and timeouts and makes a client of it;
-//! `session` is one pinned connection with its prepared statements; `columns` and `shape` say what a query returns
+//! `client` ends every wait at a deadline; `session` is one pinned connection with its prepared statements; `columns` and `shape` say what a query returns
 //! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
 //! Postgres is away; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
 
+mod client;
 mod columns;
 mod failure;
 mod fetch;

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use ::postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
 use bytes::BytesMut;
+use tokio_postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
 
 use crate::core::value::{ArgType, ScalarType};
 

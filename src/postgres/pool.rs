@@ -26,6 +26,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_millis(800);
 const ATTEMPT_GAP: Duration = Duration::from_millis(300);
 /// A wait for a session looks at the state again after this, for r2d2 does not end a wait when an attempt fails.
 const WAIT_SLICE: Duration = Duration::from_millis(10);
+/// After a deadline Postgres has this long to say itself that the time is up, which keeps the session. Together with the
+/// request to cancel (200 ms) less than half a second.
+const GRACE: Duration = Duration::from_millis(200);
 const IDLE_LIFE: Duration = Duration::from_secs(300);
 
 /// What the pool has noticed; sent from its own threads.
@@ -225,9 +228,12 @@ impl Pool {
                 Err(error) => return (0, Err(error)),
             };
             numbered.session.unusable = true;
+            numbered.session.client.set_deadline(deadline + GRACE);
             let result = work(&mut numbered);
-            numbered.session.unusable =
-                matches!(result, Err(Failure::Broken(_) | Failure::Fetch(FetchError::TooLarge { .. })));
+            numbered.session.unusable = matches!(
+                result,
+                Err(Failure::Broken(_) | Failure::Silent | Failure::Fetch(FetchError::TooLarge { .. }))
+            );
             let connection = numbered.connection;
             let error = match result {
                 Ok(done) => return (connection, Ok(done)),
@@ -240,6 +246,13 @@ impl Pool {
                 }
                 Err(Failure::Broken(what)) => self.state.unavailable(&what),
                 Err(Failure::TimedOut) => self.state.timeout(),
+                Err(Failure::Silent) => {
+                    // What silenced one has mostly silenced all.
+                    self.state.distrust(connection);
+                    log::warn!("Postgres at {} fell silent: a connection is given up", self.state.address);
+                    numbered.session.cancel();
+                    self.state.timeout()
+                }
                 Err(Failure::Fetch(error)) => error,
             };
             return (connection, Err(error));

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::postgres::{Client, Statement};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Config, Statement};
 
 use crate::core::fetch::FetchPlan;
 
+use super::client::{Client, ClientError};
 use super::columns;
 use super::failure::{describe, Failure};
 use super::identity::{self, ServerIdentity, Standing};
@@ -23,6 +24,10 @@ use super::tls;
 
 /// Prepared statements kept a session; the one unused for longest makes room.
 const MAX_STATEMENTS: usize = 500;
+
+/// A fetch with less than its usual time by more than this has Postgres told so; what passes on the way to Postgres is
+/// less, and the client's own deadline comes later than this.
+const TIME_SLACK: Duration = Duration::from_millis(100);
 
 /// How long a shape learned by one session serves others, where statements are not prepared.
 const SHAPE_LIFE: Duration = Duration::from_secs(60);
@@ -39,7 +44,6 @@ pub(super) struct Session {
     /// Set while something is under way and left set by what makes the connection unusable.
     pub(super) unusable: bool,
     shapes: Arc<Shapes>,
-    connector: MakeRustlsConnect,
     statements: HashMap<u64, Prepared>,
     uses: u64,
     /// The statement_timeout in force.
@@ -56,21 +60,27 @@ pub(super) struct Prepared {
 impl Session {
     /// Connects to the first host that takes writes; fails with a line that holds no password.
     pub(super) fn connect(settings: Arc<Settings>, shapes: Arc<Shapes>) -> Result<Session, ConnectError> {
-        let (mut config, tls) = settings.connection().map_err(ConnectError::other)?;
-        config.notice_callback(|notice| log::debug!("postgres: {}: {}", notice.severity(), notice.message()));
+        let (config, tls) = settings.connection().map_err(ConnectError::other)?;
         let connector = tls::connector(&tls).map_err(ConnectError::other)?;
-        let mut client = config.connect(connector.clone())?;
+        let limit = connect_limit(&config);
+        let silent = |error| match error {
+            ClientError::Silent => {
+                ConnectError::other(format!("cannot connect: no answer within {} ms", limit.as_millis()))
+            }
+            other => other.into(),
+        };
+        let mut client = Client::connect(&config, connector, Instant::now() + limit).map_err(silent)?;
         let prefix = match settings.prepare {
             true => format!("{} SET default_transaction_read_only = on; ", pinned(&settings, "SET")),
             false => String::new(),
         };
-        let identity = match identity::ask(&mut client, &prefix)? {
+        let identity = match identity::ask(&mut client, &prefix).map_err(silent)? {
             Standing::Primary(identity) => identity,
             Standing::InRecovery => return Err(ConnectError::other(IN_RECOVERY.to_owned())),
         };
         let timeout_ms = settings.statement_timeout_ms();
         let statements = HashMap::new();
-        Ok(Session { client, settings, identity, unusable: false, shapes, connector, statements, uses: 0, timeout_ms })
+        Ok(Session { client, settings, identity, unusable: false, shapes, statements, uses: 0, timeout_ms })
     }
 
     /// Whether it may be used again, as far as can be told without asking the server.
@@ -94,7 +104,8 @@ impl Session {
     pub(super) fn limit_time(&mut self, left: Duration) -> Result<(), Failure> {
         let usual_ms = self.settings.statement_timeout_ms();
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        let wanted_ms = if left_ms >= usual_ms / 10 * 9 { usual_ms } else { left_ms };
+        let slack_ms = (usual_ms / 10).min(TIME_SLACK.as_millis() as u64);
+        let wanted_ms = if left_ms >= usual_ms - slack_ms { usual_ms } else { left_ms };
         if wanted_ms != self.timeout_ms {
             let scope = if self.settings.prepare { "SET" } else { "SET LOCAL" };
             self.client.batch_execute(&format!("{scope} statement_timeout = {wanted_ms}"))?;
@@ -157,13 +168,10 @@ impl Session {
         Shape::new(plan, &columns).map_err(Failure::shape)
     }
 
-    /// Ends the statement under way in Postgres, over a connection of its own. Without it, closing the session would
-    /// read the rest of its rows.
+    /// Asks Postgres to end the statement under way; the session is of no more use.
     pub(super) fn cancel(&mut self) {
         self.unusable = true;
-        if let Err(error) = self.client.cancel_token().cancel_query(self.connector.clone()) {
-            log::debug!("cannot cancel a query in Postgres: {}", describe(&error));
-        }
+        self.client.cancel();
     }
 }
 
@@ -182,11 +190,22 @@ impl ConnectError {
     }
 }
 
-impl From<::postgres::Error> for ConnectError {
-    fn from(error: ::postgres::Error) -> Self {
-        let crowded = error.code() == Some(&::postgres::error::SqlState::TOO_MANY_CONNECTIONS);
-        ConnectError { what: format!("cannot connect: {}", describe(&error)), crowded }
+impl From<ClientError> for ConnectError {
+    fn from(error: ClientError) -> Self {
+        let (what, crowded) = match &error {
+            ClientError::Driver(error) => (describe(error), error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)),
+            ClientError::Silent => ("no answer in time".to_owned(), false),
+            ClientError::Runtime(error) => (error.to_string(), false),
+        };
+        ConnectError { what: format!("cannot connect: {what}"), crowded }
     }
+}
+
+/// Time for all of connecting: names, TLS, login and the question who is there, at every host in turn.
+fn connect_limit(config: &Config) -> Duration {
+    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+    let each = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(2));
+    each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
 }
 
 /// Statements that pin what a role, a database or another client of a pooler may have set.

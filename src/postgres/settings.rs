@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ::postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
 
 use super::tls::{TlsMode, TlsSettings};
 use super::url::{mask, ConnectionString, UrlError};
@@ -54,7 +54,11 @@ impl Settings {
 
     /// `host:port`s or paths of sockets, for messages.
     pub fn address(&self) -> String {
-        self.url.parse::<ConnectionString>().map_or_else(|_| "(malformed URL)".to_owned(), |parsed| parsed.address())
+        match self.url.parse::<ConnectionString>() {
+            Ok(parsed) if check(&parsed).is_ok() => parsed.address(),
+            // A piece of a password may stand where a host or a port should.
+            _ => "(malformed URL)".to_owned(),
+        }
     }
 
     /// Within what Postgres takes; 0 would mean no limit.
@@ -63,7 +67,7 @@ impl Settings {
     }
 
     /// A configuration for one connection and its TLS; reads the password file.
-    pub(super) fn connection(&self) -> Result<(::postgres::Config, TlsSettings), String> {
+    pub(super) fn connection(&self) -> Result<(tokio_postgres::Config, TlsSettings), String> {
         let parsed: ConnectionString = self.url.parse().map_err(|error: UrlError| error.to_string())?;
         if self.url_source == UrlSource::Config && parsed.get("password").is_some() {
             return Err(UrlError::Password.to_string());
@@ -134,8 +138,8 @@ fn base_config(
     parsed: &ConnectionString,
     tls: &TlsSettings,
     query_timeout_ms: u64,
-) -> Result<::postgres::Config, UrlError> {
-    let mut config = ::postgres::Config::new();
+) -> Result<tokio_postgres::Config, UrlError> {
+    let mut config = tokio_postgres::Config::new();
     add_hosts(&mut config, parsed, tls)?;
     if let Some(user) = parsed.get("user") {
         config.user(user);
@@ -183,7 +187,11 @@ fn base_config(
     Ok(config)
 }
 
-fn add_hosts(config: &mut ::postgres::Config, parsed: &ConnectionString, tls: &TlsSettings) -> Result<(), UrlError> {
+fn add_hosts(
+    config: &mut tokio_postgres::Config,
+    parsed: &ConnectionString,
+    tls: &TlsSettings,
+) -> Result<(), UrlError> {
     let addresses = parsed.list("hostaddr");
     let mut hosts = parsed.list("host");
     if hosts.is_empty() && addresses.is_empty() {
@@ -199,7 +207,14 @@ fn add_hosts(config: &mut ::postgres::Config, parsed: &ConnectionString, tls: &T
         return Err(UrlError::Value { parameter: "port", right: "one for all hosts or one for each" });
     }
     for name in names {
-        config.host(name);
+        // Not shown and not looked up: such a name is a piece of user:password@host more often than a host.
+        if name.contains('@') || (name.contains(':') && !name.starts_with('/') && name.parse::<IpAddr>().is_err()) {
+            return Err(UrlError::Value {
+                parameter: "host",
+                right: "a name, an IP address or the folder of a socket",
+            });
+        }
+        config.host(*name);
     }
     for address in &addresses {
         config.hostaddr(

@@ -178,10 +178,10 @@ fn parse_url(rest: &str) -> Result<ConnectionString, UrlError> {
     let mut parsed = ConnectionString::default();
     let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    // A password with a bare '/' or '?' would end the authority early and leave its tail elsewhere.
-    if !authority.contains('@') && path.contains('@') {
+    // A password with a bare '/' or '?' ends the authority early, and its pieces look like a host, a port, a database.
+    if rest.contains('@') {
         return Err(UrlError::Malformed(
-            "'@' after the first '/'; a '/' or '?' in a name or password is written %2F or %3F",
+            "'@' after the first '/' or '?'; in a name, a password or a value they are written %40, %2F and %3F",
         ));
     }
     let hosts = match authority.rsplit_once('@') {
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(parsed.address(), "h1:1234,h2:5432,[::1]:5");
         assert_eq!(parse("postgres:///db?host=/run/pg&port=6").address(), "/run/pg/.s.PGSQL.6");
         assert_eq!(parse("postgres://%2Frun%2Fpg/db").address(), "/run/pg/.s.PGSQL.5432");
-        assert_eq!(parse("postgres://h/db?options=a@b").get("options"), Some("a@b"));
+        assert_eq!(parse("postgres://h/db?options=a%40b").get("options"), Some("a@b"));
         assert_eq!(parse("postgres://u@h?dbname=d").get("dbname"), Some("d"));
     }
 
@@ -336,6 +336,14 @@ mod tests {
         }
         for url in [
             "postgres://u:hun/ter2@h/db",
+            "postgresql://u:x@hunter2/y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?user=y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?options=y@127.0.0.1:5499/rv",
+            "postgresql://u:5432/hunter2@h/db",
+            "host=u:hunter2",
+            "host=u:hunter2@h",
+            "host=hunter2@h",
             "postgres://u:hun?ter2@h/db",
             "postgres://u:hun?ter2=x@h/db",
             "postgres://u:hunter2%@h/db",
@@ -349,6 +357,10 @@ mod tests {
             let text = format!("{:?} {}", check_url(url).unwrap_err(), check_url(url).unwrap_err());
             assert!(!text.contains("hun") && !text.contains("ter2"), "{url}: {text}");
             assert!(!mask(url).contains("ter2"), "{url}: {}", mask(url));
+            // What errors of fetches, the log and INFO show of one from the environment.
+            let settings = crate::postgres::Settings::new(url, crate::postgres::UrlSource::Environment);
+            let shown = format!("{} {settings:?} {:?}", settings.address(), settings.connection().map(drop));
+            assert!(!shown.contains("hun") && !shown.contains("ter2"), "{url}: {shown}");
         }
     }
 

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::postgres::error::{DbError, ErrorPosition};
-use ::postgres::{Client, SimpleQueryMessage};
 use serde_json::Value;
+use tokio_postgres::error::{DbError, ErrorPosition};
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::fetch::{FetchError, FetchPlan};
 use crate::core::value::ArgType;
 
+use super::client::{Client, ClientError};
 use super::failure::{message, Failure};
 use super::params::declared_type;
 use super::pool::Pool;
@@ -147,7 +148,7 @@ fn prepare(client: &mut Client, sql: &str, params: &[Option<ArgType>]) -> Result
     let head = format!("PREPARE bear_check{types} AS ");
     match client.execute_typed(&format!("{head}{sql}\n"), &[]) {
         Ok(_) => Ok(()),
-        Err(error) => {
+        Err(ClientError::Driver(error)) => {
             Err(match (error.as_db_error().map(|db| located(db, sql, head.chars().count())), Failure::from(error)) {
                 (Some(message), Failure::Fetch(FetchError::Statement { sqlstate, .. })) => {
                     Failure::Fetch(FetchError::Statement { sqlstate, message })
@@ -155,6 +156,7 @@ fn prepare(client: &mut Client, sql: &str, params: &[Option<ArgType>]) -> Result
                 (_, failure) => failure,
             })
         }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -209,7 +211,7 @@ fn ancestors(client: &mut Client, schema: &str, name: &str) -> Result<Vec<(Strin
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_partition_ancestors((SELECT c.oid FROM pg_catalog.pg_class c \
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)) WITH ORDINALITY a(relid, n_th) \
         JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY a.n_th";
-    use ::postgres::types::Type;
+    use tokio_postgres::types::Type;
     let rows = client.query_typed(sql, &[(&schema, Type::TEXT), (&name, Type::TEXT)])?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

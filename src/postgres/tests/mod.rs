@@ -2,7 +2,11 @@
 
 mod fetch;
 mod outage;
+#[path = "../../../tests/support/proxy.rs"]
+#[allow(dead_code, reason = "the live tests use the rest of it")]
+mod proxy;
 pub(crate) mod server;
+mod silence;
 mod tls;
 mod validate;
 

@@ -1,0 +1,203 @@
+//! A connection whose every wait ends: the driver's futures, run to their end or to a deadline on the calling thread.
+//!
+//! Invariant: no method waits longer than until the deadline in force, whatever the server, a proxy or the network
+//! does, and dropping a client waits for nobody. The limits of a statement in Postgres (statement_timeout) do not reach
+//! a thread whose server has fallen silent.
+
+use std::future::{poll_fn, Future};
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout_at;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::{BorrowToSql, ToSql, Type};
+use tokio_postgres::{AsyncMessage, Config, Row, RowStream, SimpleQueryMessage, Socket, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::failure::describe;
+
+/// Time for a request to cancel, which takes a connection of its own.
+const CANCEL_LIMIT: Duration = Duration::from_millis(200);
+
+type Wire = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ClientError {
+    Driver(tokio_postgres::Error),
+    /// The deadline has come. What was asked may still be under way.
+    Silent,
+    /// The operating system grants no more descriptors.
+    Runtime(io::Error),
+}
+
+impl From<tokio_postgres::Error> for ClientError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        ClientError::Driver(error)
+    }
+}
+
+/// Fields are dropped in this order: the wire says goodbye once nobody can ask any more.
+pub(super) struct Client {
+    inner: tokio_postgres::Client,
+    wire: Driven,
+    connector: MakeRustlsConnect,
+}
+
+impl Client {
+    /// Connects until `deadline`, which then stays in force.
+    pub(super) fn connect(
+        config: &Config,
+        connector: MakeRustlsConnect,
+        deadline: Instant,
+    ) -> Result<Client, ClientError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
+        let connected =
+            runtime.block_on(async { timeout_at(deadline.into(), config.connect(connector.clone())).await });
+        let (inner, wire) = connected.map_err(|_| ClientError::Silent)??;
+        Ok(Client { inner, wire: Driven { wire, runtime, deadline }, connector })
+    }
+
+    /// From now on no wait lasts longer than until `deadline`.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.wire.deadline = deadline;
+    }
+
+    /// Whether the connection is known to have ended; asks nobody.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, ClientError> {
+        self.wire.wait(self.inner.simple_query(sql))
+    }
+
+    pub(super) fn batch_execute(&mut self, sql: &str) -> Result<(), ClientError> {
+        self.wire.wait(self.inner.batch_execute(sql))
+    }
+
+    pub(super) fn execute_typed(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<u64, ClientError> {
+        self.wire.wait(self.inner.execute_typed(sql, params))
+    }
+
+    pub(super) fn query_typed(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, ClientError> {
+        self.wire.wait(self.inner.query_typed(sql, params))
+    }
+
+    pub(super) fn prepare_typed(&mut self, sql: &str, types: &[Type]) -> Result<Statement, ClientError> {
+        self.wire.wait(self.inner.prepare_typed(sql, types))
+    }
+
+    /// Runs a prepared statement; `each` sees the rows as they come and may end it.
+    pub(super) fn query_each<P, I, E>(
+        &mut self,
+        statement: &Statement,
+        params: I,
+        each: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = P>,
+        I::IntoIter: ExactSizeIterator,
+        E: From<ClientError>,
+    {
+        self.wire.wait(read(self.inner.query_raw(statement, params), each))
+    }
+
+    /// As [`Client::query_each`], without a statement that outlives it.
+    pub(super) fn query_typed_each<P, I, E>(
+        &mut self,
+        sql: &str,
+        params: I,
+        each: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = (P, Type)>,
+        E: From<ClientError>,
+    {
+        self.wire.wait(read(self.inner.query_typed_raw(sql, params), each))
+    }
+
+    /// Asks Postgres to end what is under way, over a connection of its own; whether it does is not waited for.
+    pub(super) fn cancel(&mut self) {
+        let token = self.inner.cancel_token();
+        let deadline = Instant::now() + CANCEL_LIMIT;
+        let asked = async { timeout_at(deadline.into(), token.cancel_query(self.connector.clone())).await };
+        match self.wire.runtime.block_on(asked) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::debug!("cannot cancel a query in Postgres: {}", describe(&error)),
+            Err(_) => log::debug!("cannot cancel a query in Postgres: no answer"),
+        }
+    }
+}
+
+async fn read<E: From<ClientError>>(
+    rows: impl Future<Output = Result<RowStream, tokio_postgres::Error>>,
+    mut each: impl FnMut(&Row) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut rows = pin!(rows.await.map_err(ClientError::from)?);
+    while let Some(row) = rows.try_next().await.map_err(ClientError::from)? {
+        each(&row)?;
+    }
+    Ok(())
+}
+
+/// The connection, which moves only while somebody waits, and what it runs on.
+struct Driven {
+    wire: Wire,
+    runtime: Runtime,
+    deadline: Instant,
+}
+
+impl Driven {
+    fn wait<T, E, F>(&mut self, answer: impl Future<Output = Result<T, F>>) -> Result<T, E>
+    where
+        E: From<F> + From<ClientError>,
+    {
+        let Driven { wire, runtime, deadline } = self;
+        let mut answer = pin!(answer);
+        let driven = poll_fn(|cx| {
+            if let Err(error) = advance(wire, cx) {
+                return Poll::Ready(Err(ClientError::Driver(error).into()));
+            }
+            answer.as_mut().poll(cx).map_err(E::from)
+        });
+        let timed = async { timeout_at((*deadline).into(), driven).await };
+        runtime.block_on(timed).unwrap_or_else(|_| Err(ClientError::Silent.into()))
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        let Driven { wire, runtime, .. } = self;
+        // One attempt at what can be written at once: Terminate, for the log of a server that is well.
+        let _ = runtime.block_on(poll_fn(|cx| Poll::Ready(advance(wire, cx))));
+    }
+}
+
+/// Writes and reads what is possible now.
+fn advance(wire: &mut Wire, cx: &mut Context<'_>) -> Result<(), tokio_postgres::Error> {
+    loop {
+        match wire.poll_message(cx) {
+            Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
+                log::debug!("postgres: {}: {}", notice.severity(), notice.message());
+            }
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(error))) => return Err(error),
+            Poll::Ready(None) | Poll::Pending => return Ok(()),
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! `url` reads a connection string; `settings` adds password, TLS (`tls`) and timeouts and makes a client of it;
 //! `client` ends every wait at a deadline; `session` is one pinned connection with its prepared statements; `columns` and `shape` say what a query returns
 //! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
-//! Postgres is away; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
+//! Postgres is away, connecting on the threads of `scheduler`; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
 
 mod client;
 mod columns;
@@ -15,6 +15,7 @@ mod identity;
 mod json;
 mod params;
 mod pool;
+mod scheduler;
 mod session;
 mod settings;
 mod shape;
@@ -25,7 +26,8 @@ mod url;
 mod validate;
 
 pub use identity::ServerIdentity;
-pub use pool::{Pool, PoolEvent, PoolFigures, Tracker};
+pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
+pub use scheduler::{Scheduler, SchedulerWatch};
 pub use settings::{Settings, UrlSource};
 pub use url::{check_url, mask};
 pub use validate::{StatementKind, ValidateStatement, Validation, ValidationReport};

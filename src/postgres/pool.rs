@@ -7,7 +7,7 @@
 //! Only an attempt to connect changes the state, and r2d2 repeats a failed attempt until it succeeds: so whatever is
 //! Down is being tried again, with requests or without. While it is Down a fetch fails at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,7 @@ use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 
 use super::failure::Failure;
 use super::identity::ServerIdentity;
+use super::scheduler::Scheduler;
 use super::session::{lock, ConnectError, Session, Shapes};
 use super::settings::Settings;
 
@@ -136,6 +137,8 @@ struct State {
     distrusted: AtomicU64,
     connects: AtomicU64,
     connect_failures: AtomicU64,
+    /// No session will be made any more.
+    closing: AtomicBool,
 }
 
 struct Health {
@@ -158,7 +161,7 @@ pub(super) struct Numbered {
 
 impl Pool {
     /// Starts at once and connects in the background. `max_size` counts the threads that take sessions.
-    pub fn new(settings: Settings, max_size: u32, tracker: Arc<Tracker>) -> Pool {
+    pub fn new(settings: Settings, max_size: u32, tracker: Arc<Tracker>, scheduler: &Scheduler) -> Pool {
         let state = Arc::new(State {
             number: tracker.adopt(),
             address: settings.address(),
@@ -169,6 +172,7 @@ impl Pool {
             distrusted: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         });
         let inner = r2d2::Pool::builder()
             .max_size(max_size.max(1))
@@ -176,9 +180,15 @@ impl Pool {
             .test_on_check_out(false)
             .idle_timeout(Some(IDLE_LIFE))
             .connection_timeout(CONNECTION_TIMEOUT)
+            .thread_pool(scheduler.threads.clone())
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(Connector { state: state.clone() });
         Pool { inner, state }
+    }
+
+    /// From now on nobody waits for a session that is yet to be made.
+    pub fn close(&self) {
+        self.state.closing.store(true, Ordering::Release);
     }
 
     /// Runs a fetch; the number of the connection that it ran on, 0 where there was none.
@@ -297,6 +307,9 @@ impl State {
     }
 
     fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(stopping(&self.address));
+        }
         match &lock(&self.health).standing {
             Standing::Down { error, .. } if error.crowded && sessions > 0 => Ok(()),
             Standing::Down { error, next_attempt } => Err(FetchError::Unavailable {
@@ -359,6 +372,11 @@ impl State {
             _ => None,
         }
     }
+}
+
+/// What becomes of a fetch that a stop has overtaken.
+pub fn stopping(address: &str) -> FetchError {
+    FetchError::Unavailable { what: "bear is stopping".to_owned(), host: address.to_owned(), retry_in_ms: 0 }
 }
 
 fn millis_until(instant: Instant) -> u64 {

@@ -16,7 +16,10 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
-use crate::postgres::{Pool, PoolEvent, PoolFigures, ServerIdentity, Settings, Tracker, Validation, ValidationReport};
+use crate::postgres::{
+    stopping, Pool, PoolEvent, PoolFigures, Scheduler, SchedulerWatch, ServerIdentity, Settings, Tracker, Validation,
+    ValidationReport,
+};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -64,6 +67,9 @@ pub struct Workers {
     /// None once stopped, which ends the threads that wait on the other side.
     senders: Mutex<Option<Senders>>,
     results: Receiver<Outcome>,
+    /// The threads' side, for what waits when they are asked to end.
+    waiting: Receiver<FetchRequest>,
+    connecting: SchedulerWatch,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -74,8 +80,12 @@ struct Senders {
 }
 
 struct Shared {
+    /// What pools connect on. None once stopped: there will be no other pool.
+    scheduler: Mutex<Option<Scheduler>>,
     /// None once stopped.
     pool: Mutex<Option<Arc<Pool>>>,
+    /// Of the newest pool, for messages.
+    address: Mutex<String>,
     /// Every pool that may still have sessions or threads.
     pools: Mutex<Vec<Weak<Pool>>>,
     tracker: Arc<Tracker>,
@@ -117,8 +127,12 @@ impl Workers {
             });
         });
         let threads = threads.max(1);
+        let scheduler = Scheduler::start()?;
+        let connecting = scheduler.watch();
         let shared = Arc::new(Shared {
+            scheduler: Mutex::new(Some(scheduler)),
             pool: Mutex::new(None),
+            address: Mutex::default(),
             pools: Mutex::default(),
             tracker,
             max_sessions: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
@@ -131,6 +145,8 @@ impl Workers {
         let workers = Workers {
             senders: Mutex::new(Some(Senders { fetches, chores })),
             results,
+            waiting: fetches_out.clone(),
+            connecting,
             shared: shared.clone(),
             threads: Mutex::default(),
         };
@@ -142,14 +158,15 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Queues a request; its outcome comes through [`Workers::results`]. Dropped in silence once stopped.
+    /// Queues a request; its outcome comes through [`Workers::results`], also once stopped.
     pub fn submit(&self, request: Request) {
-        if let Some(senders) = &*lock(&self.senders) {
-            // Both sides live as long as the threads, which end only when the senders are gone.
-            let _ = match request {
-                Request::Fetch(request) => senders.fetches.send(request).map_err(drop),
-                Request::Validate(validation) => senders.chores.send(Chore::Validate(validation)).map_err(drop),
-            };
+        let senders = lock(&self.senders);
+        // Both sides live as long as the threads, which end only when the senders are gone.
+        match (&*senders, request) {
+            (Some(senders), Request::Fetch(request)) => drop(senders.fetches.send(request)),
+            (Some(senders), Request::Validate(validation)) => drop(senders.chores.send(Chore::Validate(validation))),
+            (None, Request::Fetch(request)) => self.shared.refuse_fetch(&request),
+            (None, Request::Validate(validation)) => self.shared.refuse_validation(&validation),
         }
     }
 
@@ -167,9 +184,6 @@ impl Workers {
 
     /// Takes new settings: later fetches use connections made with them, those under way end on theirs.
     pub fn reconfigure(&self, settings: Settings) {
-        if self.shared.stopping.load(Ordering::Acquire) {
-            return;
-        }
         if let Some(old) = self.shared.replace_pool(settings) {
             // Closing connections takes system calls and perhaps a while.
             self.dispose(Box::new(old));
@@ -186,20 +200,29 @@ impl Workers {
         lock(&self.senders).as_ref().map_or(0, |senders| senders.fetches.len())
     }
 
-    /// Asks all threads to end, without waiting. Requests that still wait are dropped without an outcome.
+    /// Asks all threads to end, without waiting. What still waits gets an outcome that says so; what is under way ends
+    /// by its deadline with its own.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
+        lock(&self.shared.scheduler).take();
         let pool = lock(&self.shared.pool).take();
+        for pool in lock(&self.shared.pools).iter().filter_map(Weak::upgrade) {
+            pool.close();
+        }
         if let Some(senders) = lock(&self.senders).take() {
             if let Some(pool) = pool {
                 let _ = senders.chores.send(Chore::Dispose(Box::new(pool)));
             }
         }
+        // Here, for all threads may be busy for as long as a query takes.
+        for request in self.waiting.try_iter() {
+            self.shared.refuse_fetch(&request);
+        }
     }
 
     /// Whether every thread and every pool has ended after [`Workers::stop`]; takes the threads' handles away.
     ///
-    /// r2d2's own threads end with their pool; all that may be left of one is its return.
+    /// The last to end may be an attempt to connect, within its limit.
     pub fn is_stopped(&self) -> bool {
         let mut threads = lock(&self.threads);
         let (finished, alive): (Vec<_>, Vec<_>) =
@@ -213,6 +236,7 @@ impl Workers {
         self.shared.stopping.load(Ordering::Acquire)
             && threads.is_empty()
             && pools.iter().all(|pool| pool.strong_count() == 0)
+            && self.connecting.alive() == 0
     }
 
     fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -226,9 +250,22 @@ impl Shared {
         lock(&self.pool).clone()
     }
 
-    /// The pool that was in use before.
+    fn refuse_fetch(&self, request: &FetchRequest) {
+        let result = Err(stopping(&lock(&self.address)));
+        self.outcomes.send(Outcome::Fetched { ticket: request.ticket, connection: 0, result });
+    }
+
+    fn refuse_validation(&self, validation: &Validation) {
+        let report = Err(stopping(&lock(&self.address)));
+        self.outcomes.send(Outcome::Validated { ticket: validation.ticket, report });
+    }
+
+    /// The pool that was in use before. Nothing happens once stopped.
     fn replace_pool(&self, settings: Settings) -> Option<Arc<Pool>> {
-        let new = Arc::new(Pool::new(settings, self.max_sessions, self.tracker.clone()));
+        let scheduler = lock(&self.scheduler);
+        let scheduler = scheduler.as_ref()?;
+        *lock(&self.address) = settings.address();
+        let new = Arc::new(Pool::new(settings, self.max_sessions, self.tracker.clone(), scheduler));
         let mut pools = lock(&self.pools);
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(&new));
@@ -238,7 +275,10 @@ impl Shared {
 
 fn fetch_loop(shared: &Shared, requests: &Receiver<FetchRequest>) {
     while let Ok(request) = requests.recv() {
-        let Some(pool) = shared.pool() else { continue };
+        let Some(pool) = shared.pool() else {
+            shared.refuse_fetch(&request);
+            continue;
+        };
         let ticket = request.ticket;
         let (connection, result) = guarded(|| {
             let (connection, result) = pool.fetch(&request);
@@ -264,7 +304,10 @@ fn chore_loop(shared: &Shared, chores: &Receiver<Chore>) {
     while let Ok(chore) = chores.recv() {
         match chore {
             Chore::Validate(validation) => {
-                let Some(pool) = shared.pool() else { continue };
+                let Some(pool) = shared.pool() else {
+                    shared.refuse_validation(&validation);
+                    continue;
+                };
                 let report = guarded(|| pool.validate(&validation)).unwrap_or_else(Err);
                 drop(pool);
                 shared.outcomes.send(Outcome::Validated { ticket: validation.ticket, report });

@@ -129,3 +129,114 @@ fn stops_while_postgres_is_away_and_while_a_query_runs() {
     assert!(started.elapsed() < Duration::from_millis(100));
     eventually("the end of the workers", || busy.is_stopped());
 }
+
+#[test]
+fn a_stop_answers_everything_that_waits_at_once() {
+    let server = Server::shared();
+    let (workers, wakes) = start(server.url());
+    let slow = Arc::new(plan("SELECT pg_sleep(1)::text AS x", &[]));
+    for ticket in 0..50 {
+        workers.submit(Request::Fetch(FetchRequest { ticket, ..request(&slow, &[]) }));
+    }
+    let validation = |ticket| {
+        Request::Validate(Validation {
+            ticket,
+            statements: vec![],
+            mapped_tables: vec![],
+            deadline: Instant::now() + Duration::from_secs(5),
+        })
+    };
+    eventually("three fetches under way", || workers.queued() == 47);
+    let before = wakes.load(Ordering::Relaxed);
+    let stopped = Instant::now();
+    workers.stop();
+    workers.submit(Request::Fetch(FetchRequest { ticket: 50, ..request(&slow, &[]) }));
+    workers.submit(validation(51));
+    let stopping = |error: &FetchError| error.to_string().contains("bear is stopping (127.0.0.1:");
+    let mut refused = Vec::new();
+    while refused.len() < 49 {
+        match next(&workers) {
+            Outcome::Fetched { ticket, connection: 0, result: Err(error) } if stopping(&error) => refused.push(ticket),
+            Outcome::Validated { ticket, report: Err(error) } if stopping(&error) => refused.push(ticket),
+            Outcome::Fetched { ticket, result, .. } => panic!("{ticket} {result:?}"),
+            _ => {}
+        }
+    }
+    assert!(stopped.elapsed() < Duration::from_millis(700), "{:?}", stopped.elapsed());
+    assert!(wakes.load(Ordering::Relaxed) >= before + 49);
+    refused.sort_unstable();
+    assert_eq!(refused, (3..=51).collect::<Vec<_>>());
+    // Those under way end on their own.
+    assert!(fetched(&workers, 3).iter().enumerate().all(|(i, (ticket, ..))| *ticket == i as u64));
+    end(&workers);
+    // Nothing twice.
+    let more = |outcome| matches!(outcome, Outcome::Fetched { .. } | Outcome::Validated { .. });
+    assert!(!workers.results().try_iter().any(more));
+}
+
+#[test]
+fn a_validation_that_waits_is_answered_by_a_stop() {
+    let (workers, _) = start("postgres://nobody@127.0.0.1:1/nowhere".to_owned());
+    // The only thread for it is busy until the stop.
+    let (go, wait) = crossbeam_channel::bounded::<()>(0);
+    struct Busy(crossbeam_channel::Receiver<()>);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+    workers.dispose(Box::new(Busy(wait)));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    workers.submit(Request::Validate(Validation { ticket: 8, statements: vec![], mapped_tables: vec![], deadline }));
+    workers.stop();
+    assert!(!workers.is_stopped());
+    drop(go);
+    let ended = loop {
+        if let Outcome::Validated { ticket: 8, report } = next(&workers) {
+            break report;
+        }
+    };
+    assert!(ended.unwrap_err().to_string().contains("bear is stopping"));
+    end(&workers);
+}
+
+#[test]
+fn new_settings_bring_no_new_threads() {
+    let (workers, _) = start("postgres://nobody@127.0.0.1:1/nowhere".to_owned());
+    for i in 0..20 {
+        workers.reconfigure(Settings::new(format!("postgres://nobody@127.0.0.1:1/nowhere{i}"), UrlSource::Config));
+    }
+    eventually("the threads", || workers.connecting.alive() == 2);
+    #[cfg(target_os = "linux")]
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        assert!(!name.starts_with("r2d2"), "{name}");
+    }
+    workers.stop();
+    let took = eventually("the end of the workers", || workers.is_stopped());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(workers.connecting.alive(), 0);
+}
+
+#[test]
+fn an_attempt_to_connect_is_waited_for_and_ends() {
+    use std::io::Read;
+    // Takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let (workers, _) = start(format!("postgres://nobody@127.0.0.1:{port}/nowhere?connect_timeout=1&sslmode=disable"));
+    let (mut connection, _) = silent.accept().unwrap();
+    let stopped = Instant::now();
+    workers.submit(Request::Fetch(request(&Arc::new(plan("SELECT 1 AS x", &[])), &[])));
+    workers.stop();
+    assert!(!workers.is_stopped());
+    // The fetch does not wait for the attempt.
+    assert!(fetched(&workers, 1)[0].2.as_ref().unwrap_err().to_string().contains("bear is stopping"));
+    assert!(stopped.elapsed() < Duration::from_millis(700), "{:?}", stopped.elapsed());
+    eventually("the end of the workers", || workers.is_stopped());
+    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
+    // Closed by then.
+    connection.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let mut greeting = Vec::new();
+    assert!(connection.read_to_end(&mut greeting).is_ok());
+}

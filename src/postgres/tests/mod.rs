@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
 use crate::core::value::{ArgType, ScalarType};
 
-use super::{Pool, PoolEvent, Tracker};
+use super::{Pool, PoolEvent, Scheduler, Tracker};
 use server::Server;
 
 pub(crate) const fn scalar(scalar: ScalarType) -> ArgType {
@@ -63,7 +63,7 @@ impl Tried {
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = events.clone();
         let tracker = Tracker::new(move |event| log.lock().unwrap().push(event));
-        Tried { pool: Pool::new(settings, 3, tracker), events }
+        Tried { pool: Pool::new(settings, 3, tracker, &Scheduler::start().unwrap()), events }
     }
 
     fn fetch(&self, plan: FetchPlan, params: &[Option<&str>]) -> Result<Fetched, FetchError> {

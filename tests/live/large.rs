@@ -179,12 +179,12 @@ fn readers_see_a_large_removal_at_one_moment() {
     let redis = start(&database);
     fill(&redis, 0..CALLS, 0);
     let is_over = AtomicBool::new(false);
-    // The version whose invalidation has been answered.
-    let floor = AtomicU64::new(0);
+    // The versions whose invalidation has been answered, and of which everything has been cached since.
+    let (floor, filled) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         let readers: Vec<_> = (0..2_u64)
             .map(|reader| {
-                let (redis, is_over, floor) = (&redis, &is_over, &floor);
+                let (redis, is_over, floor, filled) = (&redis, &is_over, &floor, &filled);
                 scope.spawn(move || {
                     let mut wire = redis.wire();
                     let mut random = reader + 1;
@@ -192,6 +192,7 @@ fn readers_see_a_large_removal_at_one_moment() {
                     let mut nils = 0;
                     while !is_over.load(Ordering::SeqCst) {
                         least = least.max(floor.load(Ordering::SeqCst));
+                        let whole = filled.load(Ordering::SeqCst);
                         for _ in 0..50 {
                             random ^= random << 13;
                             random ^= random >> 7;
@@ -200,10 +201,10 @@ fn readers_see_a_large_removal_at_one_moment() {
                         }
                         for _ in 0..50 {
                             match wire.receive() {
-                                // An entry is missing only once the next invalidation is in force.
+                                // Everything was there: what is missing now says that the next one is in force.
                                 Reply::Nil => {
                                     nils += 1;
-                                    least = least.max(floor.load(Ordering::SeqCst));
+                                    least = least.max(whole + 1);
                                 }
                                 reply => {
                                     let version = reply.json()[0]["version"].as_u64().expect("a version");
@@ -231,6 +232,7 @@ fn readers_see_a_large_removal_at_one_moment() {
             assert_eq!(wire.run(&format!("BEAR.INVALIDATE item {what}")), Reply::Int(CALLS as i64), "{what}");
             floor.store(version as u64, Ordering::SeqCst);
             fill(&redis, 0..CALLS, version);
+            filled.store(version as u64, Ordering::SeqCst);
         }
         drop(over);
         for reader in readers {

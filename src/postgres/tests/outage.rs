@@ -85,7 +85,9 @@ fn a_terminated_connection_costs_no_error_and_is_no_change() {
     let tried = Tried::new(&server, |_| ());
     assert!(tried.fetch(plan("SELECT 1 AS x", &[]), &[]).is_ok());
     for _ in 0..5 {
-        server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bear' AND state = 'idle'");
+        server.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bear' AND state = 'idle'",
+        );
         assert!(tried.fetch(plan("SELECT 1 AS x", &[]), &[]).inspect_err(|error| panic!("{error}")).is_ok());
     }
     // While it runs, too.

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use super::fetch::Fetched;
 use super::keys::{self, Row};
 use super::tags::{TagTemplate, TooManyTags};
 use super::value::{ScalarType, Value};
@@ -31,6 +30,18 @@ pub struct Belonging {
     pub tenant: Option<Box<str>>,
 }
 
+/// What a result says of where it belongs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// Ids of the column `id` where the plan tracks rows, sorted bytewise, without duplicates.
+    pub ids: Vec<Box<str>>,
+    /// For each column named `_<section>` that the result has: the section and the ids listed, sorted, without
+    /// duplicates.
+    pub listed: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
+    pub tag_values: Vec<Vec<Vec<Box<str>>>>,
+}
+
 /// A section as seen from a call.
 #[derive(Debug, Clone)]
 pub struct Related {
@@ -45,15 +56,15 @@ pub struct Related {
 
 impl Belonging {
     /// Names of the sets, sorted, without duplicates.
-    pub fn metas(&self, fetched: &Fetched) -> Result<Vec<Box<[u8]>>, TooManyTags> {
-        let mut metas = Vec::with_capacity(fetched.ids.len() + 4);
+    pub fn metas(&self, found: &Found) -> Result<Vec<Box<[u8]>>, TooManyTags> {
+        let mut metas = Vec::with_capacity(found.ids.len() + 4);
         metas.extend(self.asked_for.iter().map(|id| self.own.row_set(id)));
         if self.lists_own_rows {
-            metas.extend(fetched.ids.iter().map(|id| self.own.row_set(id)));
+            metas.extend(found.ids.iter().map(|id| self.own.row_set(id)));
         }
         for related in std::iter::once(&self.own).chain(&self.others) {
             let by_id = self.lists_own_rows && related.section == self.own.section;
-            match fetched.listed.iter().find(|(section, _)| *section == related.section) {
+            match found.listed.iter().find(|(section, _)| *section == related.section) {
                 Some((_, ids)) => metas.extend(ids.iter().map(|id| related.row_set(id))),
                 None if related.depends_on && !by_id => metas.push(related.set_of(&Row::Any)),
                 None => {}
@@ -61,7 +72,7 @@ impl Belonging {
         }
         let mut tags = BTreeSet::new();
         for tag in &self.tags {
-            tag.render(&self.args, self.tenant.as_deref(), &fetched.tag_values, MAX_TAGS, &mut tags)?;
+            tag.render(&self.args, self.tenant.as_deref(), &found.tag_values, MAX_TAGS, &mut tags)?;
         }
         metas.extend(tags.iter().map(|tag| {
             let mut key = Vec::new();
@@ -111,7 +122,7 @@ mod tests {
         }
     }
 
-    fn names_of(lists_own_rows: bool, fetched: &Fetched) -> Vec<String> {
+    fn names_of(lists_own_rows: bool, found: &Found) -> Vec<String> {
         let belonging = Belonging {
             own: related("exam", true),
             lists_own_rows,
@@ -121,28 +132,28 @@ mod tests {
             args: Vec::new(),
             tenant: None,
         };
-        let metas = belonging.metas(fetched).unwrap();
+        let metas = belonging.metas(found).unwrap();
         metas.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
     }
 
     #[test]
     fn rows_that_are_listed_count_one_by_one() {
-        let fetched = Fetched {
+        let found = Found {
             ids: vec!["10".into(), "9".into()],
             listed: vec![("question".into(), vec!["7".into()]), ("result".into(), vec!["x:y".into()])],
-            ..Fetched::default()
+            ..Found::default()
         };
         assert_eq!(
-            names_of(true, &fetched),
+            names_of(true, &found),
             ["exam:meta:10:caches", "exam:meta:9:caches", "question:meta:7:caches", "result:meta:x%3Ay:caches"]
         );
     }
 
     #[test]
     fn what_a_result_depends_on_without_listing_it_counts_as_any_row() {
-        assert_eq!(names_of(false, &Fetched::default()), ["exam:meta:*:caches", "question:meta:*:caches"]);
-        let lists = Fetched { listed: vec![("exam".into(), vec!["1".into()])], ..Fetched::default() };
+        assert_eq!(names_of(false, &Found::default()), ["exam:meta:*:caches", "question:meta:*:caches"]);
+        let lists = Found { listed: vec![("exam".into(), vec!["1".into()])], ..Found::default() };
         assert_eq!(names_of(false, &lists), ["exam:meta:1:caches", "question:meta:*:caches"]);
-        assert_eq!(names_of(true, &Fetched::default()), ["question:meta:*:caches"], "an empty result contains nothing");
+        assert_eq!(names_of(true, &Found::default()), ["question:meta:*:caches"], "an empty result contains nothing");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::belonging::Belonging;
+use super::belonging::{Belonging, Found};
 use super::value::{ArgType, ScalarType};
 
 /// One query of a loaded catalog, ready to be sent. Immutable and shared by all its fetches.
@@ -48,12 +48,7 @@ pub struct Fetched {
     /// Compact JSON: an array of objects, or one object or `null` where the plan says `single`.
     pub json: Vec<u8>,
     pub row_count: usize,
-    /// Ids of the column `id` where the plan tracks rows, sorted bytewise, without duplicates.
-    pub ids: Vec<Box<str>>,
-    /// For each column named `_<section>` that the result has: the section and the ids listed, sorted, without duplicates.
-    pub listed: Vec<(Box<str>, Vec<Box<str>>)>,
-    /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
-    pub tag_values: Vec<Vec<Vec<Box<str>>>>,
+    pub found: Found,
     /// From the column `_until`: how long the result may live, in ms from its reading; at most 0 means not at all.
     pub lives_ms: Option<i64>,
     /// Time in Postgres and on the wire, in microseconds.

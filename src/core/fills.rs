@@ -112,6 +112,14 @@ impl<C: Clone, W> Fills<C, W> {
         self.tickets.keys().next().copied()
     }
 
+    /// Would joining begin a fetch, rather than wait for one?
+    pub fn would_send(&self, key: &[u8]) -> bool {
+        self.slots.get(key).is_none_or(|slot| {
+            let can_answer = slot.running.last().is_some_and(|last| last.struck.is_none());
+            !can_answer && slot.running.len() < MAX_RUNNING
+        })
+    }
+
     /// Waits for the entry's fetch, and begins one where none can answer.
     pub fn join(&mut self, key: &[u8], call: C, waiter: W) -> Joined {
         let seq = self.seq;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio_postgres::Row;
 
+use crate::core::belonging::Found;
 use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
 
 use super::failure::Failure;
@@ -125,7 +126,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(request: &'a FetchRequest, shape: &'a Shape) -> Self {
         let listed = shape.listed.iter().map(|(section, ..)| (section.clone(), Vec::new())).collect();
-        let fetched = Fetched { listed, ..Fetched::default() };
+        let fetched = Fetched { found: Found { listed, ..Found::default() }, ..Fetched::default() };
         Reader { plan: &request.plan, shape, max_bytes: request.max_result_bytes, fetched }
     }
 
@@ -146,9 +147,9 @@ impl<'a> Reader<'a> {
             false => append_compact(&mut fetched.json, json.as_bytes()),
         }
         if let Some(at) = self.shape.id {
-            append_values(&mut fetched.ids, row, at, Arity::One)?;
+            append_values(&mut fetched.found.ids, row, at, Arity::One)?;
         }
-        for ((_, at, arity), (_, ids)) in self.shape.listed.iter().zip(&mut fetched.listed) {
+        for ((_, at, arity), (_, ids)) in self.shape.listed.iter().zip(&mut fetched.found.listed) {
             append_values(ids, row, *at, *arity)?;
         }
         if !self.shape.tags.is_empty() {
@@ -158,7 +159,7 @@ impl<'a> Reader<'a> {
                 append_values(&mut values, row, *at, *arity)?;
                 tags.push(values);
             }
-            fetched.tag_values.push(tags);
+            fetched.found.tag_values.push(tags);
         }
         if let Some(at) = self.shape.until {
             let lives_ms: Option<i64> = row.try_get(at)?;
@@ -179,7 +180,7 @@ impl<'a> Reader<'a> {
             (false, 0) => fetched.json.extend_from_slice(b"[]"),
             (false, _) => fetched.json.push(b']'),
         }
-        for ids in std::iter::once(&mut fetched.ids).chain(fetched.listed.iter_mut().map(|(_, ids)| ids)) {
+        for ids in std::iter::once(&mut fetched.found.ids).chain(fetched.found.listed.iter_mut().map(|(_, ids)| ids)) {
             ids.sort_unstable();
             ids.dedup();
         }

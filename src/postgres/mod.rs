@@ -28,6 +28,5 @@ mod validate;
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use scheduler::{Scheduler, SchedulerWatch};
-pub use settings::{Settings, UrlSource};
-pub use url::{check_url, mask};
+pub use settings::{check_url, mask, Settings, UrlSource};
 pub use validate::{StatementKind, ValidateStatement, Validation, ValidationReport};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
 
 use super::tls::{TlsMode, TlsSettings};
-use super::url::{mask, ConnectionString, UrlError};
+use super::url::{default_host, ConnectionString, UrlError};
 
 /// Where a URL was found, which decides whether it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,18 +120,30 @@ fn read_password_file(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Checks every value without connecting or reading a file.
-pub(super) fn check(parsed: &ConnectionString) -> Result<(), UrlError> {
-    base_config(parsed, &tls_settings(parsed)?, 0).map(drop)
+/// Accepts a connection string for a place that is written to disk: it must parse and hold no password.
+pub fn check_url(url: &str) -> Result<(), UrlError> {
+    let parsed: ConnectionString = url.parse()?;
+    if parsed.get("password").is_some() {
+        return Err(UrlError::Password);
+    }
+    check(&parsed)
 }
 
-/// libpq's default: the socket of a local server where its folder exists, else localhost.
-pub(super) fn default_host() -> &'static str {
-    const SOCKET_FOLDER: &str = "/var/run/postgresql";
-    match Path::new(SOCKET_FOLDER).is_dir() {
-        true => SOCKET_FOLDER,
-        false => "localhost",
+/// What a connection string points at, for display: hosts, ports, database and user, nothing else.
+pub fn mask(url: &str) -> String {
+    match url.parse::<ConnectionString>() {
+        Ok(parsed) if check(&parsed).is_ok() => {
+            let user = parsed.get("user").map(|user| format!("{user}@")).unwrap_or_default();
+            let dbname = parsed.get("dbname").map(|dbname| format!("/{dbname}")).unwrap_or_default();
+            format!("postgres://{user}{}{dbname}", parsed.address())
+        }
+        _ => "(malformed)".to_owned(),
     }
+}
+
+/// Checks every value without connecting or reading a file.
+fn check(parsed: &ConnectionString) -> Result<(), UrlError> {
+    base_config(parsed, &tls_settings(parsed)?, 0).map(drop)
 }
 
 fn base_config(
@@ -367,5 +379,80 @@ mod tests {
         }
         assert!(settings("host=h sslmode=verify-ca", UrlSource::Config).connection().is_err());
         assert!(settings("host=h sslmode=require sslrootcert=system", UrlSource::Config).connection().is_err());
+    }
+
+    #[test]
+    fn refuses_every_form_of_password_without_showing_it() {
+        for url in [
+            "postgres://u:hunter2@h/db",
+            "postgres://u@h/db?password=hunter2",
+            "postgres://u@h/db?pass%77ord=hunter2",
+            "host=h password=hunter2",
+            "host=h password = 'hunter2'",
+            "postgres://u:hunter2@h:bad/db",
+        ] {
+            let error = check_url(url).unwrap_err();
+            assert_eq!(error, UrlError::Password, "{url}");
+            assert!(error.to_string().contains("CONFIG REWRITE") && error.to_string().contains("BEAR_POSTGRES_URL"));
+        }
+        for url in [
+            "postgres://u:hun/ter2@h/db",
+            "postgresql://u:x@hunter2/y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?user=y@127.0.0.1:5499/rv",
+            "postgresql://u:x@hunter2?options=y@127.0.0.1:5499/rv",
+            "postgresql://u:5432/hunter2@h/db",
+            "host=u:hunter2",
+            "host=u:hunter2@h",
+            "host=hunter2@h",
+            "postgres://u:hun?ter2@h/db",
+            "postgres://u:hun?ter2=x@h/db",
+            "postgres://u:hunter2%@h/db",
+            "postgres://u@h/db?hunter2=1",
+            "postgres://u@h/db?sslpassword=hunter2",
+            "host=h hunter2",
+            "host=h password='hunter2",
+            "host=h:hunter2 port=hunter2",
+            "hunter2",
+        ] {
+            let text = format!("{:?} {}", check_url(url).unwrap_err(), check_url(url).unwrap_err());
+            assert!(!text.contains("hun") && !text.contains("ter2"), "{url}: {text}");
+            assert!(!mask(url).contains("ter2"), "{url}: {}", mask(url));
+            // What errors of fetches, the log and INFO show of one from the environment.
+            let settings = crate::postgres::Settings::new(url, crate::postgres::UrlSource::Environment);
+            let shown = format!("{} {settings:?} {:?}", settings.address(), settings.connection().map(drop));
+            assert!(!shown.contains("hun") && !shown.contains("ter2"), "{url}: {shown}");
+        }
+    }
+
+    #[test]
+    fn masks() {
+        assert_eq!(mask("postgres://u:hunter2@h1,h2:6/db?sslmode=require"), "postgres://u@h1:5432,h2:6/db");
+        assert_eq!(mask("host=h password=hunter2 user=u"), "postgres://u@h:5432");
+        assert_eq!(mask("nonsense"), "(malformed)");
+    }
+
+    #[test]
+    fn accepts_good_urls_and_names_bad_values() {
+        for url in [
+            "postgres://u@h/db",
+            "host=/tmp dbname=x",
+            "postgres://h?sslmode=verify-ca&sslrootcert=/x",
+            "postgres://h?tcp_user_timeout=5000",
+        ] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for (url, part) in [
+            ("postgres://h?sslmode=on", "sslmode"),
+            ("postgres://h:70000", "port"),
+            ("postgres://h?target_session_attrs=standby", "target_session_attrs"),
+            ("postgres://h?service=x", "service"),
+            ("postgres://h?sslcert=/x", "sslkey"),
+            ("postgres://h1,h2,h3?port=1,2", "port"),
+            ("", "empty"),
+        ] {
+            let error = check_url(url).unwrap_err().to_string();
+            assert!(error.contains(part), "{url}: {error}");
+        }
     }
 }

@@ -94,25 +94,25 @@ impl Server {
         words: &Words,
     ) -> Result<(), String> {
         self.workers.begin(&self.config).map_err(errors::usage)?;
+        let section = space.section;
         if self.workers.current().is_none() {
             return Err(format!(
                 "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
                 super::config::URL_VARIABLE
             ));
         }
-        let limit = self.config.max_fills as usize;
-        if self.fills.running() >= limit {
-            return Err(format!("OVERLOADED {limit} fetches are under way (bear.max-fills); try again later"));
-        }
-        let section = space.section;
         let call = Rc::new(Call::new(self, space_name, space, words)?);
-        let deadline = Instant::now() + self.config.query_timeout();
-        let waiter = self.waiting.add(ctx.block(), deadline);
-        crate::redis_api::arm(self.config.query_timeout());
         if freshness == Freshness::Fresh {
             // The fetch under way may have read before the caller's last change.
             self.fills.strike(&call.key);
         }
+        let limit = self.config.max_fills as usize;
+        if self.fills.running() >= limit && self.fills.would_send(&call.key) {
+            return Err(format!("OVERLOADED {limit} fetches are under way (bear.max-fills); try again later"));
+        }
+        let deadline = Instant::now() + self.config.query_timeout();
+        let waiter = self.waiting.add(ctx.block(), deadline);
+        crate::redis_api::arm(self.config.query_timeout());
         match self.fills.join(&call.key, call.clone(), waiter) {
             Joined::Waits => self.stats.section(section).joined += 1,
             Joined::Send(ticket) => self.send(ticket, &call),

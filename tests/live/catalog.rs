@@ -406,6 +406,6 @@ fn figures_of_a_section_outlive_a_reload() {
     write(&redis, &format!("[alpha]\nid = \"int\"\n{same}"));
     assert!(redis.run("BEAR.RELOAD").is_ok());
     let info = redis.info("bear");
-    assert_eq!(info.text("bear_section_bear"), before.text("bear_bear"));
+    assert_eq!(info.text("bear_section_bear"), before.text("bear_section_bear"));
     assert!(info.text("bear_alpha").starts_with("hits=0,"), "{info:?}");
 }

@@ -97,19 +97,19 @@ fn hidden_columns_come_back_beside_the_json() {
         tagged.tag_columns = vec!["name".into(), "_color".into()];
         let fetched = tried.fetch(tagged, &[]).unwrap();
         assert_eq!(fetched.row_count, 3);
-        assert_eq!(strings(&fetched.ids), ["10", "2"]);
-        assert_eq!(fetched.listed.len(), 2);
-        assert_eq!((&*fetched.listed[0].0, strings(&fetched.listed[0].1)), ("color", vec!["4", "5"]));
-        assert_eq!((&*fetched.listed[1].0, strings(&fetched.listed[1].1)), ("bear", vec!["7"]));
+        assert_eq!(strings(&fetched.found.ids), ["10", "2"]);
+        assert_eq!(fetched.found.listed.len(), 2);
+        assert_eq!((&*fetched.found.listed[0].0, strings(&fetched.found.listed[0].1)), ("color", vec!["4", "5"]));
+        assert_eq!((&*fetched.found.listed[1].0, strings(&fetched.found.listed[1].1)), ("bear", vec!["7"]));
         let tags: Vec<Vec<Vec<&str>>> =
-            fetched.tag_values.iter().map(|row| row.iter().map(|values| strings(values)).collect()).collect();
+            fetched.found.tag_values.iter().map(|row| row.iter().map(|values| strings(values)).collect()).collect();
         assert_eq!(tags, [[vec!["x"], vec!["5", "4", "5"]], [vec!["y"], vec![]], [vec![], vec![]]]);
         let lives_ms = fetched.lives_ms.unwrap();
         assert!((55_000..=60_000).contains(&lives_ms), "{lives_ms}");
         assert_eq!(text(fetched), r#"[{"id":2,"name":"x"},{"id":10,"name":"y"},{"id":null,"name":null}]"#);
         let only_hidden = tried.fetch(plan("SELECT generate_series(3, 1, -1) AS _bear", &[]), &[]).unwrap();
         assert_eq!(
-            (strings(&only_hidden.listed[0].1), text(only_hidden.clone())),
+            (strings(&only_hidden.found.listed[0].1), text(only_hidden.clone())),
             (vec!["1", "2", "3"], "[{},{},{}]".to_owned())
         );
         let sql = "SELECT id AS v, id * 2 AS q, 5 AS _bear FROM (VALUES (2), (3), (1)) x(id) ORDER BY id DESC";

@@ -18,7 +18,7 @@ use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
 /// For all statements of a catalog together.
-const CHECK_TIME: Duration = Duration::from_secs(60);
+const CHECK_TIME: Duration = Duration::from_secs(10);
 
 /// What Postgres says of the catalog in use.
 #[derive(Debug, Clone)]

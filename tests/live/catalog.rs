@@ -407,5 +407,5 @@ fn figures_of_a_section_outlive_a_reload() {
     assert!(redis.run("BEAR.RELOAD").is_ok());
     let info = redis.info("bear");
     assert_eq!(info.text("bear_section_bear"), before.text("bear_section_bear"));
-    assert!(info.text("bear_alpha").starts_with("hits=0,"), "{info:?}");
+    assert!(info.text("bear_section_alpha").starts_with("hits=0,"), "{info:?}");
 }

@@ -129,3 +129,26 @@ fn a_missing_table_fails_its_queries_and_no_others() {
     assert_eq!(redis.run("BEAR.QUERY color all").json()[0]["name"], "black");
     assert_eq!(selects(&database), 0);
 }
+
+#[test]
+fn threads_that_a_silent_server_holds_come_free() {
+    let database = bears::database();
+    let proxy = Proxy::to(database.postgres().port());
+    let redis = Redis::builder()
+        .env("BEAR_POSTGRES_URL", database.url_through(proxy.port()))
+        .config("bear.query-timeout-ms", 300)
+        .start();
+    redis.run("BEAR.QUERY bear size 90 90");
+    redis.wait_stored();
+    proxy.stall();
+    let mut clients: Vec<_> = (0..8).map(|_| redis.wire()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.begin(&format!("BEAR.QUERY bear colors black size {index} 1000"));
+    }
+    for client in &mut clients {
+        assert!(client.receive().is_error());
+    }
+    // The old server stays silent; there is another way to it now.
+    assert!(redis.run(&format!("CONFIG SET bear.postgres-url {}", database.url())).is_ok());
+    eventually("misses are fetched again", || !redis.run("BEAR.QUERY bear all").is_error());
+}

@@ -82,3 +82,19 @@ fn the_limit_can_be_changed_while_it_is_reached() {
         assert_eq!(client.receive().text(), bears::json(&[8]));
     }
 }
+
+#[test]
+fn who_joins_a_fetch_under_way_is_not_refused() {
+    let (database, redis) = start();
+    let mut gate = database.close_gate();
+    let mut clients = fill_up(&redis);
+    gate.wait(4);
+    let mut joiners: Vec<Wire> = (0..20).map(|_| redis.wire()).collect();
+    joiners.iter_mut().for_each(|client| client.begin("BEAR.QUERY bear size 0 90"));
+    redis.wait_blocked((LIMIT + joiners.len()) as i64);
+    gate.open();
+    for client in clients.iter_mut().chain(&mut joiners) {
+        assert_eq!(client.receive().text(), bears::json(&[8]));
+    }
+    assert_eq!(selects(&database), LIMIT + 1);
+}

@@ -79,3 +79,24 @@ fn memory_and_keys_are_back_where_they_began() {
     assert!(back.is_some(), "{before} bytes before, {after} after {} entries", total());
     println!("{} entries came and went: {before} bytes before, {after} after", total());
 }
+
+#[test]
+fn memory_of_many_entries_at_once_is_given_back() {
+    const ENTRIES: usize = 20_000;
+    let database = Postgres::shared().database("");
+    database.log_errors_only();
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).start();
+    burst(&redis, &vec!["BEAR.QUERY item of 1"; 64]);
+    redis.run("BEAR.INVALIDATE item ALL");
+    eventually("no key is left", || redis.run("DBSIZE") == Reply::Int(0));
+    let before = memory(&redis);
+    let lines: Vec<String> = (0..ENTRIES).map(|n| format!("BEAR.QUERY item of {n}")).collect();
+    assert!(burst(&redis, &lines).iter().all(|reply| !reply.is_error()));
+    redis.wait_stored();
+    let peak = memory(&redis);
+    assert_eq!(redis.run("BEAR.INVALIDATE item ALL"), Reply::Int(ENTRIES as i64));
+    eventually("no key is left", || redis.run("DBSIZE") == Reply::Int(0));
+    let back = wait_at_most(Duration::from_secs(5), || (memory(&redis) <= before + before / 10).then_some(()));
+    let after = memory(&redis);
+    assert!(back.is_some(), "{before} bytes before, {peak} with {ENTRIES} entries, {after} after");
+}

@@ -333,3 +333,30 @@ fn a_shutdown_in_the_middle_of_publications_ends_well() {
     redis.start_again();
     eventually("what was begun is swept", || redis.keys().is_empty());
 }
+
+#[test]
+fn an_unload_while_postgres_says_nothing() {
+    let database = bears::database();
+    let proxy = Proxy::to(database.postgres().port());
+    let redis = Redis::builder()
+        .env("BEAR_POSTGRES_URL", database.url_through(proxy.port()))
+        .config("bear.query-timeout-ms", 300)
+        .start();
+    assert!(!redis.run(QUERY).is_error());
+    proxy.stall();
+    let reply = redis.run("BEAR.QUERY bear all");
+    assert!(reply.error().starts_with("TIMEOUT ") || reply.error().starts_with("POSTGRES "), "{reply:?}");
+    let mut wire = redis.wire();
+    let mut longest = Duration::ZERO;
+    eventually("the module is unloaded", || {
+        let begun = Instant::now();
+        let unloaded = wire.run("MODULE UNLOAD bear").is_ok();
+        longest = longest.max(begun.elapsed());
+        unloaded
+    });
+    assert!(longest < Duration::from_secs(1), "an unload held the server for {longest:?}");
+    assert_no_threads(&redis);
+    proxy.resume();
+    assert!(load(&mut wire, &[]).is_ok());
+    assert!(!wire.run(QUERY).is_error());
+}

@@ -258,3 +258,48 @@ fn a_fetch_under_way_is_struck_by_a_foreign_write() {
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
     assert_eq!(redis.run("BEAR.QUERY bear CACHED all"), Reply::Nil);
 }
+
+/// Section `den` shows bears: entry `x 1` belongs to bear 5, `x 2` to bear 6.
+const DENS: &str = r#"
+[bear]
+id = "int"
+tables = { bear = "id" }
+[[bear.query]]
+call = "all"
+sql = "SELECT id FROM bear b ORDER BY id"
+[den]
+id = "int"
+[[den.query]]
+call = "x {x:int}"
+sql = "SELECT {x}::bigint AS id, array[4 + {x}]::bigint[] AS _bear"
+"#;
+
+#[test]
+fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).catalog(DENS).start();
+    let mut wire = redis.wire();
+    for tampering in [
+        "DEL bear:meta:5:caches",
+        "UNLINK bear:meta:5:caches",
+        "SREM bear:meta:5:caches den:x:1",
+        "SADD bear:meta:5:caches forged",
+        "RENAME bear:meta:5:caches elsewhere",
+        "SET bear:meta:5:caches x",
+    ] {
+        for x in [1, 2] {
+            assert_eq!(wire.run(&format!("BEAR.QUERY den x {x}")).text(), format!(r#"[{{"id":{x}}}]"#));
+        }
+        redis.wait_stored();
+        assert_eq!(wire.run("SMEMBERS bear:meta:5:caches").sorted_texts(), ["den:x:1"], "{tampering}");
+        assert!(!wire.run(tampering).is_error(), "{tampering}");
+        eventually("what was in the set is not served", || wire.run("BEAR.QUERY den CACHED x 1").is_nil());
+        assert!(!wire.run("BEAR.QUERY den CACHED x 2").is_nil(), "{tampering}: it was in another set");
+        // Stored again it is listed again.
+        wire.run("BEAR.QUERY den x 1");
+        redis.wait_stored();
+        assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
+        assert!(wire.run("BEAR.QUERY den CACHED x 1").is_nil(), "{tampering}");
+        wire.run("DEL elsewhere");
+    }
+}

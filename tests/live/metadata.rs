@@ -259,25 +259,10 @@ fn a_fetch_under_way_is_struck_by_a_foreign_write() {
     assert_eq!(redis.run("BEAR.QUERY bear CACHED all"), Reply::Nil);
 }
 
-/// Section `den` shows bears: entry `x 1` belongs to bear 5, `x 2` to bear 6.
-const DENS: &str = r#"
-[bear]
-id = "int"
-tables = { bear = "id" }
-[[bear.query]]
-call = "all"
-sql = "SELECT id FROM bear b ORDER BY id"
-[den]
-id = "int"
-[[den.query]]
-call = "x {x:int}"
-sql = "SELECT {x}::bigint AS id, array[4 + {x}]::bigint[] AS _bear"
-"#;
-
 #[test]
 fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
     let database = bears::database();
-    let redis = Redis::builder().postgres(&database).catalog(DENS).start();
+    let redis = Redis::builder().postgres(&database).catalog(bears::WITH_DENS).start();
     let mut wire = redis.wire();
     for tampering in [
         "DEL bear:meta:5:caches",
@@ -302,4 +287,30 @@ fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
         assert!(wire.run("BEAR.QUERY den CACHED x 1").is_nil(), "{tampering}");
         wire.run("DEL elsewhere");
     }
+}
+
+#[test]
+fn what_is_not_of_the_modules_types_is_left_alone_at_load() {
+    let database = bears::database();
+    let mut plain = Redis::builder().plain().append_only().start();
+    for line in [
+        "HSET bear:size:1:2 owner somebody",
+        "RPUSH bear:tag:color:pink somebody",
+        "SET bear:size:300:400 old",
+        "SADD bear:meta:3:caches bear:size:300:400",
+    ] {
+        assert!(!plain.run(line).is_error(), "{line}");
+    }
+    plain.shutdown();
+    let redis = Redis::builder().postgres(&database).append_only().data_of(&plain).start();
+    eventually("a string and a set are swept", || redis.keys() == ["bear:size:1:2", "bear:tag:color:pink"]);
+    assert_eq!(redis.run("HGET bear:size:1:2 owner").text(), "somebody");
+    assert!(redis.run("BEAR.QUERY bear CACHED size 1 2").is_nil());
+    for _ in 0..2 {
+        assert_eq!(redis.run("BEAR.QUERY bear size 1 2").text(), "[]");
+        assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    }
+    redis.wait_stored();
+    assert_eq!(redis.run("TYPE bear:tag:color:pink").text(), "list");
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
 }

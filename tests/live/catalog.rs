@@ -409,3 +409,83 @@ fn figures_of_a_section_outlive_a_reload() {
     assert_eq!(info.text("bear_section_bear"), before.text("bear_section_bear"));
     assert!(info.text("bear_section_alpha").starts_with("hits=0,"), "{info:?}");
 }
+
+/// Has `bear.catalog` name a file with this text.
+#[track_caller]
+fn set_catalog(redis: &Redis, name: &str, text: &str) {
+    let path = redis.folder().join(name);
+    std::fs::write(&path, text).unwrap();
+    let reply = redis.wire().call(&["CONFIG", "SET", "bear.catalog", path.to_str().unwrap()]);
+    assert!(reply.is_ok(), "{reply:?}");
+}
+
+#[test]
+fn a_reload_under_way_does_not_undo_a_catalog_that_is_set_later() {
+    let database = bears::database();
+    let redis = start(&database);
+    write(&redis, &catalog("older", "SELECT id FROM bear b WHERE size = 90"));
+    let mut holder = database.client();
+    let mut lock = holder.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE bear IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut client = redis.wire();
+    client.begin("BEAR.RELOAD");
+    redis.wait_blocked(1);
+    set_catalog(&redis, "later.toml", &catalog("later", "SELECT id FROM bear b WHERE size = 90"));
+    let reply = client.receive();
+    assert!(reply.error().starts_with("ERR nothing is changed: "), "{reply:?}");
+    lock.rollback().unwrap();
+    wait_checked(&redis);
+    let found = overview(&redis);
+    assert!(found["file"].text().ends_with("later.toml") && found["errors"].list().is_empty(), "{found:?}");
+    assert_eq!(redis.run("BEAR.QUERY bear later").text(), r#"[{"id":8}]"#);
+    assert!(redis.run("BEAR.QUERY bear older").error().contains("it has: later"));
+}
+
+#[test]
+fn the_report_on_one_catalog_is_not_taken_for_that_on_the_next() {
+    let database = bears::database();
+    let redis = start(&database);
+    let mut holder = database.client();
+    let mut lock = holder.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE bear IN ACCESS EXCLUSIVE MODE").unwrap();
+    set_catalog(&redis, "bad.toml", &catalog("all", "SELECT id, nothing FROM bear b"));
+    let mut looker = database.client();
+    eventually("it is being checked", || {
+        let sql = "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation'
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        !looker.query(sql, &[]).unwrap().is_empty()
+    });
+    set_catalog(&redis, "good.toml", &catalog("all", "SELECT id FROM bear b WHERE size = 90"));
+    lock.rollback().unwrap();
+    wait_checked(&redis);
+    let found = overview(&redis);
+    assert!(found["file"].text().ends_with("good.toml") && found["errors"].list().is_empty(), "{found:?}");
+    assert_eq!(redis.info("bear").int("bear_catalog_errors"), 0);
+    assert!(!redis.log().contains("good.toml: section"), "{}", redis.log());
+    assert_eq!(redis.run("BEAR.QUERY bear all").text(), r#"[{"id":8}]"#);
+}
+
+#[test]
+fn a_section_that_comes_back_serves_nothing_of_its_former_life() {
+    let database = bears::database();
+    let redis = start(&database);
+    let with = std::fs::read_to_string(redis.catalog_path()).unwrap();
+    let without = "[den]\nid = \"int\"\n[[den.query]]\ncall = \"all\"\nsql = \"SELECT 1 AS id\"\n";
+    for is_swept in [false, true] {
+        assert_eq!(redis.run("BEAR.QUERY bear size 90").json()[0]["id"], 8);
+        redis.wait_stored();
+        write(&redis, without);
+        assert!(redis.run("BEAR.RELOAD").is_ok());
+        assert!(redis.run("BEAR.QUERY bear size 90").is_error());
+        if is_swept {
+            eventually("entries and sets are gone", || redis.keys().is_empty());
+        }
+        write(&redis, &with);
+        assert!(redis.run("BEAR.RELOAD").is_ok());
+        assert!(redis.run("BEAR.QUERY bear CACHED size 90").is_nil(), "swept before: {is_swept}");
+    }
+    assert_eq!(redis.run("BEAR.QUERY bear size 90").text(), r#"[{"id":8}]"#);
+    redis.wait_stored();
+    eventually("only what was stored last is left", || redis.keys() == ["bear:meta:8:caches", "bear:size:90"]);
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 8"), Reply::Int(1));
+}

@@ -498,3 +498,68 @@ fn config_rewrite_keeps_what_was_set() {
     assert_eq!(redis.config("bear.max-fills"), "99");
     assert_eq!(redis.run("BEAR.QUERY bear size 90 90").text(), bears::json(&[8]));
 }
+
+#[test]
+fn a_call_under_way_when_the_url_is_taken_away_can_be_asked_again() {
+    let database = bears::database();
+    let redis = Redis::builder()
+        .config("bear.postgres-url", database.url())
+        .config("bear.query-timeout-ms", 60_000)
+        .config("bear.fetch-threads", 1)
+        .catalog(bears::gated_catalog())
+        .start();
+    let mut gate = database.close_gate();
+    // One is before Postgres, one waits for its thread.
+    let (mut fetched, mut queued) = (redis.wire(), redis.wire());
+    fetched.begin("BEAR.QUERY bear size 90 90");
+    gate.wait(1);
+    queued.begin("BEAR.QUERY bear size 300 400");
+    redis.wait_blocked(2);
+    assert!(redis.wire().call(&["CONFIG", "SET", "bear.postgres-url", ""]).is_ok());
+    gate.open();
+    for (client, expected) in [(&mut fetched, bears::json(&[8])), (&mut queued, bears::json(&[3]))] {
+        let reply = client.receive();
+        assert!(reply.is_error() || reply.text() == expected, "{reply:?}");
+    }
+    eventually("no fetch is under way", || redis.info("bear").int("bear_fills_running") == 0);
+    assert!(redis.run("BEAR.QUERY bear size 90 90").error().starts_with("POSTGRES no URL"));
+    assert!(redis.wire().call(&["CONFIG", "SET", "bear.postgres-url", &database.url()]).is_ok());
+    assert_eq!(redis.run("BEAR.QUERY bear size 90 90").text(), bears::json(&[8]));
+    assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    eventually("none is left behind", || redis.info("bear").int("bear_fills_running") == 0);
+}
+
+#[test]
+fn a_reload_under_way_when_the_url_is_taken_away_is_answered() {
+    let database = bears::database();
+    let redis = Redis::builder()
+        .config("bear.postgres-url", database.url())
+        .catalog(catalog_with("sql = \"SELECT id FROM bear b WHERE id = 8\""))
+        .start();
+    assert_eq!(redis.run("BEAR.QUERY bear all").text(), r#"[{"id":8}]"#);
+    let mut holder = database.client();
+    let mut lock = holder.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE bear IN ACCESS EXCLUSIVE MODE").unwrap();
+    let mut client = redis.wire();
+    client.begin("BEAR.RELOAD");
+    redis.wait_blocked(1);
+    assert!(redis.wire().call(&["CONFIG", "SET", "bear.postgres-url", ""]).is_ok());
+    let reply = client.receive();
+    assert!(reply.is_error() || reply.is_ok(), "{reply:?}");
+    lock.rollback().unwrap();
+    // Without Postgres the file alone decides; with it, the statements are tried.
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+    assert!(redis.wire().call(&["CONFIG", "SET", "bear.postgres-url", &database.url()]).is_ok());
+    assert_eq!(redis.run("BEAR.QUERY bear all").text(), r#"[{"id":8}]"#);
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+}
+
+#[test]
+fn a_db_that_the_server_has_not_refuses_the_load() {
+    let log = Redis::builder().config("databases", 4).config("bear.db", 9).try_start().err().expect("it is refused");
+    for reason in ["bear.db is 9", "databases"] {
+        assert!(log.contains(reason), "no {reason:?} in\n{log}");
+    }
+    let last = Redis::builder().config("databases", 4).config("bear.db", 3).start();
+    assert_eq!(last.config("bear.db"), "3");
+}

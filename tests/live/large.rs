@@ -67,15 +67,24 @@ fn new_version(database: &Database, version: usize) {
 /// Sends an invalidation and has the server stop all removing before it has begun: the removal is in force, and stays
 /// there until `CLIENT UNPAUSE`. The connection waits for the reply.
 fn invalidate_and_hold(redis: &Redis, what: &str) -> Wire {
-    let (mut sleeper, mut invalidator, mut pauser) = (redis.wire(), redis.wire(), redis.wire());
-    // While the server sleeps both commands arrive, so that it reads them in one turn, before any timer.
+    let [invalidator] = invalidate_all_and_hold(redis, [what]);
+    invalidator
+}
+
+/// The same with several at once, each on a connection of its own.
+fn invalidate_all_and_hold<const N: usize>(redis: &Redis, whats: [&str; N]) -> [Wire; N] {
+    let (mut sleeper, mut pauser) = (redis.wire(), redis.wire());
+    let mut invalidators = whats.map(|_| redis.wire());
+    // While the server sleeps all commands arrive, so that it reads them in one turn, before any timer.
     sleeper.begin("DEBUG SLEEP 0.3");
     thread::sleep(Duration::from_millis(100));
-    invalidator.begin(&format!("BEAR.INVALIDATE item {what}"));
+    for (invalidator, what) in invalidators.iter_mut().zip(whats) {
+        invalidator.begin(&format!("BEAR.INVALIDATE item {what}"));
+    }
     pauser.begin("CLIENT PAUSE 100000 WRITE");
     assert!(sleeper.receive().is_ok() && pauser.receive().is_ok());
-    redis.wait_blocked(1);
-    invalidator
+    redis.wait_blocked(N as i64);
+    invalidators
 }
 
 fn count_of_old(redis: &Redis, calls: usize) -> i64 {
@@ -325,4 +334,22 @@ fn in_a_transaction_a_large_removal_is_in_force_at_once() {
     let reply = redis.wire().call(&["EVAL", script, "1", "item"]);
     assert_eq!(reply, Reply::Array(vec![Reply::Int(CALLS as i64), Reply::Int(0)]));
     eventually("no key is left", || redis.keys().is_empty());
+}
+
+#[test]
+fn clients_of_a_removal_are_answered_when_the_catalog_loses_its_section() {
+    const ENTRIES: usize = 8000;
+    let database = database();
+    let redis = start(&database);
+    fill(&redis, 0..ENTRIES, 0);
+    let mut clients = invalidate_all_and_hold(&redis, ["ROW 1", "ROW 2"]);
+    let without = redis.folder().join("without.toml");
+    std::fs::write(&without, &CATALOG[CATALOG.find("[other]").unwrap()..]).unwrap();
+    assert!(redis.wire().call(&["CONFIG", "SET", "bear.catalog", without.to_str().unwrap()]).is_ok());
+    assert!(redis.run("CLIENT UNPAUSE").is_ok());
+    for client in &mut clients {
+        assert_eq!(client.receive(), Reply::Int(ENTRIES as i64 / 4));
+    }
+    eventually("nothing of the section is left", || redis.keys().is_empty());
+    assert_eq!(redis.run("BEAR.QUERY other 1").text(), r#"[{"id":1}]"#);
 }

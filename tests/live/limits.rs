@@ -230,3 +230,60 @@ fn swapdb_during_a_fetch() {
     redis.wait_stored();
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
 }
+
+#[test]
+fn a_result_whose_publication_is_held_back_lives_no_longer_than_it_may() {
+    let database = bears::database();
+    let query = |call: &str, more: &str, column: &str| {
+        format!(
+            "[[clock.query]]\ncall = \"{call}\"\nrows = false\nsingle = true\n{more}\n\
+             sql = \"SELECT name{column} FROM bear b WHERE id = 8\"\n"
+        )
+    };
+    let catalog = "[clock]\n".to_owned()
+        + &query("until", "", ", clock_timestamp() + interval '500 milliseconds' AS _until")
+        + &query("short", "ttl = \"1s\"", "");
+    let redis = Redis::builder().postgres(&database).catalog(catalog).start();
+    let mut wire = redis.wire();
+    assert!(wire.run("CLIENT PAUSE 100000 WRITE").is_ok());
+    for (call, name) in [("until", "Pad"), ("short", "Paddy")] {
+        let line = format!("BEAR.QUERY clock {call}");
+        assert!(!wire.run(&line).is_error(), "{call}");
+        database.run(&format!("UPDATE bear SET name = '{name}' WHERE id = 8"));
+        let newer = format!(r#"{{"name":"{name}"}}"#);
+        eventually("it is fetched again", || wire.run(&line).text() == newer);
+    }
+    assert!(redis.keys().is_empty(), "all of that without a write");
+    assert!(wire.run("CLIENT UNPAUSE").is_ok());
+    eventually("what is left of them ends", || wire.run("BEAR.QUERY clock CACHED short").is_nil());
+}
+
+#[test]
+fn a_client_with_little_time_is_answered_before_one_that_came_earlier_with_more() {
+    let database = bears::database();
+    let redis = Redis::builder()
+        .postgres(&database)
+        .catalog(bears::gated_catalog())
+        .config("bear.fetch-threads", 1)
+        .config("bear.query-timeout-ms", 60_000)
+        .start();
+    let mut gate = database.close_gate();
+    let (mut fetched, mut patient, mut hasty) = (redis.wire(), redis.wire(), redis.wire());
+    fetched.begin("BEAR.QUERY bear size 90 90");
+    gate.wait(1);
+    patient.begin("BEAR.QUERY bear size 300 400");
+    redis.wait_blocked(2);
+    assert!(redis.run("CONFIG SET bear.query-timeout-ms 300").is_ok());
+    let begun = Instant::now();
+    let reply = hasty.run("BEAR.QUERY bear all");
+    let took = begun.elapsed();
+    assert!(reply.error().starts_with("TIMEOUT "), "{reply:?}");
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
+    // One more that waits for what the patient one waits for has its own time, too.
+    let begun = Instant::now();
+    assert!(hasty.run("BEAR.QUERY bear size 300 400").error().starts_with("TIMEOUT "));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    gate.open();
+    assert_eq!(fetched.receive().text(), bears::json(&[8]));
+    assert_eq!(patient.receive().text(), bears::json(&[3]));
+}

@@ -6,6 +6,7 @@ mod support;
 mod acl;
 mod catalog;
 mod clock;
+mod cluster;
 mod config;
 mod docs;
 mod examples;

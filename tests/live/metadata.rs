@@ -258,3 +258,59 @@ fn a_fetch_under_way_is_struck_by_a_foreign_write() {
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
     assert_eq!(redis.run("BEAR.QUERY bear CACHED all"), Reply::Nil);
 }
+
+#[test]
+fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).catalog(bears::WITH_DENS).start();
+    let mut wire = redis.wire();
+    for tampering in [
+        "DEL bear:meta:5:caches",
+        "UNLINK bear:meta:5:caches",
+        "SREM bear:meta:5:caches den:x:1",
+        "SADD bear:meta:5:caches forged",
+        "RENAME bear:meta:5:caches elsewhere",
+        "SET bear:meta:5:caches x",
+    ] {
+        for x in [1, 2] {
+            assert_eq!(wire.run(&format!("BEAR.QUERY den x {x}")).text(), format!(r#"[{{"id":{x}}}]"#));
+        }
+        redis.wait_stored();
+        assert_eq!(wire.run("SMEMBERS bear:meta:5:caches").sorted_texts(), ["den:x:1"], "{tampering}");
+        assert!(!wire.run(tampering).is_error(), "{tampering}");
+        eventually("what was in the set is not served", || wire.run("BEAR.QUERY den CACHED x 1").is_nil());
+        assert!(!wire.run("BEAR.QUERY den CACHED x 2").is_nil(), "{tampering}: it was in another set");
+        // Stored again it is listed again.
+        wire.run("BEAR.QUERY den x 1");
+        redis.wait_stored();
+        assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
+        assert!(wire.run("BEAR.QUERY den CACHED x 1").is_nil(), "{tampering}");
+        wire.run("DEL elsewhere");
+    }
+}
+
+#[test]
+fn what_is_not_of_the_modules_types_is_left_alone_at_load() {
+    let database = bears::database();
+    let mut plain = Redis::builder().plain().append_only().start();
+    for line in [
+        "HSET bear:size:1:2 owner somebody",
+        "RPUSH bear:tag:color:pink somebody",
+        "SET bear:size:300:400 old",
+        "SADD bear:meta:3:caches bear:size:300:400",
+    ] {
+        assert!(!plain.run(line).is_error(), "{line}");
+    }
+    plain.shutdown();
+    let redis = Redis::builder().postgres(&database).append_only().data_of(&plain).start();
+    eventually("a string and a set are swept", || redis.keys() == ["bear:size:1:2", "bear:tag:color:pink"]);
+    assert_eq!(redis.run("HGET bear:size:1:2 owner").text(), "somebody");
+    assert!(redis.run("BEAR.QUERY bear CACHED size 1 2").is_nil());
+    for _ in 0..2 {
+        assert_eq!(redis.run("BEAR.QUERY bear size 1 2").text(), "[]");
+        assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    }
+    redis.wait_stored();
+    assert_eq!(redis.run("TYPE bear:tag:color:pink").text(), "list");
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
+}

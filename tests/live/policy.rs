@@ -244,3 +244,18 @@ fn entries_are_evicted_and_none_is_ever_without_its_metadata() {
     assert_eq!(redis.run("BEAR.INVALIDATE bear ALL"), Reply::Int(entries));
     eventually("no key is left", || redis.keys().is_empty());
 }
+
+#[test]
+fn the_policy_is_known_where_config_has_no_name() {
+    let database = bears::database();
+    let builder = || Redis::builder().postgres(&database).config("rename-command", "CONFIG \"\"");
+    let redis = builder().config("maxmemory-policy", "allkeys-lru").start();
+    assert!(redis.run("CONFIG GET maxmemory-policy").is_error(), "it is renamed");
+    assert_nothing_is_stored(&redis, &database);
+    assert!(redis.keys().is_empty());
+    drop(redis);
+    let redis = builder().start();
+    assert_eq!(redis.run(QUERY).text(), yogi_and_others());
+    redis.wait_stored();
+    assert_eq!(redis.run(CACHED).text(), yogi_and_others());
+}

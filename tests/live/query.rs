@@ -413,3 +413,60 @@ fn a_hit_writes_nothing() {
     assert_eq!(stream.units(), Vec::<Vec<_>>::new());
     assert_eq!(redis.aof(), before);
 }
+
+#[test]
+fn after_fresh_nobody_sees_an_older_value() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let (mut wire, mut other) = (redis.wire(), redis.wire());
+    let mut client = database.client();
+    for is_paused in [false, true] {
+        wire.run("BEAR.QUERY bear size 90 90");
+        redis.wait_stored();
+        if is_paused {
+            assert!(wire.run("CLIENT PAUSE 100000 WRITE").is_ok());
+        }
+        for round in 0..30 {
+            let name = format!("{is_paused} {round}");
+            client.execute("UPDATE bear SET name = $1 WHERE id = 8", &[&name]).unwrap();
+            for line in ["BEAR.QUERY bear FRESH size 90 90", "BEAR.QUERY bear size 90 90"] {
+                assert_eq!(wire.run(line).json()[0]["name"], name, "{line}");
+                assert_eq!(other.run("BEAR.QUERY bear size 90 90").json()[0]["name"], name, "{line}");
+            }
+            let cached = other.run("BEAR.QUERY bear CACHED size 90 90");
+            assert!(cached.is_nil() || cached.json()[0]["name"] == name, "{cached:?}");
+        }
+    }
+    assert!(wire.run("CLIENT UNPAUSE").is_ok());
+    assert_eq!(wire.run("BEAR.QUERY bear size 90 90").json()[0]["name"], "true 29");
+    redis.wait_stored();
+    assert_eq!(wire.run("GET bear:size:90:90").json()[0]["name"], "true 29");
+}
+
+#[test]
+fn a_null_is_dropped_by_the_row_that_its_call_asked_for() {
+    let database = bears::database();
+    let catalog = r#"
+[bear]
+id = "int"
+tables = { bear = "id" }
+row = "SELECT id FROM bear WHERE id = ANY({ids})"
+[[bear.query]]
+call = "{id:int}"
+single = true
+match = "id = {id}"
+sql = "SELECT id, name FROM bear b WHERE id = {id}"
+"#;
+    let redis = Redis::builder().postgres(&database).catalog(catalog).start();
+    let mut wire = redis.wire();
+    for id in [99, 100] {
+        assert_eq!(wire.run(&format!("BEAR.QUERY bear {id}")).text(), "null");
+    }
+    redis.wait_stored();
+    database.run("INSERT INTO bear (id, name, size) VALUES (99, 'Rupert', 110)");
+    assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 99"), Reply::Int(1));
+    assert_eq!(wire.run("BEAR.QUERY bear 99").text(), r#"{"id":99,"name":"Rupert"}"#);
+    assert_eq!(wire.run("BEAR.QUERY bear CACHED 100").text(), "null", "it is of another row");
+    redis.wait_stored();
+    assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 99"), Reply::Int(1), "once, though it is listed for both reasons");
+}

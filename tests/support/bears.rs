@@ -4,6 +4,21 @@ use super::{Database, Postgres};
 
 const SCHEMA: &str = concat!(include_str!("../../schema/bear.sql"), include_str!("bears.sql"));
 
+/// A catalog whose section `den` shows bears: its entry `x 1` belongs to bear 5 too, `x 2` to bear 6.
+pub const WITH_DENS: &str = r#"
+[bear]
+id = "int"
+tables = { bear = "id" }
+[[bear.query]]
+call = "all"
+sql = "SELECT id FROM bear b ORDER BY id"
+[den]
+id = "int"
+[[den.query]]
+call = "x {x:int}"
+sql = "SELECT {x}::bigint AS id, array[4 + {x}]::bigint[] AS _bear"
+"#;
+
 /// A database with the eight bears of `bears.sql`.
 pub fn database() -> Database {
     Postgres::shared().database(SCHEMA)

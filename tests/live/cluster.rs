@@ -1,0 +1,64 @@
+//! In a cluster: a space is one slot, and keys of several slots never go in one command. One node that has all slots.
+
+use crate::support::bears;
+use crate::support::process::free_port;
+use crate::support::{eventually, Database, Redis, Reply};
+
+#[track_caller]
+fn wait_ready(redis: &Redis) {
+    eventually("the cluster is ready", || redis.run("CLUSTER INFO").text().contains("cluster_state:ok"));
+}
+
+fn start(database: &Database) -> Redis {
+    let redis = Redis::builder()
+        .postgres(database)
+        .catalog(bears::WITH_DENS)
+        .append_only()
+        .config("cluster-enabled", "yes")
+        // By itself it takes the port plus 10000, which not every free port leaves room for.
+        .config("cluster-port", free_port())
+        .start();
+    assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
+    wait_ready(&redis);
+    redis
+}
+
+/// Has one entry of each section, both of bear 5.
+fn fill(redis: &Redis) {
+    assert_eq!(redis.run("BEAR.QUERY bear all").json().as_array().unwrap().len(), 8);
+    assert_eq!(redis.run("BEAR.QUERY den x 1").text(), r#"[{"id":1}]"#);
+    redis.wait_stored();
+    assert_eq!(redis.run("SMEMBERS {bear}:meta:5:caches").sorted_texts(), ["{bear}:all", "{den}:x:1"]);
+}
+
+#[test]
+fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
+    let database = bears::database();
+    let redis = start(&database);
+    fill(&redis);
+    let slots = ["{bear}:all", "{den}:x:1"].map(|key| redis.run(&format!("CLUSTER KEYSLOT {key}")).int());
+    assert_ne!(slots[0], slots[1]);
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(2));
+    for call in ["bear CACHED all", "den CACHED x 1"] {
+        assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
+    }
+    eventually("no key is left in any slot", || redis.keys().is_empty());
+    fill(&redis);
+    assert!(!redis.run("DEL {bear}:meta:5:caches").is_error());
+    eventually("the other section's entry goes, too", || redis.run("BEAR.QUERY den CACHED x 1").is_nil());
+}
+
+#[test]
+fn a_node_of_a_cluster_starts_cold() {
+    let database = bears::database();
+    let mut redis = start(&database);
+    fill(&redis);
+    redis.restart();
+    wait_ready(&redis);
+    for call in ["bear CACHED all", "den CACHED x 1"] {
+        assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
+    }
+    eventually("what was stored before is swept", || redis.keys().is_empty());
+    fill(&redis);
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(2));
+}

@@ -105,7 +105,7 @@ impl Metas {
         self.roomy.insert(at);
         let map = &mut self.ids[map_of(&name)];
         map.remove(&name);
-        if map.capacity() > 64 && map.len() < map.capacity() / 8 {
+        if map.capacity() > 16 && map.len() < map.capacity() / 4 {
             map.shrink_to(map.len() * 2);
         }
         if self.used == 0 {

@@ -21,7 +21,7 @@ pub struct Forgotten {
 }
 
 /// Could an earlier process of ours have written it? A hash or a list where an entry would stand is somebody's data:
-/// it is never served, and never removed.
+/// never served, and not swept; only storing that very call takes its place.
 fn is_of_our_type(ctx: Context, key: &[u8], kind: watch::Kind) -> bool {
     let ours = match kind {
         watch::Kind::Entry { .. } => KeyType::String,

@@ -20,6 +20,7 @@ use std::collections::{LinkedList, VecDeque};
 use std::time::Instant;
 
 use crate::core::index::{Entry, Index, Key};
+use crate::core::names::Deployment;
 use crate::redis_api::{Context, Scan, StringKey};
 
 pub use cold::Forgotten;
@@ -39,6 +40,9 @@ pub struct Keyspace {
     foreign: LinkedList<Key>,
     /// The walk that sweeps a cold database.
     scan: Option<Scan>,
+    /// Is everything removed outside commands? In a cluster it must be: within a command, Redis 8 and Valkey look for
+    /// every key in the slot of that command's own.
+    outside_commands: bool,
     /// Does the tombstone stand?
     tombstone: bool,
     /// Entries stored, removed by invalidation, gone by TTL, evicted, deleted by others.
@@ -64,6 +68,11 @@ pub enum Left {
 }
 
 impl Keyspace {
+    /// For a server of this kind.
+    pub fn new(deployment: Deployment) -> Keyspace {
+        Keyspace { outside_commands: deployment == Deployment::Cluster, ..Keyspace::default() }
+    }
+
     /// Does being in Redis not suffice to make an entry live?
     pub fn is_strict(&self) -> bool {
         self.index.removing() || self.scan.is_some() || !self.foreign.is_empty()

@@ -60,31 +60,53 @@ impl Keyspace {
     pub fn remove(&mut self, ctx: Context, what: What, pace: Pace) -> Outcome {
         // Members of sets can be counted only by going through them; calls by walking the index.
         let can_wait = pace == Pace::InSlices || matches!(what, What::Calls { .. });
-        let large = can_wait && self.is_large(ctx, &what);
+        if self.outside_commands || (can_wait && self.is_large(ctx, &what)) {
+            return self.remove_later(ctx, &what, pace);
+        }
         match what {
             What::Key(key) => Outcome::Removed(self.remove_keys(ctx, &[key.into()])),
             What::Metas(sets) => {
-                let sets = self.known(sets);
-                let metas = sets.iter().filter_map(|set| self.index.metas.find(set)).collect();
-                let id = self.index.begin_removal(Concern::Metas(metas));
-                if large {
-                    let sets = sets.into_iter().cloned().collect();
-                    let source = Source::Sets { sets, cursor: b"0"[..].into() };
-                    return self.go_on_later(ctx, id, source);
-                }
-                let candidates: Vec<_> = sets.into_iter().flat_map(|set| store::members(ctx, set)).collect();
+                let id = self.index.begin_removal(self.concern_of(&what));
+                let candidates: Vec<_> =
+                    self.known(sets).into_iter().flat_map(|set| store::members(ctx, set)).collect();
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
             }
-            What::Calls { prefix, pattern } => {
-                let concern = Concern::Calls { prefix: prefix.into(), pattern: pattern.map(Into::into) };
-                let id = self.index.begin_removal(concern);
-                if large {
-                    let outcome = self.go_on_later(ctx, id, Source::Index { from: None });
-                    return if pace == Pace::AtOnce { self.count_now(id) } else { outcome };
-                }
+            What::Calls { .. } => {
+                let id = self.index.begin_removal(self.concern_of(&what));
                 let (candidates, _) = self.index.concerned(id, None, usize::MAX);
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
             }
+        }
+    }
+
+    fn concern_of(&self, what: &What) -> Concern {
+        match what {
+            What::Key(key) => Concern::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },
+            What::Metas(sets) => Concern::Metas(sets.iter().filter_map(|set| self.index.metas.find(set)).collect()),
+            What::Calls { prefix, pattern } => {
+                Concern::Calls { prefix: (*prefix).into(), pattern: pattern.map(Into::into) }
+            }
+        }
+    }
+
+    /// In force now, carried out in slices.
+    fn remove_later(&mut self, ctx: Context, what: &What, pace: Pace) -> Outcome {
+        let id = self.index.begin_removal(self.concern_of(what));
+        let source = match what {
+            What::Metas(sets) if !self.outside_commands => {
+                Source::Sets { sets: self.known(sets).into_iter().cloned().collect(), cursor: b"0"[..].into() }
+            }
+            What::Metas(_) | What::Calls { .. } | What::Key(_) => Source::Index { from: None },
+        };
+        // The tombstone stands in the reply's own unit.
+        if !self.outside_commands {
+            self.raise_tombstone(ctx);
+        }
+        self.large.push_back(Large { id, source, removed: 0, condemns: None });
+        match pace {
+            Pace::InSlices => Outcome::Pending(id),
+            // For who cannot wait: the entries that it takes, those included whose TTL is just over.
+            Pace::AtOnce => Outcome::Removed(self.index.count_taken(id)),
         }
     }
 
@@ -105,11 +127,6 @@ impl Keyspace {
         sets.iter().filter(|set| self.index.metas.find(set).is_some()).collect()
     }
 
-    /// For who cannot wait: the entries that a removal under way takes, those included whose TTL is just over.
-    fn count_now(&self, id: u64) -> Outcome {
-        Outcome::Removed(self.index.count_taken(id))
-    }
-
     /// An entry that a removal under way has taken is overwritten: it is gone, too.
     pub(super) fn count_overwritten(&mut self, key: &[u8]) {
         if let Some(id) = self.index.taken_by(key) {
@@ -117,13 +134,6 @@ impl Keyspace {
                 large.removed += 1;
             }
         }
-    }
-
-    /// The tombstone stands in the reply's own unit.
-    fn go_on_later(&mut self, ctx: Context, id: u64, source: Source) -> Outcome {
-        self.raise_tombstone(ctx);
-        self.large.push_back(Large { id, source, removed: 0, condemns: None });
-        Outcome::Pending(id)
     }
 
     fn finish_removal(&mut self, ctx: Context, id: u64, candidates: Vec<Box<[u8]>>) -> u64 {

@@ -33,14 +33,15 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
     let mut workers = Crew::default();
     workers.begin(&config)?;
+    let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
-        deployment: if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone },
+        deployment,
         role,
         may_store: true,
         evicts: false,
-        keyspace: Keyspace::default(),
+        keyspace: Keyspace::new(deployment),
         fills: Default::default(),
         waiting: Default::default(),
         workers,

@@ -117,7 +117,8 @@ fn a_step_back_of_the_wall_clock_delays_no_timeout() {
     gate.wait(1);
     let before = seconds(&redis);
     clock.shift(-3600); // a timer is armed for the end of the client's time
-    assert!((3590..3610).contains(&(before - seconds(&redis))), "the server's clock stepped back");
+                        // Valkey reads its clock a little later.
+    eventually("the server's clock stepped back", || (3590..3610).contains(&(before - seconds(&redis))));
     let reply = client.receive();
     assert!(reply.error().starts_with("TIMEOUT "), "{reply:?}");
     let took = begun.elapsed();

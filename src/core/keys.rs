@@ -53,6 +53,71 @@ pub fn write_tag_key(prefix: &[u8], tag: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(tag);
 }
 
+/// The keys of a space's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueuePart {
+    /// Stream: jobs not yet settled.
+    Jobs,
+    /// String: the queue's identity.
+    Id,
+    /// Sorted set: jobs that wait for a time, by that time.
+    Delayed,
+    /// Sorted set: UNIQUE keys in force, by the end of their life.
+    Unique,
+    /// Hash: UNIQUE keys, with the job and what it says.
+    UniqueJobs,
+    /// Hash: jobs that failed and are tried again.
+    Attempts,
+    /// Hash: what is known of the ledger, and totals.
+    Ledger,
+    /// String: exists while nothing is applied.
+    Paused,
+    /// Streams: outcomes.
+    Completed,
+    Failed,
+}
+
+impl QueuePart {
+    const ALL: [QueuePart; 10] = [
+        QueuePart::Jobs,
+        QueuePart::Id,
+        QueuePart::Delayed,
+        QueuePart::Unique,
+        QueuePart::UniqueJobs,
+        QueuePart::Attempts,
+        QueuePart::Ledger,
+        QueuePart::Paused,
+        QueuePart::Completed,
+        QueuePart::Failed,
+    ];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            QueuePart::Jobs => "",
+            QueuePart::Id => ":id",
+            QueuePart::Delayed => ":delayed",
+            QueuePart::Unique => ":unique",
+            QueuePart::UniqueJobs => ":unique:jobs",
+            QueuePart::Attempts => ":attempts",
+            QueuePart::Ledger => ":ledger",
+            QueuePart::Paused => ":paused",
+            QueuePart::Completed => ":completed",
+            QueuePart::Failed => ":failed",
+        }
+    }
+}
+
+/// `P:queue…`
+pub fn queue_key(prefix: &[u8], part: QueuePart) -> Box<[u8]> {
+    [prefix, b":", QUEUE, part.suffix().as_bytes()].concat().into()
+}
+
+/// Which key of a queue it is, if the part of a key that follows `P:` is one.
+pub fn queue_part(part: &[u8]) -> Option<QueuePart> {
+    let suffix = part.strip_prefix(QUEUE)?;
+    QueuePart::ALL.into_iter().find(|known| known.suffix().as_bytes() == suffix)
+}
+
 /// What the part of a key that follows `P:` says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyKind<'a> {

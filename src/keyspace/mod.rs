@@ -10,6 +10,7 @@
 //! | `watch` | notifications of other hands' writes |
 
 mod cold;
+pub mod jobs;
 mod publish;
 mod remove;
 mod store;

@@ -20,7 +20,7 @@ pub fn is_own_write() -> bool {
     OWN.get()
 }
 
-fn own<R>(write: impl FnOnce() -> R) -> R {
+pub(super) fn own<R>(write: impl FnOnce() -> R) -> R {
     OWN.set(true);
     let result = write();
     OWN.set(false);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redis_module::raw;
 
-use super::{api, Context};
+use super::{api, Context, Value};
 
 /// What a waiting client is told.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub enum Answer {
     /// A bulk string, shared by all who wait for it.
     Bytes(Arc<Vec<u8>>),
     Integer(i64),
+    /// Anything else, shared by all who wait for it.
+    Value(Arc<Value>),
     /// An error; its first word is the code.
     Error(Arc<str>),
     Ok,
@@ -27,6 +29,7 @@ impl Answer {
         match self {
             Answer::Bytes(bytes) => bytes.len(),
             Answer::Error(text) => text.len(),
+            Answer::Value(value) => value.cost(),
             Answer::Integer(_) | Answer::Ok => 16,
         }
     }
@@ -35,6 +38,7 @@ impl Answer {
         match self {
             Answer::Bytes(bytes) => ctx.reply().bytes(bytes),
             Answer::Integer(value) => ctx.reply().integer(*value),
+            Answer::Value(value) => ctx.reply().value(value),
             Answer::Error(text) => ctx.reply().error(text),
             Answer::Ok => ctx.reply().ok(),
         }

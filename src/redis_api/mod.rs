@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod reply;
 mod scan;
+mod stream;
 mod wake;
 
 pub use blocked::{Answer, BlockedClient};
@@ -32,8 +33,9 @@ pub use key::{KeyType, StringKey};
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};
 pub use log::install_logger;
-pub use reply::Replier;
+pub use reply::{Replier, Value};
 pub use scan::Scan;
+pub use stream::{Direction, Fields, StreamKey, WrongType};
 pub use wake::{arm, is_posted, on_tick, rearm_if_late, wake};
 
 /// One function of Redis' table. Used inside `unsafe` only: the table is written once, by Export_RedisModule_Init,

@@ -4,6 +4,34 @@ use std::ffi::{c_char, c_long, CString};
 
 use super::{api, Context};
 
+/// A reply as data, for clients that are answered later.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Integer(i64),
+    /// A bulk string.
+    Bytes(Box<[u8]>),
+    Array(Vec<Value>),
+    /// Keys and their values.
+    Map(Vec<(&'static str, Value)>),
+}
+
+impl Value {
+    pub fn text(text: impl Into<String>) -> Value {
+        Value::Bytes(text.into().into_bytes().into())
+    }
+
+    /// Bytes that replying costs, roughly.
+    pub fn cost(&self) -> usize {
+        match self {
+            Value::Null | Value::Integer(_) => 16,
+            Value::Bytes(bytes) => bytes.len() + 16,
+            Value::Array(values) => values.iter().map(Value::cost).sum(),
+            Value::Map(pairs) => pairs.iter().map(|(key, value)| key.len() + value.cost()).sum(),
+        }
+    }
+}
+
 /// Writes the reply of the command, or of the unblocked client, that a context belongs to.
 #[derive(Clone, Copy)]
 pub struct Replier<'a>(Context<'a>);
@@ -57,6 +85,25 @@ impl Replier<'_> {
     pub fn map(self, len: usize) {
         // SAFETY: see `integer`.
         unsafe { api!(RedisModule_ReplyWithMap)(self.0.raw(), len as c_long) };
+    }
+
+    pub fn value(self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Integer(number) => self.integer(*number),
+            Value::Bytes(bytes) => self.bytes(bytes),
+            Value::Array(values) => {
+                self.array(values.len());
+                values.iter().for_each(|value| self.value(value));
+            }
+            Value::Map(pairs) => {
+                self.map(pairs.len());
+                for (key, value) in pairs {
+                    self.text(key);
+                    self.value(value);
+                }
+            }
+        }
     }
 
     pub fn boolean(self, value: bool) {

@@ -37,6 +37,32 @@ pub struct Config {
     pub max_fills: i64,
     /// Prepare statements once a connection; no: behind a transaction-mode pooler.
     pub prepare: bool,
+    /// Apply queued jobs.
+    pub drain: bool,
+    /// Threads that apply jobs, each with a connection.
+    pub apply_threads: i64,
+    /// Jobs in a batch, and their bytes; the last may be larger.
+    pub apply_batch_jobs: i64,
+    pub apply_batch_bytes: i64,
+    /// How long a batch that is not full waits for more, in milliseconds.
+    pub apply_linger_ms: i64,
+    /// How long a job's statement may take, in milliseconds.
+    pub apply_timeout_ms: i64,
+    /// How long a statement of several jobs waits for a row that somebody else holds, in milliseconds.
+    pub lock_timeout_ms: i64,
+    /// Jobs that one queue may hold, and bytes.
+    pub queue_max_jobs: i64,
+    pub queue_max_bytes: i64,
+    /// A larger payload is refused, in bytes.
+    pub max_job_bytes: i64,
+    /// How long a UNIQUE key holds after its job has settled, in milliseconds.
+    pub unique_ms: i64,
+    /// Records of completed jobs that one queue keeps, in bytes.
+    pub completed_max_bytes: i64,
+    /// Failed jobs that one queue keeps.
+    pub failed_max_jobs: i64,
+    /// Rows of the ledger that nobody touched for so long are removed, in days.
+    pub ledger_keep_days: i64,
     /// A line in the log for each hit and miss.
     pub log_calls: bool,
 }
@@ -57,6 +83,20 @@ impl Default for Config {
             max_fills: 10_000,
             prepare: true,
             log_calls: false,
+            drain: true,
+            apply_threads: 2,
+            apply_batch_jobs: 1000,
+            apply_batch_bytes: 1 << 20,
+            apply_linger_ms: 0,
+            apply_timeout_ms: 5000,
+            lock_timeout_ms: 100,
+            queue_max_jobs: 1_000_000,
+            queue_max_bytes: 256 << 20,
+            max_job_bytes: 1 << 20,
+            unique_ms: 3_600_000,
+            completed_max_bytes: 4 << 20,
+            failed_max_jobs: 500,
+            ledger_keep_days: 30,
         }
     }
 }
@@ -174,6 +214,20 @@ pub fn specs() -> Vec<ConfigSpec> {
         number_setting!("max-result-bytes", max_result_bytes, Live::Yes, 1 << 10, 512 << 20),
         number_setting!("max-call-bytes", max_call_bytes, Live::Yes, 64, 64 << 10),
         number_setting!("max-fills", max_fills, Live::Yes, 1, 1_000_000),
+        switch_setting!("drain", drain),
+        number_setting!("apply-threads", apply_threads, Live::No, 1, 64),
+        number_setting!("apply-batch-jobs", apply_batch_jobs, Live::Yes, 1, 10_000),
+        number_setting!("apply-batch-bytes", apply_batch_bytes, Live::Yes, 1 << 10, 64 << 20),
+        number_setting!("apply-linger-ms", apply_linger_ms, Live::Yes, 0, 10_000),
+        number_setting!("apply-timeout-ms", apply_timeout_ms, Live::Yes, 10, 600_000),
+        number_setting!("lock-timeout-ms", lock_timeout_ms, Live::Yes, 10, 60_000),
+        number_setting!("queue-max-jobs", queue_max_jobs, Live::Yes, 1, 1_000_000_000),
+        number_setting!("queue-max-bytes", queue_max_bytes, Live::Yes, 1 << 10, 1 << 40),
+        number_setting!("max-job-bytes", max_job_bytes, Live::Yes, 64, 64 << 20),
+        number_setting!("unique-ms", unique_ms, Live::Yes, 0, 30 * 86_400_000),
+        number_setting!("completed-max-bytes", completed_max_bytes, Live::Yes, 0, 1 << 40),
+        number_setting!("failed-max-jobs", failed_max_jobs, Live::Yes, 1, 1_000_000),
+        number_setting!("ledger-keep-days", ledger_keep_days, Live::Yes, 1, 3650),
         switch_setting!("prepare", prepare),
         switch_setting!("log-calls", log_calls),
     ]

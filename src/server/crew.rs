@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use crate::redis_api;
-use crate::workers::Workers;
+use crate::workers::{Appliers, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -14,8 +14,10 @@ const GRACE: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub struct Crew {
     at_work: Option<Workers>,
+    applying: Option<Appliers>,
     /// Asked to end, not all ended yet.
     ending: Vec<Workers>,
+    ending_appliers: Vec<Appliers>,
 }
 
 impl Crew {

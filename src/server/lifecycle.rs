@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::config::{self, Config};
 use super::crew::Crew;
+use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
@@ -44,12 +45,14 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         keyspace: Keyspace::new(deployment),
         fills: Default::default(),
         waiting: Default::default(),
+        queues: Queues::new(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),
         answers: Default::default(),
         removing: Default::default(),
         key: Vec::new(),
+        payload: Vec::new(),
         longest_tick_us: 0,
         catalog,
         config,
@@ -144,12 +147,14 @@ impl Server {
                 let db = self.config.db as i32;
                 watch::watch(db, self.catalog.clone(), self.deployment);
                 self.make_all_cold();
+                self.forget_queues(ForgottenQueues::Replaced);
             }
             Role::Replica => {
                 watch::pause();
                 self.fills.strike_where(|_, _| true);
                 let forgotten = self.keyspace.forget_all();
                 self.let_go(forgotten);
+                self.forget_queues(ForgottenQueues::Demoted);
             }
         }
     }
@@ -167,6 +172,7 @@ impl Server {
             self.fills.strike_where(|_, _| true);
             let forgotten = self.keyspace.forget_all();
             self.let_go(forgotten);
+            self.forget_queues(ForgottenQueues::Flushed);
         }
     }
 
@@ -174,6 +180,7 @@ impl Server {
         let db = self.config.db as i32;
         if self.is_master() && (first == db || second == db) {
             self.make_all_cold();
+            self.forget_queues(ForgottenQueues::Replaced);
         }
     }
 

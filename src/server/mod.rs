@@ -7,6 +7,7 @@
 //! | `query` | a call becomes a hit, a wait, or an error |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
+//! | `queues` | jobs: enqueued, applied, settled |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
 //! | `explain` | what is known of a call |
 //! | `crew` | the worker threads: begun, replaced, ended |
@@ -25,6 +26,7 @@ mod info;
 mod invalidate;
 mod lifecycle;
 mod query;
+mod queues;
 pub mod reload;
 mod stats;
 mod tick;
@@ -47,6 +49,7 @@ pub use fetching::Call;
 pub use invalidate::Target;
 pub use lifecycle::{start, stop};
 pub use query::{Freshness, Words};
+pub use queues::{EnqueueOptions, ListedState, RetryTarget};
 
 /// Everything.
 pub struct Server {
@@ -65,6 +68,7 @@ pub struct Server {
     keyspace: Keyspace,
     fills: Fills<Rc<Call>, waiting::WaiterId>,
     waiting: waiting::Waiting,
+    queues: queues::Queues,
     workers: crew::Crew,
     postgres: fetching::PostgresView,
     stats: stats::Stats,
@@ -74,6 +78,8 @@ pub struct Server {
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     /// The key of the call at hand; kept for its memory.
     key: Vec<u8>,
+    /// A payload as it is stored; kept for its memory.
+    payload: Vec<u8>,
     /// When the last tick ended, and how long the longest took, in microseconds.
     longest_tick_us: u64,
 }

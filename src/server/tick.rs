@@ -42,6 +42,8 @@ impl Server {
         self.settle();
         let more_outcomes = self.take_outcomes(ctx, deadline);
         self.answer_late(start);
+        self.answer_late_for_jobs(start);
+        let more_jobs = self.work_on_queues(ctx, deadline);
         self.send_answers();
         let paused = !ctx.writes_allowed();
         let left = match self.keyspace.left() {
@@ -50,13 +52,14 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline),
         };
-        if more_outcomes || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
+        if more_outcomes || more_jobs || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();
         } else if left != Left::Nothing {
             redis_api::arm(if paused { PAUSED } else { PAUSE });
         }
-        if let Some(deadline) = self.waiting.next_deadline() {
+        let deadlines = [self.waiting.next_deadline(), self.queues.next_deadline()];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             redis_api::arm(deadline.saturating_duration_since(Instant::now()));
         }
         self.longest_tick_us = self.longest_tick_us.max(start.elapsed().as_micros() as u64);

@@ -1,4 +1,4 @@
-//! Clients that wait for a fetch, each until its answer or its deadline, whichever comes first.
+//! Clients that wait for something, each until its answer or its deadline, whichever comes first.
 //!
 //! Deadlines are ours and not Redis': where a module unblocks a client in the very moment in which Redis' own timeout
 //! fires, the client gets no reply at all.
@@ -38,11 +38,16 @@ impl Waiting {
 
     /// The next client whose time is up.
     pub fn take_late(&mut self, now: Instant) -> Option<BlockedClient> {
+        self.take_late_with_id(now).map(|(_, client)| client)
+    }
+
+    /// The same with the client's number.
+    pub fn take_late_with_id(&mut self, now: Instant) -> Option<(WaiterId, BlockedClient)> {
         let (deadline, id) = *self.deadlines.first()?;
         if deadline > now {
             return None;
         }
-        self.take(id)
+        self.take(id).map(|client| (id, client))
     }
 
     /// When somebody's time is up, if anybody waits.

@@ -1,0 +1,209 @@
+//! BEAR.RETRY, BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME.
+
+use std::ops::ControlFlow;
+
+use super::report::{failed_entry, is_queued, parse_id};
+use super::space::Ledger;
+use super::Queues;
+use crate::core::job_id::JobId;
+use crate::core::payload;
+use crate::core::record::{JobRecord, Outcome, DEFAULT_OPTIONS};
+use crate::keyspace::jobs::{self, QueueKeys, LAST};
+use crate::redis_api::{Answer, Context, Direction, Value};
+use crate::server::query::Words;
+use crate::server::Server;
+
+/// Which failed jobs are enqueued again.
+pub enum RetryTarget<'a> {
+    Ids(Words<'a>),
+    All,
+}
+
+/// A failed job as its record tells.
+struct FailedJob {
+    id: JobId,
+    /// Of its record's entry.
+    entry: JobId,
+    name: String,
+    data: Vec<u8>,
+}
+
+impl Server {
+    /// BEAR.RETRY: all of them or none. Replies with the new ids.
+    pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
+        let section = self.space(ctx, space_name)?.section;
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let wanted = match target {
+            RetryTarget::All => None,
+            RetryTarget::Ids(ids) => Some(ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?),
+        };
+        let failed = failed_jobs(ctx, &keys, wanted.as_deref());
+        if let Some(unknown) = wanted.iter().flatten().find(|id| !failed.iter().any(|job| job.id == **id)) {
+            return Err(format!("ERR no failed job {unknown} is known (BEAR.JOBS {name} failed); nothing is retried"));
+        }
+        let catalog = self.catalog.clone();
+        let jobs_of = &catalog.sections[section].jobs;
+        let mut payloads = Vec::with_capacity(failed.len());
+        for job in &failed {
+            let mut data = Vec::new();
+            let checked = super::enqueue::find_job(jobs_of, job.name.as_bytes())
+                .ok_or_else(|| format!("the section has no job '{}'", job.name))
+                .and_then(|of| payload::write_checked(of, &job.data, &mut data).map_err(|error| error.to_string()));
+            match (checked, target) {
+                (Ok(()), _) => payloads.push(Some(data)),
+                (Err(error), RetryTarget::Ids(_)) => {
+                    return Err(format!("CATALOG job {} does not fit its definition: {error}; nothing is retried", job.id))
+                }
+                // Of all, those that still do not fit stay failed.
+                (Err(_), RetryTarget::All) => payloads.push(None),
+            }
+        }
+        let prefix = self.queues.space(ctx, &name, &[]).prefix.clone();
+        let (mut ids, mut entries) = (Vec::new(), Vec::new());
+        for (job, data) in failed.iter().zip(&payloads) {
+            let Some(data) = data else { continue };
+            let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options: DEFAULT_OPTIONS };
+            ids.push(self.queues.write_job(ctx, &name, &prefix, &record)?);
+            entries.push(job.entry);
+        }
+        jobs::delete(ctx, &keys.failed, &entries);
+        ctx.reply().value(&Value::Array(ids.iter().map(|id| Value::text(id.to_string())).collect()));
+        Ok(())
+    }
+
+    /// BEAR.REMOVE: replies 1, or 0 where there is no such job.
+    pub fn remove_job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let id = parse_id(id)?;
+        if !is_queued(ctx, &keys, id) {
+            let entries: Vec<JobId> = failed_jobs(ctx, &keys, Some(&[id])).iter().map(|job| job.entry).collect();
+            ctx.reply().integer(jobs::delete(ctx, &keys.failed, &entries).min(1) as i64);
+            return Ok(());
+        }
+        let active = format!("ERR job {id} is active: it is being applied");
+        if self.queues.is_building_with(&name, id) {
+            return Err(active);
+        }
+        let Some(space) = self.queues.spaces.get_mut(&*name) else { return Err(active) };
+        match space.queue.remove(id) {
+            Err(_) => return Err(active),
+            Ok(true) => space.forget.push(id),
+            Ok(false) if id <= space.eligible && space.queue.state(id).is_none() => return Err(active),
+            Ok(false) => {}
+        }
+        jobs::delete(ctx, &keys.jobs, &[id]);
+        space.jobs = jobs::len(ctx, &keys.jobs);
+        let text = id.to_string();
+        jobs::remove_from(ctx, c"ZREM", &keys.delayed, &[text.as_bytes()]);
+        jobs::remove_from(ctx, c"HDEL", &keys.attempts, &[text.as_bytes()]);
+        space.retries.remove(&id);
+        if let Some(key) = space.extras.remove(&id).and_then(|extras| extras.unique) {
+            jobs::remove_from(ctx, c"ZREM", &keys.unique, &[&key]);
+            jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &[&key]);
+        }
+        for client in self.queues.waiters.take(&name, id) {
+            self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
+        }
+        self.queues.rouse(&name);
+        self.arm_soon();
+        ctx.reply().integer(1);
+        Ok(())
+    }
+
+    /// BEAR.PAUSE.
+    pub fn pause_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        if let Some(space) = self.queues.spaces.get_mut(&*name) {
+            space.paused = true;
+        }
+        jobs::write(ctx, c"SET", &[&keys.paused, b"by BEAR.PAUSE; BEAR.RESUME ends it"]);
+        ctx.reply().ok();
+        Ok(())
+    }
+
+    /// BEAR.RESUME: also accepts that the ledger is lost.
+    pub fn resume_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        jobs::write(ctx, c"DEL", &[&keys.paused]);
+        if let Some(space) = self.queues.spaces.get_mut(&*name) {
+            space.paused = false;
+            if let Ledger::Trouble(_) = space.ledger {
+                log::warn!("queue '{name}' is resumed without its ledger: what is still queued counts as not applied");
+            }
+        }
+        if self.queues.spaces.get(&*name).is_some_and(|space| matches!(space.ledger, Ledger::Trouble(_))) {
+            self.adopt_queue(ctx, &name);
+        }
+        self.queues.rouse(&name);
+        self.arm_soon();
+        ctx.reply().ok();
+        Ok(())
+    }
+
+    /// Begins a queue's ledger anew: everything that is in the stream counts as not applied.
+    fn adopt_queue(&mut self, ctx: Context, name: &str) {
+        let Some(space) = self.queues.spaces.get(name) else { return };
+        let (prefix, keys) = (space.prefix.clone(), QueueKeys::new(&space.prefix));
+        let epochs = epochs_in(ctx, &keys);
+        // Read anew from the stream's beginning.
+        self.queues.forget_space(name);
+        let known: Vec<String> = self.queues.space(ctx, name, &prefix).known.keys().map(i64::to_string).collect();
+        let fields: Vec<&[u8]> = known.iter().map(String::as_bytes).collect();
+        if !fields.is_empty() {
+            jobs::remove_from(ctx, c"HDEL", &keys.ledger, &fields);
+        }
+        if self.queues.space(ctx, name, &prefix).id.is_none() {
+            let id = self.queues.random_id();
+            jobs::write(ctx, c"SET", &[&keys.id, id.to_string().as_bytes()]);
+            self.queues.space(ctx, name, &prefix).id = Some(id);
+        }
+        let space = self.queues.space(ctx, name, &prefix);
+        space.ledger = Ledger::Unknown;
+        space.known.clear();
+        space.adopt = epochs;
+    }
+}
+
+impl Queues {
+    /// Drops what is in memory of a space that has nothing in flight.
+    fn forget_space(&mut self, name: &str) {
+        if let Some(space) = self.spaces.remove(name) {
+            if let Some(due) = space.due_ms {
+                self.due.remove(&(due, name.into()));
+            }
+        }
+        self.main_turn.retain(|other| &**other != name);
+        self.side_turn.retain(|other| &**other != name);
+    }
+}
+
+/// The epochs of all jobs of a queue.
+fn epochs_in(ctx: Context, keys: &QueueKeys) -> Vec<i64> {
+    let mut epochs: Vec<i64> = Vec::new();
+    jobs::walk(ctx, &keys.jobs, Direction::Forward, (JobId::ZERO, LAST), &mut |_, fields| {
+        if let Ok(record) = JobRecord::read(fields) {
+            if !epochs.contains(&record.epoch) {
+                epochs.push(record.epoch);
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    epochs
+}
+
+/// The failed jobs with these ids, or all of them, oldest first.
+fn failed_jobs(ctx: Context, keys: &QueueKeys, ids: Option<&[JobId]>) -> Vec<FailedJob> {
+    let mut failed = Vec::new();
+    jobs::walk(ctx, &keys.failed, Direction::Forward, (JobId::ZERO, LAST), &mut |entry, fields| {
+        if let Some((id, record)) = failed_entry(fields) {
+            if ids.is_none_or(|ids| ids.contains(&id)) {
+                if let Ok(outcome) = serde_json::from_slice::<Outcome>(record) {
+                    let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
+                    failed.push(FailedJob { id, entry, name: outcome.job, data });
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    failed
+}

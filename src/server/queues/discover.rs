@@ -1,0 +1,48 @@
+//! Queues that an earlier process, or an earlier master, left are found by a walk over the database, in slices.
+
+use std::time::Instant;
+
+use crate::core::keys::{queue_part, QueuePart};
+use crate::core::names;
+use crate::redis_api::{Context, Scan};
+use crate::server::Server;
+
+impl Server {
+    /// Looks for queues in the whole database.
+    pub(super) fn begin_discovery(&mut self) {
+        self.queues.discovery = Some(Scan::default());
+        self.arm_soon();
+    }
+
+    /// Goes on until the deadline. True: the walk is not over.
+    pub(super) fn discover(&mut self, ctx: Context, deadline: Instant) -> bool {
+        while let Some(mut scan) = self.queues.discovery.take() {
+            let mut names = Vec::new();
+            let more = scan.step(ctx, &mut names);
+            for key in names {
+                self.note_queue(ctx, &key);
+            }
+            if more {
+                self.queues.discovery = Some(scan);
+                if Instant::now() >= deadline {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn note_queue(&mut self, ctx: Context, key: &[u8]) {
+        let catalog = self.catalog.clone();
+        let Some((space, part)) = names::split_key(&catalog, self.deployment, key) else { return };
+        if queue_part(part) != Some(QueuePart::Jobs) {
+            return;
+        }
+        let name = names::space_name(&catalog.sections[space.section].name, space.tenant);
+        let prefix = &key[..key.len() - part.len() - 1];
+        let is_empty = self.queues.space(ctx, &name, prefix).jobs == 0;
+        if is_empty {
+            self.queues.forget_idle(&name);
+        }
+    }
+}

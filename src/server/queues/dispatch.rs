@@ -1,0 +1,450 @@
+//! Jobs are read from their streams, in slices, and handed to the appliers: a batch holds jobs of one space or of many.
+//!
+//! A batch is begun when an applier is free, so that jobs which come while all are busy make the next one larger.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+
+use super::space::Extras;
+use super::{wall_ms, Queues};
+use crate::core::batch::{Batch, Lane, Limits, QueuedJob, SpaceBatch};
+use crate::core::job_id::JobId;
+use crate::core::names;
+use crate::core::queue::{Held, SideResult};
+use crate::core::record::JobRecord;
+use crate::keyspace::jobs;
+use crate::redis_api::{self, Context, Direction, Fields};
+use crate::server::Server;
+
+/// Spaces in one batch: each has its place in the ledger.
+const MAX_SPACES: usize = 256;
+
+/// Jobs of one space in a batch of the side lane: each is read by itself.
+const MAX_SIDE_JOBS: usize = 256;
+
+/// A batch that is being put together.
+pub struct Building {
+    batch: Box<Batch>,
+    jobs: usize,
+    bytes: usize,
+    since: Instant,
+    /// The last space's jobs are still being read, from here on (exclusive).
+    reading: Option<JobId>,
+}
+
+enum Step {
+    /// It holds as much as it may.
+    Full,
+    /// Go on with the next space.
+    Next,
+    /// The tick is over.
+    OutOfTime,
+    /// No space has anything for this lane.
+    Exhausted,
+}
+
+/// What reading a slice of a stream came to.
+struct Slice {
+    jobs: Vec<(QueuedJob, Option<Extras>)>,
+    epoch: Option<i64>,
+    end: SliceEnd,
+}
+
+enum SliceEnd {
+    Stream,
+    Epoch,
+    Full,
+    Time,
+}
+
+impl Server {
+    /// Hands jobs to free appliers until the deadline. True: there is more to do at once.
+    pub(super) fn dispatch(&mut self, ctx: Context, deadline: Instant) -> bool {
+        if !self.config.drain {
+            self.drop_building();
+            return false;
+        }
+        loop {
+            if Instant::now() >= deadline {
+                return self.queues.building.is_some() || self.queues.has_turns();
+            }
+            if self.queues.building.is_none() && !self.begin_batch() {
+                return false;
+            }
+            match self.extend_batch(ctx, deadline) {
+                Step::Next => {}
+                Step::OutOfTime => return true,
+                Step::Full => self.submit(),
+                Step::Exhausted => {
+                    let Some(building) = &self.queues.building else { return false };
+                    if building.jobs == 0 {
+                        self.queues.building = None;
+                        if !self.queues.has_turns() {
+                            return false;
+                        }
+                        continue;
+                    }
+                    let linger = Duration::from_millis(self.config.apply_linger_ms as u64);
+                    let waited = building.since.elapsed();
+                    if waited < linger {
+                        redis_api::arm(linger - waited);
+                        return false;
+                    }
+                    self.submit();
+                }
+            }
+        }
+    }
+
+    /// False where no applier is free or nobody has a turn.
+    fn begin_batch(&mut self) -> bool {
+        let busy = self.queues.in_flight.len() >= self.config.apply_threads as usize;
+        if busy || self.workers.appliers().is_none() {
+            return false;
+        }
+        let queues = &mut self.queues;
+        let lane = match (queues.side_turn.is_empty(), queues.main_turn.is_empty()) {
+            (true, true) => return false,
+            (true, false) => Lane::Main,
+            (false, true) => Lane::Side,
+            (false, false) if queues.side_is_next => Lane::Side,
+            (false, false) => Lane::Main,
+        };
+        queues.side_is_next = lane == Lane::Main;
+        let batch = Box::new(Batch {
+            ticket: queues.next_ticket(),
+            token: queues.random_id(),
+            lane,
+            sections: self.catalog.sections.clone(),
+            spaces: Vec::new(),
+            paused: Vec::new(),
+            limits: Limits {
+                lock_timeout_ms: self.config.lock_timeout_ms as u64,
+                statement_timeout_ms: self.config.apply_timeout_ms as u64,
+                max_result_bytes: self.config.max_job_bytes as usize,
+                keep_days: self.config.ledger_keep_days as u32,
+            },
+        });
+        queues.building = Some(Building { batch, jobs: 0, bytes: 0, since: Instant::now(), reading: None });
+        true
+    }
+
+    fn extend_batch(&mut self, ctx: Context, deadline: Instant) -> Step {
+        let max_jobs = self.config.apply_batch_jobs as usize;
+        let max_bytes = self.config.apply_batch_bytes as usize;
+        let Some(building) = &self.queues.building else { return Step::Exhausted };
+        if building.jobs >= max_jobs || building.bytes >= max_bytes {
+            return Step::Full;
+        }
+        let room = Room { jobs: max_jobs - building.jobs, bytes: max_bytes - building.bytes, deadline };
+        match (building.batch.lane, building.reading) {
+            (Lane::Main, Some(from)) => self.read_main(ctx, from, &room),
+            (Lane::Main, None) => self.next_main_space(building.batch.spaces.len()),
+            (Lane::Side, _) => self.next_side_space(ctx, building.batch.spaces.len(), &room),
+        }
+    }
+
+    fn next_main_space(&mut self, spaces: usize) -> Step {
+        if spaces >= MAX_SPACES {
+            return Step::Full;
+        }
+        let Some(name) = self.queues.main_turn.pop_front() else { return Step::Exhausted };
+        let now_ms = self.queues.now_ms();
+        let Some(space) = self.queues.spaces.get_mut(&name) else { return Step::Next };
+        space.in_main_turn = false;
+        let Some(from) = space.queue.main_from(now_ms).filter(|_| space.may_drain()) else { return Step::Next };
+        if let Some(batch) = self.space_batch(&name) {
+            if let Some(building) = &mut self.queues.building {
+                building.batch.spaces.push(batch);
+                building.reading = Some(from);
+            }
+        }
+        Step::Next
+    }
+
+    /// A batch without jobs; None where the catalog has no such space any more.
+    fn space_batch(&self, name: &Arc<str>) -> Option<SpaceBatch> {
+        let space_ref = names::parse_space(&self.catalog, name.as_bytes()).ok()?;
+        Some(SpaceBatch {
+            space: name.clone(),
+            section: space_ref.section,
+            tenant: space_ref.tenant.map(Into::into),
+            queue: self.queues.spaces.get(name)?.id.unwrap_or(0),
+            epoch: 0,
+            own_epoch: false,
+            known: None,
+            adopt: false,
+            blocked: FxHashSet::default(),
+            any_blocked: false,
+            jobs: Vec::new(),
+            forget: Vec::new(),
+        })
+    }
+
+    /// Reads on in the stream of the batch's last space.
+    fn read_main(&mut self, ctx: Context, from: JobId, room: &Room) -> Step {
+        let queues = &mut self.queues;
+        let Some(building) = &mut queues.building else { return Step::Exhausted };
+        let Some(last) = building.batch.spaces.last_mut() else { return Step::Next };
+        let Some(space) = queues.spaces.get_mut(&last.space) else {
+            building.batch.spaces.pop();
+            building.reading = None;
+            return Step::Next;
+        };
+        let epoch = (!last.jobs.is_empty()).then_some(last.epoch);
+        let slice = read_slice(ctx, &space.keys.jobs, (from, space.eligible), epoch, room);
+        let mut through = from;
+        for (mut job, extras) in slice.jobs {
+            through = job.id;
+            building.jobs += 1;
+            building.bytes += job.data.len() + job.name.len();
+            if let Some(extras) = extras {
+                space.extras.insert(job.id, extras);
+            }
+            if let Some(retry) = space.retries.get(&job.id) {
+                job.attempts = retry.attempts;
+            }
+            last.jobs.push(job);
+        }
+        if let Some(epoch) = slice.epoch {
+            last.epoch = epoch;
+            if let Some(first) = last.jobs.first() {
+                space.note_epoch(first.id, epoch);
+            }
+        }
+        building.reading = Some(through);
+        match slice.end {
+            SliceEnd::Time => return Step::OutOfTime,
+            SliceEnd::Full => {}
+            SliceEnd::Stream | SliceEnd::Epoch => {}
+        }
+        building.reading = None;
+        if last.jobs.is_empty() {
+            // What should be there is gone: somebody deleted it by hand.
+            let eligible = space.eligible;
+            building.batch.spaces.pop();
+            space.queue.main_taken(eligible);
+            space.queue.main_done(eligible, Vec::new(), Held::No);
+            return Step::Next;
+        }
+        space.queue.main_taken(through);
+        Step::Next
+    }
+
+    fn next_side_space(&mut self, ctx: Context, spaces: usize, room: &Room) -> Step {
+        if spaces >= MAX_SPACES {
+            return Step::Full;
+        }
+        let Some(name) = self.queues.side_turn.pop_front() else { return Step::Exhausted };
+        let now_ms = self.queues.now_ms();
+        let Some(mut batch) = self.space_batch(&name) else { return Step::Next };
+        let queues = &mut self.queues;
+        let refused = &queues.refused;
+        let is_paused = |kind: u32| refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms);
+        let Some(space) = queues.spaces.get_mut(&name) else { return Step::Next };
+        space.in_side_turn = false;
+        if !space.may_drain() {
+            return Step::Next;
+        }
+        let taken = space.queue.side_take(now_ms, room.jobs.min(MAX_SIDE_JOBS), &is_paused);
+        let mut not_now = Vec::new();
+        let mut bytes = 0;
+        for id in taken {
+            let Some(epoch) = space.epoch_of(id) else {
+                not_now.push((id, SideResult::Settled));
+                continue;
+            };
+            if (!batch.jobs.is_empty() && epoch != batch.epoch) || bytes >= room.bytes {
+                not_now.push((id, SideResult::Left { due_ms: None }));
+                continue;
+            }
+            match read_one(ctx, &space.keys.jobs, id) {
+                Some(mut job) => {
+                    batch.epoch = epoch;
+                    bytes += job.data.len();
+                    job.attempts = space.retries.get(&id).map_or(0, |retry| retry.attempts);
+                    job.undue = false;
+                    batch.jobs.push(job);
+                }
+                None => {
+                    // Deleted by hand.
+                    space.forget.push(id);
+                    not_now.push((id, SideResult::Settled));
+                }
+            }
+        }
+        space.queue.side_done(&not_now);
+        if !batch.jobs.is_empty() {
+            if let Some(building) = &mut queues.building {
+                building.jobs += batch.jobs.len();
+                building.bytes += bytes;
+                building.batch.spaces.push(batch);
+            }
+        } else if !not_now.is_empty() {
+            queues.rouse(&name);
+        }
+        Step::Next
+    }
+
+    /// Hands the batch to an applier.
+    fn submit(&mut self) {
+        let Some(building) = self.queues.building.take() else { return };
+        let mut batch = building.batch;
+        let queues = &mut self.queues;
+        let now_ms = queues.now_ms();
+        for of_space in &mut batch.spaces {
+            let Some(space) = queues.spaces.get_mut(&of_space.space) else { continue };
+            of_space.own_epoch = of_space.epoch == queues.epoch;
+            of_space.known = space.known.get(&of_space.epoch).copied();
+            of_space.adopt = space.adopt.contains(&of_space.epoch);
+            of_space.forget = std::mem::take(&mut space.forget);
+            if batch.lane == Lane::Main {
+                (of_space.blocked, of_space.any_blocked) = space.queue.blocked();
+            }
+        }
+        for (kind, refused) in &queues.refused {
+            if refused.until_ms > now_ms {
+                batch.paused.extend(queues.kinds.iter().filter(|(_, known)| *known == kind).filter_map(|(names, _)| {
+                    let section = batch.sections.iter().position(|section| section.name == names.0)?;
+                    let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
+                    Some((section, batch.sections[section].jobs.iter().position(of)?))
+                }));
+            }
+        }
+        queues.in_flight.insert(batch.ticket, queues.generation);
+        queues.totals.batches += 1;
+        match self.workers.appliers() {
+            Some(appliers) => appliers.submit(batch),
+            None => self.put_back(&batch),
+        }
+    }
+
+    /// Gives up a batch that has not been handed over.
+    pub(super) fn drop_building(&mut self) {
+        if let Some(building) = self.queues.building.take() {
+            let reading = building.reading.is_some();
+            let mut batch = building.batch;
+            if reading {
+                // Its lane has not been taken yet.
+                if let Some(unread) = batch.spaces.pop() {
+                    self.queues.rouse(&unread.space);
+                }
+            }
+            self.put_back(&batch);
+        }
+    }
+
+    /// A batch comes back untouched.
+    pub(super) fn put_back(&mut self, batch: &Batch) {
+        let current = self.queues.in_flight.remove(&batch.ticket).is_none_or(|of| of == self.queues.generation);
+        if !current {
+            return;
+        }
+        for of_space in &batch.spaces {
+            if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
+                match batch.lane {
+                    Lane::Main => space.queue.main_put_back(),
+                    Lane::Side => space.queue.side_put_back(),
+                }
+                space.forget.extend(&of_space.forget);
+            }
+            self.queues.rouse(&of_space.space);
+        }
+    }
+}
+
+impl Queues {
+    fn has_turns(&self) -> bool {
+        !self.main_turn.is_empty() || !self.side_turn.is_empty()
+    }
+
+    /// By now the AOF has what was enqueued before the last pass of the event loop. True: there is more to come.
+    pub(super) fn ripen(&mut self) -> bool {
+        for name in std::mem::take(&mut self.aging) {
+            if let Some(space) = self.spaces.get_mut(&name) {
+                if let Some(ripe) = space.ripe.take() {
+                    space.queue.added(ripe);
+                    space.eligible = ripe;
+                }
+            }
+            self.rouse(&name);
+        }
+        self.aging = std::mem::take(&mut self.fresh);
+        for name in &self.aging {
+            if let Some(space) = self.spaces.get_mut(name) {
+                space.ripe = space.fresh.take();
+            }
+        }
+        !self.aging.is_empty()
+    }
+}
+
+/// What fits in a batch still.
+struct Room {
+    jobs: usize,
+    bytes: usize,
+    deadline: Instant,
+}
+
+/// Jobs of one epoch after `from`.
+fn read_slice(ctx: Context, key: &[u8], (from, to): (JobId, JobId), epoch: Option<i64>, room: &Room) -> Slice {
+    let mut slice = Slice { jobs: Vec::new(), epoch, end: SliceEnd::Stream };
+    let Some(start) = from.next() else { return slice };
+    let now_ms = wall_ms();
+    let mut bytes = 0;
+    jobs::walk(ctx, key, Direction::Forward, (start, to), &mut |id, fields| {
+        // At least one a slice, however late it is; the clock is looked at now and then.
+        let late = slice.jobs.len() % 16 == 15 && Instant::now() >= room.deadline;
+        slice.end = if slice.jobs.len() >= room.jobs || bytes >= room.bytes {
+            SliceEnd::Full
+        } else if late || (bytes > 256 << 10 && Instant::now() >= room.deadline) {
+            SliceEnd::Time
+        } else {
+            let (job, extras, of) = read_job(id, fields, now_ms);
+            if of.is_some() && slice.epoch.is_some() && of != slice.epoch {
+                slice.end = SliceEnd::Epoch;
+                return ControlFlow::Break(());
+            }
+            slice.epoch = slice.epoch.or(of);
+            bytes += job.data.len();
+            slice.jobs.push((job, extras));
+            return ControlFlow::Continue(());
+        };
+        ControlFlow::Break(())
+    });
+    slice
+}
+
+fn read_one(ctx: Context, key: &[u8], id: JobId) -> Option<QueuedJob> {
+    let mut read = None;
+    jobs::walk(ctx, key, Direction::Forward, (id, id), &mut |id, fields| {
+        read = Some(read_job(id, fields, 0).0);
+        ControlFlow::Break(())
+    });
+    read
+}
+
+/// What is no job becomes one without a name, which fails like one whose definition is gone: it is then in nobody's way.
+fn read_job(id: JobId, fields: &Fields, now_ms: u64) -> (QueuedJob, Option<Extras>, Option<i64>) {
+    match JobRecord::read(fields) {
+        Ok(record) => {
+            let job = QueuedJob {
+                id,
+                name: record.name.into(),
+                data: record.data.into(),
+                attempts: 0,
+                max_attempts: record.options.attempts,
+                undue: record.options.due_ms.is_some_and(|due| due > now_ms),
+            };
+            (job, Extras::of(&record.options), Some(record.epoch))
+        }
+        Err(error) => {
+            log::warn!("entry {id} of a queue: {error}");
+            let job = QueuedJob { id, name: [].into(), data: [].into(), attempts: 0, max_attempts: 1, undue: false };
+            (job, None, None)
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! BEAR.ENQUEUE: a payload is checked and added to the stream, or nothing is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::space::{Extras, SpaceQueue};
+use super::{wall_ms, Queues};
+use crate::core::job::Job;
+use crate::core::job_id::JobId;
+use crate::core::names;
+use crate::core::payload;
+use crate::core::record::{JobOptions, JobRecord};
+use crate::core::value::shorten;
+use crate::keyspace::jobs;
+use crate::redis_api::{self, Context, WrongType};
+use crate::server::{errors, Server};
+
+/// Options of the command.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnqueueOptions<'a> {
+    pub unique: Option<&'a [u8]>,
+    pub delay_ms: Option<u64>,
+    pub attempts: Option<u32>,
+    pub backoff_ms: Option<u64>,
+    /// Wait until it has settled, at most so long; 0: for ever.
+    pub block_ms: Option<u64>,
+}
+
+/// For ever, as far as a waiting client is concerned.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// What UNIQUE found.
+enum Unique {
+    New,
+    /// The same job stands already.
+    Same(JobId),
+}
+
+impl Server {
+    /// Enqueues a job, and replies with its id or has the client wait for it.
+    pub fn enqueue(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        job_name: &[u8],
+        data: &[u8],
+        options: &EnqueueOptions,
+    ) -> Result<(), String> {
+        let space_ref = self.space(ctx, space_name)?;
+        if !self.may_store {
+            return Err("UNSAFE under this maxmemory-policy the server may evict queued jobs; set maxmemory-policy to \
+                        noeviction or a volatile-* policy"
+                .into());
+        }
+        let catalog = self.catalog.clone();
+        let section = &catalog.sections[space_ref.section];
+        let job = find_job(&section.jobs, job_name).ok_or_else(|| {
+            let has: Vec<&str> = section.jobs.iter().map(|job| &*job.name).collect();
+            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+            format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(job_name))
+        })?;
+        let limit = self.config.max_job_bytes as usize;
+        if data.len() > limit {
+            return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
+        }
+        let mut checked = std::mem::take(&mut self.payload);
+        checked.clear();
+        let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
+        let id = written.and_then(|()| self.add_job(ctx, space_name, job_name, &checked, options));
+        self.payload = checked;
+        let id = id?;
+        let text = id.to_string();
+        match options.block_ms {
+            Some(block_ms) if !ctx.flags().cannot_block() => self.wait_for_job(ctx, space_name, id, block_ms),
+            _ => ctx.reply().text(&text),
+        }
+        Ok(())
+    }
+
+    fn add_job(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        job_name: &[u8],
+        data: &[u8],
+        options: &EnqueueOptions,
+    ) -> Result<JobId, String> {
+        // A space's name has been checked: sections are words, tenants are UTF-8.
+        let name = std::str::from_utf8(space_name).map_err(errors::usage)?;
+        self.key.clear();
+        names::write_prefix(space_name, self.deployment, &mut self.key);
+        let (max_jobs, max_bytes) = (self.config.queue_max_jobs as u64, self.config.queue_max_bytes as u64);
+        let queues = &mut self.queues;
+        let epoch = queues.epoch;
+        let space = queues.space(ctx, name, &self.key);
+        let fingerprint = options.unique.map(|_| fingerprint(job_name, data));
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            if let Unique::Same(id) = check_unique(ctx, space, key, fingerprint)? {
+                return Ok(id);
+            }
+        }
+        if space.jobs >= max_jobs {
+            return Err(format!(
+                "FULL the queue holds {} jobs, and bear.queue-max-jobs is {max_jobs}; try again later",
+                space.jobs
+            ));
+        }
+        if space.bytes + data.len() as u64 > max_bytes {
+            return Err(format!(
+                "FULL the queue holds {} bytes, and bear.queue-max-bytes is {max_bytes}; try again later",
+                space.bytes
+            ));
+        }
+        let mut options_of = crate::core::record::DEFAULT_OPTIONS;
+        options_of.unique = options.unique;
+        options_of.due_ms = options.delay_ms.filter(|delay| *delay > 0).map(|delay| wall_ms() + delay);
+        options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
+        options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
+        let record = JobRecord { epoch, name: job_name, data, options: options_of };
+        let id = queues.write_job(ctx, name, &self.key, &record)?;
+        let space = queues.space(ctx, name, &self.key);
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            let value = format!("{id} {fingerprint}");
+            jobs::write(ctx, c"ZADD", &[&space.keys.unique, b"+inf", key]);
+            jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
+        }
+        Ok(id)
+    }
+
+    /// Blocks the client until the job has settled.
+    pub(super) fn wait_for_job(&mut self, ctx: Context, space_name: &[u8], id: JobId, block_ms: u64) {
+        let space: Arc<str> = String::from_utf8_lossy(space_name).into();
+        // It may be a job that has settled already, named by its UNIQUE key.
+        if let Some(report) = self.settled_report(ctx, &space, id) {
+            return ctx.reply().value(&report);
+        }
+        let limit = if block_ms == 0 { FOR_EVER } else { Duration::from_millis(block_ms) };
+        self.queues.waiters.add(ctx.block(), space, id, block_ms, Instant::now() + limit);
+        if block_ms > 0 {
+            redis_api::arm(limit);
+        }
+    }
+}
+
+pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
+    jobs.iter().find(|job| job.name.as_bytes() == name)
+}
+
+/// Of what a job says: the same for two spellings of one payload, which arrive here in one.
+fn fingerprint(job_name: &[u8], data: &[u8]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(job_name);
+    context.update(b" ");
+    context.update(data);
+    let digest = context.finish();
+    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The error names the job that holds the key.
+fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
+    let Some(holder) = jobs::read_text(ctx, c"HGET", &[&space.keys.unique_jobs, key]) else { return Ok(Unique::New) };
+    let end = jobs::read_text(ctx, c"ZSCORE", &[&space.keys.unique, key]);
+    let end = end.and_then(|end| std::str::from_utf8(&end).ok()?.parse::<f64>().ok());
+    if end.is_none_or(|end| end <= wall_ms() as f64) {
+        return Ok(Unique::New);
+    }
+    let holder = String::from_utf8_lossy(&holder);
+    let mut words = holder.split(' ');
+    let Some(id) = words.next().and_then(|id| JobId::parse(id.as_bytes())) else { return Ok(Unique::New) };
+    if words.next() == Some(fingerprint) {
+        return Ok(Unique::Same(id));
+    }
+    Err(format!("DUPLICATE {id} was enqueued with this UNIQUE key and is another job or has another payload"))
+}
+
+impl Queues {
+    /// Adds a job to the stream of a space.
+    pub(super) fn write_job(
+        &mut self,
+        ctx: Context,
+        name: &str,
+        prefix: &[u8],
+        record: &JobRecord,
+    ) -> Result<JobId, String> {
+        if self.space(ctx, name, prefix).id.is_none() {
+            self.name_queue(ctx, name, prefix);
+        }
+        let mut record = *record;
+        record.epoch = self.epoch;
+        let space = self.space(ctx, name, prefix);
+        let full = "ERR the stream of the queue has the last id that there can be";
+        let mut id = jobs::add(ctx, &space.keys.jobs, &record).map_err(wrong_type)?.ok_or(full)?;
+        if id <= space.newest {
+            // Somebody deleted the stream, and the clock stands where it stood: within an epoch no id may come twice.
+            let keys = &space.keys.jobs;
+            jobs::delete(ctx, keys, &[id]);
+            self.epoch = self.random_id();
+            record.epoch = self.epoch;
+            let space = self.space(ctx, name, prefix);
+            id = jobs::add(ctx, &space.keys.jobs, &record).map_err(wrong_type)?.ok_or(full)?;
+        }
+        let space = self.space(ctx, name, prefix);
+        space.newest = id;
+        space.jobs += 1;
+        space.bytes += cost_of(&record);
+        if let Some(extras) = Extras::of(&record.options) {
+            space.extras.insert(id, extras);
+        }
+        if let Some(due) = record.options.due_ms {
+            let due = due.to_string();
+            jobs::write(ctx, c"ZADD", &[&space.keys.delayed, due.as_bytes(), id.to_string().as_bytes()]);
+        }
+        if space.fresh.replace(id).is_none() {
+            self.fresh.push(name.into());
+            redis_api::arm(Duration::ZERO);
+        }
+        self.totals.enqueued += 1;
+        Ok(id)
+    }
+
+    /// Gives a new queue its identity.
+    fn name_queue(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
+        let id = self.random_id();
+        let space = self.space(ctx, name, prefix);
+        jobs::write(ctx, c"SET", &[&space.keys.id, id.to_string().as_bytes()]);
+        space.id = Some(id);
+    }
+}
+
+fn wrong_type(_: WrongType) -> String {
+    "WRONGTYPE the key of the queue holds another type than a stream; rename or delete it".into()
+}
+
+/// Bytes that a job counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
+pub(super) fn cost_of(record: &JobRecord) -> u64 {
+    (record.data.len() + record.name.len() + 32) as u64
+}

@@ -1,0 +1,117 @@
+//! What load, promotion, demotion, flushes and foreign hands mean for queues.
+//!
+//! Whenever the keys may no longer be those that this process wrote, all that is known of queues is dropped, a new
+//! generation and a new epoch begin, and the queues that stand are looked for. A batch that an applier has goes on: the
+//! ledger keeps its effects from being repeated, and its outcome changes no queue of the new generation.
+
+use std::time::Instant;
+
+use super::Queues;
+use crate::redis_api::{self, Answer, Context};
+use crate::server::Server;
+
+/// Why clients that wait for a job are told that nobody knows any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    Flushed,
+    Demoted,
+    Replaced,
+}
+
+impl Server {
+    /// The keys are others, or somebody else's: begins anew.
+    pub(in crate::server) fn forget_queues(&mut self, why: Forgotten) {
+        for (client, id) in self.queues.waiters.take_all() {
+            let text = match why {
+                Forgotten::Flushed => format!("ERR the queue was flushed; job {id} may have been applied before"),
+                Forgotten::Demoted => {
+                    format!("READONLY this server is a replica now; job {id} may still be applied, ask its master")
+                }
+                Forgotten::Replaced => format!("ERR the queue was replaced; ask BEAR.JOB for job {id}"),
+            };
+            self.answers.push_back((client, Answer::Error(text.into())));
+        }
+        self.queues.begin_generation();
+        if self.is_master() {
+            self.begin_discovery();
+        }
+        self.arm_soon();
+    }
+
+    /// A queue's keys were written by a foreign hand.
+    pub(in crate::server) fn queues_tampered(&mut self) {
+        if self.queues.is_busy() || !self.queues.spaces.is_empty() {
+            log::warn!("keys of a queue were changed by another hand: all queues are read anew");
+        }
+        self.forget_queues(Forgotten::Replaced);
+    }
+
+    /// A slice of all that is to be done for queues. True: there is more to do at once.
+    pub(in crate::server) fn work_on_queues(&mut self, ctx: Context, deadline: Instant) -> bool {
+        self.take_applied_outcomes();
+        if !self.is_master() {
+            self.queues.settling.clear();
+            return false;
+        }
+        if !ctx.writes_allowed() {
+            // FAILOVER, CLIENT PAUSE or SHUTDOWN: outcomes are kept, and nothing new is begun.
+            self.drop_building();
+            if self.queues.is_busy() {
+                redis_api::arm(std::time::Duration::from_millis(10));
+            }
+            return false;
+        }
+        let ripening = self.queues.ripen();
+        let publishing = self.publish_outcomes(ctx, deadline);
+        self.queues.rouse_due();
+        let discovering = self.discover(ctx, deadline);
+        let dispatching = self.dispatch(ctx, deadline);
+        if let Some((due, _)) = self.queues.due.first() {
+            let now_ms = self.queues.now_ms();
+            redis_api::arm(std::time::Duration::from_millis(due.saturating_sub(now_ms)));
+        }
+        ripening || publishing || discovering || dispatching
+    }
+
+    fn take_applied_outcomes(&mut self) {
+        while let Some(outcome) = self.workers.appliers().and_then(|appliers| appliers.results().try_recv().ok()) {
+            self.take_applied(outcome);
+        }
+    }
+
+    /// Clients that have waited for a job long enough are told so.
+    pub(in crate::server) fn answer_late_for_jobs(&mut self, now: Instant) {
+        while let Some((client, answer)) = self.queues.waiters.take_late(now) {
+            self.answers.push_back((client, answer));
+        }
+    }
+}
+
+impl Queues {
+    fn begin_generation(&mut self) {
+        self.generation += 1;
+        self.epoch = self.random_id();
+        self.spaces.clear();
+        self.fresh.clear();
+        self.aging.clear();
+        self.main_turn.clear();
+        self.side_turn.clear();
+        self.due.clear();
+        self.building = None;
+        self.discovery = None;
+        // What appliers have still counts as in flight: they are busy.
+    }
+
+    /// When a waiting client's time is up.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.waiters.next_deadline()
+    }
+
+    /// Drops a space that has nothing to do.
+    pub(super) fn forget_idle(&mut self, name: &str) {
+        if self.spaces.get(name).is_some_and(|space| space.queue.is_idle() && space.fresh.is_none() && space.ripe.is_none())
+        {
+            self.spaces.remove(name);
+        }
+    }
+}

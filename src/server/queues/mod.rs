@@ -1,0 +1,205 @@
+//! The queues of all spaces, as their master sees them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `space` | one space's queue: what is in memory of it |
+//! | `enqueue` | BEAR.ENQUEUE |
+//! | `dispatch` | jobs are read and handed to the appliers |
+//! | `settle` | what came of them is published |
+//! | `waiting` | clients that wait for a job |
+//! | `report` | BEAR.JOB, BEAR.JOBS, BEAR.STATS |
+//! | `control` | BEAR.RETRY, BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
+//! | `discover` | queues that an earlier process left are found |
+//! | `lifecycle` | what load, promotion, demotion and flushes mean for queues |
+//!
+//! ```text
+//! ENQUEUE -> stream -> (durable: one pass of the loop later) -> batch -> applier -> outcome -> one unit: out of the
+//! stream, recorded, caches dropped, waiters answered
+//! ```
+
+mod control;
+mod discover;
+mod dispatch;
+mod enqueue;
+mod lifecycle;
+mod report;
+mod settle;
+mod space;
+mod waiting;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rustc_hash::FxHashMap;
+
+use crate::core::batch::JobError;
+use crate::redis_api::Scan;
+
+pub use control::RetryTarget;
+pub use enqueue::EnqueueOptions;
+pub use report::ListedState;
+
+/// Everything about queues but their keys.
+pub struct Queues {
+    spaces: FxHashMap<Arc<str>, space::SpaceQueue>,
+    /// Spaces with jobs that were enqueued in this pass of the event loop, and in the one before: by the next tick but
+    /// one the AOF has them, under `appendfsync always`, and only then may they reach Postgres.
+    fresh: Vec<Arc<str>>,
+    aging: Vec<Arc<str>>,
+    /// Spaces whose main, or side, lane may have something to do; each at most once.
+    main_turn: VecDeque<Arc<str>>,
+    side_turn: VecDeque<Arc<str>>,
+    /// When time alone gives a space something to do.
+    due: BTreeSet<(u64, Arc<str>)>,
+    /// Which lane was served last, so that they take turns.
+    side_is_next: bool,
+    building: Option<dispatch::Building>,
+    /// Batches that appliers have, by their ticket; those of an older generation change no queue any more.
+    in_flight: FxHashMap<u64, u64>,
+    /// Outcomes to be published, oldest first.
+    settling: VecDeque<settle::Settling>,
+    waiters: waiting::JobWaiters,
+    /// Job types by number, for the lanes; the numbers live as long as the process.
+    kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
+    /// Types that Postgres refuses for now.
+    refused: FxHashMap<u32, Refused>,
+    /// The epoch of what is enqueued now.
+    epoch: i64,
+    /// Changes whenever what is known of queues is void.
+    generation: u64,
+    tickets: u64,
+    /// A walk over the database that looks for queues.
+    discovery: Option<Scan>,
+    /// Of the monotonic milliseconds.
+    origin: Instant,
+    appliers_up: Option<bool>,
+    appliers_error: Option<String>,
+    random: ring::rand::SystemRandom,
+    pub(super) totals: Totals,
+}
+
+/// Figures for INFO, since the module was loaded.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Totals {
+    pub enqueued: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub retried: u64,
+    pub batches: u64,
+    pub batch_us_max: u64,
+}
+
+/// A job type that Postgres refuses (class 42), and when it is tried again.
+struct Refused {
+    until_ms: u64,
+    delay_ms: u64,
+    error: JobError,
+}
+
+impl Queues {
+    pub fn new() -> Queues {
+        let mut queues = Queues {
+            spaces: FxHashMap::default(),
+            fresh: Vec::new(),
+            aging: Vec::new(),
+            main_turn: VecDeque::new(),
+            side_turn: VecDeque::new(),
+            due: BTreeSet::new(),
+            side_is_next: false,
+            building: None,
+            in_flight: FxHashMap::default(),
+            settling: VecDeque::new(),
+            waiters: Default::default(),
+            kinds: FxHashMap::default(),
+            refused: FxHashMap::default(),
+            epoch: 0,
+            generation: 0,
+            tickets: 0,
+            discovery: None,
+            origin: Instant::now(),
+            appliers_up: None,
+            appliers_error: None,
+            random: ring::rand::SystemRandom::new(),
+            totals: Totals::default(),
+        };
+        queues.epoch = queues.random_id();
+        queues
+    }
+
+    /// Monotonic.
+    fn now_ms(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+
+    /// A positive number that nobody has drawn before.
+    fn random_id(&self) -> i64 {
+        let mut bytes = [0; 8];
+        // It fails only where the system has no randomness at all; the clock is then the best there is.
+        if ring::rand::SecureRandom::fill(&self.random, &mut bytes).is_err() {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            bytes = (since.as_nanos() as u64).to_le_bytes();
+        }
+        (i64::from_le_bytes(bytes) & i64::MAX).max(1)
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    fn kind_of(&mut self, section: &str, name: &[u8]) -> u32 {
+        let next = self.kinds.len() as u32;
+        *self.kinds.entry((section.into(), name.into())).or_insert(next)
+    }
+
+    fn is_refused(&self, kind: u32, now_ms: u64) -> bool {
+        self.refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms)
+    }
+
+    /// Has a space looked at: it may have something to do now, or at some time.
+    fn rouse(&mut self, name: &Arc<str>) {
+        let now_ms = self.now_ms();
+        let Some(space) = self.spaces.get_mut(name) else { return };
+        if !space.in_main_turn {
+            space.in_main_turn = true;
+            self.main_turn.push_back(name.clone());
+        }
+        if !space.in_side_turn && space.queue.counts().left > 0 {
+            space.in_side_turn = true;
+            self.side_turn.push_back(name.clone());
+        }
+        let due = space.queue.next_due().map(|due| due.max(now_ms));
+        if due != space.due_ms {
+            if let Some(old) = space.due_ms.take() {
+                self.due.remove(&(old, name.clone()));
+            }
+            if let Some(due) = due {
+                self.due.insert((due, name.clone()));
+                space.due_ms = Some(due);
+            }
+        }
+    }
+
+    /// Has the spaces looked at whose time has come.
+    fn rouse_due(&mut self) {
+        let now_ms = self.now_ms();
+        while let Some((due, name)) = self.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
+            self.due.remove(&(due, name.clone()));
+            if let Some(space) = self.spaces.get_mut(&name) {
+                space.due_ms = None;
+            }
+            self.rouse(&name);
+        }
+    }
+
+    /// Is anything being applied, or about to be published?
+    pub fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || !self.settling.is_empty() || self.building.is_some()
+    }
+}
+
+/// Unix time in milliseconds.
+fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,418 @@
+//! BEAR.JOB, BEAR.JOBS, BEAR.STATS: what is known of jobs, from memory on a master and from the keys everywhere.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::space::{Ledger, Retry};
+use super::{wall_ms, Queues};
+use crate::core::batch::JobError;
+use crate::core::job_id::JobId;
+use crate::core::names;
+use crate::core::queue::JobState;
+use crate::core::record::{self, JobRecord, Outcome};
+use crate::keyspace::jobs::{self, QueueKeys, LAST};
+use crate::redis_api::{Context, Direction, Fields, Role, Value};
+use crate::server::Server;
+
+/// How long a search goes on among records that are older than the job itself, which only a clock that stepped back makes.
+const SEARCH: Duration = Duration::from_micros(500);
+
+/// Most jobs of one BEAR.JOBS.
+const MAX_COUNT: usize = 1_000;
+
+/// States that BEAR.JOBS lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedState {
+    Waiting,
+    Active,
+    Delayed,
+    Completed,
+    Failed,
+}
+
+impl ListedState {
+    pub const ALL: [(&'static str, ListedState); 5] = [
+        ("waiting", ListedState::Waiting),
+        ("active", ListedState::Active),
+        ("delayed", ListedState::Delayed),
+        ("completed", ListedState::Completed),
+        ("failed", ListedState::Failed),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+}
+
+/// A job as a map.
+struct Report<'a> {
+    id: JobId,
+    state: &'static str,
+    job: &'a [u8],
+    data: Option<&'a [u8]>,
+    attempts: u32,
+    due_ms: Option<u64>,
+    finished_ms: Option<u64>,
+    error: Option<JobError>,
+    result: Option<&'a str>,
+    rows: Option<u64>,
+}
+
+impl Report<'_> {
+    fn value(&self) -> Value {
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.into());
+        let number = |number: Option<u64>| number.map_or(Value::Null, |number| Value::Integer(number as i64));
+        let error = |error: &JobError| {
+            let code = error.code.as_deref().map_or(Value::Null, Value::text);
+            Value::Map(vec![("message", Value::text(&*error.message)), ("sqlstate", code)])
+        };
+        Value::Map(vec![
+            ("id", Value::text(self.id.to_string())),
+            ("job", bytes(self.job)),
+            ("state", Value::text(self.state)),
+            ("data", self.data.map_or(Value::Null, bytes)),
+            ("attempts", Value::Integer(self.attempts.into())),
+            ("enqueued", Value::Integer(self.id.ms as i64)),
+            ("due", number(self.due_ms)),
+            ("finished", number(self.finished_ms)),
+            ("error", self.error.as_ref().map_or(Value::Null, error)),
+            ("result", self.result.map_or(Value::Null, Value::text)),
+            ("rows", number(self.rows)),
+        ])
+    }
+}
+
+/// The map of a job that has settled.
+pub fn of_record(id: JobId, state: &'static str, record: &[u8]) -> Value {
+    let read: Option<Outcome> = serde_json::from_slice(record).ok();
+    let unreadable = Report {
+        id,
+        state,
+        job: b"",
+        data: None,
+        attempts: 0,
+        due_ms: None,
+        finished_ms: None,
+        error: None,
+        result: None,
+        rows: None,
+    };
+    let Some(read) = read else { return unreadable.value() };
+    let report = Report {
+        job: read.job.as_bytes(),
+        data: read.data.map(|data| data.get().as_bytes()),
+        attempts: read.attempts,
+        finished_ms: Some(read.finished),
+        error: read.error.map(Into::into),
+        result: read.result.map(|result| result.get()),
+        rows: read.rows,
+        ..unreadable
+    };
+    report.value()
+}
+
+/// The job and the record that an entry of the stream of failed jobs holds.
+pub(super) fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
+    let get = |name: &[u8]| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+    Some((JobId::parse(get(b"id")?)?, get(b"record")?))
+}
+
+impl Server {
+    /// BEAR.JOB.
+    pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let id = parse_id(id)?;
+        match self.queued_report(ctx, &name, &keys, id).or_else(|| find_settled(ctx, &keys, id)) {
+            Some(report) => ctx.reply().value(&report),
+            None => ctx.reply().null(),
+        }
+        Ok(())
+    }
+
+    /// BEAR.JOBS.
+    pub fn jobs(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        state: ListedState,
+        count: usize,
+        after: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let after = after.map(parse_id).transpose()?;
+        let count = count.min(MAX_COUNT);
+        let listed = match state {
+            ListedState::Completed | ListedState::Failed => list_settled(ctx, &keys, state, count, after),
+            ListedState::Waiting | ListedState::Active | ListedState::Delayed => {
+                self.list_queued(ctx, &name, &keys, state, count, after)
+            }
+        };
+        ctx.reply().value(&Value::Array(listed));
+        Ok(())
+    }
+
+    /// BEAR.STATS.
+    pub fn queue_stats(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let section = self.space(ctx, space_name)?.section;
+        let (hits, misses) = {
+            let stats = self.stats.section(section);
+            (stats.hits, stats.misses)
+        };
+        let number = |number: u64| Value::Integer(number as i64);
+        let total = jobs::len(ctx, &keys.jobs);
+        let delayed_keys = jobs::read_integer(ctx, c"ZCARD", &[&keys.delayed]).map_or(0, |count| count.max(0) as u64);
+        let failed = jobs::len(ctx, &keys.failed);
+        let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
+        let now_ms = self.queues.now_ms();
+        let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
+        let active = space.map_or(0, |space| space.queue.counts().active as u64);
+        let delayed = space.map_or(delayed_keys, |space| space.queue.counts().delayed as u64).min(total);
+        let lanes = space.map_or(0, |space| space.queue.counts().lanes as u64);
+        let connection = match self.queues.appliers_up {
+            _ if self.role == Role::Replica => "none on a replica",
+            _ if !self.config.drain => "off (bear.drain no)",
+            None => "not yet",
+            Some(true) => "up",
+            Some(false) => "down",
+        };
+        let ledger = match space.map(|space| &space.ledger) {
+            Some(Ledger::Trouble(text)) => text.clone(),
+            Some(Ledger::Ok) => "ok".to_owned(),
+            Some(Ledger::Unknown) | None => match &self.queues.appliers_error {
+                Some(error) => error.clone(),
+                None => "unknown".to_owned(),
+            },
+        };
+        let completed = match space {
+            Some(space) => space.completed,
+            None => read_total(ctx, &keys, b"completed"),
+        };
+        let paused = match space {
+            Some(space) => space.paused,
+            None => jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
+        };
+        let refused = self.queues.refused_types(&self.catalog.sections[section].name);
+        ctx.reply().value(&Value::Map(vec![
+            ("waiting", number(total.saturating_sub(active + delayed))),
+            ("active", number(active)),
+            ("delayed", number(delayed)),
+            ("completed", number(completed)),
+            ("failed", number(failed)),
+            ("oldest_ms", number(oldest)),
+            ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)))),
+            ("bytes", number(space.map_or(0, |space| space.bytes))),
+            ("lanes", number(lanes)),
+            ("connection", Value::text(connection)),
+            ("ledger", Value::text(ledger)),
+            ("paused", number(paused.into())),
+            ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
+            ("hits", number(hits)),
+            ("misses", number(misses)),
+        ]));
+        Ok(())
+    }
+
+    /// A space's name and the keys of its queue.
+    pub(super) fn queue_of(&mut self, ctx: Context, space_name: &[u8]) -> Result<(Arc<str>, QueueKeys), String> {
+        self.space(ctx, space_name)?;
+        let mut prefix = Vec::new();
+        names::write_prefix(space_name, self.deployment, &mut prefix);
+        let name: Arc<str> = String::from_utf8_lossy(space_name).into();
+        if self.is_master() {
+            self.queues.space(ctx, &name, &prefix);
+        }
+        Ok((name, QueueKeys::new(&prefix)))
+    }
+
+    /// The map of a job that has settled.
+    pub(super) fn settled_report(&self, ctx: Context, space: &Arc<str>, id: JobId) -> Option<Value> {
+        let mut prefix = Vec::new();
+        names::write_prefix(space.as_bytes(), self.deployment, &mut prefix);
+        let keys = QueueKeys::new(&prefix);
+        if is_queued(ctx, &keys, id) {
+            return None;
+        }
+        find_settled(ctx, &keys, id)
+    }
+
+    fn queued_report(&self, ctx: Context, name: &Arc<str>, keys: &QueueKeys, id: JobId) -> Option<Value> {
+        let mut report = None;
+        jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |id, fields| {
+            report = Some(self.report_of(ctx, name, keys, id, fields).1);
+            ControlFlow::Break(())
+        });
+        report
+    }
+
+    fn report_of(
+        &self,
+        ctx: Context,
+        name: &Arc<str>,
+        keys: &QueueKeys,
+        id: JobId,
+        fields: &Fields,
+    ) -> (ListedState, Value) {
+        let record = JobRecord::read(fields).ok();
+        let space = self.queues.spaces.get(name).filter(|_| self.is_master());
+        let text = id.to_string();
+        let (state, retry, due_ms) = match space {
+            Some(space) => {
+                let retry = space.retries.get(&id).cloned();
+                let state = match space.queue.state(id) {
+                    // Settled, and about to be published.
+                    Some(JobState::Active) | None if id <= space.eligible => ListedState::Active,
+                    Some(JobState::Delayed { .. }) => ListedState::Delayed,
+                    Some(JobState::Active | JobState::Waiting) | None => ListedState::Waiting,
+                };
+                let due = retry.as_ref().and_then(|retry| retry.due_ms);
+                (state, retry, due)
+            }
+            None => {
+                let score = jobs::read_text(ctx, c"ZSCORE", &[&keys.delayed, text.as_bytes()]);
+                let due = score.and_then(|score| std::str::from_utf8(&score).ok()?.parse::<f64>().ok());
+                let record = jobs::read_text(ctx, c"HGET", &[&keys.attempts, text.as_bytes()]);
+                let retry = record.as_deref().and_then(record::read_attempt);
+                let retry = retry.map(|(attempts, error)| Retry { attempts, error: Some(error), ..Retry::default() });
+                let state = if due.is_some() { ListedState::Delayed } else { ListedState::Waiting };
+                (state, retry, due.map(|due| due as u64))
+            }
+        };
+        // An undue job that nobody has read yet is delayed, too.
+        let given = record.and_then(|record| record.options.due_ms);
+        let undue = state == ListedState::Waiting && given.is_some_and(|due| due > wall_ms());
+        let state = if undue { ListedState::Delayed } else { state };
+        let report = Report {
+            id,
+            state: state.name(),
+            job: record.map_or(b"", |record| record.name),
+            data: record.map(|record| record.data),
+            attempts: retry.as_ref().map_or(0, |retry| retry.attempts),
+            due_ms: due_ms.or(given),
+            finished_ms: None,
+            error: retry.and_then(|retry| retry.error),
+            result: None,
+            rows: None,
+        };
+        (state, report.value())
+    }
+
+    fn list_queued(
+        &self,
+        ctx: Context,
+        name: &Arc<str>,
+        keys: &QueueKeys,
+        state: ListedState,
+        count: usize,
+        after: Option<JobId>,
+    ) -> Vec<Value> {
+        let mut listed = Vec::new();
+        let from = after.unwrap_or(JobId::ZERO).next().unwrap_or(LAST);
+        let deadline = Instant::now() + SEARCH * 4;
+        jobs::walk(ctx, &keys.jobs, Direction::Forward, (from, LAST), &mut |id, fields| {
+            if listed.len() >= count || Instant::now() >= deadline {
+                return ControlFlow::Break(());
+            }
+            let (of, report) = self.report_of(ctx, name, keys, id, fields);
+            if of == state {
+                listed.push(report);
+            }
+            ControlFlow::Continue(())
+        });
+        listed
+    }
+}
+
+impl Queues {
+    /// Job types of a section that Postgres refuses, with its reason.
+    fn refused_types(&self, section: &str) -> Vec<String> {
+        let of = |((of, job), kind): (&(Box<str>, Box<[u8]>), &u32)| {
+            let refused = self.refused.get(kind).filter(|_| **of == *section)?;
+            Some(format!("{}: {}", String::from_utf8_lossy(job), refused.error.message))
+        };
+        self.kinds.iter().filter_map(of).collect()
+    }
+}
+
+pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
+    JobId::parse(id).ok_or_else(|| {
+        format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
+    })
+}
+
+fn read_total(ctx: Context, keys: &QueueKeys, field: &[u8]) -> u64 {
+    let total = jobs::read_text(ctx, c"HGET", &[&keys.ledger, field]);
+    total.and_then(|total| std::str::from_utf8(&total).ok()?.parse().ok()).unwrap_or(0)
+}
+
+pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
+    let mut found = false;
+    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    });
+    found
+}
+
+/// The map of a settled job. A record is written after its job was enqueued, so that the search begins there.
+fn find_settled(ctx: Context, keys: &QueueKeys, id: JobId) -> Option<Value> {
+    let mut found = None;
+    let text = id.to_string();
+    let deadline = Instant::now() + SEARCH;
+    let since = JobId { ms: id.ms, seq: 0 };
+    let before = JobId { ms: id.ms.saturating_sub(1), seq: u64::MAX };
+    for (direction, range) in [(Direction::Forward, (since, LAST)), (Direction::Backward, (JobId::ZERO, before))] {
+        let late = || direction == Direction::Backward && Instant::now() >= deadline;
+        jobs::walk(ctx, &keys.completed, direction, range, &mut |_, fields| {
+            if let Some((_, record)) = fields.iter().find(|(field, _)| *field == text.as_bytes()) {
+                found = Some(of_record(id, "completed", record));
+            }
+            if found.is_some() || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if found.is_none() {
+            jobs::walk(ctx, &keys.failed, direction, range, &mut |_, fields| {
+                if let Some((_, record)) = failed_entry(fields).filter(|(of, _)| *of == id) {
+                    found = Some(of_record(id, "failed", record));
+                }
+                if found.is_some() || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+/// Settled jobs in the order in which they settled, from the one after `after` on.
+fn list_settled(
+    ctx: Context,
+    keys: &QueueKeys,
+    state: ListedState,
+    count: usize,
+    after: Option<JobId>,
+) -> Vec<Value> {
+    let mut listed = Vec::new();
+    let mut begun = after.is_none();
+    let (key, name) = match state {
+        ListedState::Failed => (&keys.failed, "failed"),
+        _ => (&keys.completed, "completed"),
+    };
+    let from = after.map_or(JobId::ZERO, |after| JobId { ms: after.ms, seq: 0 });
+    let mut take = |id: JobId, record: &[u8]| {
+        if begun && listed.len() < count {
+            listed.push(of_record(id, name, record));
+        }
+        begun |= Some(id) == after;
+        listed.len() < count
+    };
+    jobs::walk(ctx, key, Direction::Forward, (from, LAST), &mut |_, fields| {
+        let more = match state {
+            ListedState::Failed => failed_entry(fields).is_none_or(|(id, record)| take(id, record)),
+            _ => fields.iter().all(|(id, record)| JobId::parse(id).is_none_or(|id| take(id, record))),
+        };
+        if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    listed
+}

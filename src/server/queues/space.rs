@@ -1,0 +1,254 @@
+//! One space's queue: what the master keeps in memory of it. Everything durable is in its keys, and is read from them
+//! when the space is first touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{wall_ms, Queues};
+use crate::core::batch::JobError;
+use crate::core::history::History;
+use crate::core::job_id::JobId;
+use crate::core::queue::Queue;
+use crate::core::rate::Rate;
+use crate::core::record::{self, JobOptions, DEFAULT_OPTIONS};
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::redis_api::Context;
+
+/// Fields of the ledger's hash that are no epochs.
+const COMPLETED: &[u8] = b"completed";
+const FAILED: &[u8] = b"failed";
+
+pub struct SpaceQueue {
+    pub keys: QueueKeys,
+    pub prefix: Box<[u8]>,
+    pub queue: Queue,
+    /// The queue's identity; None until the first job.
+    pub id: Option<i64>,
+    /// The ledger's marks of the main lane as they were published, by epoch.
+    pub known: BTreeMap<i64, JobId>,
+    /// The first job that was read of each epoch, in order.
+    pub epochs: Vec<(JobId, i64)>,
+    /// The newest job that was added in this pass of the event loop, and in the one before.
+    pub fresh: Option<JobId>,
+    pub ripe: Option<JobId>,
+    /// The newest job that may be applied: `queue` knows of it.
+    pub eligible: JobId,
+    /// The newest job of all: ids grow, or the epoch changes.
+    pub newest: JobId,
+    /// Jobs in the stream, and their bytes (an estimate for those that an earlier process enqueued).
+    pub jobs: u64,
+    pub bytes: u64,
+    pub paused: bool,
+    pub ledger: Ledger,
+    /// The operator has accepted that the ledger is lost: epochs that begin anew, each until it has.
+    pub adopt: Vec<i64>,
+    /// Totals over the life of the queue.
+    pub completed: u64,
+    pub failed: u64,
+    /// Of jobs with options.
+    pub extras: FxHashMap<JobId, Extras>,
+    /// Of jobs that failed and are tried again.
+    pub retries: FxHashMap<JobId, Retry>,
+    /// Removed by hand after they were left out.
+    pub forget: Vec<JobId>,
+    pub history: History,
+    pub rate: Rate,
+    pub in_main_turn: bool,
+    pub in_side_turn: bool,
+    /// Its place in [`Queues::due`].
+    pub due_ms: Option<u64>,
+}
+
+/// What a job was given beside its payload, where that is not the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extras {
+    pub unique: Option<Box<[u8]>>,
+    pub due_ms: Option<u64>,
+    pub attempts: u32,
+    pub backoff_ms: u64,
+}
+
+/// A job that was tried and is to be tried again.
+#[derive(Debug, Clone, Default)]
+pub struct Retry {
+    /// Attempts that counted and failed.
+    pub attempts: u32,
+    /// How often it was set aside without fault of its own.
+    pub isolated: u32,
+    pub error: Option<JobError>,
+    /// Unix time of the next attempt.
+    pub due_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ledger {
+    /// No batch has come back yet.
+    Unknown,
+    Ok,
+    /// Nothing is applied until the operator resumes.
+    Trouble(String),
+}
+
+impl Extras {
+    pub fn of(options: &JobOptions) -> Option<Extras> {
+        (*options != DEFAULT_OPTIONS).then(|| Extras {
+            unique: options.unique.map(Into::into),
+            due_ms: options.due_ms,
+            attempts: options.attempts,
+            backoff_ms: options.backoff_ms,
+        })
+    }
+}
+
+impl SpaceQueue {
+    /// Reads what the keys say.
+    fn load(ctx: Context, prefix: Box<[u8]>, now_ms: u64) -> SpaceQueue {
+        let keys = QueueKeys::new(&prefix);
+        let mut space = SpaceQueue {
+            queue: Queue::new(),
+            id: None,
+            known: BTreeMap::new(),
+            epochs: Vec::new(),
+            fresh: None,
+            ripe: None,
+            eligible: JobId::ZERO,
+            newest: JobId::ZERO,
+            jobs: jobs::len(ctx, &keys.jobs),
+            bytes: 0,
+            paused: jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
+            ledger: Ledger::Unknown,
+            adopt: Vec::new(),
+            completed: 0,
+            failed: 0,
+            extras: FxHashMap::default(),
+            retries: FxHashMap::default(),
+            forget: Vec::new(),
+            history: History::default(),
+            rate: Rate::default(),
+            in_main_turn: false,
+            in_side_turn: false,
+            due_ms: None,
+            keys,
+            prefix,
+        };
+        space.id = jobs::read_text(ctx, c"GET", &[&space.keys.id]).and_then(|id| parse(&id)).filter(|id| *id > 0);
+        for pair in jobs::read_texts(ctx, c"HGETALL", &[&space.keys.ledger]).chunks(2) {
+            let [field, value] = pair else { continue };
+            match field.as_ref() {
+                COMPLETED => space.completed = parse(value).unwrap_or(0),
+                FAILED => space.failed = parse(value).unwrap_or(0),
+                epoch => {
+                    if let (Some(epoch), Some(mark)) = (parse(epoch), JobId::parse(value)) {
+                        space.known.insert(epoch, mark);
+                    }
+                }
+            }
+        }
+        if space.jobs > 0 {
+            if let Some(newest) = jobs::newest(ctx, &space.keys.jobs) {
+                space.queue.added(newest);
+                space.newest = newest;
+                space.eligible = newest;
+            }
+            space.bytes = memory_of(ctx, &space.keys.jobs);
+            if space.id.is_none() {
+                let text = "LEDGER the queue's identity (its key …:queue:id) is gone, so that nobody can tell which of \
+                            its jobs are applied; BEAR.RESUME counts all of them as not applied";
+                space.ledger = Ledger::Trouble(text.to_owned());
+            }
+        }
+        if jobs::len(ctx, &space.keys.completed) > 0 {
+            space.history.found(memory_of(ctx, &space.keys.completed), now_ms);
+        }
+        space
+    }
+
+    /// May its jobs be applied?
+    pub fn may_drain(&self) -> bool {
+        !self.paused && !matches!(self.ledger, Ledger::Trouble(_))
+    }
+
+    /// The epoch of a job that was read.
+    pub fn epoch_of(&self, id: JobId) -> Option<i64> {
+        let after = self.epochs.partition_point(|(first, _)| *first <= id);
+        self.epochs[..after].last().map(|(_, epoch)| *epoch)
+    }
+
+    /// Notes the epoch of a job that is read.
+    pub fn note_epoch(&mut self, id: JobId, epoch: i64) {
+        if self.epochs.last().is_none_or(|(first, last)| *last != epoch && *first < id) {
+            self.epochs.push((id, epoch));
+        }
+    }
+
+    /// Epochs of which no job is left: what is known of their ledgers is needed no more.
+    pub fn take_dead_epochs(&mut self) -> Vec<i64> {
+        let first = self.queue.first_unsettled();
+        while self.epochs.len() > 1 && self.epochs[1].0 <= first {
+            self.epochs.remove(0);
+        }
+        let Some((_, oldest_alive)) = self.epochs.first() else { return Vec::new() };
+        let alive = |epoch: &i64| epoch == oldest_alive || self.epochs.iter().any(|(_, known)| known == epoch);
+        // Only once something of a living epoch is known: else nothing would tell a lost ledger.
+        if !self.known.keys().any(alive) {
+            return Vec::new();
+        }
+        let dead: Vec<i64> = self.known.keys().filter(|epoch| !alive(epoch)).copied().collect();
+        for epoch in &dead {
+            self.known.remove(epoch);
+        }
+        dead
+    }
+
+    /// What the ledger's hash is to say of an epoch, and the totals.
+    pub fn ledger_fields(&self, epoch: i64) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut fields = vec![
+            (COMPLETED.to_vec(), self.completed.to_string().into_bytes()),
+            (FAILED.to_vec(), self.failed.to_string().into_bytes()),
+        ];
+        if let Some(mark) = self.known.get(&epoch) {
+            fields.push((epoch.to_string().into_bytes(), mark.to_string().into_bytes()));
+        }
+        fields
+    }
+
+    /// The time at which a job that was left out before may be tried, and what is known of its attempts.
+    pub fn recall(&mut self, ctx: Context, id: JobId) -> Option<u64> {
+        let field = id.to_string();
+        let record = jobs::read_text(ctx, c"HGET", &[&self.keys.attempts, field.as_bytes()]);
+        let due = jobs::read_text(ctx, c"ZSCORE", &[&self.keys.delayed, field.as_bytes()]);
+        let due_ms = due.and_then(|due| std::str::from_utf8(&due).ok()?.parse::<f64>().ok()).map(|due| due as u64);
+        if let Some((attempts, error)) = record.as_deref().and_then(record::read_attempt) {
+            self.retries.insert(id, Retry { attempts, isolated: 0, error: Some(error), due_ms });
+        }
+        due_ms
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn memory_of(ctx: Context, key: &[u8]) -> u64 {
+    jobs::read_integer(ctx, c"MEMORY", &[b"USAGE", key]).map_or(0, |bytes| bytes.max(0) as u64)
+}
+
+impl Queues {
+    /// The space's queue, read from its keys at the first touch.
+    pub fn space(&mut self, ctx: Context, name: &str, prefix: &[u8]) -> &mut SpaceQueue {
+        if !self.spaces.contains_key(name) {
+            let loaded = SpaceQueue::load(ctx, prefix.into(), self.now_ms());
+            let name: Arc<str> = name.into();
+            self.spaces.insert(name.clone(), loaded);
+            self.rouse(&name);
+        }
+        self.spaces.get_mut(name).expect("inserted above where it was missing")
+    }
+
+    /// A Unix time as one of ours.
+    pub fn monotonic(&self, unix_ms: u64) -> u64 {
+        self.now_ms() + unix_ms.saturating_sub(wall_ms())
+    }
+}

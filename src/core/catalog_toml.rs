@@ -308,10 +308,10 @@ mod tests {
             load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\""))
                 .unwrap(),
         );
-        for (x, y) in a.sections.iter().zip(&b.sections) {
+        for (x, y) in a.sections.iter().zip(b.sections.iter()) {
             assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
         }
         let commented = load(&format!("# a comment\n{EXAM}")).unwrap();
-        assert!(a.sections.iter().zip(&commented.sections).all(|(x, y)| x.source == y.source));
+        assert!(a.sections.iter().zip(commented.sections.iter()).all(|(x, y)| x.source == y.source));
     }
 }

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod metas;
 pub mod names;
 mod outline;
+pub mod payload;
 pub mod predicate;
 mod query_toml;
 pub mod retry;

@@ -7,24 +7,34 @@
 //! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
 //! Postgres is away, connecting on the threads of `scheduler`; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
 
+mod answer;
+mod applier;
+mod apply;
+mod cells;
 mod client;
 mod columns;
 mod failure;
 mod fetch;
 mod identity;
+mod isolate;
 mod json;
+mod ledger;
 mod params;
 mod pool;
 mod scheduler;
+mod schema;
 mod session;
 mod settings;
 mod shape;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 mod url;
 mod validate;
+mod writer;
 
+pub use applier::{Applier, ApplierControl, ApplierEvent};
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use scheduler::{Scheduler, SchedulerWatch};

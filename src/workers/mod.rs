@@ -4,6 +4,7 @@
 //! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
 //! Nothing polls while there is nothing to do. Knows no Redis.
 
+mod appliers;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,8 @@ use crate::postgres::{
     stopping, Pool, PoolEvent, PoolFigures, Scheduler, SchedulerWatch, ServerIdentity, Settings, Tracker, Validation,
     ValidationReport,
 };
+
+pub use appliers::{AppliedOutcome, Appliers};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

@@ -29,8 +29,7 @@ CREATE TABLE IF NOT EXISTS bear.left_out (
 COMMENT ON TABLE bear.left_out IS 'bear: jobs up to the mark of their queue that have not been applied: waiting (failed is null), or failed for good';
 
 CREATE TABLE IF NOT EXISTS bear.ledger_version (
-    only    bool PRIMARY KEY DEFAULT true CHECK (only),
-    version int4 NOT NULL
+    version int4 PRIMARY KEY
 );
 COMMENT ON TABLE bear.ledger_version IS 'bear: format of the ledger';
-INSERT INTO bear.ledger_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO bear.ledger_version (version) SELECT 1 WHERE NOT EXISTS (SELECT FROM bear.ledger_version);

@@ -7,6 +7,7 @@
 //! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
 //! Postgres is away, connecting on the threads of `scheduler`; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
 
+mod cells;
 mod client;
 mod columns;
 mod failure;

@@ -1,5 +1,6 @@
 //! Tests against a private Postgres.
 
+mod cells;
 mod fetch;
 mod outage;
 #[path = "../../../tests/support/proxy.rs"]

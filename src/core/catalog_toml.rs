@@ -61,8 +61,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         .collect();
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
-    let jobs =
-        fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenancy(), report)).unwrap_or_default();
+    let jobs = fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenant, report)).unwrap_or_default();
     Some(Section {
         name: outline.name.into(),
         id: outline.id,

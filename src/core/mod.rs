@@ -18,6 +18,7 @@ pub mod index;
 pub mod job;
 pub mod job_id;
 mod job_toml;
+pub mod json_text;
 pub mod keys;
 pub mod metas;
 pub mod names;

@@ -4,6 +4,8 @@
 //! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
 //! Nothing polls while there is nothing to do. Knows no Redis.
 
+#[cfg(test)]
+mod applier_tests;
 mod appliers;
 #[cfg(test)]
 mod tests;

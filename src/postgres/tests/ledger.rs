@@ -45,12 +45,17 @@ fn a_commit_without_an_answer_counts_once() {
         let mut other = server.client();
         other.query_one("SHOW synchronous_standby_names", &[]).unwrap().get::<_, String>(0) == "nobody"
     });
-    let mut second = batch(&sections, Lane::Main, vec![space("bear", 0, vec![job(2, "RENAME", r#"{"id":1,"name":"b"}"#)])]);
+    let mut second =
+        batch(&sections, Lane::Main, vec![space("bear", 0, vec![job(2, "RENAME", r#"{"id":1,"name":"b"}"#)])]);
     second.limits.lock_timeout_ms = 50;
     let (sender, receiver) = crossbeam_channel::bounded(1);
     let thread = std::thread::spawn(move || drop(sender.send(applier.apply(&second))));
     eventually("the wait for the standby", || {
-        admin.query_one("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", &[]).unwrap().get::<_, i64>(0) == 1
+        admin
+            .query_one("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", &[])
+            .unwrap()
+            .get::<_, i64>(0)
+            == 1
     });
     proxy.cut_once();
     assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err());
@@ -75,8 +80,12 @@ fn a_connection_cut_in_the_middle_repeats_nothing() {
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (flag, cutter) = (stop.clone(), std::sync::Arc::new(proxy));
     let cutting = std::thread::spawn(move || {
-        while !flag.load(std::sync::atomic::Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(7));
+        // Now early and now late in a batch, and sometimes not at all.
+        for pause in (0u64..).map(|i| 3 + i * 37 % 90) {
+            if flag.load(std::sync::atomic::Ordering::Relaxed) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(pause));
             cutter.cut_once();
         }
     });
@@ -111,7 +120,10 @@ fn a_ledger_that_is_not_the_known_one_applies_nothing() {
     assert!(ledger_text(&applier.apply(&side).unwrap()).contains("no record"));
     assert!(is_done(&outcomes(&applier.apply(&with(&|_| (), 5)).unwrap())[0]));
     let behind = applier.apply(&with(&|space| space.known = Some(id(6)), 7)).unwrap();
-    assert!(ledger_text(&behind).contains("up to 1700000000000-5, but it had been up to 1700000000000-6"), "{behind:?}");
+    assert!(
+        ledger_text(&behind).contains("up to 1700000000000-5, but it had been up to 1700000000000-6"),
+        "{behind:?}"
+    );
     let mut side = with(&|_| (), 6);
     side.lane = Lane::Side;
     assert!(ledger_text(&applier.apply(&side).unwrap()).contains("up to"));
@@ -145,7 +157,10 @@ fn a_job_is_retried_and_fails_for_good_and_its_row_waits() {
     let mut later = bears(vec![rename(4, 1, "last"), rename(5, 3, "free")]);
     later.spaces[0].blocked.extend(keys);
     let applied = applier.apply(&later).unwrap();
-    assert!(matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Behind, .. }, done] if is_done(done)), "{applied:?}");
+    assert!(
+        matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Behind, .. }, done] if is_done(done)),
+        "{applied:?}"
+    );
     let mut side = bears(vec![
         crate::core::batch::QueuedJob { attempts: 1, ..bad.clone() },
         rename(2, 1, "after"),
@@ -153,7 +168,10 @@ fn a_job_is_retried_and_fails_for_good_and_its_row_waits() {
     ]);
     side.lane = Lane::Side;
     let applied = applier.apply(&side).unwrap();
-    assert!(matches!(outcomes(&applied), [JobOutcome::Failed { attempts: 2, .. }, b, c] if is_done(b) && is_done(c)), "{applied:?}");
+    assert!(
+        matches!(outcomes(&applied), [JobOutcome::Failed { attempts: 2, .. }, b, c] if is_done(b) && is_done(c)),
+        "{applied:?}"
+    );
     assert_eq!(database.text("SELECT name FROM bear WHERE id = 1"), "last");
     // A crash before the outcome was published: the ledger still knows why it failed.
     let applied = applier.apply(&bears(vec![bad.clone(), rename(2, 1, "after")])).unwrap();
@@ -171,9 +189,15 @@ fn undue_jobs_let_others_pass() {
     let mut undue = rename(1, 1, "late");
     undue.undue = true;
     let applied = applier.apply(&bears(vec![undue.clone(), rename(2, 1, "early")])).unwrap();
-    assert!(matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Undue, .. }, done] if is_done(done)), "{applied:?}");
+    assert!(
+        matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Undue, .. }, done] if is_done(done)),
+        "{applied:?}"
+    );
     let applied = applier.apply(&bears(vec![undue.clone(), rename(3, 1, "next")])).unwrap();
-    assert!(matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Earlier, .. }, done] if is_done(done)), "{applied:?}");
+    assert!(
+        matches!(outcomes(&applied), [JobOutcome::Left { why: Left::Earlier, .. }, done] if is_done(done)),
+        "{applied:?}"
+    );
     let mut side = bears(vec![rename(1, 1, "late")]);
     side.lane = Lane::Side;
     assert!(is_done(&outcomes(&applier.apply(&side).unwrap())[0]));
@@ -185,7 +209,8 @@ fn a_role_without_create_is_told_what_to_run_and_then_served() {
     let server = Server::new();
     server.run("CREATE ROLE app LOGIN; CREATE TABLE bear (id int8 PRIMARY KEY, name text); INSERT INTO bear VALUES (1, 'a'); GRANT ALL ON bear TO app; \
         REVOKE CREATE ON DATABASE postgres FROM PUBLIC");
-    let settings = crate::postgres::Settings::new(server.url().replace("bear@", "app@"), crate::postgres::UrlSource::Config);
+    let settings =
+        crate::postgres::Settings::new(server.url().replace("bear@", "app@"), crate::postgres::UrlSource::Config);
     let (mut applier, control, events) = applier(settings);
     let thread = std::thread::spawn(move || applier.apply(&bears(vec![rename(1, 1, "b")])));
     let ApplierEvent::Down { error } = events.recv_timeout(Duration::from_secs(10)).unwrap() else { panic!() };
@@ -193,12 +218,15 @@ fn a_role_without_create_is_told_what_to_run_and_then_served() {
     server.run(include_str!("../../../schema/ledger.sql"));
     // Twice does no harm.
     server.run(include_str!("../../../schema/ledger.sql"));
-    server.run("GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app");
+    server.run(
+        "GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app",
+    );
     let applied = thread.join().unwrap().unwrap();
     assert!(is_done(&outcomes(&applied)[0]), "{applied:?}");
     server.run("UPDATE bear.ledger_version SET version = 2");
     control.stop();
-    let (mut newer, control, events) = super::apply::applier(crate::postgres::Settings::new(server.url(), crate::postgres::UrlSource::Config));
+    let (mut newer, control, events) =
+        super::apply::applier(crate::postgres::Settings::new(server.url(), crate::postgres::UrlSource::Config));
     let thread = std::thread::spawn(move || newer.apply(&bears(vec![rename(2, 1, "c")])));
     let ApplierEvent::Down { error } = events.recv_timeout(Duration::from_secs(10)).unwrap() else { panic!() };
     assert!(error.contains("format 2"), "{error}");

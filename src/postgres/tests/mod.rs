@@ -1,6 +1,6 @@
 //! Tests against a private Postgres.
 
-mod apply;
+pub(crate) mod apply;
 mod cells;
 mod fetch;
 mod ledger;

@@ -85,8 +85,10 @@ fn exams_return_results_and_deferred_constraints_name_their_job() {
         job(4, "SWAP", format!(r#"{{"a":{},"b":{},"pa":{},"pb":{}}}"#, a.0, b.0, a.1, b.1)),
         QueuedJob { max_attempts: 1, ..job(5, "SWAP", r#"{"a":-1,"b":-2,"pa":1,"pb":2}"#) },
     ];
-    let applied = applier.apply(&batch(&sections, Lane::Main, vec![space("question", question, jobs), second])).unwrap();
-    let [SpaceApplied::Done { jobs, .. }, SpaceApplied::Done { jobs: results, changed, .. }] = &applied.spaces[..] else {
+    let applied =
+        applier.apply(&batch(&sections, Lane::Main, vec![space("question", question, jobs), second])).unwrap();
+    let [SpaceApplied::Done { jobs, .. }, SpaceApplied::Done { jobs: results, changed, .. }] = &applied.spaces[..]
+    else {
         panic!("{applied:?}")
     };
     assert!(is_done(&jobs[0]) && is_done(&jobs[2]) && is_done(&jobs[3]), "{jobs:?}");
@@ -104,10 +106,14 @@ fn a_job_may_change_rows_of_another_section() {
     database.run("INSERT INTO bear_colors SELECT i, 1 FROM generate_series(1, 3) i");
     let sections = sections(BEAR);
     let (color, bear) = (section(&sections, "color"), section(&sections, "bear"));
-    let jobs = vec![job(1, "DELETE_COLOR", r#"{"name":"brown"}"#), job(2, "CREATE_COLOR", r##"{"name":"red","hex":"#ff0000"}"##)];
+    let jobs = vec![
+        job(1, "DELETE_COLOR", r#"{"name":"brown"}"#),
+        job(2, "CREATE_COLOR", r##"{"name":"red","hex":"#ff0000"}"##),
+    ];
     let applied = database.applier().apply(&batch(&sections, Lane::Main, vec![space("color", color, jobs)])).unwrap();
     let [SpaceApplied::Done { changed, .. }] = &applied.spaces[..] else { panic!("{applied:?}") };
-    let bears: Vec<_> = changed.iter().filter(|changed| changed.section == bear).map(|c| c.id.as_deref().unwrap()).collect();
+    let bears: Vec<_> =
+        changed.iter().filter(|changed| changed.section == bear).map(|c| c.id.as_deref().unwrap()).collect();
     assert_eq!(bears, ["1", "2", "3"]);
     assert!(changed.contains(&Changed { section: color, id: Some("1".into()) }), "{changed:?}");
     let JobOutcome::Completed(completed) = &outcomes(&applied)[0] else { panic!() };
@@ -173,10 +179,13 @@ fn a_barrier_waits_for_what_is_left_before_it() {
     let mut fresh = space("color", color, bad);
     fresh.epoch = 2;
     let applied = applier.apply(&batch(&sections, Lane::Main, vec![fresh])).unwrap();
-    assert!(matches!(
-        &applied.spaces[..],
-        [SpaceApplied::Done { mark, jobs, .. }] if *mark == crate::core::job_id::JobId::ZERO
-            && matches!(jobs[..], [JobOutcome::Left { barrier: true, why: Left::Retry(_), .. }, JobOutcome::NotTaken])
-    ), "{applied:?}");
+    assert!(
+        matches!(
+            &applied.spaces[..],
+            [SpaceApplied::Done { mark, jobs, .. }] if *mark == crate::core::job_id::JobId::ZERO
+                && matches!(jobs[..], [JobOutcome::Left { barrier: true, why: Left::Retry(_), .. }, JobOutcome::NotTaken])
+        ),
+        "{applied:?}"
+    );
     assert_eq!(database.int("SELECT count(*) FROM bear.left_out WHERE epoch = 2"), 0);
 }

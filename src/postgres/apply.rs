@@ -9,7 +9,7 @@ use crate::core::waves::{plan, Item};
 use crate::failpoints;
 
 use super::isolate::Runner;
-use super::ledger::{self, LeftOut, Opened};
+use super::ledger::{self, LeftOut, OwnToken};
 use super::tally::{mixed, Tally, Task};
 use super::writer::{Trouble, Writer};
 
@@ -52,10 +52,11 @@ pub(super) fn attempt(writer: &mut Writer, batch: &Batch, in_doubt: &mut InDoubt
     failpoints::hit("before-begin");
     let mut tally = Tally::new(batch);
     writer.set_limit(batch.limits.statement_timeout_ms);
-    let opened = ledger::open(writer, batch, &mut tally)?;
-    if let (Opened::AlreadyDone, Some(applied)) = (opened, in_doubt.0.take()) {
-        writer.simple("ROLLBACK")?;
-        return Ok(applied);
+    let own_token = ledger::open(writer, batch, &mut tally)?;
+    if let (OwnToken::Found, Some(applied)) = (own_token, &in_doubt.0) {
+        // Nothing hangs on it: whatever comes of the connection, the outcome stands.
+        let _ = writer.simple("ROLLBACK");
+        return Ok(applied.clone());
     }
     let tasks = take_in(writer, batch, &mut tally)?;
     run(writer, batch, &tasks, &mut tally)?;

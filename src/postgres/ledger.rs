@@ -35,16 +35,17 @@ struct Entries {
     now_ms: u64,
 }
 
-/// What [`open`] found.
-pub(super) enum Opened {
-    /// Spaces whose ledger is not as it should be are marked in the tally; the others have their marks there.
-    Ready,
-    /// A transaction with the batch's own token has been committed.
-    AlreadyDone,
+/// Whether a transaction with the batch's own token has been committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnToken {
+    Found,
+    Absent,
 }
 
 /// Opens the transaction and locks the ledger's rows, making those that are missing where that is right.
-pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) -> Result<Opened, Trouble> {
+///
+/// Each space has its mark in the tally then, or what is wrong with its ledger.
+pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) -> Result<OwnToken, Trouble> {
     let limits = &batch.limits;
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}SET LOCAL synchronous_commit = on; \
@@ -63,13 +64,13 @@ pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) ->
         insert(writer, batch.lane, &missing)?;
         entries = lock(writer, batch, "")?;
     }
-    if batch.spaces.iter().any(|space| entries.own.get(&key(space)).is_some_and(|entry| entry.token == batch.token)) {
-        return Ok(Opened::AlreadyDone);
-    }
+    let bears_token = |space| entries.own.get(&key(space)).is_some_and(|entry| entry.token == batch.token);
+    let own_token = if batch.spaces.iter().any(bears_token) { OwnToken::Found } else { OwnToken::Absent };
     let mut adopted = Vec::new();
     for (index, space) in batch.spaces.iter().enumerate() {
         match standing(batch, space, &entries) {
-            Ok(_) if space.adopt && batch.lane == Lane::Main => adopted.push(space),
+            // Once: where the token is found, this very batch has adopted it.
+            Ok(_) if space.adopt && batch.lane == Lane::Main && own_token == OwnToken::Absent => adopted.push(space),
             Ok(mark) => tally.set_mark(index, mark),
             Err(text) => tally.set_ledger(index, text),
         }
@@ -81,7 +82,7 @@ pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) ->
              WHERE o.queue = k.queue AND o.epoch = k.epoch"
         ))?;
     }
-    Ok(Opened::Ready)
+    Ok(own_token)
 }
 
 fn key(space: &SpaceBatch) -> (i64, i64) {

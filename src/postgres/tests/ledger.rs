@@ -249,3 +249,16 @@ fn dead_epochs_are_cleaned_and_live_ones_kept() {
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.ledger"), "1,3");
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.left_out"), "1,3");
 }
+
+#[test]
+fn a_batch_that_was_put_back_in_doubt_is_seen_by_whoever_comes_next() {
+    let database = Database::bears();
+    let batch = bears(vec![rename(1, 1, "x"), rename(2, 2, "y")]);
+    assert!(outcomes(&database.applier().apply(&batch).unwrap()).iter().all(is_done));
+    // The same batch, token and all, by one that remembers nothing of it.
+    assert!(outcomes(&database.applier().apply(&batch).unwrap()).iter().all(is_earlier));
+    let mut side = bears(vec![rename(1, 1, "x")]);
+    side.lane = Lane::Side;
+    assert!(outcomes(&database.applier().apply(&side).unwrap()).iter().all(is_earlier));
+    assert_eq!(database.int("SELECT count(*) FROM effect"), 2);
+}

@@ -106,7 +106,7 @@ impl Applier {
                     }
                 },
             };
-            let abort = match attempt(&mut writer, batch, &mut in_doubt) {
+            let abort = match attempt(&mut writer, batch, &mut in_doubt, collisions) {
                 Ok(applied) => {
                     self.writer = Some((number, writer));
                     return Some(applied);
@@ -158,6 +158,8 @@ impl Applier {
                 (self.report)(ApplierEvent::Up);
                 Some(writer)
             }
+            // A stop interrupts the questions at a connection's start, too.
+            Err(_) if self.control.is_stopping() => None,
             Err(error) => {
                 log::debug!("an applier has no connection to Postgres at {address}: {error}");
                 (self.report)(ApplierEvent::Down { error: error.to_string() });

@@ -47,8 +47,13 @@ impl From<Trouble> for Abort {
 #[derive(Default)]
 pub(super) struct InDoubt(Option<Applied>);
 
-/// Applies what the ledger says is not applied yet, and commits.
-pub(super) fn attempt(writer: &mut Writer, batch: &Batch, in_doubt: &mut InDoubt) -> Result<Applied, Abort> {
+/// Applies what the ledger says is not applied yet, and commits. `collisions` of attempts before it with others.
+pub(super) fn attempt(
+    writer: &mut Writer,
+    batch: &Batch,
+    in_doubt: &mut InDoubt,
+    collisions: u32,
+) -> Result<Applied, Abort> {
     failpoints::hit("before-begin");
     let mut tally = Tally::new(batch);
     writer.set_limit(batch.limits.statement_timeout_ms);
@@ -59,7 +64,7 @@ pub(super) fn attempt(writer: &mut Writer, batch: &Batch, in_doubt: &mut InDoubt
         return Ok(applied.clone());
     }
     let tasks = take_in(writer, batch, &mut tally)?;
-    run(writer, batch, &tasks, &mut tally)?;
+    run(writer, batch, &tasks, &mut tally, collisions)?;
     let applied = tally.finish();
     if applied.spaces.iter().all(|space| matches!(space, SpaceApplied::Ledger(_))) {
         writer.simple("ROLLBACK")?;
@@ -82,14 +87,16 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
         asked.extend(space.jobs.iter().filter(|job| may_have_row(job.id)).map(|job| (index, job.id)));
     }
     let rows = ledger::left_out(writer, batch, &asked)?;
+    let mut names: FxHashMap<usize, FxHashMap<&[u8], usize>> = FxHashMap::default();
     let mut tasks = Vec::new();
     for (index, space) in batch.spaces.iter().enumerate() {
         if tally.has_ledger(index) {
             continue;
         }
         let jobs = &batch.sections[space.section].jobs;
-        let by_name: FxHashMap<&[u8], usize> =
-            jobs.iter().enumerate().map(|(i, job)| (job.name.as_bytes(), i)).collect();
+        let by_name = names
+            .entry(space.section)
+            .or_insert_with(|| jobs.iter().enumerate().map(|(i, job)| (job.name.as_bytes(), i)).collect());
         for (at, queued) in space.jobs.iter().enumerate() {
             let known = by_name.get(&*queued.name).copied();
             let checked = || fit(known.map(|job| &jobs[job]), &queued.name, &queued.data);
@@ -148,7 +155,13 @@ fn fit(job: Option<&Job>, name: &[u8], data: &[u8]) -> Result<payload::Checked, 
     payload::check(job, data).map_err(|error| catalog(format!("the payload does not fit any more: {error}")))
 }
 
-fn run<'b>(writer: &mut Writer, batch: &'b Batch, tasks: &[Task<'b>], tally: &mut Tally<'b>) -> Result<(), Abort> {
+fn run<'b>(
+    writer: &mut Writer,
+    batch: &'b Batch,
+    tasks: &[Task<'b>],
+    tally: &mut Tally<'b>,
+    collisions: u32,
+) -> Result<(), Abort> {
     // A statement that names its tenant serves one space.
     let mut kinds: FxHashMap<(usize, usize, Option<usize>), u32> = FxHashMap::default();
     let items: Vec<Item<'_>> = tasks
@@ -159,7 +172,7 @@ fn run<'b>(writer: &mut Writer, batch: &'b Batch, tasks: &[Task<'b>], tally: &mu
             Item { kind, keys: &task.mixed, barrier: task.barrier }
         })
         .collect();
-    let mut runner = Runner::new(writer, batch, tasks, tally);
+    let mut runner = Runner::new(writer, batch, tasks, tally, collisions);
     for wave in plan(&items) {
         runner.run_wave(&wave.items)?;
     }

@@ -26,6 +26,10 @@ const CANCELLED: &str = "57014";
 /// So many lock timeouts without a success between them: the table is locked, and to try each job would take for ever.
 const MAX_LOCK_TIMEOUTS: u32 = 24;
 
+/// So many collisions of one batch in a row are no accident: a job whose statement raises class 40 by itself is at fault,
+/// and is found as any other.
+const MAX_COLLISIONS: u32 = 10;
+
 /// A probe waits for a lock at least so long.
 const MIN_PROBE_LOCK_MS: u64 = 10;
 /// And runs at least so long.
@@ -76,6 +80,8 @@ pub(super) struct Runner<'r, 'b> {
     point: Point,
     in_force: Timeouts,
     lock_timeouts: u32,
+    /// Collisions of this batch so far.
+    collisions: u32,
 }
 
 impl<'r, 'b> Runner<'r, 'b> {
@@ -84,9 +90,10 @@ impl<'r, 'b> Runner<'r, 'b> {
         batch: &'b Batch,
         tasks: &'r [Task<'b>],
         tally: &'r mut Tally<'b>,
+        collisions: u32,
     ) -> Runner<'r, 'b> {
         let in_force = full(batch);
-        Runner { writer, batch, tasks, tally, point: Point::None, in_force, lock_timeouts: 0 }
+        Runner { writer, batch, tasks, tally, point: Point::None, in_force, lock_timeouts: 0, collisions }
     }
 
     /// Jobs of one type that share no order value.
@@ -133,15 +140,21 @@ impl<'r, 'b> Runner<'r, 'b> {
             };
             let (sqlstate, message) = match fault {
                 Fault::Abort(abort) => return Err(abort),
-                Fault::Answer(error) => return Ok(self.refuse(&tasks, error)),
+                Fault::Answer(error) => {
+                    self.refuse(&tasks, error);
+                    return Ok(());
+                }
                 Fault::Statement { sqlstate, message } => (sqlstate, message),
             };
             let error = JobError { code: Some(sqlstate.clone()), message };
             match verdict(&sqlstate) {
                 Verdict::Outage => return Err(Abort::Lost(error.message.into())),
-                Verdict::Again => return Err(Abort::Again(error.message.into())),
-                Verdict::RefuseType => return Ok(self.refuse(&tasks, error)),
-                Verdict::Isolate | Verdict::Own => {}
+                Verdict::Again if self.collisions < MAX_COLLISIONS => return Err(Abort::Again(error.message.into())),
+                Verdict::RefuseType => {
+                    self.refuse(&tasks, error);
+                    return Ok(());
+                }
+                Verdict::Again | Verdict::Isolate | Verdict::Own => {}
             }
             if *sqlstate == *LOCK_TIMEOUT {
                 self.lock_timeouts += 1;

@@ -262,3 +262,147 @@ fn a_batch_that_was_put_back_in_doubt_is_seen_by_whoever_comes_next() {
     assert!(outcomes(&database.applier().apply(&side).unwrap()).iter().all(is_earlier));
     assert_eq!(database.int("SELECT count(*) FROM effect"), 2);
 }
+
+#[test]
+fn a_ledger_that_is_dropped_by_hand_is_made_again_and_stops_the_queue() {
+    let database = Database::bears();
+    let mut applier = database.applier();
+    let first = bears(vec![rename(1, 1, "x")]);
+    assert!(is_done(&outcomes(&applier.apply(&first).unwrap())[0]));
+    database.run("DROP SCHEMA bear CASCADE");
+    let mut second = bears(vec![rename(2, 1, "y")]);
+    second.spaces[0].known = Some(first.spaces[0].jobs[0].id);
+    assert!(ledger_text(&applier.apply(&second).unwrap()).contains("no record"));
+    assert_eq!(database.int("SELECT count(*) FROM effect"), 1);
+}
+
+#[test]
+fn a_statement_that_always_collides_is_found_in_the_end() {
+    let database = Database::bears();
+    database.run(
+        "CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF NEW.id = 2 THEN RAISE EXCEPTION 'always' USING ERRCODE = '40001'; END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER collide BEFORE UPDATE ON bear FOR EACH ROW EXECUTE FUNCTION collide()",
+    );
+    let mut bad = rename(2, 2, "y");
+    bad.max_attempts = 1;
+    let batch = bears(vec![rename(1, 1, "x"), bad, rename(3, 3, "z")]);
+    let (mut applier, control, _) = applier(database.settings());
+    // Not for ever, but it waits between its tries.
+    let thread = std::thread::spawn(move || (applier.apply(&batch), batch));
+    eventually_within(Duration::from_secs(60), "the end of the batch", || thread.is_finished());
+    control.stop();
+    let applied = thread.join().unwrap().0.unwrap();
+    let [a, JobOutcome::Failed { error, .. }, c] = outcomes(&applied) else { panic!("{applied:?}") };
+    assert!(is_done(a) && is_done(c) && error.code.as_deref() == Some("40001"), "{applied:?}");
+}
+
+fn eventually_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < limit, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A small generator: the same jobs in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
+    let database = Database::bears();
+    let proxy = std::sync::Arc::new(Proxy::to(database.server.port));
+    let mut settings = database.settings();
+    settings.url = settings.url.replace(&database.server.port.to_string(), &proxy.port().to_string());
+    let (mut applier, ..) = applier(settings);
+    let mut dice = Dice(7);
+    let mut model: Vec<(String, i64)> = vec![("old".to_owned(), 1); 8];
+    let (mut seq, mut effects) = (0, 0);
+    // Jobs that are left, in order, with their attempts.
+    let mut left: Vec<crate::core::batch::QueuedJob> = Vec::new();
+    let mut blocked = rustc_hash::FxHashSet::default();
+    for _ in 0..40 {
+        let mut jobs = Vec::new();
+        for _ in 0..dice.roll(60) {
+            seq += 1;
+            let row = dice.roll(8);
+            let id = row + 1;
+            let (name, data, good) = match dice.roll(5) {
+                0 => ("UPDATE_BEAR_SIZE", format!(r#"{{"id":{id},"size":{seq}}}"#), true),
+                1 if dice.roll(4) == 0 => ("UPDATE_BEAR_SIZE", format!(r#"{{"id":{id},"size":-1}}"#), false),
+                2 => ("UPDATE_BEAR", format!(r#"{{"id":{id},"name":"both{seq}","size":{seq}}}"#), true),
+                _ => ("UPDATE_BEAR_NAME", format!(r#"{{"id":{id},"name":"n{seq}"}}"#), true),
+            };
+            if good {
+                let (known, size) = &mut model[row as usize];
+                if name != "UPDATE_BEAR_SIZE" {
+                    *known = if name == "UPDATE_BEAR" { format!("both{seq}") } else { format!("n{seq}") };
+                }
+                if name != "UPDATE_BEAR_NAME" {
+                    *size = seq as i64;
+                }
+                effects += 1;
+            }
+            jobs.push(job(seq, name, data));
+        }
+        let cutter = proxy.clone();
+        let pause = dice.roll(60);
+        let cutting = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(pause));
+            cutter.cut_once();
+        });
+        let mut main = bears(jobs.clone());
+        main.spaces[0].blocked = std::mem::take(&mut blocked);
+        let applied = applier.apply(&main).unwrap();
+        for (job, outcome) in jobs.into_iter().zip(outcomes(&applied)) {
+            if let JobOutcome::Left { why, .. } = outcome {
+                let attempts = u32::from(matches!(why, Left::Retry(_)));
+                left.push(crate::core::batch::QueuedJob { attempts, ..job });
+            }
+        }
+        cutting.join().unwrap();
+        if dice.roll(3) > 0 && !left.is_empty() {
+            let mut side = bears(left.clone());
+            side.lane = Lane::Side;
+            let applied = applier.apply(&side).unwrap();
+            let mut still = Vec::new();
+            for (job, outcome) in left.into_iter().zip(outcomes(&applied)) {
+                match outcome {
+                    JobOutcome::Left { why: Left::Retry(_), .. } => {
+                        still.push(crate::core::batch::QueuedJob { attempts: job.attempts + 1, ..job })
+                    }
+                    JobOutcome::Left { .. } => still.push(job),
+                    _ => {}
+                }
+            }
+            left = still;
+        }
+        let definition = sections(BEAR);
+        let bear = &definition[section(&definition, "bear")];
+        for job in &left {
+            let known = bear.jobs.iter().find(|known| *known.name.as_bytes() == *job.name).unwrap();
+            blocked.extend(crate::core::payload::check(known, &job.data).unwrap().order);
+        }
+    }
+    while !left.is_empty() {
+        let mut side = bears(left.clone());
+        side.lane = Lane::Side;
+        let applied = applier.apply(&side).unwrap();
+        let outcomes = outcomes(&applied).to_vec();
+        let kept = left.into_iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, JobOutcome::Left { .. }));
+        left = kept.map(|(job, _)| crate::core::batch::QueuedJob { attempts: job.attempts + 1, ..job }).collect();
+    }
+    for (row, (name, size)) in model.iter().enumerate() {
+        let found = database.text(&format!("SELECT name || '/' || size FROM bear WHERE id = {}", row + 1));
+        assert_eq!(found, format!("{name}/{size}"), "row {}", row + 1);
+    }
+    assert_eq!(database.int("SELECT count(*) FROM effect"), effects);
+    assert_eq!(database.int("SELECT count(*) FROM bear.left_out WHERE failed IS NULL"), 0);
+}

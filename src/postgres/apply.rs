@@ -9,7 +9,8 @@ use crate::core::waves::{plan, Item};
 use crate::failpoints;
 
 use super::isolate::Runner;
-use super::ledger::{self, LeftOut, OwnToken};
+use super::ledger::{self, OwnToken};
+use super::left_out::{self, LeftOut};
 use super::tally::{mixed, Tally, Task};
 use super::writer::{Trouble, Writer};
 
@@ -86,7 +87,7 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
         let may_have_row = |id| batch.lane == Lane::Side || id <= tally.mark(index);
         asked.extend(space.jobs.iter().filter(|job| may_have_row(job.id)).map(|job| (index, job.id)));
     }
-    let rows = ledger::left_out(writer, batch, &asked)?;
+    let rows = left_out::find(writer, batch, &asked)?;
     let mut names: FxHashMap<usize, FxHashMap<&[u8], usize>> = FxHashMap::default();
     let mut tasks = Vec::new();
     for (index, space) in batch.spaces.iter().enumerate() {

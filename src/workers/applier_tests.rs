@@ -140,8 +140,12 @@ fn rate_of_the_applier() {
         while !matches!(next(&appliers), AppliedOutcome::Applied { .. }) {}
         own.push(started.elapsed());
         let started = Instant::now();
-        let records: Vec<_> =
-            (1..=BATCH).map(|i| serde_json::json!({"n": i, "id": i, "name": format!("b{round}")})).collect();
+        // As the relation {jobs} takes it: the payload as a whole, and its fields.
+        let record = |i| {
+            let name = format!("b{round}");
+            serde_json::json!({"n": i, "data": {"id": i, "name": name}, "id": i, "name": name})
+        };
+        let records: Vec<_> = (1..=BATCH).map(record).collect();
         let records = serde_json::Value::Array(records);
         struct Json(String);
         impl std::fmt::Debug for Json {

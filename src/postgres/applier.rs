@@ -113,7 +113,7 @@ impl Applier {
                 }
                 Err(abort) => abort,
             };
-            log::debug!("a batch is tried again: {abort:?}");
+            log::debug!("a batch is tried again: {abort}");
             let must_wait = match &abort {
                 Abort::Stopped => break,
                 // One that had been idle may have ended long ago.

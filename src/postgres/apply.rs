@@ -18,14 +18,18 @@ use super::writer::{Trouble, Writer};
 const CATALOG: &str = "CATALOG";
 
 /// Why an attempt ended without an answer to its COMMIT.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Abort {
     /// The connection is of no more use, or leads nowhere good.
+    #[error("{0}")]
     Lost(String),
     /// Somebody holds what every job needs. The connection is good.
+    #[error("somebody holds it all: {0}")]
     Busy(String),
     /// Run it again at once. The connection is good.
+    #[error("collided: {0}")]
     Again(String),
+    #[error("stopped")]
     Stopped,
 }
 

@@ -212,7 +212,7 @@ impl<'r, 'b> Runner<'r, 'b> {
         self.savepoint(timeouts, job)?;
         self.point = Point::Bad;
         let verdicts = match self.execute(tasks) {
-            Err(Fault::Statement { sqlstate, .. }) if self.writer.forget_stale(sql_of(job), &sqlstate) => {
+            Err(Fault::Statement { sqlstate, .. }) if self.writer.forget_stale(&sqlstate) => {
                 self.savepoint(timeouts, job)?;
                 self.point = Point::Bad;
                 self.execute(tasks)
@@ -332,11 +332,4 @@ fn full(batch: &Batch) -> Timeouts {
 /// Several statements may rely on constraints being checked after the last of them.
 fn is_several(job: &Job) -> bool {
     matches!(&job.body, JobBody::Each(templates) if templates.len() > 1)
-}
-
-fn sql_of(job: &Job) -> &str {
-    match &job.body {
-        JobBody::Set(template) => &template.text,
-        JobBody::Each(templates) => templates.first().map_or("", |template| &template.text),
-    }
 }

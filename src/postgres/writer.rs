@@ -51,8 +51,8 @@ pub(super) struct Writer {
     limit: Duration,
     statements: HashMap<Box<str>, (Statement, u64)>,
     uses: u64,
-    /// Was the last statement prepared before? Then what Postgres knew of its tables may be out of date.
-    reused: bool,
+    /// The last statement, where it had been prepared before: what Postgres knew of its tables may be out of date.
+    reused: Option<Box<str>>,
 }
 
 impl Writer {
@@ -66,7 +66,7 @@ impl Writer {
             error => WriterError(error.to_string()),
         })?;
         let statements = HashMap::new();
-        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: false })
+        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: None })
     }
 
     /// What a transaction begins with, where settings may not outlive one.
@@ -113,7 +113,7 @@ impl Writer {
         params: &[Option<&str>],
     ) -> Result<(Vec<Row>, u64), Trouble> {
         self.ready()?;
-        self.reused = false;
+        self.reused = None;
         let values = params.iter().map(|param| TextParam(*param));
         if !self.settings.prepare {
             let result = self.client.query_typed_all(sql, values.zip(types.iter().cloned()));
@@ -125,15 +125,16 @@ impl Writer {
     }
 
     /// Drops the last statement of [`Writer::run`] if it failed for being older than a change of its tables.
-    pub(super) fn forget_stale(&mut self, sql: &str, sqlstate: &str) -> bool {
-        self.reused && matches!(sqlstate, "0A000" | "26000") && self.statements.remove(sql).is_some()
+    pub(super) fn forget_stale(&mut self, sqlstate: &str) -> bool {
+        let stale = self.reused.take().filter(|_| matches!(sqlstate, "0A000" | "26000"));
+        stale.is_some_and(|sql| self.statements.remove(&sql).is_some())
     }
 
     fn prepare(&mut self, sql: &str, types: &[Type]) -> Result<Statement, Trouble> {
         self.uses += 1;
         if let Some((statement, last_use)) = self.statements.get_mut(sql) {
             *last_use = self.uses;
-            self.reused = true;
+            self.reused = Some(sql.into());
             return Ok(statement.clone());
         }
         let result = self.client.prepare_typed(sql, types);

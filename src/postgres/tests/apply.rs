@@ -285,3 +285,20 @@ fn a_locked_row_delays_only_its_own_jobs() {
     assert!(outcomes(&applied).iter().all(is_earlier), "{applied:?}");
     assert_eq!(database.int("SELECT count(*) FROM effect"), 1001);
 }
+
+#[test]
+fn a_locked_table_leaves_no_job_out() {
+    let database = Database::bears();
+    let mut applier = database.applier();
+    let mut holder = database.client();
+    let mut held = holder.transaction().unwrap();
+    held.batch_execute("LOCK TABLE bear").unwrap();
+    let jobs = (1..=200).map(|i| job(i, "UPDATE_BEAR_NAME", format!(r#"{{"id":{i},"name":"n"}}"#))).collect();
+    let thread = std::thread::spawn(move || applier.apply(&bears(jobs)).unwrap());
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(!thread.is_finished());
+    held.rollback().unwrap();
+    let applied = thread.join().unwrap();
+    assert!(outcomes(&applied).iter().all(is_done), "{applied:?}");
+    assert_eq!(database.int("SELECT count(*) FROM effect"), 200);
+}

@@ -189,3 +189,22 @@ fn a_barrier_waits_for_what_is_left_before_it() {
     );
     assert_eq!(database.int("SELECT count(*) FROM bear.left_out WHERE epoch = 2"), 0);
 }
+
+#[test]
+fn a_statement_older_than_a_change_of_its_table_is_prepared_anew() {
+    let database = Database::bears();
+    // Its function would keep a plan of its own.
+    database.run("DROP TRIGGER effects ON bear");
+    let mut applier = database.applier();
+    let name = |seq| job(seq, "UPDATE_BEAR_NAME", r#"{"id":1,"name":"n"}"#);
+    for (seq, change) in [
+        (1, ""),
+        (2, "ALTER TABLE bear ALTER COLUMN id TYPE int4"),
+        (3, ""),
+        (4, "ALTER TABLE bear ALTER COLUMN id TYPE int8"),
+    ] {
+        database.run(change);
+        let applied = applier.apply(&bears(vec![name(seq)])).unwrap();
+        assert!(is_done(&outcomes(&applied)[0]), "{change} {applied:?}");
+    }
+}

@@ -15,6 +15,7 @@
 
 mod commands;
 mod core;
+mod failpoints;
 mod keyspace;
 mod postgres;
 mod redis_api;

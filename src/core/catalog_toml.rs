@@ -61,8 +61,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         .collect();
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
-    let jobs =
-        fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenancy(), report)).unwrap_or_default();
+    let jobs = fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenant, report)).unwrap_or_default();
     Some(Section {
         name: outline.name.into(),
         id: outline.id,
@@ -308,10 +307,10 @@ mod tests {
             load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\""))
                 .unwrap(),
         );
-        for (x, y) in a.sections.iter().zip(&b.sections) {
+        for (x, y) in a.sections.iter().zip(b.sections.iter()) {
             assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
         }
         let commented = load(&format!("# a comment\n{EXAM}")).unwrap();
-        assert!(a.sections.iter().zip(&commented.sections).all(|(x, y)| x.source == y.source));
+        assert!(a.sections.iter().zip(commented.sections.iter()).all(|(x, y)| x.source == y.source));
     }
 }

@@ -1,7 +1,7 @@
 //! A job of the catalog: the payload it takes, and the SQL that applies it.
 
 use super::sql::Template;
-use super::value::ArgType;
+use super::value::{ArgType, ScalarType};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -39,14 +39,16 @@ pub enum Order {
     Barrier,
 }
 
-/// The relation that `{jobs}` stands for, of the parameter `$number`: `n`, the payload as `data`, and its fields.
+/// The relation that `{jobs}` stands for, of the parameter `$number`: `n`, the payload as `data`, in a section with
+/// tenants the job's `tenant`, so that one statement may serve many of them, and the payload's fields.
 ///
 /// The parameter is a JSON array of objects `{"n":1,"data":{…},"id":5,…}`.
-pub fn relation(fields: &[Field], number: usize) -> String {
+pub fn relation(fields: &[Field], tenant: Option<ScalarType>, number: usize) -> String {
     // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
     let columns: String =
         fields.iter().map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name())).collect();
-    format!("(SELECT * FROM jsonb_to_recordset(${number}) AS r(n int8, data jsonb{columns}))")
+    let tenant = tenant.map(|ty| format!(", tenant {}", ty.postgres_name())).unwrap_or_default();
+    format!("(SELECT * FROM jsonb_to_recordset(${number}) AS r(n int8, data jsonb{tenant}{columns}))")
 }
 
 #[cfg(test)]
@@ -58,7 +60,11 @@ mod tests {
         let field =
             |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
         assert_eq!(
-            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], 2),
+            relation(&[field("id", "int")], Some(ScalarType::Uuid), 1),
+            r#"(SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, tenant uuid, "id" int8))"#
+        );
+        assert_eq!(
+            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], None, 2),
             r#"(SELECT * FROM jsonb_to_recordset($2) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
         );
     }

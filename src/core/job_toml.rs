@@ -5,7 +5,6 @@ use toml::Table;
 use super::call::is_name;
 use super::job::{relation, Field, Job, JobBody, Order};
 use super::sql::Template;
-use super::tags::Tenancy;
 use super::toml_reader::{Fields, Report};
 use super::value::{ArgType, ScalarType};
 
@@ -17,11 +16,11 @@ const RESERVED_FIELDS: [&str; 4] = ["n", "data", "jobs", "tenant"];
 /// The barrier, as `order = "*"`.
 const BARRIER: &str = "*";
 
-pub(super) fn read(jobs: &Table, tenancy: Tenancy, report: &mut Report) -> Vec<Job> {
+pub(super) fn read(jobs: &Table, tenant: Option<ScalarType>, report: &mut Report) -> Vec<Job> {
     let mut read = Vec::new();
     for (name, job) in jobs {
         let job = report.within(format!("job '{name}'"), |report| match job.as_table() {
-            Some(job) => read_job(name, job, tenancy, report),
+            Some(job) => read_job(name, job, tenant, report),
             None => {
                 report.problem("a job is a table with data and sql");
                 None
@@ -32,14 +31,14 @@ pub(super) fn read(jobs: &Table, tenancy: Tenancy, report: &mut Report) -> Vec<J
     read
 }
 
-fn read_job(name: &str, table: &Table, tenancy: Tenancy, report: &mut Report) -> Option<Job> {
+fn read_job(name: &str, table: &Table, tenant: Option<ScalarType>, report: &mut Report) -> Option<Job> {
     if !is_job_name(name) {
         report.problem("a job's name is letters, digits and _, beginning with a letter, of at most 64 bytes");
     }
     let fields = Fields::new(table, &JOB_KEYS, report);
     let data = read_data(fields, report);
     let order = read_order(fields, &data, report);
-    let body = read_body(fields, &data, tenancy, report)?;
+    let body = read_body(fields, &data, tenant, report)?;
     Some(Job { name: name.into(), data, body, order })
 }
 
@@ -72,13 +71,13 @@ fn read_data(fields: Fields<'_>, report: &mut Report) -> Vec<Field> {
     data
 }
 
-fn read_body(fields: Fields<'_>, data: &[Field], tenancy: Tenancy, report: &mut Report) -> Option<JobBody> {
-    let tenant = (tenancy == Tenancy::PerTenant).then_some("tenant");
+fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, report: &mut Report) -> Option<JobBody> {
+    let placeholder = tenant.map(|_| "tenant");
     match (fields.has("sql"), fields.has("each")) {
         (true, false) => {
-            let known: Vec<&str> = ["jobs"].into_iter().chain(tenant).collect();
+            let known: Vec<&str> = ["jobs"].into_iter().chain(placeholder).collect();
             let template =
-                Template::with_relation(fields.string("sql", report)?, &known, |number| relation(data, number));
+                Template::with_relation(fields.string("sql", report)?, &known, |number| relation(data, tenant, number));
             let template = report.keep("sql", template)?;
             if !template.params.iter().any(|name| &**name == "jobs") {
                 report.problem("sql must use {jobs}, the relation of the jobs to apply; statements for one job at a time are each = [\"…\"]");
@@ -86,7 +85,7 @@ fn read_body(fields: Fields<'_>, data: &[Field], tenancy: Tenancy, report: &mut 
             Some(JobBody::Set(template))
         }
         (false, true) => {
-            let known: Vec<&str> = data.iter().map(|field| &*field.name).chain(tenant).collect();
+            let known: Vec<&str> = data.iter().map(|field| &*field.name).chain(placeholder).collect();
             let statements = fields.strings("each", report)?;
             if statements.is_empty() {
                 report.problem("each has no statement");

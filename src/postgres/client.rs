@@ -7,6 +7,8 @@
 use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ use tokio_postgres::{AsyncMessage, Config, Row, RowStream, SimpleQueryMessage, S
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::describe;
+
+/// How often a wait looks whether it has been stopped.
+const STOP_SLICE: Duration = Duration::from_millis(50);
 
 /// Time for a request to cancel, which takes a connection of its own.
 const CANCEL_LIMIT: Duration = Duration::from_millis(200);
@@ -59,12 +64,17 @@ impl Client {
         let connected =
             runtime.block_on(async { timeout_at(deadline.into(), config.connect(connector.clone())).await });
         let (inner, wire) = connected.map_err(|_| ClientError::Silent)??;
-        Ok(Client { inner, wire: Driven { wire, runtime, deadline }, connector })
+        Ok(Client { inner, wire: Driven { wire, runtime, deadline, stop: None }, connector })
     }
 
     /// From now on no wait lasts longer than until `deadline`.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.wire.deadline = deadline;
+    }
+
+    /// From now on a wait also ends, [`ClientError::Silent`], `grace` after `flag` has been seen set.
+    pub(super) fn stop_by(&mut self, flag: Arc<AtomicBool>, grace: Duration) {
+        self.wire.stop = Some(Stop { flag, grace });
     }
 
     /// Whether the connection is known to have ended; asks nobody.
@@ -131,6 +141,25 @@ impl Client {
         self.wire.wait(read(self.inner.query_typed_raw(sql, params), each))
     }
 
+    /// Runs a prepared statement; all its rows, and how many it affected.
+    pub(super) fn query_all<P, I>(&mut self, statement: &Statement, params: I) -> Result<(Vec<Row>, u64), ClientError>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = P>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        self.wire.wait(read_all(self.inner.query_raw(statement, params)))
+    }
+
+    /// As [`Client::query_all`], without a statement that outlives it.
+    pub(super) fn query_typed_all<P, I>(&mut self, sql: &str, params: I) -> Result<(Vec<Row>, u64), ClientError>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = (P, Type)>,
+    {
+        self.wire.wait(read_all(self.inner.query_typed_raw(sql, params)))
+    }
+
     /// Asks Postgres to end what is under way, over a connection of its own; whether it does is not waited for.
     pub(super) fn cancel(&mut self) {
         let token = self.inner.cancel_token();
@@ -155,11 +184,28 @@ async fn read<E: From<ClientError>>(
     Ok(())
 }
 
+async fn read_all(
+    rows: impl Future<Output = Result<RowStream, tokio_postgres::Error>>,
+) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
+    let mut rows = pin!(rows.await?);
+    let mut all = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        all.push(row);
+    }
+    Ok((all, rows.rows_affected().unwrap_or(0)))
+}
+
 /// The connection, which moves only while somebody waits, and what it runs on.
 struct Driven {
     wire: Wire,
     runtime: Runtime,
     deadline: Instant,
+    stop: Option<Stop>,
+}
+
+struct Stop {
+    flag: Arc<AtomicBool>,
+    grace: Duration,
 }
 
 impl Driven {
@@ -167,7 +213,7 @@ impl Driven {
     where
         E: From<F> + From<ClientError>,
     {
-        let Driven { wire, runtime, deadline } = self;
+        let Driven { wire, runtime, deadline, stop } = self;
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
             if let Err(error) = advance(wire, cx) {
@@ -175,8 +221,29 @@ impl Driven {
             }
             answer.as_mut().poll(cx).map_err(E::from)
         });
-        let timed = async { timeout_at((*deadline).into(), driven).await };
-        runtime.block_on(timed).unwrap_or_else(|_| Err(ClientError::Silent.into()))
+        let timed = async {
+            let mut driven = pin!(driven);
+            let mut end = *deadline;
+            let mut stopping = false;
+            loop {
+                let slice = match stop {
+                    Some(_) if !stopping => end.min(Instant::now() + STOP_SLICE),
+                    _ => end,
+                };
+                if let Ok(result) = timeout_at(slice.into(), driven.as_mut()).await {
+                    return Some(result);
+                }
+                let now = Instant::now();
+                if now >= end {
+                    return None;
+                }
+                if let Some(stop) = stop.as_ref().filter(|stop| !stopping && stop.flag.load(Ordering::Acquire)) {
+                    stopping = true;
+                    end = end.min(now + stop.grace);
+                }
+            }
+        };
+        runtime.block_on(timed).unwrap_or_else(|| Err(ClientError::Silent.into()))
     }
 }
 

@@ -6,25 +6,40 @@
 //! `client` ends every wait at a deadline; `session` is one pinned connection with its prepared statements; `columns` and `shape` say what a query returns
 //! and wrap it so that Postgres makes the JSON; `fetch` runs it; `pool` hands sessions out and fails fast while
 //! Postgres is away, connecting on the threads of `scheduler`; `identity` tells whether it is still the same server; `validate` tries a whole catalog.
+//!
+//! Writing: `applier` keeps at a batch through outages; `apply` is one attempt, one transaction on a `writer`; `ledger` (tables: `schema`)
+//! and `left_out` say what has been applied; `isolate` runs the statements on savepoints, `answer` reads what they return (`cells`),
+//! and `tally` knows what has become of each job and which may still run.
 
+mod answer;
+mod applier;
+mod apply;
+mod cells;
 mod client;
 mod columns;
 mod failure;
 mod fetch;
 mod identity;
+mod isolate;
 mod json;
+mod ledger;
+mod left_out;
 mod params;
 mod pool;
 mod scheduler;
+mod schema;
 mod session;
 mod settings;
 mod shape;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 mod url;
 mod validate;
+mod writer;
 
+pub use applier::{Applier, ApplierControl, ApplierEvent};
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use scheduler::{Scheduler, SchedulerWatch};

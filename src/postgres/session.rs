@@ -60,24 +60,7 @@ pub(super) struct Prepared {
 impl Session {
     /// Connects to the first host that takes writes; fails with a line that holds no password.
     pub(super) fn connect(settings: Arc<Settings>, shapes: Arc<Shapes>) -> Result<Session, ConnectError> {
-        let (config, tls) = settings.connection().map_err(ConnectError::other)?;
-        let connector = tls::connector(&tls).map_err(ConnectError::other)?;
-        let limit = connect_limit(&config);
-        let silent = |error| match error {
-            ClientError::Silent => {
-                ConnectError::other(format!("cannot connect: no answer within {} ms", limit.as_millis()))
-            }
-            other => other.into(),
-        };
-        let mut client = Client::connect(&config, connector, Instant::now() + limit).map_err(silent)?;
-        let prefix = match settings.prepare {
-            true => format!("{} SET default_transaction_read_only = on; ", pinned(&settings, "SET")),
-            false => String::new(),
-        };
-        let identity = match identity::ask(&mut client, &prefix).map_err(silent)? {
-            Standing::Primary(identity) => identity,
-            Standing::InRecovery => return Err(ConnectError::other(IN_RECOVERY.to_owned())),
-        };
+        let (client, identity) = connect(&settings, Access::ReadOnly)?;
         let timeout_ms = settings.statement_timeout_ms();
         let statements = HashMap::new();
         Ok(Session { client, settings, identity, unusable: false, shapes, statements, uses: 0, timeout_ms })
@@ -172,6 +155,39 @@ impl Session {
     pub(super) fn cancel(&mut self) {
         self.unusable = true;
         self.client.cancel();
+    }
+}
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// A connection to the first host that takes writes. With `prepare` its settings are pinned.
+pub(super) fn connect(settings: &Settings, access: Access) -> Result<(Client, ServerIdentity), ConnectError> {
+    let (config, tls) = settings.connection().map_err(ConnectError::other)?;
+    let connector = tls::connector(&tls).map_err(ConnectError::other)?;
+    let limit = connect_limit(&config);
+    let silent = |error| match error {
+        ClientError::Silent => {
+            ConnectError::other(format!("cannot connect: no answer within {} ms", limit.as_millis()))
+        }
+        other => other.into(),
+    };
+    let mut client = Client::connect(&config, connector, Instant::now() + limit).map_err(silent)?;
+    let read_only = match access {
+        Access::ReadOnly => "on",
+        Access::ReadWrite => "off",
+    };
+    let prefix = match settings.prepare {
+        true => format!("{} SET default_transaction_read_only = {read_only}; ", pinned(settings, "SET")),
+        false => String::new(),
+    };
+    match identity::ask(&mut client, &prefix).map_err(silent)? {
+        Standing::Primary(identity) => Ok((client, identity)),
+        Standing::InRecovery => Err(ConnectError::other(IN_RECOVERY.to_owned())),
     }
 }
 

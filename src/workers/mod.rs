@@ -5,6 +5,9 @@
 //! Nothing polls while there is nothing to do. Knows no Redis.
 
 #[cfg(test)]
+mod applier_tests;
+mod appliers;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -20,6 +23,8 @@ use crate::postgres::{
     stopping, Pool, PoolEvent, PoolFigures, Scheduler, SchedulerWatch, ServerIdentity, Settings, Tracker, Validation,
     ValidationReport,
 };
+
+pub use appliers::{AppliedOutcome, Appliers};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

@@ -1,10 +1,14 @@
 //! Tests against a private Postgres.
 
+pub(crate) mod apply;
+mod cells;
 mod fetch;
+mod ledger;
 mod outage;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
 mod proxy;
+mod sections;
 pub(crate) mod server;
 mod silence;
 mod tls;

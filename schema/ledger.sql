@@ -1,0 +1,35 @@
+-- The ledger of bear's write queue, format 1. May be run again: what exists is left as it is.
+-- The role that bear connects as needs USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on its tables:
+--   GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app;
+
+CREATE SCHEMA IF NOT EXISTS bear;
+
+CREATE TABLE IF NOT EXISTS bear.ledger (
+    queue    int8        NOT NULL,
+    epoch    int8        NOT NULL,
+    lane     int2        NOT NULL,
+    space    text        NOT NULL,
+    mark_ms  int8        NOT NULL,
+    mark_seq int8        NOT NULL,
+    token    int8        NOT NULL,
+    changed  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (queue, epoch, lane)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE bear.ledger IS 'bear: up to which job (mark) each queue has been applied, by epoch and lane (0 main, 1 side); changed in the transaction that applies the jobs';
+
+CREATE TABLE IF NOT EXISTS bear.left_out (
+    queue   int8        NOT NULL,
+    epoch   int8        NOT NULL,
+    ms      int8        NOT NULL,
+    seq     int8        NOT NULL,
+    failed  jsonb,
+    changed timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (queue, epoch, ms, seq)
+);
+COMMENT ON TABLE bear.left_out IS 'bear: jobs up to the mark of their queue that have not been applied: waiting (failed is null), or failed for good';
+
+CREATE TABLE IF NOT EXISTS bear.ledger_version (
+    version int4 PRIMARY KEY
+);
+COMMENT ON TABLE bear.ledger_version IS 'bear: format of the ledger';
+INSERT INTO bear.ledger_version (version) SELECT 1 WHERE NOT EXISTS (SELECT FROM bear.ledger_version);

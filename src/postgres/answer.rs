@@ -1,0 +1,198 @@
+//! What a job's statement says it did, by the names of its columns: n, id, section, error, result.
+//!
+//! A row that is wrong in itself (an unknown section, an id of another type) is a fault of the statement, so of the
+//! whole job type, and no attempt of the job that met it.
+
+use rustc_hash::FxHashMap;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Column, Row};
+
+use crate::core::batch::{Batch, Changed, Completed, JobError};
+use crate::core::value::shorten;
+
+use super::cells::text_of;
+use super::json::append_compact;
+
+const NOTHING: &str = "changed nothing: the statement returned no row for it, for example because no such row exists";
+const AFFECTED_NOTHING: &str =
+    "changed nothing: the statements affected no row, for example because no such row exists";
+
+/// What one job did, or why it failed.
+pub(super) type Verdict = Result<(Completed, Vec<Changed>), JobError>;
+
+/// A fault of the statement's answer, whichever job met it.
+pub(super) fn type_error(message: impl Into<String>) -> JobError {
+    JobError { code: None, message: message.into().into() }
+}
+
+fn own_error(message: impl Into<Box<str>>) -> JobError {
+    JobError { code: None, message: message.into() }
+}
+
+/// Gathers rows of one job.
+#[derive(Default)]
+pub(super) struct Gathered {
+    completed: Completed,
+    changed: Vec<Changed>,
+    error: Option<JobError>,
+}
+
+impl Gathered {
+    /// For a job whose statement must return a row for it.
+    pub(super) fn verdict(self) -> Verdict {
+        match self {
+            Gathered { error: Some(error), .. } => Err(error),
+            Gathered { completed, .. } if completed.rows == 0 => Err(own_error(NOTHING)),
+            Gathered { completed, changed, .. } => Ok((completed, changed)),
+        }
+    }
+
+    /// For statements run for one job: without rows, what they affected decides, and `otherwise` is what changed.
+    pub(super) fn verdict_affected(mut self, affected: u64, otherwise: Changed) -> Verdict {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.completed.rows == 0 && affected == 0 {
+            return Err(own_error(AFFECTED_NOTHING));
+        }
+        if self.changed.is_empty() {
+            self.changed.push(otherwise);
+        }
+        Ok((self.completed, self.changed))
+    }
+}
+
+/// Which column is where.
+pub(super) struct Layout {
+    n: Option<usize>,
+    id: Option<usize>,
+    section: Option<usize>,
+    error: Option<usize>,
+    result: Option<usize>,
+}
+
+impl Layout {
+    pub(super) fn of(columns: &[Column]) -> Layout {
+        let at = |name: &str| columns.iter().position(|column| column.name() == name);
+        Layout { n: at("n"), id: at("id"), section: at("section"), error: at("error"), result: at("result") }
+    }
+
+    pub(super) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Adds a row to what is known of its job, which is one of `section`.
+    pub(super) fn add(
+        &self,
+        row: &Row,
+        batch: &Batch,
+        section: usize,
+        gathered: &mut Gathered,
+    ) -> Result<(), JobError> {
+        gathered.completed.rows = gathered.completed.rows.saturating_add(1);
+        if let Some(error) = cell(row, self.error)? {
+            gathered.error.get_or_insert(own_error(error));
+            return Ok(());
+        }
+        if let Some(result) = cell(row, self.result)? {
+            let at = self.result.unwrap_or_default();
+            let json = compact(result, row.columns()[at].type_());
+            let limit = batch.limits.max_result_bytes;
+            if json.len() > limit {
+                let error = own_error(format!("result has {} bytes; at most {limit} are kept", json.len()));
+                gathered.error.get_or_insert(error);
+            }
+            gathered.completed.result = Some(json);
+        }
+        if self.id.is_none() && self.section.is_none() && self.n.is_none() {
+            return Ok(());
+        }
+        let section = match cell(row, self.section)? {
+            Some(name) => batch.sections.iter().position(|section| *section.name == *name).ok_or_else(|| {
+                type_error(format!(
+                    "the statement returned section '{}', which the catalog has not",
+                    shorten(name.as_bytes())
+                ))
+            })?,
+            None => section,
+        };
+        if self.id.is_some() || self.section.is_some() {
+            let id = cell(row, self.id)?;
+            gathered.changed.push(changed(batch, section, id.as_deref())?);
+        }
+        Ok(())
+    }
+}
+
+/// A row of a section, its id in canonical form; any row where it is not told or the section has no ids.
+pub(super) fn changed(batch: &Batch, section: usize, id: Option<&str>) -> Result<Changed, JobError> {
+    let (Some(id), Some(ty)) = (id, batch.sections[section].id) else {
+        return Ok(Changed { section, id: None });
+    };
+    let mut canonical = Vec::with_capacity(id.len());
+    ty.write_canonical(id.as_bytes(), &mut canonical).map_err(|error| {
+        type_error(format!(
+            "the statement returned an id of section '{}' that is not {error}",
+            batch.sections[section].name
+        ))
+    })?;
+    let canonical =
+        String::from_utf8(canonical).map_err(|_| type_error("the statement returned an id that is no text"))?;
+    Ok(Changed { section, id: Some(canonical.into()) })
+}
+
+/// Rows of a statement for several jobs, by `n`; each of `tasks` has its place in what comes back.
+pub(super) fn by_number(
+    rows: &[Row],
+    batch: &Batch,
+    section: usize,
+    tasks: &[usize],
+) -> Result<Vec<Verdict>, JobError> {
+    let mut gathered: Vec<Gathered> = Vec::new();
+    gathered.resize_with(tasks.len(), Gathered::default);
+    if let Some(first) = rows.first() {
+        let layout = Layout::of(first.columns());
+        let Some(n_at) = layout.n else {
+            return Err(type_error("the statement returned no column n, which tells the jobs apart"));
+        };
+        let place: FxHashMap<usize, usize> = tasks.iter().enumerate().map(|(place, task)| (*task, place)).collect();
+        for row in rows {
+            let n = cell(row, Some(n_at))?;
+            let place = n.as_deref().and_then(|n| n.parse().ok()).and_then(|n: usize| place.get(&n));
+            let Some(place) = place else {
+                let n = n.as_deref().unwrap_or("NULL");
+                return Err(type_error(format!(
+                    "the statement returned n = {}, which is no job's",
+                    shorten(n.as_bytes())
+                )));
+            };
+            layout.add(row, batch, section, &mut gathered[*place])?;
+        }
+    }
+    Ok(gathered.into_iter().map(Gathered::verdict).collect())
+}
+
+fn cell(row: &Row, at: Option<usize>) -> Result<Option<String>, JobError> {
+    let Some(at) = at else { return Ok(None) };
+    text_of(row, at).map_err(|error| {
+        type_error(format!(
+            "the statement returned a column '{}' that cannot be read: {error}",
+            row.columns()[at].name()
+        ))
+    })
+}
+
+/// A result as compact JSON: JSON as it is, numbers and booleans plainly, all else as a string.
+fn compact(text: String, ty: &Type) -> Box<str> {
+    if [Type::JSON, Type::JSONB].contains(ty) {
+        let mut out = Vec::with_capacity(text.len());
+        append_compact(&mut out, text.as_bytes());
+        return String::from_utf8(out).unwrap_or(text).into();
+    }
+    let plain =
+        [Type::INT2, Type::INT4, Type::INT8, Type::NUMERIC, Type::FLOAT4, Type::FLOAT8, Type::BOOL].contains(ty);
+    match plain && serde_json::from_str::<serde_json::Value>(&text).is_ok() {
+        true => text.into(),
+        false => serde_json::Value::String(text).to_string().into(),
+    }
+}

@@ -1,0 +1,175 @@
+//! Keeps at a batch until it is done: through outages, reconnects and answers that were lost.
+//!
+//! ```text
+//! connect -> attempt -> done
+//!   ^  ^        |  \--> somebody was in the way: again on the same connection
+//!   |  \-wait<--+-----> the connection is gone (perhaps after COMMIT: the ledger's token will tell)
+//! ```
+//! Nothing here counts as an attempt of a job. Only a stop ends it early, and then the batch is put back.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::core::batch::{Applied, Batch};
+use crate::core::retry::OutageBackoff;
+
+use super::apply::{attempt, Abort, InDoubt};
+use super::ledger;
+use super::session::lock;
+use super::settings::Settings;
+use super::writer::Writer;
+
+/// Collisions with other transactions in a row before the next try waits.
+const COLLISIONS_AT_ONCE: u32 = 5;
+
+/// What an applier has noticed of Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplierEvent {
+    Up,
+    Down { error: String },
+}
+
+/// What appliers share with those who direct them.
+pub struct ApplierControl {
+    stopping: Arc<AtomicBool>,
+    /// With their number; a greater one means new connections.
+    settings: Mutex<(u64, Arc<Settings>)>,
+    changed: Condvar,
+}
+
+impl ApplierControl {
+    pub fn new(settings: Settings) -> ApplierControl {
+        let settings = Mutex::new((0, Arc::new(settings)));
+        ApplierControl { stopping: Arc::default(), settings, changed: Condvar::new() }
+    }
+
+    /// Batches in hand end at their next step.
+    pub fn stop(&self) {
+        let _settings = lock(&self.settings);
+        self.stopping.store(true, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whoever has a connection makes a new one before its next attempt.
+    pub fn reconfigure(&self, settings: Settings) {
+        let mut current = lock(&self.settings);
+        *current = (current.0 + 1, Arc::new(settings));
+        self.changed.notify_all();
+    }
+
+    fn current(&self) -> (u64, Arc<Settings>) {
+        lock(&self.settings).clone()
+    }
+
+    /// Waits, but for no longer than until there are other settings or a stop.
+    fn wait(&self, time: Duration, number: u64) {
+        let settings = lock(&self.settings);
+        let idle = |settings: &mut (u64, Arc<Settings>)| settings.0 == number && !self.is_stopping();
+        drop(self.changed.wait_timeout_while(settings, time, idle).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// One applier, which owns one connection.
+pub struct Applier {
+    control: Arc<ApplierControl>,
+    report: Box<dyn Fn(ApplierEvent) + Send>,
+    /// With the number of its settings.
+    writer: Option<(u64, Writer)>,
+}
+
+impl Applier {
+    /// Connects when there is something to do.
+    pub fn new(control: Arc<ApplierControl>, report: impl Fn(ApplierEvent) + Send + 'static) -> Applier {
+        Applier { control, report: Box::new(report), writer: None }
+    }
+
+    /// Applies the batch, however long Postgres is away; None where a stop came first.
+    pub fn apply(&mut self, batch: &Batch) -> Option<Applied> {
+        let mut backoff = OutageBackoff::default();
+        let mut in_doubt = InDoubt::default();
+        let mut collisions = 0;
+        while !self.control.is_stopping() {
+            let (number, settings) = self.control.current();
+            let (mut writer, is_new) = match self.writer.take() {
+                Some((made_for, writer)) if made_for == number => (writer, false),
+                _ => match self.connect(settings) {
+                    Some(writer) => (writer, true),
+                    None => {
+                        self.control.wait(backoff.next(random()), number);
+                        continue;
+                    }
+                },
+            };
+            let abort = match attempt(&mut writer, batch, &mut in_doubt, collisions) {
+                Ok(applied) => {
+                    self.writer = Some((number, writer));
+                    return Some(applied);
+                }
+                Err(abort) => abort,
+            };
+            log::debug!("a batch is tried again: {abort}");
+            let must_wait = match &abort {
+                Abort::Stopped => break,
+                // One that had been idle may have ended long ago.
+                Abort::Lost(what) => {
+                    log::info!("lost an applier's connection to Postgres: {what}");
+                    is_new
+                }
+                Abort::Busy(_) => true,
+                Abort::Again(_) => {
+                    collisions += 1;
+                    collisions > COLLISIONS_AT_ONCE
+                }
+            };
+            if matches!(abort, Abort::Busy(_) | Abort::Again(_)) && writer.simple("ROLLBACK").is_ok() {
+                self.writer = Some((number, writer));
+            }
+            if must_wait {
+                self.control.wait(backoff.next(random()), number);
+            }
+        }
+        None
+    }
+
+    /// Removes ledger rows of epochs that are over; a failure is harmless.
+    pub fn clean(&mut self, live_epochs: &[i64], keep_days: u32) {
+        let Some((number, mut writer)) = self.writer.take() else { return };
+        match ledger::clean(&mut writer, live_epochs, keep_days) {
+            Ok(()) => self.writer = Some((number, writer)),
+            Err(trouble) => log::debug!("the ledger was not cleaned: {trouble:?}"),
+        }
+    }
+
+    /// Drops the connection, of which nobody knows what state it is in.
+    pub fn disconnect(&mut self) {
+        self.writer = None;
+    }
+
+    fn connect(&self, settings: Arc<Settings>) -> Option<Writer> {
+        let address = settings.address();
+        match Writer::connect(settings, self.control.stopping.clone()) {
+            Ok(writer) => {
+                (self.report)(ApplierEvent::Up);
+                Some(writer)
+            }
+            // A stop interrupts the questions at a connection's start, too.
+            Err(_) if self.control.is_stopping() => None,
+            Err(error) => {
+                log::debug!("an applier has no connection to Postgres at {address}: {error}");
+                (self.report)(ApplierEvent::Down { error: error.to_string() });
+                None
+            }
+        }
+    }
+}
+
+/// Drawn by the standard library's hash tables from the system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

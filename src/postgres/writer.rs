@@ -1,0 +1,174 @@
+//! A connection that writes, for one applier: pinned settings, the ledger's tables, prepared statements, and waits
+//! that a stop ends.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
+
+use super::client::{Client, ClientError};
+use super::failure::{describe, message};
+use super::params::TextParam;
+use super::schema::{self, SchemaError};
+use super::session::{connect, pinned, Access};
+use super::settings::Settings;
+
+/// Prepared statements kept a connection; the one unused for longest makes room.
+const MAX_STATEMENTS: usize = 500;
+
+/// The client waits for so much longer than Postgres lets a statement run.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Once stopped, an answer to COMMIT is waited for no longer.
+const COMMIT_GRACE: Duration = Duration::from_secs(1);
+
+/// For connecting's own questions.
+const SETUP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Postgres said so. The connection lives, unless the state says otherwise.
+    Statement { sqlstate: Box<str>, message: Box<str> },
+    /// The connection is of no more use.
+    Lost(String),
+    /// A stop came first.
+    Stopped,
+}
+
+/// Why there is no writer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct WriterError(String);
+
+pub(super) struct Writer {
+    client: Client,
+    settings: Arc<Settings>,
+    stop: Arc<AtomicBool>,
+    limit: Duration,
+    statements: HashMap<Box<str>, (Statement, u64)>,
+    uses: u64,
+    /// The last statement, where it had been prepared before: what Postgres knew of its tables may be out of date.
+    reused: Option<Box<str>>,
+}
+
+impl Writer {
+    /// Connects and sees to the ledger's tables.
+    pub(super) fn connect(settings: Arc<Settings>, stop: Arc<AtomicBool>) -> Result<Writer, WriterError> {
+        let (mut client, _) = connect(&settings, Access::ReadWrite).map_err(|error| WriterError(error.to_string()))?;
+        client.stop_by(stop.clone(), Duration::ZERO);
+        client.set_deadline(Instant::now() + SETUP_LIMIT);
+        schema::ensure(&mut client).map_err(|error| match error {
+            SchemaError::Lost(what) => WriterError(format!("cannot see to the ledger: {what}")),
+            error => WriterError(error.to_string()),
+        })?;
+        let statements = HashMap::new();
+        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: None })
+    }
+
+    /// What a transaction begins with, where settings may not outlive one.
+    pub(super) fn pinned(&self) -> String {
+        match self.settings.prepare {
+            true => String::new(),
+            false => pinned(&self.settings, "SET LOCAL"),
+        }
+    }
+
+    /// How long Postgres may take for each answer from now on.
+    pub(super) fn set_limit(&mut self, statement_timeout_ms: u64) {
+        self.limit = Duration::from_millis(statement_timeout_ms).saturating_add(GRACE);
+    }
+
+    /// Statements without parameters, in one round trip.
+    pub(super) fn simple(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Trouble> {
+        self.ready()?;
+        let result = self.client.simple_query(sql);
+        self.judged(result)
+    }
+
+    /// The same for what ends in COMMIT: its answer is waited for even if a stop comes.
+    pub(super) fn commit(&mut self, sql: &str) -> Result<(), Trouble> {
+        self.ready()?;
+        self.client.stop_by(self.stop.clone(), COMMIT_GRACE);
+        let result = self.client.simple_query(sql);
+        self.client.stop_by(self.stop.clone(), Duration::ZERO);
+        self.judged(result).map(drop)
+    }
+
+    /// One of bear's own statements.
+    pub(super) fn query(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, Trouble> {
+        self.ready()?;
+        let result = self.client.query_typed(sql, params);
+        self.judged(result)
+    }
+
+    /// A statement of the catalog: its rows, and how many it affected.
+    pub(super) fn run(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+        params: &[Option<&str>],
+    ) -> Result<(Vec<Row>, u64), Trouble> {
+        self.ready()?;
+        self.reused = None;
+        let values = params.iter().map(|param| TextParam(*param));
+        if !self.settings.prepare {
+            let result = self.client.query_typed_all(sql, values.zip(types.iter().cloned()));
+            return self.judged(result);
+        }
+        let statement = self.prepare(sql, types)?;
+        let result = self.client.query_all(&statement, values);
+        self.judged(result)
+    }
+
+    /// Drops the last statement of [`Writer::run`] if it failed for being older than a change of its tables.
+    pub(super) fn forget_stale(&mut self, sqlstate: &str) -> bool {
+        let stale = self.reused.take().filter(|_| matches!(sqlstate, "0A000" | "26000"));
+        stale.is_some_and(|sql| self.statements.remove(&sql).is_some())
+    }
+
+    fn prepare(&mut self, sql: &str, types: &[Type]) -> Result<Statement, Trouble> {
+        self.uses += 1;
+        if let Some((statement, last_use)) = self.statements.get_mut(sql) {
+            *last_use = self.uses;
+            self.reused = Some(sql.into());
+            return Ok(statement.clone());
+        }
+        let result = self.client.prepare_typed(sql, types);
+        let statement = self.judged(result)?;
+        if self.statements.len() >= MAX_STATEMENTS {
+            let oldest = self.statements.iter().min_by_key(|(_, (_, last_use))| *last_use).map(|(sql, _)| sql.clone());
+            oldest.and_then(|sql| self.statements.remove(&sql));
+        }
+        self.statements.insert(sql.into(), (statement.clone(), self.uses));
+        Ok(statement)
+    }
+
+    fn ready(&mut self) -> Result<(), Trouble> {
+        if self.stop.load(Ordering::Acquire) {
+            return Err(Trouble::Stopped);
+        }
+        self.client.set_deadline(Instant::now() + self.limit);
+        Ok(())
+    }
+
+    fn judged<T>(&mut self, result: Result<T, ClientError>) -> Result<T, Trouble> {
+        result.map_err(|error| match error {
+            ClientError::Driver(error) => match error.as_db_error() {
+                Some(db) => Trouble::Statement { sqlstate: db.code().code().into(), message: message(db).into() },
+                None => Trouble::Lost(describe(&error)),
+            },
+            ClientError::Silent => {
+                self.client.cancel();
+                match self.stop.load(Ordering::Acquire) {
+                    true => Trouble::Stopped,
+                    false => Trouble::Lost("no answer in time".to_owned()),
+                }
+            }
+            ClientError::Runtime(error) => Trouble::Lost(error.to_string()),
+        })
+    }
+}

@@ -150,6 +150,8 @@ impl Queue {
         self.read_to = mark.min(through).max(self.read_to);
         self.held = held;
         left.sort_unstable_by_key(|(id, _)| *id);
+        // What is beyond the mark is read again.
+        left.retain(|(id, _)| *id <= self.read_to);
         for (id, LeftOut { keys, barrier, holds, due_ms, kind }) in left {
             let new = New { id, keys, kind, barrier };
             // A barrier is left out only where it was delayed: whatever the batch left out goes before it.
@@ -275,3 +277,6 @@ impl Queue {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod model;

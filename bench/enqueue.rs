@@ -30,9 +30,9 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
         let mut requests = TRIAL;
         // The first one is a trial.
         for round in 0..=rounds {
-            // A new one each time: neither streams nor append-only files grow on.
-            let redis = queue::redis(&servers.database);
             let run = |command: &[String], stream: &str| {
+                // A new one each time: no stream or append-only file grows on, and nobody inherits another's.
+                let redis = queue::redis(&servers.database);
                 let run = benchmark(&redis, pipeline, requests, command);
                 let added = redis.wire().call(&["XLEN", stream]).int();
                 assert!(added >= requests as i64, "all {requests} commands add a job, not {added}");
@@ -57,7 +57,7 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
         ]);
     }
     table.note(format!(
-        "Medians of {rounds} rounds of XADD and BEAR.ENQUEUE in turn, {RUN_SECS} s and more each, on a new server each round; \
+        "Medians of {rounds} rounds of XADD and BEAR.ENQUEUE in turn, {RUN_SECS} s and more each, each on a new server; \
          ratios are those of the pairs. XADD adds the fields that a job has."
     ));
     vec![table]

@@ -10,7 +10,7 @@ use crate::support::{Database, Postgres, Redis, Wire};
 pub const STREAM: &str = "bear:queue";
 
 /// Jobs of a batch at most.
-pub const BATCH_SETTING: &str = "bear.batch-jobs";
+pub const BATCH_SETTING: &str = "bear.apply-batch-jobs";
 
 /// Settings of the queue, beside the defaults.
 const SETTINGS: [(&str, &str); 3] =

@@ -139,9 +139,10 @@ if [[ ${1-} == lint ]]; then
 fi
 if [[ ${1-} == bench ]]; then
     bullmq=$(dirname "$(dirname "$(realpath "$0")")")/bench/bullmq
-    # npm leaves a copy of the lock file that it has installed
+    # npm leaves a copy of the lock file that it has installed. Not `npm ci`: it refuses a lock file that lacks optional
+    # packages of other systems.
     if [[ ! $bullmq/node_modules/.package-lock.json -nt $bullmq/package-lock.json ]]; then
-        npm ci --prefix "$bullmq" --ignore-scripts --no-audit --no-fund --loglevel=error \
+        npm install --no-save --prefix "$bullmq" --ignore-scripts --no-audit --no-fund --loglevel=error \
             || fail "npm cannot bring in BullMQ (above)"
     fi
 fi

@@ -1,12 +1,9 @@
 //! Throughput of hits: BEAR.QUERY against GET of the same key, in turn, so that what else the machine does meets both.
 
-use std::process::Command;
-
 use crate::figures::{count, median, Table};
+use crate::generator::{benchmark, Run, CLIENTS};
 use crate::setup::{call, key, Servers};
-use crate::support::Redis;
 
-const CLIENTS: usize = 50;
 const PIPELINES: [usize; 3] = [1, 16, 64];
 
 /// How long one run should last at least.
@@ -14,13 +11,6 @@ const RUN_SECS: f64 = 2.0;
 
 /// Rows that make about a kilobyte, and a hundred.
 const ROWS: [usize; 2] = [13, 1_275];
-
-/// What one run of redis-benchmark came to.
-struct Run {
-    per_second: f64,
-    /// The server's processor time a command, in microseconds; NaN where the server does not tell.
-    cpu_us: f64,
-}
 
 pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
     let redis = servers.redis();
@@ -80,29 +70,4 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
 fn requests_of(rows: usize, pipeline: usize) -> usize {
     let a_second = if rows < 100 { 50_000 } else { 5_000 };
     a_second / 2 * if pipeline == 1 { 1 } else { 2 }
-}
-
-fn benchmark(redis: &Redis, pipeline: usize, requests: usize, command: &[String]) -> Run {
-    let before = cpu_seconds(redis);
-    let output = Command::new("timeout")
-        .args(["60", "redis-benchmark", "--csv", "-p", &redis.port().to_string(), "-c", &CLIENTS.to_string()])
-        .args(["-P", &pipeline.to_string(), "-n", &requests.to_string()])
-        .args(command)
-        .output()
-        .expect("redis-benchmark runs");
-    let cpu = cpu_seconds(redis) - before;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // "test","rps",… and then "GET bear:…","123456.78",…
-    let per_second = text.lines().last().and_then(|line| line.split("\",\"").nth(1)?.parse().ok());
-    let Some(per_second) = per_second.filter(|_| output.status.success()) else {
-        panic!("redis-benchmark: {text}{}", String::from_utf8_lossy(&output.stderr));
-    };
-    Run { per_second, cpu_us: cpu * 1e6 / requests as f64 }
-}
-
-/// Processor time of the server's main thread so far.
-fn cpu_seconds(redis: &Redis) -> f64 {
-    let info = redis.info("cpu");
-    let of = |name: &str| info.get(name).and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    of("used_cpu_sys_main_thread") + of("used_cpu_user_main_thread")
 }

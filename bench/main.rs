@@ -6,13 +6,23 @@
 //! Ratios and comparisons are of runs that take turns, and medians of several, so that what else the machine does
 //! meets both sides.
 
+mod bullmq;
+mod drain;
+mod drain_holds;
+mod enqueue;
 mod figures;
+mod generator;
 mod hits;
 mod holds;
 mod invalidations;
+mod jobs;
+mod latency;
 mod memory;
 mod misses;
+mod plain_client;
 mod probe;
+mod queue;
+mod queue_memory;
 mod setup;
 mod stampede;
 #[path = "../tests/support/mod.rs"]
@@ -26,13 +36,19 @@ const ROUNDS: usize = 5;
 
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 12] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
     ("invalidations", invalidations::run),
     ("memory", memory::run),
     ("misses", misses::run),
+    ("enqueue", enqueue::run),
+    ("queue-memory", queue_memory::run),
+    ("latency", latency::run),
+    ("drain", drain::run),
+    ("bullmq", bullmq::run),
+    ("drain-holds", drain_holds::run),
 ];
 
 /// What was asked for.

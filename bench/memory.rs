@@ -148,7 +148,7 @@ fn settled(redis: &Redis) -> Figures {
 }
 
 /// Memory in use, but for the clients' own.
-fn used(redis: &Redis) -> i64 {
+pub fn used(redis: &Redis) -> i64 {
     let info = redis.info("memory");
     info.int("used_memory") - info.int("mem_clients_normal")
 }

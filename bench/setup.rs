@@ -19,8 +19,8 @@ pub const FIRST_SIZE: usize = 1_000_000;
 /// small machine do not show up as gaps.
 const RAISED_PRIORITY: i32 = -10;
 
-const SCHEMA: &str = concat!(include_str!("../schema/bear.sql"), include_str!("../schema/bear-data.sql"));
-const CATALOG: &str = concat!(include_str!("../catalogs/bear.toml"), "\n", include_str!("sections.toml"));
+pub const SCHEMA: &str = concat!(include_str!("../schema/bear.sql"), include_str!("../schema/bear-data.sql"));
+pub const CATALOG: &str = concat!(include_str!("../catalogs/bear.toml"), "\n", include_str!("sections.toml"));
 
 pub struct Servers {
     pub database: Database,
@@ -29,14 +29,7 @@ pub struct Servers {
 impl Servers {
     pub fn start() -> Servers {
         let database = Postgres::shared().database(SCHEMA);
-        // Keys are checked by triggers, a row at a time; these are right.
-        database.run(&format!(
-            "SET session_replication_role = replica;
-             INSERT INTO bear (id, name, size)
-             SELECT {FIRST_ID} + i, 'Bench bear ' || i, {FIRST_SIZE} + i FROM generate_series(0, {BEARS} - 1) AS i;
-             INSERT INTO bear_colors (bear_id, color_id)
-             SELECT {FIRST_ID} + i, 1 + (i + k * 3) % 8 FROM generate_series(0, {BEARS} - 1) AS i, generate_series(0, 1) AS k"
-        ));
+        database.run(&bears_sql(BEARS));
         database.run("VACUUM ANALYZE");
         let servers = Servers { database };
         servers.log_statements(false);
@@ -55,6 +48,20 @@ impl Servers {
         redis.wire().call(&["BEAR.QUERY", "color", "all"]).bulk();
         redis
     }
+}
+
+/// Adds so many bears with two colours each.
+pub fn bears_sql(bears: usize) -> String {
+    // Keys are checked by triggers, a row at a time; these are right.
+    format!(
+        "SET session_replication_role = replica;
+         INSERT INTO bear (id, name, size)
+         SELECT {FIRST_ID} + i, 'Bench bear ' || i, {FIRST_SIZE} + i FROM generate_series(0, {bears} - 1) AS i;
+         INSERT INTO bear_colors (bear_id, color_id)
+         SELECT {FIRST_ID} + i, 1 + (i + k * 3) % 8 FROM generate_series(0, {bears} - 1) AS i, generate_series(0, 1) AS k;
+         SELECT setval('bear_id_seq', (SELECT max(id) FROM bear));
+         SET session_replication_role = DEFAULT;"
+    )
 }
 
 /// A call of so many rows, the first of them the bear of this number.

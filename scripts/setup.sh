@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh          to build, run and test: C compiler, make, libclang, Redis, Postgres
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
+#   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
 # It never touches a Redis or a Postgres that is already there: nothing that it installs is started, now or at
 # the next boot, and no Postgres cluster is created. Where nothing is missing it does nothing and needs no rights.
@@ -105,6 +106,10 @@ have psql || packages+=(postgresql-client)
 if [[ ${1-} == lint ]]; then
     have shellcheck || packages+=(shellcheck)
 fi
+if [[ ${1-} == bench ]]; then
+    have node || packages+=(nodejs)
+    have npm || packages+=(npm)
+fi
 
 if ((${#packages[@]})); then
     have apt-get || fail "this system has no apt-get; install the equivalents of: ${packages[*]}"
@@ -131,4 +136,13 @@ if [[ ${1-} == lint ]]; then
             rustup component add "$component"
         fi
     done
+fi
+if [[ ${1-} == bench ]]; then
+    bullmq=$(dirname "$(dirname "$(realpath "$0")")")/bench/bullmq
+    # npm leaves a copy of the lock file that it has installed. Not `npm ci`: it refuses a lock file that lacks optional
+    # packages of other systems.
+    if [[ ! $bullmq/node_modules/.package-lock.json -nt $bullmq/package-lock.json ]]; then
+        npm install --no-save --prefix "$bullmq" --ignore-scripts --no-audit --no-fund --loglevel=error \
+            || fail "npm cannot bring in BullMQ (above)"
+    fi
 fi

@@ -48,6 +48,20 @@ impl<'a> Cursor<'a> {
         Ok(words)
     }
 
+    /// Is nothing left?
+    pub fn is_done(&self) -> bool {
+        self.at >= self.args.len()
+    }
+
+    /// The next word, a whole number within limits; `name` is what stands before it.
+    pub fn number(&mut self, name: &str, min: u64, max: u64) -> Result<u64, String> {
+        let word = self.next(&format!("the number after {name}"))?;
+        let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u64>().ok());
+        number.filter(|number| (min..=max).contains(number)).ok_or_else(|| {
+            format!("ERR {name} must be a number from {min} to {max}, got '{}'", crate::core::value::shorten(word))
+        })
+    }
+
     /// Nothing may be left.
     pub fn finish(&self) -> Result<(), String> {
         match self.args.get(self.at) {

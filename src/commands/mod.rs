@@ -5,10 +5,18 @@
 
 mod catalog;
 mod cursor;
+mod enqueue;
 mod explain;
 mod invalidate;
+mod job;
+mod jobs;
+mod pause;
 mod query;
 mod reload;
+mod remove;
+mod resume;
+mod retry;
+mod stats;
 
 use crate::redis_api::{register, Context};
 
@@ -18,5 +26,13 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<explain::Explain>(ctx)?;
     register::<catalog::Catalog>(ctx)?;
     register::<reload::Reload>(ctx)?;
+    register::<enqueue::Enqueue>(ctx)?;
+    register::<job::Job>(ctx)?;
+    register::<jobs::Jobs>(ctx)?;
+    register::<stats::Stats>(ctx)?;
+    register::<retry::Retry>(ctx)?;
+    register::<remove::Remove>(ctx)?;
+    register::<pause::Pause>(ctx)?;
+    register::<resume::Resume>(ctx)?;
     Ok(())
 }

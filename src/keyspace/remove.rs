@@ -79,6 +79,18 @@ impl Keyspace {
         }
     }
 
+    /// Removes all entries of a prefix (ending in `:`), outside commands, for nobody who waits: few at once, many in
+    /// slices. From now on none of them is served.
+    pub fn drop_all_of(&mut self, ctx: Context, prefix: &[u8]) {
+        let what = What::Calls { prefix, pattern: None };
+        if self.is_large(ctx, &what) {
+            self.raise_tombstone(ctx);
+            self.condemn(Concern::Calls { prefix: prefix.into(), pattern: None });
+        } else {
+            self.remove(ctx, what, Pace::InSlices);
+        }
+    }
+
     fn concern_of(&self, what: &What) -> Concern {
         match what {
             What::Key(key) => Concern::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },

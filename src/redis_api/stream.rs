@@ -161,10 +161,7 @@ impl<'a> StreamKey<'a> {
         (status == raw::REDISMODULE_OK as c_int).then_some(((id.ms, id.seq), count))
     }
 
-    fn entry_fields(
-        &self,
-        count: c_long,
-    ) -> SmallVec<[(*mut raw::RedisModuleString, *mut raw::RedisModuleString); 8]> {
+    fn entry_fields(&self, count: c_long) -> SmallVec<[(*mut raw::RedisModuleString, *mut raw::RedisModuleString); 8]> {
         let mut strings = SmallVec::new();
         for _ in 0..count {
             let (mut field, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());

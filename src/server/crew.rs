@@ -1,6 +1,7 @@
 //! The worker threads as the server holds them: begun when there is a URL, ended by an unload, begun again by the next
-//! miss if that unload was refused.
+//! command that needs them if that unload was refused.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,11 +24,15 @@ pub struct Crew {
 impl Crew {
     /// Begins, if there is a URL and nobody is at work. The error says why threads cannot be started.
     pub fn begin(&mut self, config: &Config) -> Result<(), String> {
+        let cannot = |error: io::Error| format!("cannot start threads: {error}");
+        let Some(settings) = config.postgres_settings() else { return Ok(()) };
         if self.at_work.is_none() {
-            if let Some(settings) = config.postgres_settings() {
-                let workers = Workers::start(settings, config.fetch_threads as usize, Arc::new(redis_api::wake));
-                self.at_work = Some(workers.map_err(|error| format!("cannot start threads: {error}"))?);
-            }
+            let workers = Workers::start(settings.clone(), config.fetch_threads as usize, Arc::new(redis_api::wake));
+            self.at_work = Some(workers.map_err(cannot)?);
+        }
+        if self.applying.is_none() {
+            let appliers = Appliers::start(settings, config.apply_threads as usize, Arc::new(redis_api::wake));
+            self.applying = Some(appliers.map_err(cannot)?);
         }
         Ok(())
     }
@@ -36,21 +41,40 @@ impl Crew {
         self.at_work.as_ref()
     }
 
+    pub fn appliers(&self) -> Option<&Appliers> {
+        self.applying.as_ref()
+    }
+
     /// Asks all to end, without waiting.
     pub fn end(&mut self) {
         if let Some(workers) = self.at_work.take() {
             workers.stop();
             self.ending.push(workers);
         }
+        self.end_applying();
+    }
+
+    /// Asks those that apply to end: what they have in hand is rolled back, or committed within about a second.
+    pub fn end_applying(&mut self) {
+        if let Some(appliers) = self.applying.take() {
+            appliers.stop();
+            self.ending_appliers.push(appliers);
+        }
+    }
+
+    /// Everybody whose outcomes may still come.
+    pub fn all_appliers(&self) -> impl Iterator<Item = &Appliers> {
+        self.ending_appliers.iter().chain(&self.applying)
     }
 
     /// Has everybody ended? Waits a little for threads that have nothing to do.
     pub fn has_ended(&mut self) -> bool {
         let deadline = Instant::now() + GRACE;
         loop {
-            self.ending.retain(|workers| !workers.is_stopped());
-            if self.ending.is_empty() || Instant::now() >= deadline {
-                return self.ending.is_empty() && self.at_work.is_none();
+            self.forget_ended();
+            let all = self.ending.is_empty() && self.ending_appliers.is_empty();
+            if all || Instant::now() >= deadline {
+                return all && self.at_work.is_none() && self.applying.is_none();
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -62,5 +86,11 @@ impl Crew {
             Some(workers) => workers.dispose(rubbish),
             None => drop(rubbish),
         }
+    }
+
+    /// Lets go of threads that have ended and whose outcomes have been taken.
+    pub fn forget_ended(&mut self) {
+        self.ending.retain(|workers| !workers.is_stopped());
+        self.ending_appliers.retain(|appliers| !appliers.is_stopped() || !appliers.results().is_empty());
     }
 }

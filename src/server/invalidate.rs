@@ -103,6 +103,29 @@ impl Server {
         self.keyspace.remove(ctx, What::Metas(sets), pace)
     }
 
+    /// Rows of a space have changed in Postgres; None: any row.
+    ///
+    /// Their new values may belong in results that did not contain them, so that all results of the space go.
+    pub(super) fn rows_changed<'a>(
+        &mut self,
+        ctx: Context,
+        section: usize,
+        mut prefix: Vec<u8>,
+        ids: impl Iterator<Item = Option<&'a str>>,
+    ) {
+        let mut sets: Vec<Box<[u8]>> =
+            ids.flatten().map(|id| row_set(&prefix, &Row::Id(id.as_bytes().into()))).collect();
+        let rows = sets.len();
+        sets.push(row_set(&prefix, &Row::Any));
+        prefix.push(b':');
+        self.fills.strike_where(|key, _| key.starts_with(&prefix));
+        self.keyspace.abort_publications(|key, _| key.starts_with(&prefix));
+        self.keyspace.drop_all_of(ctx, &prefix);
+        // Results of other spaces that contain one of the rows, or depend on all.
+        self.remove_members(ctx, &sets, Pace::InSlices);
+        self.stats.section(section).rows_invalidated += rows as u64;
+    }
+
     fn remove_calls(&mut self, ctx: Context, mut prefix: Vec<u8>, pattern: Option<&[u8]>, pace: Pace) -> Outcome {
         prefix.push(b':');
         let concerned = |key: &[u8]| {

@@ -104,7 +104,12 @@ impl Server {
         self.config = now.clone();
         if old != new {
             match (self.workers.current(), new) {
-                (Some(workers), Some(settings)) => workers.reconfigure(settings),
+                (Some(workers), Some(settings)) => {
+                    workers.reconfigure(settings.clone());
+                    if let Some(appliers) = self.workers.appliers() {
+                        appliers.reconfigure(settings);
+                    }
+                }
                 (None, Some(_)) => self.workers.begin(now)?,
                 (_, None) => self.end_fetching(),
             }
@@ -146,6 +151,9 @@ impl Server {
             Role::Master => {
                 let db = self.config.db as i32;
                 watch::watch(db, self.catalog.clone(), self.deployment);
+                if let Err(error) = self.workers.begin(&self.config) {
+                    log::warn!("{error}");
+                }
                 self.make_all_cold();
                 self.forget_queues(ForgottenQueues::Replaced);
             }
@@ -154,6 +162,8 @@ impl Server {
                 self.fills.strike_where(|_, _| true);
                 let forgotten = self.keyspace.forget_all();
                 self.let_go(forgotten);
+                // At once: what is not committed yet is the new master's.
+                self.workers.end_applying();
                 self.forget_queues(ForgottenQueues::Demoted);
             }
         }

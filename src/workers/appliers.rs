@@ -6,12 +6,13 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use rustc_hash::FxHashSet;
 
-use crate::core::batch::{Applied, Batch};
+use crate::core::batch::{Applied, Batch, JobOutcome, QueuedJob, SpaceApplied, SpaceBatch};
+use crate::core::record;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings};
 
 use super::{guarded, lock, Wake};
@@ -25,18 +26,16 @@ pub enum AppliedOutcome {
     Applied {
         batch: Box<Batch>,
         applied: Applied,
+        /// What is to be recorded of the jobs that have settled: by space, by job.
+        records: Vec<Vec<Option<Vec<u8>>>>,
         took_us: u64,
     },
     /// A stop came first. Nothing was committed, or the answer is still out: the ledger will tell whoever comes next.
-    PutBack {
-        batch: Box<Batch>,
-    },
+    PutBack { batch: Box<Batch> },
     /// Of the appliers' connections as a whole.
     Up,
     /// The text says what to do where the ledger cannot be made.
-    Down {
-        error: String,
-    },
+    Down { error: String },
 }
 
 pub struct Appliers {
@@ -202,7 +201,8 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
         shared.send(match applied {
             Some(applied) => {
                 let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                AppliedOutcome::Applied { batch, applied, took_us }
+                let records = records_of(&batch, &applied);
+                AppliedOutcome::Applied { batch, applied, records, took_us }
             }
             None => AppliedOutcome::PutBack { batch },
         });
@@ -212,4 +212,21 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
             }
         }
     }
+}
+
+/// Written here, for a thousand of them would hold the caller's thread.
+fn records_of(batch: &Batch, applied: &Applied) -> Vec<Vec<Option<Vec<u8>>>> {
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let of_space = |(space, applied): (&SpaceBatch, &SpaceApplied)| match applied {
+        SpaceApplied::Ledger(_) => Vec::new(),
+        SpaceApplied::Done { jobs, .. } => {
+            let record = |(job, outcome): (&QueuedJob, &JobOutcome)| match outcome {
+                JobOutcome::Completed(completed) => Some(record::completed(job, completed, now_ms)),
+                JobOutcome::Failed { error, attempts } => Some(record::failed(job, error, *attempts, now_ms)),
+                JobOutcome::Left { .. } | JobOutcome::NotTaken => None,
+            };
+            space.jobs.iter().zip(jobs).map(record).collect()
+        }
+    };
+    batch.spaces.iter().zip(&applied.spaces).map(of_space).collect()
 }

@@ -52,7 +52,10 @@ impl Server {
             match (checked, target) {
                 (Ok(()), _) => payloads.push(Some(data)),
                 (Err(error), RetryTarget::Ids(_)) => {
-                    return Err(format!("CATALOG job {} does not fit its definition: {error}; nothing is retried", job.id))
+                    return Err(format!(
+                        "CATALOG job {} does not fit its definition: {error}; nothing is retried",
+                        job.id
+                    ))
                 }
                 // Of all, those that still do not fit stay failed.
                 (Err(_), RetryTarget::All) => payloads.push(None),
@@ -124,6 +127,11 @@ impl Server {
     /// BEAR.RESUME: also accepts that the ledger is lost.
     pub fn resume_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
+        if let Some(space) = self.queues.spaces.get(&*name) {
+            if matches!(space.ledger, Ledger::Trouble(_)) && space.in_flight().0 > 0 {
+                return Err("ERR a batch of this queue is still in flight; try again".into());
+            }
+        }
         jobs::write(ctx, c"DEL", &[&keys.paused]);
         if let Some(space) = self.queues.spaces.get_mut(&*name) {
             space.paused = false;

@@ -13,7 +13,7 @@ use super::{wall_ms, Queues};
 use crate::core::batch::{Batch, Lane, Limits, QueuedJob, SpaceBatch};
 use crate::core::job_id::JobId;
 use crate::core::names;
-use crate::core::queue::{Held, SideResult};
+use crate::core::queue::SideResult;
 use crate::core::record::JobRecord;
 use crate::keyspace::jobs;
 use crate::redis_api::{self, Context, Direction, Fields};
@@ -53,6 +53,7 @@ struct Slice {
     end: SliceEnd,
 }
 
+#[derive(PartialEq, Eq)]
 enum SliceEnd {
     Stream,
     Epoch,
@@ -156,12 +157,22 @@ impl Server {
         let Some(space) = self.queues.spaces.get_mut(&name) else { return Step::Next };
         space.in_main_turn = false;
         let Some(from) = space.queue.main_from(now_ms).filter(|_| space.may_drain()) else { return Step::Next };
-        if let Some(batch) = self.space_batch(&name) {
-            if let Some(building) = &mut self.queues.building {
-                building.batch.spaces.push(batch);
-                building.reading = Some(from);
+        let adopt = space.adopt.first().copied();
+        let Some(mut batch) = self.space_batch(&name) else { return Step::Next };
+        let Some(building) = &mut self.queues.building else { return Step::Next };
+        match adopt {
+            None => building.reading = Some(from),
+            Some(epoch) => {
+                // By itself and without jobs, so that it may be repeated.
+                batch.epoch = epoch;
+                batch.adopt = true;
+                building.jobs += 1;
+                if let Some(space) = self.queues.spaces.get_mut(&name) {
+                    space.queue.main_taken(from);
+                }
             }
         }
+        building.batch.spaces.push(batch);
         Step::Next
     }
 
@@ -216,21 +227,25 @@ impl Server {
             }
         }
         building.reading = Some(through);
-        match slice.end {
-            SliceEnd::Time => return Step::OutOfTime,
-            SliceEnd::Full => {}
-            SliceEnd::Stream | SliceEnd::Epoch => {}
+        if slice.end == SliceEnd::Time {
+            return Step::OutOfTime;
         }
         building.reading = None;
         if last.jobs.is_empty() {
             // What should be there is gone: somebody deleted it by hand.
-            let eligible = space.eligible;
             building.batch.spaces.pop();
-            space.queue.main_taken(eligible);
-            space.queue.main_done(eligible, Vec::new(), Held::No);
+            space.queue.main_skipped(space.eligible);
             return Step::Next;
         }
+        if space.queue.main_from(queues.origin.elapsed().as_millis() as u64).is_none() {
+            // A barrier's time has come while the stream was read.
+            building.jobs -= last.jobs.len();
+            building.batch.spaces.pop();
+            return Step::Next;
+        }
+        (last.blocked, last.any_blocked) = space.queue.blocked();
         space.queue.main_taken(through);
+        space.active += last.jobs.len();
         Step::Next
     }
 
@@ -250,41 +265,32 @@ impl Server {
             return Step::Next;
         }
         let taken = space.queue.side_take(now_ms, room.jobs.min(MAX_SIDE_JOBS), &is_paused);
-        let mut not_now = Vec::new();
         let mut bytes = 0;
         for id in taken {
-            let Some(epoch) = space.epoch_of(id) else {
-                not_now.push((id, SideResult::Settled));
-                continue;
-            };
+            let epoch = space.epoch_of(id).unwrap_or(queues.epoch);
             if (!batch.jobs.is_empty() && epoch != batch.epoch) || bytes >= room.bytes {
-                not_now.push((id, SideResult::Left { due_ms: None }));
-                continue;
+                space.queue.side_give_back(id);
+                break;
             }
-            match read_one(ctx, &space.keys.jobs, id) {
-                Some(mut job) => {
-                    batch.epoch = epoch;
-                    bytes += job.data.len();
-                    job.attempts = space.retries.get(&id).map_or(0, |retry| retry.attempts);
-                    job.undue = false;
-                    batch.jobs.push(job);
-                }
-                None => {
-                    // Deleted by hand.
-                    space.forget.push(id);
-                    not_now.push((id, SideResult::Settled));
-                }
-            }
+            let Some(mut job) = read_one(ctx, &space.keys.jobs, id) else {
+                // Deleted by hand: the others are taken again without it.
+                space.forget.push(id);
+                space.queue.side_done(&[(id, SideResult::Settled)]);
+                queues.rouse(&name);
+                return Step::Next;
+            };
+            batch.epoch = epoch;
+            bytes += job.data.len();
+            job.attempts = space.retries.get(&id).map_or(0, |retry| retry.attempts);
+            job.undue = false;
+            batch.jobs.push(job);
         }
-        space.queue.side_done(&not_now);
         if !batch.jobs.is_empty() {
             if let Some(building) = &mut queues.building {
                 building.jobs += batch.jobs.len();
                 building.bytes += bytes;
                 building.batch.spaces.push(batch);
             }
-        } else if !not_now.is_empty() {
-            queues.rouse(&name);
         }
         Step::Next
     }
@@ -299,19 +305,17 @@ impl Server {
             let Some(space) = queues.spaces.get_mut(&of_space.space) else { continue };
             of_space.own_epoch = of_space.epoch == queues.epoch;
             of_space.known = space.known.get(&of_space.epoch).copied();
-            of_space.adopt = space.adopt.contains(&of_space.epoch);
             of_space.forget = std::mem::take(&mut space.forget);
-            if batch.lane == Lane::Main {
-                (of_space.blocked, of_space.any_blocked) = space.queue.blocked();
-            }
         }
         for (kind, refused) in &queues.refused {
             if refused.until_ms > now_ms {
-                batch.paused.extend(queues.kinds.iter().filter(|(_, known)| *known == kind).filter_map(|(names, _)| {
-                    let section = batch.sections.iter().position(|section| section.name == names.0)?;
-                    let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
-                    Some((section, batch.sections[section].jobs.iter().position(of)?))
-                }));
+                batch.paused.extend(queues.kinds.iter().filter(|(_, known)| *known == kind).filter_map(
+                    |(names, _)| {
+                        let section = batch.sections.iter().position(|section| section.name == names.0)?;
+                        let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
+                        Some((section, batch.sections[section].jobs.iter().position(of)?))
+                    },
+                ));
             }
         }
         queues.in_flight.insert(batch.ticket, queues.generation);
@@ -346,7 +350,10 @@ impl Server {
         for of_space in &batch.spaces {
             if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
                 match batch.lane {
-                    Lane::Main => space.queue.main_put_back(),
+                    Lane::Main => {
+                        space.queue.main_put_back();
+                        space.active = space.active.saturating_sub(of_space.jobs.len());
+                    }
                     Lane::Side => space.queue.side_put_back(),
                 }
                 space.forget.extend(&of_space.forget);
@@ -356,7 +363,18 @@ impl Server {
     }
 }
 
+/// Bytes that a job counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
+pub(super) fn cost(job: &QueuedJob) -> u64 {
+    (job.data.len() + job.name.len() + 32) as u64
+}
+
 impl Queues {
+    /// Is a job being put into a batch?
+    pub(super) fn is_building_with(&self, name: &str, id: JobId) -> bool {
+        let spaces = self.building.iter().flat_map(|building| &building.batch.spaces);
+        spaces.filter(|space| &*space.space == name).any(|space| space.jobs.iter().any(|job| job.id == id))
+    }
+
     fn has_turns(&self) -> bool {
         !self.main_turn.is_empty() || !self.side_turn.is_empty()
     }

@@ -9,7 +9,7 @@ use crate::core::job::Job;
 use crate::core::job_id::JobId;
 use crate::core::names;
 use crate::core::payload;
-use crate::core::record::{JobOptions, JobRecord};
+use crate::core::record::JobRecord;
 use crate::core::value::shorten;
 use crate::keyspace::jobs;
 use crate::redis_api::{self, Context, WrongType};
@@ -48,9 +48,11 @@ impl Server {
     ) -> Result<(), String> {
         let space_ref = self.space(ctx, space_name)?;
         if !self.may_store {
-            return Err("UNSAFE under this maxmemory-policy the server may evict queued jobs; set maxmemory-policy to \
+            return Err(
+                "UNSAFE under this maxmemory-policy the server may evict queued jobs; set maxmemory-policy to \
                         noeviction or a volatile-* policy"
-                .into());
+                    .into(),
+            );
         }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
@@ -202,7 +204,7 @@ impl Queues {
         let space = self.space(ctx, name, prefix);
         space.newest = id;
         space.jobs += 1;
-        space.bytes += cost_of(&record);
+        space.bytes += (record.data.len() + record.name.len() + 32) as u64;
         if let Some(extras) = Extras::of(&record.options) {
             space.extras.insert(id, extras);
         }
@@ -229,9 +231,4 @@ impl Queues {
 
 fn wrong_type(_: WrongType) -> String {
     "WRONGTYPE the key of the queue holds another type than a stream; rename or delete it".into()
-}
-
-/// Bytes that a job counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
-pub(super) fn cost_of(record: &JobRecord) -> u64 {
-    (record.data.len() + record.name.len() + 32) as u64
 }

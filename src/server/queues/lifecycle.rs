@@ -74,9 +74,11 @@ impl Server {
     }
 
     fn take_applied_outcomes(&mut self) {
-        while let Some(outcome) = self.workers.appliers().and_then(|appliers| appliers.results().try_recv().ok()) {
+        let outcomes: Vec<_> = self.workers.all_appliers().flat_map(|appliers| appliers.results().try_iter()).collect();
+        for outcome in outcomes {
             self.take_applied(outcome);
         }
+        self.workers.forget_ended();
     }
 
     /// Clients that have waited for a job long enough are told so.
@@ -109,7 +111,10 @@ impl Queues {
 
     /// Drops a space that has nothing to do.
     pub(super) fn forget_idle(&mut self, name: &str) {
-        if self.spaces.get(name).is_some_and(|space| space.queue.is_idle() && space.fresh.is_none() && space.ripe.is_none())
+        if self
+            .spaces
+            .get(name)
+            .is_some_and(|space| space.queue.is_idle() && space.fresh.is_none() && space.ripe.is_none())
         {
             self.spaces.remove(name);
         }

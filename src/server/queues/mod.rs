@@ -38,6 +38,7 @@ use crate::redis_api::Scan;
 
 pub use control::RetryTarget;
 pub use enqueue::EnqueueOptions;
+pub use lifecycle::Forgotten;
 pub use report::ListedState;
 
 /// Everything about queues but their keys.

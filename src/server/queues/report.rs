@@ -167,9 +167,9 @@ impl Server {
         let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
         let now_ms = self.queues.now_ms();
         let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
-        let active = space.map_or(0, |space| space.queue.counts().active as u64);
+        let active = space.map_or(0, |space| space.in_flight().0 as u64);
         let delayed = space.map_or(delayed_keys, |space| space.queue.counts().delayed as u64).min(total);
-        let lanes = space.map_or(0, |space| space.queue.counts().lanes as u64);
+        let lanes = space.map_or(0, |space| space.in_flight().1 as u64);
         let connection = match self.queues.appliers_up {
             _ if self.role == Role::Replica => "none on a replica",
             _ if !self.config.drain => "off (bear.drain no)",
@@ -368,14 +368,22 @@ fn find_settled(ctx: Context, keys: &QueueKeys, id: JobId) -> Option<Value> {
             if let Some((_, record)) = fields.iter().find(|(field, _)| *field == text.as_bytes()) {
                 found = Some(of_record(id, "completed", record));
             }
-            if found.is_some() || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if found.is_some() || late() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         if found.is_none() {
             jobs::walk(ctx, &keys.failed, direction, range, &mut |_, fields| {
                 if let Some((_, record)) = failed_entry(fields).filter(|(of, _)| *of == id) {
                     found = Some(of_record(id, "failed", record));
                 }
-                if found.is_some() || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if found.is_some() || late() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
         }
         if found.is_some() {
@@ -386,13 +394,7 @@ fn find_settled(ctx: Context, keys: &QueueKeys, id: JobId) -> Option<Value> {
 }
 
 /// Settled jobs in the order in which they settled, from the one after `after` on.
-fn list_settled(
-    ctx: Context,
-    keys: &QueueKeys,
-    state: ListedState,
-    count: usize,
-    after: Option<JobId>,
-) -> Vec<Value> {
+fn list_settled(ctx: Context, keys: &QueueKeys, state: ListedState, count: usize, after: Option<JobId>) -> Vec<Value> {
     let mut listed = Vec::new();
     let mut begun = after.is_none();
     let (key, name) = match state {
@@ -412,7 +414,11 @@ fn list_settled(
             ListedState::Failed => failed_entry(fields).is_none_or(|(id, record)| take(id, record)),
             _ => fields.iter().all(|(id, record)| JobId::parse(id).is_none_or(|id| take(id, record))),
         };
-        if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if more {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     listed
 }

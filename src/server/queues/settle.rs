@@ -162,16 +162,19 @@ impl Server {
         }
         self.drop_changed(ctx, batch, of_space, &changed);
         failpoints::hit("after-publish");
-        self.answer_settled(ctx, of_space, &outcomes, &fates);
+        self.answer_settled(of_space, &fates);
         self.queues.rouse(&name);
     }
 
     fn ledger_trouble(&mut self, batch: &Batch, of_space: &SpaceBatch, text: String, is_current: bool) {
         let Some(space) = self.queues.spaces.get_mut(&of_space.space).filter(|_| is_current) else { return };
         log::warn!("queue '{}' is paused: {text}", of_space.space);
-        space.ledger = Ledger::Trouble(text);
+        space.ledger = Ledger::Trouble(format!("LEDGER {text}"));
         match batch.lane {
-            Lane::Main => space.queue.main_put_back(),
+            Lane::Main => {
+                space.queue.main_put_back();
+                space.active = space.active.saturating_sub(of_space.jobs.len());
+            }
             Lane::Side => space.queue.side_put_back(),
         }
         space.forget.extend(&of_space.forget);
@@ -199,7 +202,9 @@ impl Server {
                 }
                 JobOutcome::Failed { error, attempts } => {
                     fates.settled.push(job.id);
-                    fates.failed.push((job.id, record.unwrap_or_else(|| record::failed(job, error, *attempts, unix_ms))));
+                    fates
+                        .failed
+                        .push((job.id, record.unwrap_or_else(|| record::failed(job, error, *attempts, unix_ms))));
                 }
                 JobOutcome::Left { keys, barrier, why } => {
                     let kind = self.queues.kind_of(section, &job.name);
@@ -213,17 +218,12 @@ impl Server {
                         fates.held = Some(Held::Until(next.due_ms.unwrap_or(now_ms)));
                         continue;
                     }
-                    let left = LeftOut {
-                        keys: keys.clone(),
-                        barrier: *barrier,
-                        holds: next.holds,
-                        due_ms: next.due_ms,
-                        kind,
-                    };
+                    let left =
+                        LeftOut { keys: keys.clone(), barrier: *barrier, holds: next.holds, due_ms: next.due_ms, kind };
                     fates.left.push((job.id, left));
                 }
                 JobOutcome::NotTaken => {
-                    fates.held.get_or_insert(Held::ByLeftOut);
+                    fates.held.get_or_insert(Held::UntilQuiet);
                 }
             }
         }
@@ -243,6 +243,7 @@ impl Server {
         space.adopt.retain(|epoch| *epoch != of_space.epoch);
         match lane {
             Lane::Main => {
+                space.active = space.active.saturating_sub(of_space.jobs.len());
                 space.queue.main_done(mark, std::mem::take(&mut fates.left), fates.held.take().unwrap_or(Held::No));
                 let known = space.known.entry(of_space.epoch).or_insert(mark);
                 *known = mark.max(*known);
@@ -263,7 +264,8 @@ impl Server {
         }
         record_outcomes(ctx, space, fates, failed_max, completed_max, now_ms);
         leave_stream(ctx, space, of_space, fates, unique_ms);
-        let delayed: Vec<_> = fates.delayed.iter().map(|(id, due)| (due.to_string().into(), id.to_string().into())).collect();
+        let delayed: Vec<_> =
+            fates.delayed.iter().map(|(id, due)| (due.to_string().into(), id.to_string().into())).collect();
         jobs::write_pairs(ctx, c"ZADD", &space.keys.delayed, &delayed);
         let attempts: Vec<_> = fates.attempts.drain(..).map(|(id, record)| (id.to_string().into(), record)).collect();
         jobs::write_pairs(ctx, c"HSET", &space.keys.attempts, &attempts);
@@ -287,7 +289,8 @@ impl Server {
         let mut sections = BTreeSet::new();
         for change in changed {
             // Nothing is known of what changed, or the catalog is another by now.
-            let same = batch.sections.get(change.section).filter(|_| Arc::ptr_eq(&batch.sections, &self.catalog.sections));
+            let same =
+                batch.sections.get(change.section).filter(|_| Arc::ptr_eq(&batch.sections, &self.catalog.sections));
             if same.is_none() {
                 return self.make_all_cold();
             }
@@ -312,25 +315,22 @@ impl Server {
     }
 
     /// Answers who waits for one of these jobs.
-    fn answer_settled(&mut self, ctx: Context, of_space: &SpaceBatch, outcomes: &[JobOutcome], fates: &Fates) {
+    fn answer_settled(&mut self, of_space: &SpaceBatch, fates: &Fates) {
         if self.queues.waiters.is_empty() {
             return;
         }
-        let _ = ctx;
         let records = fates.completed.iter().map(|record| (record, "completed"));
         let records = records.chain(fates.failed.iter().map(|record| (record, "failed")));
         for ((id, record), state) in records {
             if !self.queues.waiters.waits_for(&of_space.space, *id) {
                 continue;
             }
-            let unique_due = None;
-            let report = super::report::of_record(*id, state, record, unique_due);
+            let report = super::report::of_record(*id, state, record);
             let answer = Answer::Value(Arc::new(report));
             for client in self.queues.waiters.take(&of_space.space, *id) {
                 self.answers.push_back((client, answer.clone()));
             }
         }
-        let _ = outcomes;
     }
 }
 
@@ -480,7 +480,7 @@ impl Queues {
             sums[1].1 += space.jobs;
             sums[2].1 += space.bytes;
             sums[3].1 += counts.left as u64;
-            sums[4].1 += counts.active as u64;
+            sums[4].1 += space.in_flight().0 as u64;
         }
         sums
     }

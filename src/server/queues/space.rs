@@ -37,6 +37,8 @@ pub struct SpaceQueue {
     pub eligible: JobId,
     /// The newest job of all: ids grow, or the epoch changes.
     pub newest: JobId,
+    /// Jobs in the main batch in flight.
+    pub active: usize,
     /// Jobs in the stream, and their bytes (an estimate for those that an earlier process enqueued).
     pub jobs: u64,
     pub bytes: u64,
@@ -115,6 +117,7 @@ impl SpaceQueue {
             ripe: None,
             eligible: JobId::ZERO,
             newest: JobId::ZERO,
+            active: 0,
             jobs: jobs::len(ctx, &keys.jobs),
             bytes: 0,
             paused: jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
@@ -154,7 +157,8 @@ impl SpaceQueue {
             }
             space.bytes = memory_of(ctx, &space.keys.jobs);
             if space.id.is_none() {
-                let text = "LEDGER the queue's identity (its key …:queue:id) is gone, so that nobody can tell which of \
+                let text =
+                    "LEDGER the queue's identity (its key …:queue:id) is gone, so that nobody can tell which of \
                             its jobs are applied; BEAR.RESUME counts all of them as not applied";
                 space.ledger = Ledger::Trouble(text.to_owned());
             }
@@ -168,6 +172,12 @@ impl SpaceQueue {
     /// May its jobs be applied?
     pub fn may_drain(&self) -> bool {
         !self.paused && !matches!(self.ledger, Ledger::Trouble(_))
+    }
+
+    /// Jobs and batches in flight.
+    pub fn in_flight(&self) -> (usize, usize) {
+        let side = self.queue.counts().active;
+        (self.active + side, usize::from(self.active > 0) + usize::from(side > 0))
     }
 
     /// The epoch of a job that was read.

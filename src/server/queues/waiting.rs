@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::core::job_id::JobId;
 use crate::redis_api::{Answer, BlockedClient};
-use crate::server::waiting::{Waiting, WaiterId};
+use crate::server::waiting::{WaiterId, Waiting};
 
 #[derive(Default)]
 pub struct JobWaiters {

@@ -1,0 +1,84 @@
+//! `BEAR.ENQUEUE space job json [UNIQUE key] [DELAY ms] [ATTEMPTS n] [BACKOFF ms] [BLOCK ms]`: a job for Postgres.
+//!
+//! Reply: a bulk string, the job's id; with BLOCK BEAR.JOB's map, once the job has settled (0: however long it takes).
+//! O(N) with N the bytes of the payload. Replicated as XADD, with UNIQUE and DELAY as ZADD and HSET, too.
+//! In MULTI and scripts BLOCK is ignored.
+//! Errors: ERR (wrong words or payload), TOOLARGE, FULL, DUPLICATE (another job holds the UNIQUE key), UNSAFE (the
+//! maxmemory-policy may evict the queue), WRONGTYPE, TIMEOUT (BLOCK is over, the job stays queued), OOM.
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server::{self, EnqueueOptions};
+
+pub struct Enqueue;
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 86_400_000;
+
+const fn option(name: &'static std::ffi::CStr, token: &'static std::ffi::CStr) -> ArgSpec {
+    ArgSpec::new(name, ArgKind::Text).token(token).optional()
+}
+
+impl Command for Enqueue {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.enqueue",
+        flags: c"write deny-oom",
+        categories: c"write",
+        arity: -4,
+        key: KeyAccess::Write,
+        summary: c"Queues a job, which is applied to Postgres exactly once.",
+        complexity: c"O(N) with N the bytes of the payload.",
+        args: &[
+            ArgSpec::new(c"space", ArgKind::Key),
+            ArgSpec::new(c"job", ArgKind::Text),
+            ArgSpec::new(c"json", ArgKind::Text),
+            option(c"unique-key", c"UNIQUE"),
+            option(c"delay-ms", c"DELAY"),
+            option(c"attempts", c"ATTEMPTS"),
+            option(c"backoff-ms", c"BACKOFF"),
+            option(c"block-ms", c"BLOCK"),
+        ],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let job = cursor.next("the job")?;
+            let data = cursor.next("the payload")?;
+            let options = options(&mut cursor)?;
+            server.enqueue(ctx, space, job, data, &options)
+        });
+    }
+}
+
+fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
+    let mut options = EnqueueOptions::default();
+    while !cursor.is_done() {
+        if cursor.take("UNIQUE") {
+            once("UNIQUE", &mut options.unique, cursor.next("the key after UNIQUE")?)?;
+        } else if cursor.take("DELAY") {
+            once("DELAY", &mut options.delay_ms, cursor.number("DELAY", 0, 365 * DAY_MS)?)?;
+        } else if cursor.take("ATTEMPTS") {
+            once("ATTEMPTS", &mut options.attempts, cursor.number("ATTEMPTS", 1, 100)? as u32)?;
+        } else if cursor.take("BACKOFF") {
+            once("BACKOFF", &mut options.backoff_ms, cursor.number("BACKOFF", 0, DAY_MS)?)?;
+        } else if cursor.take("BLOCK") {
+            once("BLOCK", &mut options.block_ms, cursor.number("BLOCK", 0, 365 * DAY_MS)?)?;
+        } else {
+            let word = cursor.next("an option")?;
+            return Err(format!(
+                "ERR '{}' is no option; there are UNIQUE key, DELAY ms, ATTEMPTS n, BACKOFF ms and BLOCK ms",
+                crate::core::value::shorten(word)
+            ));
+        }
+    }
+    Ok(options)
+}
+
+fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("ERR {name} is given twice")),
+    }
+}

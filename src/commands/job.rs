@@ -1,0 +1,36 @@
+//! `BEAR.JOB space id`: what is known of a job.
+//!
+//! Reply: a map (RESP2: keys and values in turn), or nil for an unknown id: id, job, state (waiting, active, delayed,
+//! completed, failed), data (JSON), attempts, enqueued, due and finished (Unix time in ms, or nil), error (a map of message
+//! and sqlstate, or nil), result (JSON, or nil), rows (rows that its statement returned, or nil). O(log N) for a queued
+//! job; a settled one is looked for among the records that are kept. Nothing is replicated.
+//! Errors: ERR (wrong words).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server;
+
+pub struct Job;
+
+impl Command for Job {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.job",
+        flags: c"readonly",
+        categories: c"read",
+        arity: 3,
+        key: KeyAccess::Read,
+        summary: c"Returns what is known of a job.",
+        complexity: c"O(log N) for a queued job; O(N) with N the records kept since it was enqueued for a settled one.",
+        args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"id", ArgKind::Text)],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let id = cursor.next("the job's id")?;
+            cursor.finish()?;
+            server.job(ctx, space, id)
+        });
+    }
+}

@@ -1,0 +1,31 @@
+//! `BEAR.PAUSE space`: stops applying the jobs of a space, from the next batch on; enqueueing goes on. Lasts over a restart.
+//!
+//! Reply: OK. O(1). Replicated as SET. Errors: ERR (wrong words).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server;
+
+pub struct Pause;
+
+impl Command for Pause {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.pause",
+        flags: c"write admin",
+        categories: c"write admin dangerous",
+        arity: 2,
+        key: KeyAccess::Write,
+        summary: c"Stops applying the jobs of a space.",
+        complexity: c"O(1)",
+        args: &[ArgSpec::new(c"space", ArgKind::Key)],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            cursor.finish()?;
+            server.pause_queue(ctx, space)
+        });
+    }
+}

@@ -1,0 +1,33 @@
+//! `BEAR.REMOVE space id`: removes a job that is not being applied, or the record of a failed one.
+//!
+//! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) in the failed jobs kept otherwise.
+//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server;
+
+pub struct Remove;
+
+impl Command for Remove {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.remove",
+        flags: c"write admin",
+        categories: c"write admin dangerous",
+        arity: 3,
+        key: KeyAccess::Write,
+        summary: c"Removes a queued or failed job.",
+        complexity: c"O(log N) for a queued job; O(N) with N the failed jobs kept.",
+        args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"id", ArgKind::Text)],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let id = cursor.next("the job's id")?;
+            cursor.finish()?;
+            server.remove_job(ctx, space, id)
+        });
+    }
+}

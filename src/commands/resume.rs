@@ -1,0 +1,32 @@
+//! `BEAR.RESUME space`: goes on applying the jobs of a space. Where its ledger is lost (BEAR.STATS says `LEDGER …`), a new one
+//! begins, and whatever is still queued counts as not applied.
+//!
+//! Reply: OK. O(1). Replicated as DEL. Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server;
+
+pub struct Resume;
+
+impl Command for Resume {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.resume",
+        flags: c"write admin",
+        categories: c"write admin dangerous",
+        arity: 2,
+        key: KeyAccess::Write,
+        summary: c"Goes on applying the jobs of a space.",
+        complexity: c"O(1)",
+        args: &[ArgSpec::new(c"space", ArgKind::Key)],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            cursor.finish()?;
+            server.resume_queue(ctx, space)
+        });
+    }
+}

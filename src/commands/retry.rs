@@ -1,0 +1,46 @@
+//! `BEAR.RETRY space id … | ALL`: enqueues failed jobs again, under new ids.
+//!
+//! Reply: an array of the new ids, in the order of the failed records. All of them or none; with ALL those that do not fit
+//! their definition stay failed. O(N) with N the failed jobs kept. Replicated as XADD and XDEL.
+//! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server::{self, RetryTarget};
+
+pub struct Retry;
+
+impl Command for Retry {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.retry",
+        flags: c"write admin deny-oom",
+        categories: c"write admin dangerous",
+        arity: -3,
+        key: KeyAccess::Write,
+        summary: c"Enqueues failed jobs again.",
+        complexity: c"O(N) with N the failed jobs kept.",
+        args: &[
+            ArgSpec::new(c"space", ArgKind::Key),
+            ArgSpec::new(
+                c"which",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"id", ArgKind::Text).multiple(),
+                    ArgSpec::new(c"all", ArgKind::Token).token(c"ALL"),
+                ]),
+            ),
+        ],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            let target = match cursor.take("ALL") {
+                true => RetryTarget::All,
+                false => RetryTarget::Ids(cursor.some("the id of a failed job, or ALL")?),
+            };
+            cursor.finish()?;
+            server.retry_jobs(ctx, space, &target)
+        });
+    }
+}

@@ -1,0 +1,34 @@
+//! `BEAR.STATS space`: the figures of a space's queue, and of its section's cache.
+//!
+//! Reply: a map (RESP2: keys and values in turn): waiting, active, delayed (jobs), completed (since the queue was made),
+//! failed (kept for BEAR.RETRY), oldest_ms (age of the oldest queued job), rate (settled a second, over ten seconds), bytes,
+//! lanes (batches in flight), connection, ledger (ok, or what is wrong), paused (0 or 1), refused (job types that Postgres
+//! refuses for now, with its reason), hits, misses. O(1). Nothing is replicated. Errors: ERR (wrong words).
+
+use super::cursor::Cursor;
+use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
+use crate::server;
+
+pub struct Stats;
+
+impl Command for Stats {
+    const SPEC: CommandSpec = CommandSpec {
+        name: c"bear.stats",
+        flags: c"readonly",
+        categories: c"read",
+        arity: 2,
+        key: KeyAccess::Read,
+        summary: c"Returns the figures of a space's queue.",
+        complexity: c"O(1)",
+        args: &[ArgSpec::new(c"space", ArgKind::Key)],
+    };
+
+    fn run(ctx: Context, args: Args) {
+        server::serve(ctx, |server| {
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            cursor.finish()?;
+            server.queue_stats(ctx, space)
+        });
+    }
+}

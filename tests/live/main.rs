@@ -17,6 +17,8 @@ mod harness;
 mod identity;
 mod info;
 mod invalidate;
+mod job_control;
+mod jobs;
 mod large;
 mod limits;
 mod metadata;

@@ -4,6 +4,7 @@
 mod support;
 
 mod acl;
+mod appliers;
 mod catalog;
 mod clock;
 mod cluster;
@@ -18,6 +19,7 @@ mod identity;
 mod info;
 mod invalidate;
 mod job_control;
+mod job_order;
 mod jobs;
 mod large;
 mod limits;

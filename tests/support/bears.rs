@@ -24,6 +24,11 @@ pub fn database() -> Database {
     Postgres::shared().database(SCHEMA)
 }
 
+/// The same, and `more` on top of its schema.
+pub fn database_with(more: &str) -> Database {
+    Postgres::shared().database(&[SCHEMA, more].concat())
+}
+
 /// The same in a cluster of the caller's own.
 pub fn database_in(postgres: &Postgres) -> Database {
     postgres.database(SCHEMA)

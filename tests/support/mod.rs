@@ -18,6 +18,7 @@ pub mod bears;
 pub mod database;
 pub mod guardian;
 pub mod info;
+pub mod jobs;
 pub mod keyspace_model;
 pub mod load;
 pub mod postgres;

@@ -88,6 +88,11 @@ impl Builder {
         self
     }
 
+    /// Several lines of it.
+    pub fn configs(self, lines: &[(&str, &str)]) -> Builder {
+        lines.iter().fold(self, |builder, (name, value)| builder.config(name, value))
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Builder {
         self.env.push((name.to_owned(), value.into()));
         self

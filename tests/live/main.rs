@@ -8,6 +8,7 @@ mod catalog;
 mod clock;
 mod cluster;
 mod config;
+mod crash;
 mod docs;
 mod examples;
 mod explain;

@@ -42,5 +42,5 @@ pub use proxy::{Proxy, Verdict};
 pub use random::Random;
 pub use replication::ReplicationStream;
 pub use server::Redis;
-pub use wait::{eventually, wait_for};
+pub use wait::{eventually, stays, wait_for};
 pub use wire::{Reply, Wire};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::marked::{self, add_bears, assert_applied_once, wait_drained_within, Job, FIRST_ADDED};
-use crate::support::{eventually, Database, Postgres, Proxy, Redis, Reply};
+use crate::support::{eventually, Database, Postgres, Proxy, Redis, Reply, StopAtEnd};
 
 const BEARS: i64 = 200;
 
@@ -42,6 +42,7 @@ fn survive(database: &Database, redis: &Redis, away: impl FnOnce(), back: impl F
     let stop = AtomicBool::new(false);
     let accepted = thread::scope(|scope| {
         let load = scope.spawn(|| load(redis, &stop));
+        let end = StopAtEnd(&stop);
         eventually("jobs are applied", || marked::applied(database).len() > 20);
         away();
         let begun = Instant::now();
@@ -59,7 +60,7 @@ fn survive(database: &Database, redis: &Redis, away: impl FnOnce(), back: impl F
         back();
         let count = marked::applied(database).len();
         eventually("jobs are applied again", || marked::applied(database).len() > count);
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         load.join().expect("the load does not fail")
     });
     wait_drained_within(redis, Duration::from_secs(30) + outage());

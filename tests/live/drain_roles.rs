@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::marked::{self, assert_applied_once, assert_each_once, enqueue_many, wait_drained, Job};
 use crate::support::server::Builder;
-use crate::support::{eventually, stays, Database, Proxy, Redis, Reply, Wire};
+use crate::support::{eventually, stays, Database, Proxy, Redis, Reply, StopAtEnd, Verdict, Wire};
 
 fn builder(database: &Database, proxy: &Proxy) -> Builder {
     Redis::builder()
@@ -91,7 +91,7 @@ fn a_promoted_replica_repeats_nothing_that_was_committed() {
     eventually("the batch commits", || to_master.is_holding());
     master.kill9();
     assert!(replica.run("REPLICAOF NO ONE").is_ok());
-    to_master.release(crate::support::Verdict::Pass);
+    to_master.release(Verdict::Pass);
     wait_drained(&replica);
     assert_applied_once(&database, &marks);
 }
@@ -134,7 +134,6 @@ fn a_master_demoted_amid_a_batch_repeats_nothing() {
     assert_same_data(&replica, &master);
 }
 
-/// It cannot know what its master is doing; both may stand at the same jobs.
 #[test]
 fn a_client_that_waits_is_told_when_its_master_is_demoted() {
     let Group { database, master, replica, .. } = start();
@@ -162,6 +161,7 @@ fn failovers_under_load_lose_and_repeat_nothing() {
     let accepted: Vec<Vec<String>> = thread::scope(|scope| {
         let stop = &stop;
         let clients: Vec<_> = (0..3).map(|number| scope.spawn(move || client(number, ports, stop))).collect();
+        let end = StopAtEnd(stop);
         for round in 0..6 {
             let (from, to) = (nodes[round % 2], nodes[(round + 1) % 2]);
             // The replica may not be in line yet after the round before.
@@ -171,7 +171,7 @@ fn failovers_under_load_lose_and_repeat_nothing() {
             });
             eventually("the new replica follows", || from.info("replication").text("master_link_status") == "up");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         clients.into_iter().map(|client| client.join().expect("a client does not fail")).collect()
     });
     // After an even number of failovers the first is the master again.

@@ -36,7 +36,7 @@ pub use clock::Clock;
 pub use database::{Database, Gate};
 pub use info::Info;
 pub use keyspace_model::KeyspaceModel;
-pub use load::burst;
+pub use load::{burst, StopAtEnd};
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Verdict};
 pub use random::Random;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::marked::{self, wait_drained_within};
 use crate::support::{guardian, wait_for, Database, Postgres, Proxy, Random, Redis, Verdict};
 
-use super::load::{CLIENTS, PRIVATE, SHARED};
+use super::load::{CLIENTS, PRIVATE};
 
 /// Steps of the drain at which a debug build of the module stops and waits, once, if it is told to.
 pub const FAILPOINTS: [&str; 5] = ["before-begin", "before-commit", "after-commit", "before-publish", "after-publish"];
@@ -60,7 +60,7 @@ impl Site {
         database.log_errors_only();
         let own = PRIVATE..PRIVATE + CLIENTS as i64;
         for id in own {
-            database.run(&format!("INSERT INTO bear(id, name, size) VALUES ({id}, 'own', 100)"));
+            database.run(&format!("INSERT INTO bear(id, name, size) VALUES ({id}, 'own', {id})"));
         }
         let proxy = Proxy::to(postgres.port());
         let redis = Redis::builder()
@@ -134,9 +134,9 @@ impl Site {
         let mut holder = self.database.client();
         let mut looker = self.database.client();
         holder.batch_execute("SET lock_timeout = '15s'").expect("a setting");
+        // All rows at once: who takes one after the other meets a batch that does so in another order.
         let mut lock = holder.transaction().expect("a transaction");
-        let shared: Vec<i64> = SHARED.collect();
-        lock.query("SELECT FROM bear WHERE id = ANY($1) FOR UPDATE", &[&shared]).expect("the rows");
+        lock.batch_execute("LOCK TABLE bear IN SHARE MODE").expect("the rows");
         wait_for("a statement waits for a row", || {
             let sql = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
                        AND wait_event_type = 'Lock' AND application_name <> 'test'";

@@ -16,9 +16,10 @@ fn builder(database: &Database, proxy: &Proxy) -> Builder {
         .append_only()
         .config("appendfsync", "always")
         .config("bear.lock-timeout-ms", 30_000)
+        .config("bear.apply-timeout-ms", 30_000)
 }
 
-/// A master and its replica, each with a wire of its own to Postgres.
+/// A master and its replica, each with a wire of its own to Postgres. Tests name every part: what they leave out would end.
 struct Group {
     database: Database,
     to_master: Proxy,
@@ -48,7 +49,7 @@ fn assert_same_data(master: &Redis, replica: &Redis) {
 
 #[test]
 fn a_replica_applies_nothing_and_has_the_queue() {
-    let Group { database, to_master, master, replica, .. } = start();
+    let Group { database, to_master, master, replica, to_replica: _to_replica } = start();
     to_master.cut();
     let marks = enqueue_many(&master, "job", 10);
     replica.wait_in_sync(&master);
@@ -63,7 +64,7 @@ fn a_replica_applies_nothing_and_has_the_queue() {
 
 #[test]
 fn a_promoted_replica_applies_what_it_had_received() {
-    let Group { database, to_master, mut master, replica, .. } = start();
+    let Group { database, to_master, mut master, replica, to_replica: _to_replica } = start();
     let mut marks = enqueue_many(&master, "before", 10);
     wait_drained(&master);
     to_master.cut();
@@ -79,14 +80,14 @@ fn a_promoted_replica_applies_what_it_had_received() {
 /// The master had committed a batch, and died before it could say so.
 #[test]
 fn a_promoted_replica_repeats_nothing_that_was_committed() {
-    let Group { database, to_master, mut master, replica, .. } = start();
+    let Group { database, to_master, mut master, replica, to_replica: _to_replica } = start();
     let mut gate = database.close_gate();
     Job::Hold { id: 1 }.enqueue(&master, "held");
     gate.wait(1);
     let mut marks = vec!["held".to_owned()];
     marks.extend(enqueue_many(&master, "waiting", 10));
     replica.wait_in_sync(&master);
-    to_master.hold("COMMIT", "bear.ledger");
+    to_master.hold("; COMMIT", "bear.ledger");
     gate.open();
     eventually("the batch commits", || to_master.is_holding());
     master.kill9();
@@ -118,7 +119,7 @@ fn a_demoted_master_leaves_postgres_alone() {
 /// A batch is in hand when it is demoted: it ends with it, one way or the other, and the successor knows which.
 #[test]
 fn a_master_demoted_amid_a_batch_repeats_nothing() {
-    let Group { database, master, replica, .. } = start();
+    let Group { database, master, replica, to_master: _to_master, to_replica: _to_replica } = start();
     let mut gate = database.close_gate();
     Job::Hold { id: 1 }.enqueue(&master, "held");
     gate.wait(1);
@@ -136,7 +137,7 @@ fn a_master_demoted_amid_a_batch_repeats_nothing() {
 
 #[test]
 fn a_client_that_waits_is_told_when_its_master_is_demoted() {
-    let Group { database, master, replica, .. } = start();
+    let Group { database, master, replica, to_master: _to_master, to_replica: _to_replica } = start();
     let mut gate = database.close_gate();
     let mut waiter = master.wire();
     let mut command = Job::Hold { id: 1 }.command("held");
@@ -154,7 +155,7 @@ fn a_client_that_waits_is_told_when_its_master_is_demoted() {
 
 #[test]
 fn failovers_under_load_lose_and_repeat_nothing() {
-    let Group { database, master, replica, .. } = start();
+    let Group { database, master, replica, to_master: _to_master, to_replica: _to_replica } = start();
     let stop = AtomicBool::new(false);
     let nodes = [&master, &replica];
     let ports = nodes.map(Redis::port);
@@ -206,7 +207,7 @@ fn client(number: usize, ports: [u16; 2], stop: &AtomicBool) -> Vec<String> {
 
 #[test]
 fn while_writes_are_paused_outcomes_wait() {
-    let Group { database, master, replica, .. } = start();
+    let Group { database, master, replica, to_master: _to_master, to_replica: _to_replica } = start();
     let mut gate = database.close_gate();
     Job::Hold { id: 1 }.enqueue(&master, "held");
     gate.wait(1);
@@ -225,7 +226,7 @@ fn while_writes_are_paused_outcomes_wait() {
 
 #[test]
 fn a_shutdown_amid_a_batch_ends_in_time_and_repeats_nothing() {
-    let Group { database, mut master, .. } = start();
+    let Group { database, mut master, to_master: _to_master, to_replica: _to_replica, replica: _replica } = start();
     let mut gate = database.close_gate();
     Job::Hold { id: 1 }.enqueue(&master, "held");
     gate.wait(1);

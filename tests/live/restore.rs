@@ -17,6 +17,7 @@ fn builder(database: &Database, proxy: &Proxy) -> Builder {
         .catalog(marked::catalog())
         .config("appendfsync", "always")
         .config("bear.lock-timeout-ms", 30_000)
+        .config("bear.apply-timeout-ms", 30_000)
 }
 
 fn start() -> (Database, Proxy, Redis) {

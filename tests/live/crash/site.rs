@@ -149,7 +149,8 @@ impl Site {
     }
 
     fn hit_mid_commit(&mut self, victim: Victim, random: &mut Random) {
-        self.proxy.hold("COMMIT", "bear.ledger");
+        // BEGIN says READ COMMITTED.
+        self.proxy.hold("; COMMIT", "bear.ledger");
         wait_for("a batch commits", || self.proxy.is_holding().then_some(()));
         let is_late = random.once_in(2);
         match (victim, is_late) {

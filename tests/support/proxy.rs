@@ -123,8 +123,9 @@ impl Proxy {
             Some(hold) if hold.is_caught => hold.verdict = Some(verdict),
             _ => state.hold = None,
         }
-        drop(state);
         self.shared.changed.notify_all();
+        // The next `hold` must not take the place of this one.
+        drop(self.shared.changed.wait_while(state, |state| state.hold.is_some()).unwrap());
     }
 
     fn set(&self, mode: Mode) {
@@ -213,7 +214,9 @@ impl Shared {
             state.mode != Mode::End && state.hold.as_ref().is_some_and(|hold| hold.verdict.is_none())
         };
         let mut state = self.changed.wait_while(state, waits).unwrap();
-        state.hold.take().and_then(|hold| hold.verdict).unwrap_or(Verdict::Cut)
+        let verdict = state.hold.take().and_then(|hold| hold.verdict).unwrap_or(Verdict::Cut);
+        self.changed.notify_all();
+        verdict
     }
 }
 

@@ -67,3 +67,26 @@ impl Model {
         Fate::Completed
     }
 }
+
+#[test]
+fn the_model_fails_what_postgres_would() {
+    let mut model = Model::default();
+    let place = Job::Place { id: 1, size: 5, colors: vec!["black"] };
+    for (mark, job, fate) in [
+        ("a", Job::Grow { id: 1, by: 2 }, Fate::Failed("")),
+        ("b", place.clone(), Fate::Completed),
+        ("c", place, Fate::Failed("duplicate key")),
+        ("d", Job::Grow { id: 1, by: 2 }, Fate::Completed),
+        ("e", Job::Recolor { id: 1, colors: vec!["mauve"] }, Fate::Failed("unknown colour")),
+        ("f", Job::Rename { id: 1 }, Fate::Completed),
+        ("g", Job::Create { size: 1, colors: vec!["mauve"] }, Fate::Failed("unknown colour")),
+        ("h", Job::Create { size: 1, colors: vec![] }, Fate::Completed),
+    ] {
+        assert_eq!(model.apply(mark, &job), fate, "{mark}");
+    }
+    let bear = Bear { name: "f".into(), size: 7, colors: ["black".to_owned()].into() };
+    assert_eq!(model.bears, [(1, bear)].into());
+    assert_eq!(model.created.keys().collect::<Vec<_>>(), ["h"]);
+    assert_eq!(model.apply("i", &Job::Delete { id: 1 }), Fate::Completed);
+    assert_eq!(model.apply("j", &Job::Rename { id: 1 }), Fate::Failed(""));
+}

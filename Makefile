@@ -27,7 +27,7 @@ crash: ## the crash sweep in full: 500 kills, 100,000 jobs with bad ones, a minu
 	@scripts/setup.sh
 	BEAR_TEST_KILLS=$${BEAR_TEST_KILLS:-500} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} BEAR_TEST_POISON=100000 \
 	BEAR_TEST_OUTAGE_S=60 cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=2 \
-		crash:: restore:: drain_roles:: poison:: drain_outage::
+		crash:: restore:: lost_ledger:: drain_roles:: poison:: drain_outage::
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh

@@ -6,18 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::marked::{self, assert_applied_once, assert_each_once, enqueue_many, wait_drained, Job};
-use crate::support::server::Builder;
 use crate::support::{eventually, stays, Database, Proxy, Redis, Reply, StopAtEnd, Verdict, Wire};
-
-fn builder(database: &Database, proxy: &Proxy) -> Builder {
-    Redis::builder()
-        .env("BEAR_POSTGRES_URL", database.url_through(proxy.port()))
-        .catalog(marked::catalog())
-        .append_only()
-        .config("appendfsync", "always")
-        .config("bear.lock-timeout-ms", 30_000)
-        .config("bear.apply-timeout-ms", 30_000)
-}
 
 /// A master and its replica, each with a wire of its own to Postgres. Tests name every part: what they leave out would end.
 struct Group {
@@ -32,8 +21,8 @@ fn start() -> Group {
     let database = marked::database();
     let port = database.postgres().port();
     let (to_master, to_replica) = (Proxy::to(port), Proxy::to(port));
-    let master = builder(&database, &to_master).start();
-    let replica = builder(&database, &to_replica).replica_of(&master).start();
+    let master = marked::redis(&database, &to_master).append_only().start();
+    let replica = marked::redis(&database, &to_replica).append_only().replica_of(&master).start();
     replica.wait_in_sync(&master);
     Group { database, to_master, to_replica, master, replica }
 }

@@ -21,6 +21,7 @@ mod info;
 mod invalidate;
 mod large;
 mod limits;
+mod lost_ledger;
 mod metadata;
 mod multi;
 mod outage;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::database::Database;
 use super::postgres::Postgres;
-use super::server::Redis;
+use super::proxy::Proxy;
+use super::server::{Builder, Redis};
 use super::wait::wait_at_most;
 use super::wire::{Reply, Wire};
 
@@ -200,6 +201,17 @@ pub fn database_in(postgres: &Postgres) -> Database {
 
 pub fn database() -> Database {
     database_in(Postgres::shared())
+}
+
+/// A Redis with this catalog, which reaches Postgres through `proxy`: while that is cut, jobs stay in the queue. Appliers
+/// are patient with gates.
+pub fn redis(database: &Database, proxy: &Proxy) -> Builder {
+    Redis::builder()
+        .env("BEAR_POSTGRES_URL", database.url_through(proxy.port()))
+        .catalog(catalog())
+        .config("appendfsync", "always")
+        .config("bear.lock-timeout-ms", 30_000)
+        .config("bear.apply-timeout-ms", 30_000)
 }
 
 /// The first of the bears that `add_bears` adds.

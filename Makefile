@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-long test-servers lint fmt bench docker clean
+.PHONY: build help run test test-long crash test-servers lint fmt bench docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -22,6 +22,12 @@ test: ## all tests, on the installed redis-server; ARGS go to cargo test
 test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
 	@scripts/setup.sh
 	BEAR_TEST_SWEEP=100000 cargo test --locked --test live $(ARGS) -- sweep::
+
+crash: ## the crash sweep in full: 500 kills, 100,000 jobs with bad ones, a minute's outage; BEAR_TEST_SEED repeats a run
+	@scripts/setup.sh
+	BEAR_TEST_KILLS=$${BEAR_TEST_KILLS:-500} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} BEAR_TEST_POISON=100000 \
+	BEAR_TEST_OUTAGE_S=60 cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=2 \
+		crash:: restore:: lost_ledger:: drain_roles:: poison:: drain_outage::
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh

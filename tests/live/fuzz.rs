@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::support::bears;
 use crate::support::wire::packed;
-use crate::support::{Database, Postgres, Redis, Reply, Wire};
+use crate::support::{Database, Postgres, Random, Redis, Reply, Wire};
 
 /// All sections of two catalogs in one, so that tenants are among them.
 const CATALOG: &str = concat!(include_str!("../../catalogs/bear.toml"), include_str!("../../catalogs/salon.toml"));
@@ -26,31 +26,6 @@ const CONNECTIONS: usize = 16;
 const BATCH: usize = 125;
 
 const CODES: [&str; 8] = ["ERR", "NOWAIT", "TIMEOUT", "TOOLARGE", "QUERY", "OVERLOADED", "WRONGTYPE", "READONLY"];
-
-/// A generator that gives the same numbers each time (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 33) as usize % limit
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.below(most + 1);
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-}
 
 const SPACES: [&str; 14] = [
     "bear",
@@ -288,7 +263,7 @@ fn contents(database: &Database) -> BTreeMap<&'static str, (i64, String)> {
 
 /// Connections, each with the vectors whose replies are still to come.
 fn run(redis: &Redis, seed: u64) -> BTreeMap<String, usize> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| redis.wire()).collect();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..VECTORS / (CONNECTIONS * BATCH) {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::bears;
-use crate::support::{eventually, Command, Database, Postgres, Proxy, Redis, Reply};
+use crate::support::{bears, marked};
+use crate::support::{eventually, Command, Database, Postgres, Proxy, Redis, Reply, Verdict};
 
 const SCHEMA: &str = "CREATE TABLE thing(id int PRIMARY KEY); INSERT INTO thing SELECT generate_series(1, 3)";
 
@@ -214,4 +214,57 @@ fn the_model_sees_an_entry_without_its_metadata() {
     };
     let units = redis.aof();
     assert_eq!((is_whole(&units[..2]), is_whole(&units[..3])), (true, false));
+}
+
+#[test]
+fn a_proxy_holds_one_message_and_may_lose_its_answer() {
+    let database = database();
+    let proxy = Proxy::to(database.postgres().port());
+    let url = database.url_through(proxy.port());
+    let mut other = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    for (verdict, is_answered, rows) in
+        [(Verdict::Cut, false, 3), (Verdict::PassAndCut, false, 4), (Verdict::Pass, true, 5)]
+    {
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        client.batch_execute("BEGIN; INSERT INTO thing SELECT max(id) + 1 FROM thing /* mine */").unwrap();
+        proxy.hold("COMMIT", "mine");
+        other.batch_execute("COMMIT").unwrap(); // has never said that word
+        assert!(!proxy.is_holding());
+        let commit = std::thread::spawn(move || client.batch_execute("COMMIT").is_ok());
+        eventually("it is held", || proxy.is_holding());
+        proxy.release(verdict);
+        assert_eq!(commit.join().unwrap(), is_answered, "{verdict:?}");
+        eventually("it is committed, or not", || count(&database) == rows);
+    }
+}
+
+#[test]
+fn what_servers_had_on_disk_can_be_put_back() {
+    let mut redis = Redis::builder().plain().append_only().start();
+    redis.run("SET a 1");
+    let copied = redis.copy_data();
+    redis.run("SET a 2");
+    redis.kill9();
+    redis.restore_data(&copied);
+    redis.start_again();
+    assert_eq!(redis.run("GET a").text(), "1");
+
+    let postgres = Postgres::start();
+    let database = postgres.database(SCHEMA);
+    postgres.stop_fast();
+    let copied = postgres.copy_data();
+    postgres.start_again();
+    database.run("DELETE FROM thing");
+    postgres.stop_fast();
+    postgres.restore_data(&copied);
+    postgres.start_again();
+    assert_eq!(count(&database), 3);
+}
+
+#[test]
+fn the_catalog_of_marked_jobs_fits_its_tables() {
+    let database = marked::database();
+    let redis = Redis::builder().postgres(&database).catalog(marked::catalog()).start();
+    eventually("the catalog is checked", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
+    assert!(!redis.log().contains("warning: "), "{}", redis.log());
 }

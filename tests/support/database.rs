@@ -68,6 +68,11 @@ impl Database {
         Database { postgres: postgres.clone(), name }
     }
 
+    /// The same database in another cluster: in a standby of this one.
+    pub fn in_cluster(&self, postgres: &Postgres) -> Database {
+        Database { postgres: postgres.clone(), name: self.name.clone() }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

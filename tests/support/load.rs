@@ -1,7 +1,18 @@
 //! Many commands over several connections at once: each connection is sent all of its share, then all is read.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::server::Redis;
 use super::wire::{packed, Reply, Wire};
+
+/// Tells threads to stop at its end, also where the test fails before.
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Connections of one burst. A command that waits holds up its own connection only.
 const CONNECTIONS: usize = 32;

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! Postgres::shared() ── database(schema) ─> Database ── close_gate(), executions(text), client(), url()
-//! Postgres::start()  ── a cluster of one's own: stop_fast(), stop_immediate(), start_again()
-//! Proxy::to(port)    ── cut(), stall(), resume() what goes through it
-//! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9()
+//! Postgres::start()  ── a cluster of one's own: stop_fast(), stop_immediate(), start_again(), copy_data(), restore_data()
+//! Proxy::to(port)    ── cut(), stall(), resume() what goes through it; hold(), release() one message
+//! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9(), copy_data(), restore_data()
 //! ```
 //!
 //! Environment: `BEAR_TEST_SERVER` (a redis-server or valkey-server), `BEAR_TEST_MODULE` (the module's library),
@@ -15,28 +15,33 @@
 
 pub mod aof;
 pub mod bears;
+pub mod clock;
 pub mod database;
 pub mod guardian;
 pub mod info;
 pub mod jobs;
 pub mod keyspace_model;
 pub mod load;
+pub mod marked;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod random;
 pub mod replication;
 pub mod server;
 pub mod wait;
 pub mod wire;
 
 pub use aof::{Command, Unit};
+pub use clock::Clock;
 pub use database::{Database, Gate};
 pub use info::Info;
 pub use keyspace_model::KeyspaceModel;
-pub use load::burst;
+pub use load::{burst, StopAtEnd};
 pub use postgres::Postgres;
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Verdict};
+pub use random::Random;
 pub use replication::ReplicationStream;
 pub use server::Redis;
-pub use wait::{eventually, wait_for};
+pub use wait::{eventually, stays, wait_for};
 pub use wire::{Reply, Wire};

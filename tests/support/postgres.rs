@@ -59,8 +59,7 @@ impl Postgres {
 
     fn start_with_fsync(fsync: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
-        let copied = Command::new("cp").arg("-a").arg(template()).arg(&data).status();
-        assert!(copied.expect("cp runs").success(), "the template cannot be copied");
+        copy(template(), &data);
         Postgres::start_in(data, fsync)
     }
 
@@ -136,6 +135,21 @@ impl Postgres {
         assert!(process.end(signal).is_some(), "Postgres did not end:\n{}", self.log());
     }
 
+    /// Copies the stopped cluster's data into a folder of its own: a backup.
+    pub fn copy_data(&self) -> PathBuf {
+        assert!(self.cluster.process.lock().unwrap().is_none(), "it runs");
+        let copied = guardian::folder("backup").join("data");
+        copy(&self.cluster.data, &copied);
+        copied
+    }
+
+    /// Replaces the stopped cluster's data by what `copy_data` has copied.
+    pub fn restore_data(&self, copied: &Path) {
+        assert!(self.cluster.process.lock().unwrap().is_none(), "it runs");
+        std::fs::remove_dir_all(&self.cluster.data).expect("the data of a cluster of our own");
+        copy(copied, &self.cluster.data);
+    }
+
     pub fn port(&self) -> u16 {
         self.cluster.port
     }
@@ -207,6 +221,11 @@ impl Drop for Cluster {
         }
         let _ = std::fs::remove_dir_all(self.data.parent().expect("a folder of its own"));
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success(), "{} cannot be copied", from.display());
 }
 
 /// An initialized cluster to copy, made once a process.

@@ -15,8 +15,28 @@ enum Mode {
     End,
 }
 
+/// What becomes of a message that was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It goes on, and its connection is closed before an answer: the client cannot know what became of it.
+    PassAndCut,
+    /// Its connection is closed; the server never sees it.
+    Cut,
+}
+
+/// The next message that holds `needle`, of a connection that has sent `of` before.
+struct Hold {
+    needle: &'static str,
+    of: &'static str,
+    is_caught: bool,
+    verdict: Option<Verdict>,
+}
+
 struct State {
     mode: Mode,
+    hold: Option<Hold>,
     /// Where new connections lead.
     port: u16,
     /// Both ends of each connection that was made.
@@ -40,7 +60,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { mode: Mode::Pass, port, streams: Vec::new(), accepted: 0 }),
+            state: Mutex::new(State { mode: Mode::Pass, hold: None, port, streams: Vec::new(), accepted: 0 }),
             changed: Condvar::new(),
         });
         let acceptor = Arc::clone(&shared);
@@ -86,6 +106,28 @@ impl Proxy {
         self.set(Mode::Pass);
     }
 
+    /// Holds the next message of a client that holds `needle` until `release`, if its connection has sent `of` before.
+    pub fn hold(&self, needle: &'static str, of: &'static str) {
+        self.shared.state.lock().unwrap().hold = Some(Hold { needle, of, is_caught: false, verdict: None });
+    }
+
+    /// Has the message come?
+    pub fn is_holding(&self) -> bool {
+        self.shared.state.lock().unwrap().hold.as_ref().is_some_and(|hold| hold.is_caught)
+    }
+
+    /// Says what becomes of the message; where none came, none will be held.
+    pub fn release(&self, verdict: Verdict) {
+        let mut state = self.shared.state.lock().unwrap();
+        match &mut state.hold {
+            Some(hold) if hold.is_caught => hold.verdict = Some(verdict),
+            _ => state.hold = None,
+        }
+        self.shared.changed.notify_all();
+        // The next `hold` must not take the place of this one.
+        drop(self.shared.changed.wait_while(state, |state| state.hold.is_some()).unwrap());
+    }
+
     fn set(&self, mode: Mode) {
         self.shared.state.lock().unwrap().mode = mode;
         self.shared.changed.notify_all();
@@ -111,26 +153,73 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", state.port)) else { continue };
         state.accepted += 1;
-        for (from, to) in [(&client, &server), (&server, &client)] {
+        for (direction, from, to) in [(Direction::ToServer, &client, &server), (Direction::ToClient, &server, &client)]
+        {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
             let _ = from.set_nodelay(true);
             let shared = Arc::clone(shared);
-            thread::spawn(move || pump(from, to, &shared));
+            thread::spawn(move || pump(direction, from, to, &shared));
         }
         state.streams.extend([client, server]);
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToServer,
+    ToClient,
+}
+
 /// Forwards one direction of one connection until either end closes.
-fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn pump(direction: Direction, mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut buffer = [0; 16 * 1024];
+    let mut sent = Vec::new();
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let state = shared.state.lock().unwrap();
         drop(shared.changed.wait_while(state, |state| state.mode == Mode::Stall).unwrap());
-        if to.write_all(&buffer[..length]).is_err() {
+        let verdict = match direction {
+            Direction::ToServer => shared.judge(&buffer[..length], &mut sent),
+            Direction::ToClient => Verdict::Pass,
+        };
+        if verdict != Verdict::Pass {
+            let _ = from.shutdown(Shutdown::Both);
+        }
+        if verdict == Verdict::Cut || to.write_all(&buffer[..length]).is_err() {
             break;
+        }
+        if verdict == Verdict::PassAndCut {
+            // The server reads what was sent, and then that nobody is there.
+            let _ = to.shutdown(Shutdown::Write);
+            return;
         }
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+impl Shared {
+    /// What becomes of a message, after it was held if it is the one to hold. `sent` is what the connection sent before.
+    fn judge(&self, message: &[u8], sent: &mut Vec<u8>) -> Verdict {
+        /// Enough of what a connection sent first: a client names early what it is there for.
+        const REMEMBERED: usize = 64 << 10;
+        sent.extend_from_slice(&message[..message.len().min(REMEMBERED.saturating_sub(sent.len()))]);
+        let mut state = self.state.lock().unwrap();
+        match &mut state.hold {
+            Some(hold) if !hold.is_caught && contains(message, hold.needle) && contains(sent, hold.of) => {
+                hold.is_caught = true;
+            }
+            _ => return Verdict::Pass,
+        }
+        let waits = |state: &mut State| {
+            state.mode != Mode::End && state.hold.as_ref().is_some_and(|hold| hold.verdict.is_none())
+        };
+        let mut state = self.changed.wait_while(state, waits).unwrap();
+        let verdict = state.hold.take().and_then(|hold| hold.verdict).unwrap_or(Verdict::Cut);
+        self.changed.notify_all();
+        verdict
+    }
+}
+
+fn contains(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
 }

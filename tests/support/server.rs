@@ -32,6 +32,9 @@ pub struct Builder {
     data: Option<PathBuf>,
 }
 
+/// What a server keeps on disk, in its folder.
+const DATA: [&str; 2] = ["dump.rdb", "appendonlydir"];
+
 pub struct Redis {
     process: Option<Process>,
     program: PathBuf,
@@ -122,8 +125,14 @@ impl Builder {
     }
 
     /// Begins with a copy of what another server has on disk (`dump.rdb`, `appendonlydir`).
-    pub fn data_of(mut self, other: &Redis) -> Builder {
-        self.data = Some(other.folder.clone());
+    pub fn data_of(self, other: &Redis) -> Builder {
+        let folder = other.folder.clone();
+        self.data_in(folder)
+    }
+
+    /// Begins with what `Redis::copy_data` has copied.
+    pub fn data_in(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.data = Some(folder.into());
         self
     }
 
@@ -146,11 +155,8 @@ impl Builder {
         if let Some(text) = &self.acl {
             std::fs::write(folder.join("users.acl"), text).expect("the ACL file");
         }
-        for name in ["dump.rdb", "appendonlydir"] {
-            if let Some(source) = self.data.as_ref().map(|data| data.join(name)).filter(|source| source.exists()) {
-                let copied = Command::new("cp").arg("-a").arg(source).arg(&folder).status();
-                assert!(copied.expect("cp runs").success(), "{name} cannot be copied");
-            }
+        if let Some(data) = &self.data {
+            copy(data, &folder);
         }
         let mut redis = Redis {
             process: None,
@@ -210,6 +216,13 @@ impl Builder {
 
 impl Redis {
     fn launch(&mut self) -> Result<(), String> {
+        self.launch_until(|| false)
+    }
+
+    /// Waits until it answers or `is_enough` holds.
+    fn launch_until(&mut self, is_enough: impl Fn() -> bool) -> Result<(), String> {
+        /// A server that is loading, or held still, says nothing for longer.
+        const PING_PATIENCE: Duration = Duration::from_millis(200);
         let from = self.log().len();
         let mut command = Command::new(&self.program);
         command.arg(self.config_path()).current_dir(&self.folder);
@@ -225,7 +238,12 @@ impl Redis {
         let port = self.port;
         let started = wait_at_most(PATIENCE, || {
             let is_ended = process.ended().is_some();
-            let is_ready = !is_ended && Wire::try_connect(port).is_ok_and(|mut wire| wire.answers_ping());
+            let is_ready = !is_ended
+                && (is_enough()
+                    || Wire::try_connect(port).is_ok_and(|mut wire| {
+                        wire.set_patience(PING_PATIENCE);
+                        wire.answers_ping()
+                    }));
             (is_ended || is_ready).then_some(is_ready)
         });
         if started == Some(true) {
@@ -401,6 +419,32 @@ impl Redis {
         }
     }
 
+    /// Starts it again, and comes back when it answers or `is_enough` holds: it may be held still before it answers.
+    #[track_caller]
+    pub fn start_again_until(&mut self, is_enough: impl Fn() -> bool) {
+        assert!(self.process.is_none(), "it runs already");
+        if let Err(log) = self.launch_until(is_enough) {
+            panic!("the server does not start again:\n{log}");
+        }
+    }
+
+    /// Copies what it has on disk now into a folder of its own.
+    pub fn copy_data(&self) -> PathBuf {
+        let folder = guardian::folder("data");
+        copy(&self.folder, &folder);
+        folder
+    }
+
+    /// Replaces what it has on disk, while it does not run, by what `copy_data` has copied.
+    pub fn restore_data(&mut self, copied: &Path) {
+        assert!(self.process.is_none(), "it runs");
+        for name in DATA.map(|name| self.folder.join(name)) {
+            let _ = std::fs::remove_file(&name);
+            let _ = std::fs::remove_dir_all(&name);
+        }
+        copy(copied, &self.folder);
+    }
+
     /// Ends it in order and starts it again.
     #[track_caller]
     pub fn restart(&mut self) {
@@ -412,6 +456,10 @@ impl Redis {
     pub fn set_env(&mut self, name: &str, value: impl Into<String>) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.into()));
+    }
+
+    pub fn unset_env(&mut self, name: &str) {
+        self.env.retain(|(known, _)| known != name);
     }
 
     /// Names of the process' threads.
@@ -451,6 +499,14 @@ impl Drop for Redis {
         if let (Some(trouble), false) = (trouble, is_panicking) {
             panic!("{trouble}\n{log}");
         }
+    }
+}
+
+/// Copies the data of one server's folder into another.
+fn copy(from: &Path, to: &Path) {
+    for source in DATA.map(|name| from.join(name)).into_iter().filter(|source| source.exists()) {
+        let copied = Command::new("cp").arg("-a").arg(&source).arg(to).status();
+        assert!(copied.expect("cp runs").success(), "{} cannot be copied", source.display());
     }
 }
 

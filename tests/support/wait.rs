@@ -20,6 +20,13 @@ pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_at_most(PATIENCE, look).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
 }
 
+/// Fails if `condition` ends to hold within `time`. Only for what must not happen, never to wait for what should.
+#[track_caller]
+pub fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
+    let ended = wait_at_most(time, || (!condition()).then_some(()));
+    assert!(ended.is_none(), "not any more: {what}");
+}
+
 /// What `look` found within `limit`.
 pub fn wait_at_most<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();

@@ -73,7 +73,12 @@ impl Wire {
 
     /// False where the server has closed the connection.
     pub fn try_send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> bool {
-        self.reader.get_mut().write_all(&packed(args)).is_ok()
+        self.try_send_bytes(&packed(args))
+    }
+
+    /// False where the server has closed the connection.
+    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
     }
 
     /// Sends bytes as they are.

@@ -70,3 +70,11 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+/// Takes the value of an option that may be given once.
+pub fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("ERR {name} is given twice")),
+    }
+}

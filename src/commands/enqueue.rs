@@ -6,7 +6,7 @@
 //! Errors: ERR (wrong words or payload), TOOLARGE, FULL, DUPLICATE (another job holds the UNIQUE key), UNSAFE (the
 //! maxmemory-policy may evict the queue), WRONGTYPE, TIMEOUT (BLOCK is over, the job stays queued), OOM.
 
-use super::cursor::Cursor;
+use super::cursor::{once, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, EnqueueOptions};
 
@@ -74,11 +74,4 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
         }
     }
     Ok(options)
-}
-
-fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(format!("ERR {name} is given twice")),
-    }
 }

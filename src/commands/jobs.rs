@@ -5,7 +5,7 @@
 //! queued jobs ends after about two milliseconds with what it has. Nothing is replicated.
 //! Errors: ERR (wrong words).
 
-use super::cursor::Cursor;
+use super::cursor::{once, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, ListedState};
 
@@ -47,17 +47,17 @@ impl Command for Jobs {
             let space = cursor.next("the space")?;
             let state = ListedState::ALL.into_iter().find(|(name, _)| cursor.take(name)).map(|(_, state)| state);
             let state = state.ok_or("ERR the state is one of waiting, active, delayed, completed, failed")?;
-            let (mut count, mut after) = (10, None);
+            let (mut count, mut after) = (None, None);
             while !cursor.is_done() {
                 if cursor.take("COUNT") {
-                    count = cursor.number("COUNT", 1, 1_000)? as usize;
+                    once("COUNT", &mut count, cursor.number("COUNT", 1, 1_000)? as usize)?;
                 } else if cursor.take("AFTER") {
-                    after = Some(cursor.next("the id after AFTER")?);
+                    once("AFTER", &mut after, cursor.next("the id after AFTER")?)?;
                 } else {
                     cursor.finish()?;
                 }
             }
-            server.jobs(ctx, space, state, count, after)
+            server.jobs(ctx, space, state, count.unwrap_or(10), after)
         });
     }
 }

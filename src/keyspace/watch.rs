@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{store, Keyspace};
 use crate::core::catalog::Catalog;
-use crate::core::keys::{self, KeyKind};
+use crate::core::keys::{self, KeyKind, QueuePart};
 use crate::core::names::{self, Deployment};
 use crate::redis_api::{KeyEvent, Removal};
 
@@ -17,6 +17,15 @@ use crate::redis_api::{KeyEvent, Removal};
 pub enum Kind {
     Entry { prefix_len: usize },
     Metadata { prefix_len: usize },
+}
+
+/// A foreign hand touched a key of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueNote {
+    pub event: KeyEvent,
+    pub part: QueuePart,
+    /// Of the space's keys, without the colon.
+    pub prefix: Box<[u8]>,
 }
 
 struct Note {
@@ -36,6 +45,7 @@ struct Watch {
 thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
     static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
+    static QUEUE_NOTES: RefCell<Vec<QueueNote>> = const { RefCell::new(Vec::new()) };
     /// Was something written, so that being in Redis no longer makes an entry live?
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
 }
@@ -52,6 +62,7 @@ pub fn watch(db: i32, catalog: Rc<Catalog>, deployment: Deployment) {
 pub fn pause() {
     WATCH.set(None);
     NOTES.take();
+    QUEUE_NOTES.take();
     WRITTEN.set(false);
 }
 
@@ -89,7 +100,9 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
     }
     WATCH.with_borrow(|watch| {
         let Some(watch) = watch.as_ref().filter(|watch| watch.db == db) else { return };
-        let Some(kind) = kind_in(&watch.catalog, watch.deployment, key) else { return };
+        let Some(kind) = kind_in(&watch.catalog, watch.deployment, key) else {
+            return note_queue(watch, event, key);
+        };
         let harmless = matches!((event, kind), (KeyEvent::Removed(_), Kind::Entry { .. }));
         if !harmless {
             WRITTEN.set(true);
@@ -97,6 +110,25 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
         NOTES.with_borrow_mut(|notes| notes.push(Note { event, kind, key: key.into() }));
         crate::redis_api::arm(std::time::Duration::ZERO);
     });
+}
+
+fn note_queue(watch: &Watch, event: KeyEvent, key: &[u8]) {
+    let Some((_, rest)) = names::split_key(&watch.catalog, watch.deployment, key) else { return };
+    if let Some(part @ (QueuePart::Jobs | QueuePart::Id | QueuePart::Paused)) = keys::queue_part(rest) {
+        let note = QueueNote { event, part, prefix: key[..key.len() - rest.len() - 1].into() };
+        QUEUE_NOTES.with_borrow_mut(|notes| {
+            // A flood of one kind is one note.
+            if notes.last() != Some(&note) {
+                notes.push(note);
+            }
+        });
+        crate::redis_api::arm(std::time::Duration::ZERO);
+    }
+}
+
+/// What foreign hands did to queues since the last call.
+pub fn take_queue_notes() -> Vec<QueueNote> {
+    QUEUE_NOTES.take()
 }
 
 impl Keyspace {

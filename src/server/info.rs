@@ -16,6 +16,16 @@ impl Server {
         if info.section("postgres") {
             self.write_postgres(info);
         }
+        if info.section("queues") {
+            for (name, value) in self.queues.figures() {
+                info.number(name, value);
+            }
+            let (state, error) = self.queues.connection();
+            info.text("appliers_state", state);
+            if let Some(error) = error {
+                info.text("appliers_last_error", error);
+            }
+        }
         if info.section("total") {
             for (name, value) in self.stats.total().figures() {
                 info.number(name, value);

@@ -123,6 +123,8 @@ impl Server {
             self.cancel_reload("bear.catalog was set meanwhile");
             self.replace_catalog(catalog);
         }
+        // What is queued may be applied now.
+        self.arm_soon();
         Ok(())
     }
 

@@ -114,6 +114,8 @@ impl Server {
             for section in changed_sections(&old, &self.catalog) {
                 self.make_section_cold(section);
             }
+            // Jobs may fit another catalog otherwise, and a new section may have a queue.
+            self.forget_refusals();
             if self.catalog.sections.iter().any(|section| old.section(section.name.as_bytes()).is_none()) {
                 // Keys of a new section's may stand there already.
                 self.keyspace.sweep_database();

@@ -140,10 +140,22 @@ fn what_is_wrong_is_told_and_nothing_is_enqueued() {
         (&[b"bear", NAME.as_bytes(), b"null"], &["ERR "]),
         (&[b"bear", NAME.as_bytes(), b""], &["ERR "]),
         (&[b"bear", NAME.as_bytes(), b"id=5"], &["ERR "]),
-        (&[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":"big"}"#], &["ERR field 'size' must be an integer, got"]),
-        (&[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":1.5}"#], &["ERR field 'size' must be an integer, got"]),
-        (&[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":true}"#], &["ERR field 'size' must be an integer, got"]),
-        (&[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":[1]}"#], &["ERR field 'size' must be an integer, got"]),
+        (
+            &[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":"big"}"#],
+            &["ERR field 'size' must be an integer of 64 bits, got"],
+        ),
+        (
+            &[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":1.5}"#],
+            &["ERR field 'size' must be an integer of 64 bits, got"],
+        ),
+        (
+            &[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":true}"#],
+            &["ERR field 'size' must be an integer of 64 bits, got"],
+        ),
+        (
+            &[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":[1]}"#],
+            &["ERR field 'size' must be an integer of 64 bits, got"],
+        ),
         (
             &[b"bear", b"UPDATE_BEAR_SIZE", br#"{"id":5,"size":9223372036854775808}"#],
             &["ERR field 'size' must be an integer"],

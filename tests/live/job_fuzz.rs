@@ -1,7 +1,7 @@
 //! Random and hostile jobs: whatever clients send, they get an id or an error of a known code, what is enqueued fits its
 //! definition, and Redis lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::bears;
 use crate::support::jobs::{self, set_drain, stat, wait_settled};
@@ -140,6 +140,7 @@ fn command(random: &mut Random) -> Vec<Vec<u8>> {
 /// What was replied, by code; and that each reply is of a known kind.
 fn run(wire: &mut Wire, random: &mut Random) -> BTreeMap<String, usize> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
     for _ in 0..ROUNDS {
         let commands: Vec<Vec<Vec<u8>>> = (0..BATCH).map(|_| command(random)).collect();
         wire.send_bytes(&commands.iter().flat_map(|args| packed(args)).collect::<Vec<u8>>());
@@ -154,13 +155,13 @@ fn run(wire: &mut Wire, random: &mut Random) -> BTreeMap<String, usize> {
                     line.split(' ').next().unwrap_or_default().to_owned()
                 }
                 Reply::Bulk(_) => {
-                    jobs::id_of(&reply);
-                    "enqueued".to_owned()
+                    // A UNIQUE key that holds names the first job.
+                    if ids.insert(jobs::id_of(&reply)) { "enqueued" } else { "again" }.to_owned()
                 }
                 Reply::Int(_) | Reply::Nil | Reply::Array(_) => "data".to_owned(),
                 other => panic!("{:?}: {other:?}", shown()),
             };
-            let is_known = ["enqueued", "data"].contains(&&*kind) || CODES.contains(&&*kind);
+            let is_known = ["enqueued", "again", "data"].contains(&&*kind) || CODES.contains(&&*kind);
             assert!(is_known, "{:?}: {reply:?}", shown());
             *seen.entry(kind).or_default() += 1;
         }

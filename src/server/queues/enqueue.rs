@@ -122,6 +122,7 @@ impl Server {
         let id = queues.write_job(ctx, name, &self.key, &record)?;
         let space = queues.space(ctx, name, &self.key);
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            sweep_unique(ctx, space);
             let value = format!("{id} {fingerprint}");
             jobs::write(ctx, c"ZADD", &[&space.keys.unique, b"+inf", key]);
             jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
@@ -156,6 +157,16 @@ fn fingerprint(job_name: &[u8], data: &[u8]) -> String {
     context.update(data);
     let digest = context.finish();
     digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// UNIQUE keys that have ended go, a few at a time: more than come.
+fn sweep_unique(ctx: Context, space: &SpaceQueue) {
+    let now = wall_ms().to_string();
+    let range: [&[u8]; 6] = [&space.keys.unique, b"-inf", now.as_bytes(), b"LIMIT", b"0", b"16"];
+    let ended = jobs::read_texts(ctx, c"ZRANGEBYSCORE", &range);
+    let ended: Vec<&[u8]> = ended.iter().map(AsRef::as_ref).collect();
+    jobs::remove_from(ctx, c"ZREM", &space.keys.unique, &ended);
+    jobs::remove_from(ctx, c"HDEL", &space.keys.unique_jobs, &ended);
 }
 
 /// The error names the job that holds the key.
@@ -211,6 +222,7 @@ impl Queues {
         if let Some(due) = record.options.due_ms {
             let due = due.to_string();
             jobs::write(ctx, c"ZADD", &[&space.keys.delayed, due.as_bytes(), id.to_string().as_bytes()]);
+            space.timed += 1;
         }
         if space.fresh.replace(id).is_none() {
             self.fresh.push(name.into());

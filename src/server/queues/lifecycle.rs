@@ -4,10 +4,15 @@
 //! generation and a new epoch begin, and the queues that stand are looked for. A batch that an applier has goes on: the
 //! ledger keeps its effects from being repeated, and its outcome changes no queue of the new generation.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Queues;
-use crate::redis_api::{self, Answer, Context};
+use crate::core::keys::QueuePart;
+use crate::core::names;
+use crate::keyspace::jobs;
+use crate::keyspace::watch::{self, QueueNote};
+use crate::redis_api::{self, Answer, Context, KeyEvent};
 use crate::server::Server;
 
 /// Why clients that wait for a job are told that nobody knows any more.
@@ -38,12 +43,47 @@ impl Server {
         self.arm_soon();
     }
 
-    /// A queue's keys were written by a foreign hand.
-    pub(in crate::server) fn queues_tampered(&mut self) {
-        if self.queues.is_busy() || !self.queues.spaces.is_empty() {
-            log::warn!("keys of a queue were changed by another hand: all queues are read anew");
+    /// Looks at what foreign hands did to queues' keys.
+    fn look_at_foreign_writes(&mut self, ctx: Context) {
+        for QueueNote { event, part, prefix } in watch::take_queue_notes() {
+            let Some(name) = self.space_of_prefix(&prefix) else { continue };
+            let Some(space) = self.queues.spaces.get_mut(&*name) else {
+                // Nothing is known of it: it is read from its keys.
+                self.queues.space(ctx, &name, &prefix);
+                continue;
+            };
+            match (part, event) {
+                (QueuePart::Paused, _) => {
+                    space.paused = jobs::read_integer(ctx, c"EXISTS", &[&space.keys.paused]) == Some(1)
+                }
+                (QueuePart::Jobs, KeyEvent::Written) => {
+                    let older =
+                        jobs::oldest(ctx, &space.keys.jobs).is_some_and(|id| id < space.queue.first_unsettled());
+                    if older {
+                        return self.queues_replaced(&name);
+                    }
+                    space.jobs = jobs::len(ctx, &space.keys.jobs);
+                    if let Some(newest) = jobs::newest(ctx, &space.keys.jobs).filter(|newest| *newest > space.newest) {
+                        space.newest = newest;
+                        space.eligible = newest;
+                        space.queue.added(newest);
+                    }
+                }
+                (_, _) => return self.queues_replaced(&name),
+            }
+            self.queues.rouse(&name);
         }
+    }
+
+    fn queues_replaced(&mut self, name: &str) {
+        log::warn!("the queue of '{name}' was deleted or replaced by another hand: all queues are read anew");
         self.forget_queues(Forgotten::Replaced);
+    }
+
+    fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
+        let key = [prefix, b":queue"].concat();
+        let (space, _) = names::split_key(&self.catalog, self.deployment, &key)?;
+        Some(names::space_name(&self.catalog.sections[space.section].name, space.tenant).into())
     }
 
     /// A slice of all that is to be done for queues. True: there is more to do at once.
@@ -53,6 +93,7 @@ impl Server {
             self.queues.settling.clear();
             return false;
         }
+        self.look_at_foreign_writes(ctx);
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: outcomes are kept, and nothing new is begun.
             self.drop_building();
@@ -71,6 +112,14 @@ impl Server {
             redis_api::arm(std::time::Duration::from_millis(due.saturating_sub(now_ms)));
         }
         ripening || publishing || discovering || dispatching
+    }
+
+    /// The catalog is another: what was refused may be taken now, and queues that nobody knew may belong to a section.
+    pub(in crate::server) fn forget_refusals(&mut self) {
+        self.queues.refused.clear();
+        let names: Vec<_> = self.queues.spaces.keys().cloned().collect();
+        names.iter().for_each(|name| self.queues.rouse(name));
+        self.begin_discovery();
     }
 
     fn take_applied_outcomes(&mut self) {

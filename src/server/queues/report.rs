@@ -162,20 +162,19 @@ impl Server {
         };
         let number = |number: u64| Value::Integer(number as i64);
         let total = jobs::len(ctx, &keys.jobs);
-        let delayed_keys = jobs::read_integer(ctx, c"ZCARD", &[&keys.delayed]).map_or(0, |count| count.max(0) as u64);
+        let from_now = format!("({}", wall_ms());
+        let delayed = jobs::read_integer(ctx, c"ZCOUNT", &[&keys.delayed, from_now.as_bytes(), b"+inf"]);
+        let delayed = (delayed.unwrap_or(0).max(0) as u64).min(total);
         let failed = jobs::len(ctx, &keys.failed);
         let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
         let now_ms = self.queues.now_ms();
         let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
         let active = space.map_or(0, |space| space.in_flight().0 as u64);
-        let delayed = space.map_or(delayed_keys, |space| space.queue.counts().delayed as u64).min(total);
         let lanes = space.map_or(0, |space| space.in_flight().1 as u64);
         let connection = match self.queues.appliers_up {
             _ if self.role == Role::Replica => "none on a replica",
             _ if !self.config.drain => "off (bear.drain no)",
-            None => "not yet",
-            Some(true) => "up",
-            Some(false) => "down",
+            _ => self.queues.connection().0,
         };
         let ledger = match space.map(|space| &space.ledger) {
             Some(Ledger::Trouble(text)) => text.clone(),

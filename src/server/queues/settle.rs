@@ -264,6 +264,7 @@ impl Server {
         }
         record_outcomes(ctx, space, fates, failed_max, completed_max, now_ms);
         leave_stream(ctx, space, of_space, fates, unique_ms);
+        space.timed += fates.delayed.len() as u64;
         let delayed: Vec<_> =
             fates.delayed.iter().map(|(id, due)| (due.to_string().into(), id.to_string().into())).collect();
         jobs::write_pairs(ctx, c"ZADD", &space.keys.delayed, &delayed);
@@ -455,12 +456,13 @@ fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch, fat
         }
     }
     let bytes = |ids: &[String]| ids.iter().map(|id| id.clone().into_bytes()).collect::<Vec<_>>();
-    for (command, key, ids) in
-        [(c"ZREM", &space.keys.delayed, bytes(&timed)), (c"HDEL", &space.keys.attempts, bytes(&tried))]
-    {
+    let remove = |command, key, ids: Vec<Vec<u8>>| {
         let members: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
-        jobs::remove_from(ctx, command, key, &members);
-    }
+        jobs::remove_from(ctx, command, key, &members)
+    };
+    let untimed = remove(c"ZREM", &space.keys.delayed, bytes(&timed));
+    remove(c"HDEL", &space.keys.attempts, bytes(&tried));
+    space.timed = space.timed.saturating_sub(untimed);
     let end = (wall_ms() + unique_ms).to_string();
     let ends: Vec<_> = unique.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
     jobs::write_pairs(ctx, c"ZADD", &space.keys.unique, &ends);
@@ -471,17 +473,44 @@ fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch, fat
 }
 
 impl Queues {
-    /// Figures for INFO: queues in memory, jobs and bytes in them, jobs left out, jobs in flight.
-    pub fn sums(&self) -> [(&'static str, u64); 5] {
-        let mut sums = [("queues", 0), ("waiting", 0), ("bytes", 0), ("left_out", 0), ("active", 0)];
+    /// Figures for INFO, of all spaces that are in memory.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let (mut jobs, mut bytes, mut active, mut timed, mut left) = (0, 0, 0, 0, 0);
         for space in self.spaces.values() {
-            let counts = space.queue.counts();
-            sums[0].1 += 1;
-            sums[1].1 += space.jobs;
-            sums[2].1 += space.bytes;
-            sums[3].1 += counts.left as u64;
-            sums[4].1 += space.in_flight().0 as u64;
+            jobs += space.jobs;
+            bytes += space.bytes;
+            active += space.in_flight().0 as u64;
+            timed += space.timed;
+            left += space.queue.counts().left as u64;
         }
-        sums
+        let troubled = self.spaces.values().filter(|space| matches!(space.ledger, Ledger::Trouble(_))).count();
+        vec![
+            ("jobs_waiting", jobs.saturating_sub(active + timed)),
+            ("jobs_active", active),
+            ("jobs_delayed", timed),
+            ("jobs_completed", self.totals.completed),
+            ("jobs_failed", self.totals.failed),
+            ("jobs_enqueued", self.totals.enqueued),
+            ("jobs_retried", self.totals.retried),
+            ("jobs_left_out", left),
+            ("jobs_bytes", bytes),
+            ("queues", self.spaces.len() as u64),
+            ("queues_without_ledger", troubled as u64),
+            ("job_types_refused", self.refused.len() as u64),
+            ("clients_waiting_for_jobs", self.waiters.len() as u64),
+            ("batches", self.totals.batches),
+            ("batches_in_flight", self.in_flight.len() as u64),
+            ("batch_us_max", self.totals.batch_us_max),
+        ]
+    }
+
+    /// How the appliers' connections are, and what was wrong last.
+    pub fn connection(&self) -> (&'static str, Option<&str>) {
+        let state = match self.appliers_up {
+            None => "not yet",
+            Some(true) => "up",
+            Some(false) => "down",
+        };
+        (state, self.appliers_error.as_deref())
     }
 }

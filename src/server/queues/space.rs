@@ -39,6 +39,8 @@ pub struct SpaceQueue {
     pub newest: JobId,
     /// Jobs in the main batch in flight.
     pub active: usize,
+    /// Jobs in the sorted set of those that wait for a time.
+    pub timed: u64,
     /// Jobs in the stream, and their bytes (an estimate for those that an earlier process enqueued).
     pub jobs: u64,
     pub bytes: u64,
@@ -118,6 +120,7 @@ impl SpaceQueue {
             eligible: JobId::ZERO,
             newest: JobId::ZERO,
             active: 0,
+            timed: 0,
             jobs: jobs::len(ctx, &keys.jobs),
             bytes: 0,
             paused: jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
@@ -156,6 +159,8 @@ impl SpaceQueue {
                 space.eligible = newest;
             }
             space.bytes = memory_of(ctx, &space.keys.jobs);
+            space.timed =
+                jobs::read_integer(ctx, c"ZCARD", &[&space.keys.delayed]).map_or(0, |count| count.max(0) as u64);
             if space.id.is_none() {
                 let text =
                     "LEDGER the queue's identity (its key …:queue:id) is gone, so that nobody can tell which of \

@@ -1,7 +1,7 @@
 //! The load of the sweep: clients that ask for changes of few shared bears, and for results, and know of each job whether
 //! it was accepted, refused, or is in doubt because no answer came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -71,6 +71,7 @@ impl Load {
                 random: Random::new(random.next()),
                 sent: Record::new(),
                 again: Vec::new(),
+                resent: BTreeSet::new(),
                 stop: Arc::clone(&stop),
             };
             thread::spawn(move || {
@@ -105,6 +106,8 @@ struct Client {
     sent: Record,
     /// Marks of jobs with UNIQUE that are in doubt.
     again: Vec<String>,
+    /// Those that were sent before, or will be sent again.
+    resent: BTreeSet<String>,
     stop: Arc<AtomicBool>,
 }
 
@@ -145,8 +148,14 @@ impl Client {
             let reply = if is_open { wire.try_receive().ok() } else { None };
             is_open = reply.is_some();
             let sent = self.sent.get_mut(&mark).expect("it was made before it was sent");
+            let was_sent_before = self.resent.remove(&mark);
             sent.answer = reply.map_or(Answer::InDoubt, answer);
+            if was_sent_before && matches!(sent.answer, Answer::Refused(_)) {
+                // That it is refused now says nothing of the first time.
+                sent.answer = Answer::InDoubt;
+            }
             if sent.answer == Answer::InDoubt && sent.is_unique {
+                self.resent.insert(mark.clone());
                 self.again.push(mark);
             }
         }

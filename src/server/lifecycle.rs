@@ -135,7 +135,10 @@ impl Server {
         let may_store = !policy.starts_with("allkeys");
         self.evicts = policy.starts_with("volatile");
         if self.may_store && !may_store {
-            log::warn!("under an allkeys-* policy metadata would be evicted before the entries that need it: nothing is stored");
+            log::warn!(
+                "maxmemory-policy {policy} may evict metadata before the entries that need it, and queued jobs: nothing is \
+                 stored, and BEAR.ENQUEUE answers UNSAFE"
+            );
             self.make_all_cold();
         }
         self.may_store = may_store;

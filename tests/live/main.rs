@@ -22,6 +22,7 @@ mod identity;
 mod info;
 mod invalidate;
 mod job_acl;
+mod job_block;
 mod job_caches;
 mod job_control;
 mod job_end;

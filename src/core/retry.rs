@@ -79,11 +79,6 @@ impl OutageBackoff {
         let least = step / 4;
         Duration::from_millis(least + random % (step - least + 1))
     }
-
-    /// Postgres answered.
-    pub fn reset(&mut self) {
-        self.tries = 0;
-    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use tokio_postgres::{Column, Row};
 use crate::core::batch::{Batch, Changed, Completed, JobError};
 use crate::core::value::shorten;
 
-use super::cells::text_of;
+use super::cells::{is_readable, text_of};
 use super::json::append_compact;
+use super::validate::JobStatement;
 
 const NOTHING: &str = "changed nothing: the statement returned no row for it, for example because no such row exists";
 const AFFECTED_NOTHING: &str =
@@ -62,6 +63,27 @@ impl Gathered {
     }
 }
 
+/// What is wrong with the columns of a job's statement, and what would be right.
+pub(super) fn check_columns(columns: &[Column], job: JobStatement) -> Result<(), String> {
+    let of = |name: &str| columns.iter().find(|column| column.name() == name);
+    match of("n") {
+        None if job == JobStatement::Set => {
+            return Err("it must return n of each job that it applied, as in RETURNING job.n; an INSERT joins it back"
+                .to_owned())
+        }
+        Some(n) if job == JobStatement::Set && ![Type::INT2, Type::INT4, Type::INT8].contains(n.type_()) => {
+            return Err(format!("n is {}; it must be job.n, an integer", n.type_()))
+        }
+        Some(_) | None => {}
+    }
+    for name in ["id", "section", "error", "result"] {
+        if let Some(column) = of(name).filter(|column| !is_readable(column.type_())) {
+            return Err(format!("{name} is {}, which is not read; write {name}::text", column.type_()));
+        }
+    }
+    Ok(())
+}
+
 /// Which column is where.
 pub(super) struct Layout {
     n: Option<usize>,
@@ -75,10 +97,6 @@ impl Layout {
     pub(super) fn of(columns: &[Column]) -> Layout {
         let at = |name: &str| columns.iter().position(|column| column.name() == name);
         Layout { n: at("n"), id: at("id"), section: at("section"), error: at("error"), result: at("result") }
-    }
-
-    pub(super) fn has_id(&self) -> bool {
-        self.id.is_some()
     }
 
     /// Adds a row to what is known of its job, which is one of `section`.

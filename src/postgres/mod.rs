@@ -44,4 +44,4 @@ pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use scheduler::{Scheduler, SchedulerWatch};
 pub use settings::{check_url, mask, Settings, UrlSource};
-pub use validate::{StatementKind, ValidateStatement, Validation, ValidationReport};
+pub use validate::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};

@@ -10,11 +10,13 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tokio_postgres::error::{DbError, ErrorPosition};
+use tokio_postgres::types::Type;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::fetch::{FetchError, FetchPlan};
 use crate::core::value::ArgType;
 
+use super::answer;
 use super::client::{Client, ClientError};
 use super::failure::{message, Failure};
 use super::params::declared_type;
@@ -47,7 +49,18 @@ pub struct ValidateStatement {
 pub enum StatementKind {
     /// Its shape is checked too, and the relations it reads.
     Query(Arc<FetchPlan>),
+    /// Its columns are checked.
+    Job(JobStatement),
     Other,
+}
+
+/// Which statement of a job it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatement {
+    /// For any number of jobs: it must return which of them it applied.
+    Set,
+    /// For one job.
+    Each,
 }
 
 /// Lines for a log or a reply, each beginning with the statement's `what`.
@@ -109,9 +122,19 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
 
 /// Relations that the statement reads and no section maps.
 fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[String]) -> Result<BTreeSet<String>, Failure> {
-    let StatementKind::Query(plan) = &statement.kind else {
-        prepare(client, &statement.sql, &statement.params)?;
-        return Ok(BTreeSet::new());
+    let plan = match &statement.kind {
+        StatementKind::Query(plan) => plan,
+        StatementKind::Job(job) => {
+            prepare(client, &statement.sql, &statement.params)?;
+            let types: Vec<_> = statement.params.iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect();
+            let prepared = client.prepare_typed(&statement.sql, &types)?;
+            answer::check_columns(prepared.columns(), *job).map_err(Failure::shape)?;
+            return Ok(BTreeSet::new());
+        }
+        StatementKind::Other => {
+            prepare(client, &statement.sql, &statement.params)?;
+            return Ok(BTreeSet::new());
+        }
     };
     let params: Vec<Option<ArgType>> = plan.params.iter().copied().map(Some).collect();
     prepare(client, &plan.sql, &params)?;

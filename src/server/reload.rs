@@ -13,7 +13,7 @@ use crate::core::job::JobBody;
 use crate::core::names;
 use crate::core::sql::Template;
 use crate::keyspace::watch;
-use crate::postgres::{StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
@@ -239,13 +239,8 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
                 kind: StatementKind::Query(query.plan.clone()),
             });
         }
-        let mut other = |of: &str, template: &Template, types: Vec<Option<_>>| {
-            statements.push(ValidateStatement {
-                what: what(of),
-                sql: template.text.clone(),
-                params: types,
-                kind: StatementKind::Other,
-            });
+        let mut other = |of: &str, template: &Template, types: Vec<Option<_>>, kind: StatementKind| {
+            statements.push(ValidateStatement { what: what(of), sql: template.text.clone(), params: types, kind });
         };
         if let Some(row) = &section.row {
             let columns = match_columns(catalog, index);
@@ -253,20 +248,34 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
                 columns.iter().map(|column| format!("r.\"{}\"", column.replace('"', "\"\""))).collect::<Vec<_>>();
             let text = format!("SELECT {} FROM ({}\n) r", list.join(", "), row.text);
             let checked = Template { text, params: row.params.clone() };
-            other("row, with the columns of all match and on", &checked, section.row_param_types(row));
+            other(
+                "row, with the columns of all match and on",
+                &checked,
+                section.row_param_types(row),
+                StatementKind::Other,
+            );
         }
         for table in &section.tables {
             if let TableRows::Select(select) = &table.rows {
-                other(&format!("table '{}'", table.name), select, vec![None; select.params.len()]);
+                other(
+                    &format!("table '{}'", table.name),
+                    select,
+                    vec![None; select.params.len()],
+                    StatementKind::Other,
+                );
             }
         }
         for job in &section.jobs {
             let of = format!("job {}", job.name);
             match &job.body {
-                JobBody::Set(template) => other(&of, template, section.job_param_types(job, template)),
+                JobBody::Set(template) => {
+                    let kind = StatementKind::Job(JobStatement::Set);
+                    other(&of, template, section.job_param_types(job, template), kind);
+                }
                 JobBody::Each(templates) => {
                     for template in templates {
-                        other(&of, template, section.job_param_types(job, template));
+                        let kind = StatementKind::Job(JobStatement::Each);
+                        other(&of, template, section.job_param_types(job, template), kind);
                     }
                 }
             }

@@ -3,7 +3,6 @@
 //! Invariant: every batch that was submitted comes back exactly once, applied or put back.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -52,8 +51,6 @@ struct Shared {
     control: Arc<ApplierControl>,
     outcomes: Sender<AppliedOutcome>,
     wake: Wake,
-    /// Batches under way.
-    busy: AtomicUsize,
     health: Mutex<Option<ApplierEvent>>,
     cleaning: Mutex<Cleaning>,
 }
@@ -76,7 +73,6 @@ impl Appliers {
             control: Arc::new(ApplierControl::new(settings)),
             outcomes,
             wake,
-            busy: AtomicUsize::new(0),
             health: Mutex::default(),
             cleaning: Mutex::default(),
         });
@@ -100,16 +96,6 @@ impl Appliers {
 
     pub fn results(&self) -> &Receiver<AppliedOutcome> {
         &self.results
-    }
-
-    /// Batches that are being applied.
-    pub fn busy(&self) -> usize {
-        self.shared.busy.load(Ordering::Relaxed)
-    }
-
-    /// Batches that wait for a thread.
-    pub fn queued(&self) -> usize {
-        self.waiting.len()
     }
 
     /// Takes new settings: connections made with the old ones are used for no further attempt.
@@ -189,13 +175,11 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
     let reporter = shared.clone();
     let mut applier = Applier::new(shared.control.clone(), move |event| reporter.report(event));
     while let Ok(batch) = batches.recv() {
-        shared.busy.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let applied = guarded(|| applier.apply(&batch)).unwrap_or_else(|_| {
             applier.disconnect();
             None
         });
-        shared.busy.fetch_sub(1, Ordering::Relaxed);
         let keep_days = batch.limits.keep_days;
         let due = applied.is_some().then(|| shared.cleaning_due(&batch)).flatten();
         shared.send(match applied {

@@ -1,8 +1,8 @@
 //! A catalog's statements tried against Postgres.
 
 use super::*;
-use crate::core::value::ScalarType::*;
-use crate::postgres::{StatementKind, ValidateStatement, Validation};
+use crate::core::value::ScalarType::{self, *};
+use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation};
 
 fn query(what: &str, plan: FetchPlan) -> ValidateStatement {
     ValidateStatement {
@@ -15,6 +15,12 @@ fn query(what: &str, plan: FetchPlan) -> ValidateStatement {
 
 fn other(what: &str, sql: &str, params: Vec<Option<ArgType>>) -> ValidateStatement {
     ValidateStatement { what: what.to_owned(), sql: sql.to_owned(), params, kind: StatementKind::Other }
+}
+
+fn job(what: &str, sql: &str) -> ValidateStatement {
+    let params = vec![Some(ArgType::scalar(ScalarType::Json))];
+    let kind = StatementKind::Job(JobStatement::Set);
+    ValidateStatement { what: what.to_owned(), sql: sql.to_owned(), params, kind }
 }
 
 #[test]
@@ -40,6 +46,10 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
                 query("two", tracked("SELECT 1 AS id; DROP TABLE bear", &[])),
                 other("job", "WITH j AS (SELECT n, id, size FROM jsonb_to_recordset($1) AS job(n int, id int, size int)) UPDATE bear SET size = j.size FROM j WHERE bear.id = j.id RETURNING j.n, bear.id", vec![None]),
                 other("bad job", "INSERT INTO bear SELECT FROM nothing", vec![]),
+                job("good job", "UPDATE bear SET size = job.size FROM jsonb_to_recordset($1) AS job(n int8, id int, size int) WHERE bear.id = job.id RETURNING job.n, bear.id"),
+                job("no n", "UPDATE bear SET size = job.size FROM jsonb_to_recordset($1) AS job(n int8, id int, size int) WHERE bear.id = job.id RETURNING bear.id"),
+                job("text n", "SELECT n::text FROM jsonb_to_recordset($1) AS job(n int8)"),
+                job("odd id", "SELECT n, point(1, 2) AS id FROM jsonb_to_recordset($1) AS job(n int8)"),
                 other("untyped", "SELECT $1", vec![None]),
                 other("typed", "SELECT $1", vec![Some(ArgType { scalar: TimestampTz, array: true })]),
             ],
@@ -56,9 +66,10 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
             "{report:?}"
         );
         let starts: Vec<&str> = report.errors.iter().filter_map(|error| error.split(": ").next()).collect();
-        assert_eq!(starts, ["missing", "no id", "two", "bad job"], "{report:?}");
+        assert_eq!(starts, ["missing", "no id", "two", "bad job", "no n", "text n", "odd id"], "{report:?}");
         assert!(report.errors[0].contains("42P01") && report.errors[0].contains("near: beer WHERE"), "{report:?}");
         assert!(report.errors[1].contains("rows = false"));
+        assert!(report.errors[4].contains("RETURNING job.n") && report.errors[6].contains("id::text"), "{report:?}");
         // The session is as it was.
         assert_eq!(tried.json("SELECT count(*) AS n FROM bear"), r#"[{"n":0}]"#);
     }

@@ -155,11 +155,6 @@ impl Server {
         let epochs = epochs_in(ctx, &keys);
         // Read anew from the stream's beginning.
         self.queues.forget_space(name);
-        let known: Vec<String> = self.queues.space(ctx, name, &prefix).known.keys().map(i64::to_string).collect();
-        let fields: Vec<&[u8]> = known.iter().map(String::as_bytes).collect();
-        if !fields.is_empty() {
-            jobs::remove_from(ctx, c"HDEL", &keys.ledger, &fields);
-        }
         if self.queues.space(ctx, name, &prefix).id.is_none() {
             let id = self.queues.random_id();
             jobs::write(ctx, c"SET", &[&keys.id, id.to_string().as_bytes()]);
@@ -167,6 +162,7 @@ impl Server {
         }
         let space = self.queues.space(ctx, name, &prefix);
         space.ledger = Ledger::Unknown;
+        // Their keys stay as they are until the new ledger stands: a crash before that leads here again.
         space.known.clear();
         space.adopt = epochs;
     }

@@ -107,9 +107,10 @@ impl Server {
         self.queues.rouse_due();
         let discovering = self.discover(ctx, deadline);
         let dispatching = self.dispatch(ctx, deadline);
-        if let Some((due, _)) = self.queues.due.first() {
-            let now_ms = self.queues.now_ms();
-            redis_api::arm(std::time::Duration::from_millis(due.saturating_sub(now_ms)));
+        if let Some(due) = self.queues.next_due_ms() {
+            // A due time that cannot be used now is looked at again soon, and not at once.
+            let wait_ms = due.saturating_sub(self.queues.now_ms()).max(1);
+            redis_api::arm(std::time::Duration::from_millis(wait_ms));
         }
         ripening || publishing || discovering || dispatching
     }

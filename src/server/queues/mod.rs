@@ -65,6 +65,8 @@ pub struct Queues {
     kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
     /// Types that Postgres refuses for now.
     refused: FxHashMap<u32, Refused>,
+    /// When the next of them is tried again.
+    refused_due_ms: Option<u64>,
     /// The epoch of what is enqueued now.
     epoch: i64,
     /// Changes whenever what is known of queues is void.
@@ -114,6 +116,7 @@ impl Queues {
             waiters: Default::default(),
             kinds: FxHashMap::default(),
             refused: FxHashMap::default(),
+            refused_due_ms: None,
             epoch: 0,
             generation: 0,
             tickets: 0,
@@ -154,19 +157,17 @@ impl Queues {
         *self.kinds.entry((section.into(), name.into())).or_insert(next)
     }
 
-    fn is_refused(&self, kind: u32, now_ms: u64) -> bool {
-        self.refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms)
-    }
-
     /// Has a space looked at: it may have something to do now, or at some time.
     fn rouse(&mut self, name: &Arc<str>) {
         let now_ms = self.now_ms();
         let Some(space) = self.spaces.get_mut(name) else { return };
-        if !space.in_main_turn {
+        if !space.in_main_turn && space.queue.main_from(now_ms).is_some() {
             space.in_main_turn = true;
             self.main_turn.push_back(name.clone());
         }
-        if !space.in_side_turn && space.queue.counts().left > 0 {
+        let refused = &self.refused;
+        let is_paused = |kind: u32| refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms);
+        if !space.in_side_turn && space.queue.has_side(now_ms, &is_paused) {
             space.in_side_turn = true;
             self.side_turn.push_back(name.clone());
         }
@@ -182,9 +183,31 @@ impl Queues {
         }
     }
 
+    /// Has the spaces looked at that left anything out: a job type may be tried (again).
+    fn rouse_left_out(&mut self) {
+        let now_ms = self.now_ms();
+        self.refused_due_ms = self.refused.values().map(|refused| refused.until_ms).filter(|due| *due > now_ms).min();
+        let names: Vec<Arc<str>> = self
+            .spaces
+            .iter()
+            .filter(|(_, space)| space.queue.counts().left > 0 || !space.in_main_turn)
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.iter().for_each(|name| self.rouse(name));
+    }
+
+    /// When time alone gives anybody something to do.
+    fn next_due_ms(&self) -> Option<u64> {
+        let first = self.due.first().map(|(due, _)| *due);
+        [first, self.refused_due_ms].into_iter().flatten().min()
+    }
+
     /// Has the spaces looked at whose time has come.
     fn rouse_due(&mut self) {
         let now_ms = self.now_ms();
+        if self.refused_due_ms.is_some_and(|due| due <= now_ms) {
+            self.rouse_left_out();
+        }
         while let Some((due, name)) = self.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
             self.due.remove(&(due, name.clone()));
             if let Some(space) = self.spaces.get_mut(&name) {

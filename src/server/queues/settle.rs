@@ -103,14 +103,15 @@ impl Server {
             }
             let refused = Refused { until_ms: now_ms + delay_ms, delay_ms, error: error.clone() };
             self.queues.refused.insert(kind, refused);
+            let next = self.queues.refused_due_ms.map_or(now_ms + delay_ms, |due| due.min(now_ms + delay_ms));
+            self.queues.refused_due_ms = Some(next);
         }
         for of in accepted {
             let (section, job) = name_of(*of);
             let kind = self.queues.kind_of(&section, job.as_bytes());
             if self.queues.refused.remove(&kind).is_some() {
                 log::info!("jobs {job} of '{section}' are applied again");
-                let waiting: Vec<_> = self.queues.spaces.keys().cloned().collect();
-                waiting.iter().for_each(|name| self.queues.rouse(name));
+                self.queues.rouse_left_out();
             }
         }
     }

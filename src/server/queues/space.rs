@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{wall_ms, Queues};
+use super::Queues;
 use crate::core::batch::JobError;
 use crate::core::history::History;
 use crate::core::job_id::JobId;
@@ -260,10 +260,5 @@ impl Queues {
             self.rouse(&name);
         }
         self.spaces.get_mut(name).expect("inserted above where it was missing")
-    }
-
-    /// A Unix time as one of ours.
-    pub fn monotonic(&self, unix_ms: u64) -> u64 {
-        self.now_ms() + unix_ms.saturating_sub(wall_ms())
     }
 }

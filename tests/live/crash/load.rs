@@ -49,6 +49,7 @@ pub struct Sent {
     command: Vec<String>,
     /// With UNIQUE: it may be sent again, and counts once.
     is_unique: bool,
+    is_resent: bool,
 }
 
 /// All that was sent, by mark.
@@ -145,7 +146,12 @@ impl Client {
             let reply = if is_open { wire.try_receive().ok() } else { None };
             is_open = reply.is_some();
             let sent = self.sent.get_mut(&mark).expect("it was made before it was sent");
-            sent.answer = reply.map_or(Answer::InDoubt, answer);
+            sent.answer = match reply.map_or(Answer::InDoubt, answer) {
+                // What was in doubt when it was sent first is so still.
+                Answer::Refused(line) if sent.is_resent && line.starts_with("LOADING ") => Answer::InDoubt,
+                answer => answer,
+            };
+            sent.is_resent = true;
             if sent.answer == Answer::InDoubt && sent.is_unique {
                 self.again.push(mark);
             }
@@ -159,8 +165,10 @@ impl Client {
         let mark = self.mark();
         let mut command = Job::Rename { id }.command(&mark);
         command.extend(["BLOCK", "10000"].map(str::to_owned));
-        self.sent
-            .insert(mark.clone(), Sent { job: Job::Rename { id }, answer: Answer::InDoubt, command, is_unique: false });
+        self.sent.insert(
+            mark.clone(),
+            Sent { job: Job::Rename { id }, answer: Answer::InDoubt, command, is_unique: false, is_resent: false },
+        );
         if !self.exchange(wire, vec![mark.clone()]) {
             return false;
         }
@@ -230,7 +238,7 @@ impl Client {
         if is_unique {
             option(&["UNIQUE", &mark]);
         }
-        self.sent.insert(mark.clone(), Sent { job, answer: Answer::InDoubt, command, is_unique });
+        self.sent.insert(mark.clone(), Sent { job, answer: Answer::InDoubt, command, is_unique, is_resent: false });
         mark
     }
 }

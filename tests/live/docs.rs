@@ -60,13 +60,13 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.reload", ""),
         (
             "bear.enqueue",
-            "<space> <job> <json> [UNIQUE unique-key] [DELAY delay-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] [BLOCK block-ms]",
+            "<space> job json [UNIQUE unique-key] [DELAY delay-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] [BLOCK block-ms]",
         ),
-        ("bear.job", "<space> <id>"),
+        ("bear.job", "<space> id"),
         ("bear.jobs", "<space> waiting | active | delayed | completed | failed [COUNT count] [AFTER after-id]"),
         ("bear.stats", "<space>"),
         ("bear.retry", "<space> id... | ALL"),
-        ("bear.remove", "<space> <id>"),
+        ("bear.remove", "<space> id"),
         ("bear.pause", "<space>"),
         ("bear.resume", "<space>"),
     ] {

@@ -1,7 +1,7 @@
 //! The load of the sweep: clients that ask for changes of few shared bears, and for results, and know of each job whether
 //! it was accepted, refused, or is in doubt because no answer came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -49,6 +49,7 @@ pub struct Sent {
     command: Vec<String>,
     /// With UNIQUE: it may be sent again, and counts once.
     is_unique: bool,
+    is_resent: bool,
 }
 
 /// All that was sent, by mark.
@@ -71,7 +72,6 @@ impl Load {
                 random: Random::new(random.next()),
                 sent: Record::new(),
                 again: Vec::new(),
-                resent: BTreeSet::new(),
                 stop: Arc::clone(&stop),
             };
             thread::spawn(move || {
@@ -106,8 +106,6 @@ struct Client {
     sent: Record,
     /// Marks of jobs with UNIQUE that are in doubt.
     again: Vec<String>,
-    /// Those that were sent before, or will be sent again.
-    resent: BTreeSet<String>,
     stop: Arc<AtomicBool>,
 }
 
@@ -148,14 +146,13 @@ impl Client {
             let reply = if is_open { wire.try_receive().ok() } else { None };
             is_open = reply.is_some();
             let sent = self.sent.get_mut(&mark).expect("it was made before it was sent");
-            let was_sent_before = self.resent.remove(&mark);
-            sent.answer = reply.map_or(Answer::InDoubt, answer);
-            if was_sent_before && matches!(sent.answer, Answer::Refused(_)) {
-                // That it is refused now says nothing of the first time.
-                sent.answer = Answer::InDoubt;
-            }
+            sent.answer = match reply.map_or(Answer::InDoubt, answer) {
+                // What was in doubt when it was sent first is so still.
+                Answer::Refused(line) if sent.is_resent && line.starts_with("LOADING ") => Answer::InDoubt,
+                answer => answer,
+            };
+            sent.is_resent = true;
             if sent.answer == Answer::InDoubt && sent.is_unique {
-                self.resent.insert(mark.clone());
                 self.again.push(mark);
             }
         }
@@ -168,8 +165,10 @@ impl Client {
         let mark = self.mark();
         let mut command = Job::Rename { id }.command(&mark);
         command.extend(["BLOCK", "10000"].map(str::to_owned));
-        self.sent
-            .insert(mark.clone(), Sent { job: Job::Rename { id }, answer: Answer::InDoubt, command, is_unique: false });
+        self.sent.insert(
+            mark.clone(),
+            Sent { job: Job::Rename { id }, answer: Answer::InDoubt, command, is_unique: false, is_resent: false },
+        );
         if !self.exchange(wire, vec![mark.clone()]) {
             return false;
         }
@@ -239,7 +238,7 @@ impl Client {
         if is_unique {
             option(&["UNIQUE", &mark]);
         }
-        self.sent.insert(mark.clone(), Sent { job, answer: Answer::InDoubt, command, is_unique });
+        self.sent.insert(mark.clone(), Sent { job, answer: Answer::InDoubt, command, is_unique, is_resent: false });
         mark
     }
 }

@@ -169,9 +169,9 @@ impl Site {
             (Victim::Redis, _) => {
                 self.kill_redis();
                 self.redis.start_again();
-                pause(random, 100);
-                // The process before may commit while its successor is at work.
-                self.proxy.release(if is_late { Verdict::Pass } else { Verdict::Cut });
+                pause(random, 500);
+                // The process before commits while its successor is at work.
+                self.proxy.release(if random.once_in(4) { Verdict::Cut } else { Verdict::Pass });
             }
         }
     }

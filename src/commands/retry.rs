@@ -35,12 +35,12 @@ impl Command for Retry {
         server::serve(ctx, |server| {
             let mut cursor = Cursor::new(args);
             let space = cursor.next("the space")?;
-            let target = match cursor.take("ALL") {
-                true => RetryTarget::All,
-                false => RetryTarget::Ids(cursor.some("the id of a failed job, or ALL")?),
-            };
-            cursor.finish()?;
-            server.retry_jobs(ctx, space, &target)
+            if cursor.take("ALL") {
+                cursor.finish()?;
+                return server.retry_jobs(ctx, space, &RetryTarget::All);
+            }
+            let ids = cursor.some("the id of a failed job, or ALL")?;
+            server.retry_jobs(ctx, space, &RetryTarget::Ids(&ids))
         });
     }
 }

@@ -326,8 +326,11 @@ pub fn write_record(n: usize, tenant: Option<&str>, json: &[u8], out: &mut Vec<u
     out.extend_from_slice(json.get(1..).unwrap_or(b"}"));
 }
 
+/// A field and its value in Postgres' text format; None is NULL.
+pub type NamedText = (Box<str>, Option<String>);
+
 /// The fields' values in Postgres' text format, in the order of their declaration; None is NULL.
-pub fn text_params(job: &Job, json: &[u8]) -> Result<Vec<(Box<str>, Option<String>)>, PayloadError> {
+pub fn text_params(job: &Job, json: &[u8]) -> Result<Vec<NamedText>, PayloadError> {
     let mut canonical = Vec::with_capacity(json.len());
     let spans = write_with_spans(job, json, &mut canonical)?;
     let value = |field: &Field, (from, to): (usize, usize)| {

@@ -62,12 +62,11 @@ fn failed_json(error: &JobError, attempts: u32) -> String {
     json!({ "code": error.code, "message": message, "attempts": attempts }).to_string()
 }
 
+/// A job of a space of the batch; where it failed, the error and the attempts.
+pub(super) type Kept<'a> = (usize, JobId, Option<(&'a JobError, u32)>);
+
 /// Makes rows of jobs that were left out, or that failed, with the error and the attempts.
-pub(super) fn keep(
-    writer: &mut Writer,
-    batch: &Batch,
-    jobs: &[(usize, JobId, Option<(&JobError, u32)>)],
-) -> Result<(), Trouble> {
+pub(super) fn keep(writer: &mut Writer, batch: &Batch, jobs: &[Kept]) -> Result<(), Trouble> {
     if jobs.is_empty() {
         return Ok(());
     }

@@ -6,14 +6,25 @@ use crate::support::bears::{self, selects};
 use crate::support::{eventually, Database, Redis, Reply};
 
 /// Name, default, values that are taken.
-const SETTINGS: [(&str, &str, &[&str]); 13] = [
+const SETTINGS: [(&str, &str, &[&str]); 27] = [
+    ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
+    ("apply-batch-jobs", "1000", &["1", "10000"]),
+    ("apply-linger-ms", "0", &["10000", "0"]),
+    ("apply-threads", "2", &[]),
+    ("apply-timeout-ms", "5000", &["10", "600000"]),
     ("catalog", "", &[]),
+    ("completed-max-bytes", "4194304", &["0", "1099511627776"]),
     ("db", "0", &[]),
+    ("drain", "yes", &["no", "yes"]),
+    ("failed-max-jobs", "500", &["1", "1000000"]),
     ("fetch-threads", "4", &[]),
+    ("ledger-keep-days", "30", &["1", "3650"]),
+    ("lock-timeout-ms", "100", &["10", "60000"]),
     ("log-calls", "no", &["yes", "no"]),
     ("max-call-bytes", "8192", &["64", "65536"]),
     ("max-entry-bytes", "1048576", &["1024", "67108864"]),
     ("max-fills", "10000", &["1", "1000000"]),
+    ("max-job-bytes", "1048576", &["64", "67108864"]),
     ("max-result-bytes", "67108864", &["1024", "536870912"]),
     ("postgres-password-file", "", &["/run/secrets/postgres", ""]),
     (
@@ -28,14 +39,17 @@ const SETTINGS: [(&str, &str, &[&str]); 13] = [
     ),
     ("prepare", "yes", &["no", "yes"]),
     ("query-timeout-ms", "5000", &["10", "600000"]),
+    ("queue-max-bytes", "268435456", &["1024", "1099511627776"]),
+    ("queue-max-jobs", "1000000", &["1", "1000000000"]),
     ("search-path", "", &["app, public", ""]),
+    ("unique-ms", "3600000", &["0", "2592000000"]),
 ];
 
 /// Settings that only redis.conf and load arguments set: name and a value in range.
-const FIXED: [(&str, &str); 2] = [("db", "1"), ("fetch-threads", "2")];
+const FIXED: [(&str, &str); 3] = [("apply-threads", "1"), ("db", "1"), ("fetch-threads", "2")];
 
 /// What is refused, and a part of the reason that says what would be right.
-const WRONG: [(&str, &str, &str); 33] = [
+const WRONG: [(&str, &str, &str); 37] = [
     ("query-timeout-ms", "9", "between 10 and 600000"),
     ("query-timeout-ms", "600001", "between 10 and 600000"),
     ("query-timeout-ms", "-1", "between 10 and 600000"),
@@ -49,6 +63,10 @@ const WRONG: [(&str, &str, &str); 33] = [
     ("max-call-bytes", "65537", "between 64 and 65536"),
     ("max-fills", "0", "between 1 and 1000000"),
     ("max-fills", "1000001", "between 1 and 1000000"),
+    ("apply-batch-jobs", "0", "between 1 and 10000"),
+    ("lock-timeout-ms", "9", "between 10 and 60000"),
+    ("failed-max-jobs", "0", "between 1 and 1000000"),
+    ("drain", "maybe", "'yes' or 'no'"),
     ("prepare", "maybe", "'yes' or 'no'"),
     ("log-calls", "2", "'yes' or 'no'"),
     ("postgres-url", "hello", "postgres://user@host:5432/database"),

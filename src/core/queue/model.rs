@@ -199,7 +199,7 @@ impl World {
         let unread = self.all(At::Unread);
         assert!(!self.holders().any(|job| job.barrier), "read on past a barrier");
         assert!(self.jobs.range(..=from.ms).all(|(_, job)| job.at != At::Unread), "{from} passes unread jobs");
-        let Some(through) = unread.iter().take(max).last() else {
+        let Some(through) = unread.iter().take(max).next_back() else {
             self.queue.main_skipped(id(self.jobs.len() as u64));
             return;
         };

@@ -10,12 +10,11 @@ use crate::core::payload;
 use crate::core::record::{JobRecord, Outcome, DEFAULT_OPTIONS};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Answer, Context, Direction, Value};
-use crate::server::query::Words;
 use crate::server::Server;
 
 /// Which failed jobs are enqueued again.
-pub enum RetryTarget<'a> {
-    Ids(Words<'a>),
+pub enum RetryTarget<'a, 'b> {
+    Ids(&'a [&'b [u8]]),
     All,
 }
 

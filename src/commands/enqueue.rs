@@ -15,6 +15,9 @@ pub struct Enqueue;
 /// A day, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
+/// Bytes of a UNIQUE key.
+const MAX_UNIQUE: usize = 1_024;
+
 const fn option(name: &'static std::ffi::CStr, token: &'static std::ffi::CStr) -> ArgSpec {
     ArgSpec::new(name, ArgKind::Text).token(token).optional()
 }
@@ -56,7 +59,11 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
     let mut options = EnqueueOptions::default();
     while !cursor.is_done() {
         if cursor.take("UNIQUE") {
-            once("UNIQUE", &mut options.unique, cursor.next("the key after UNIQUE")?)?;
+            let key = cursor.next("the key after UNIQUE")?;
+            if key.len() > MAX_UNIQUE {
+                return Err(format!("TOOLARGE a UNIQUE key may hold {MAX_UNIQUE} bytes, got {}", key.len()));
+            }
+            once("UNIQUE", &mut options.unique, key)?;
         } else if cursor.take("DELAY") {
             once("DELAY", &mut options.delay_ms, cursor.number("DELAY", 0, 365 * DAY_MS)?)?;
         } else if cursor.take("ATTEMPTS") {

@@ -11,6 +11,10 @@ use super::value::{ArgType, ScalarType};
 const JOB_KEYS: [&str; 4] = ["data", "sql", "each", "order"];
 
 /// Columns and placeholders with a meaning of their own.
+/// What a job's statement may begin with. Commands that control the transaction would break the batch, whose effects and
+/// ledger are one.
+const STATEMENTS: [&str; 7] = ["select", "insert", "update", "delete", "merge", "with", "values"];
+
 const RESERVED_FIELDS: [&str; 4] = ["n", "data", "jobs", "tenant"];
 
 /// The barrier, as `order = "*"`.
@@ -79,6 +83,7 @@ fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, rep
             let template =
                 Template::with_relation(fields.string("sql", report)?, &known, |number| relation(data, tenant, number));
             let template = report.keep("sql", template)?;
+            check_statement("sql", &template, report);
             if !template.params.iter().any(|name| &**name == "jobs") {
                 report.problem("sql must use {jobs}, the relation of the jobs to apply; statements for one job at a time are each = [\"…\"]");
             }
@@ -90,9 +95,10 @@ fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, rep
             if statements.is_empty() {
                 report.problem("each has no statement");
             }
-            Some(JobBody::Each(
-                statements.into_iter().filter_map(|sql| report.keep("each", Template::parse(sql, &known))).collect(),
-            ))
+            let templates: Vec<Template> =
+                statements.into_iter().filter_map(|sql| report.keep("each", Template::parse(sql, &known))).collect();
+            templates.iter().for_each(|template| check_statement("each", template, report));
+            Some(JobBody::Each(templates))
         }
         (true, true) => {
             report.problem("sql and each exclude each other; keep one");
@@ -102,6 +108,29 @@ fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, rep
             report.problem("sql (or each) is missing");
             None
         }
+    }
+}
+
+fn check_statement(what: &str, template: &Template, report: &mut Report) {
+    let word = first_word(&template.text).to_ascii_lowercase();
+    if !STATEMENTS.contains(&word.as_str()) {
+        report.problem(format!("{what}: a statement begins with one of {}, not with '{word}'", STATEMENTS.join(", ")));
+    }
+}
+
+/// The first word of a statement, behind comments and brackets.
+fn first_word(sql: &str) -> &str {
+    let mut rest = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+    loop {
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.find('\n').map_or("", |end| &comment[end..])
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.find("*/").map_or("", |end| &comment[end + 2..])
+        } else {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            return &rest[..end];
+        };
+        rest = after.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
     }
 }
 
@@ -134,4 +163,32 @@ fn read_order(fields: Fields<'_>, data: &[Field], report: &mut Report) -> Order 
         }
     }
     Order::Fields(names.into_iter().map(Into::into).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_stands_behind_comments_and_brackets() {
+        for (sql, word) in [
+            ("UPDATE bear SET x = 1", "UPDATE"),
+            ("  -- a\n /* b */ (SELECT 1)", "SELECT"),
+            ("/**/COMMIT", "COMMIT"),
+            ("-- nothing", ""),
+            ("", ""),
+        ] {
+            assert_eq!(first_word(sql), word, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_control_the_transaction_are_refused() {
+        for (sql, taken) in [("DELETE FROM x WHERE id = {id}", true), ("COMMIT", false), ("release savepoint a", false)]
+        {
+            let text = format!("[x]\nid = \"int\"\n[x.job.A]\ndata = {{ id = \"int\" }}\neach = [\"{sql}\"]");
+            let parsed = super::super::catalog_toml::parse(&text, &mut || 0);
+            assert_eq!(parsed.is_ok(), taken, "{sql}: {parsed:?}");
+        }
+    }
 }

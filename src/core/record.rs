@@ -64,6 +64,11 @@ pub struct Numbers {
 pub type FieldList<'a> = SmallVec<[&'a [u8]; 16]>;
 
 impl<'a> JobRecord<'a> {
+    /// Bytes that it counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
+    pub fn cost(&self) -> u64 {
+        (self.data.len() + self.name.len() + self.options.unique.map_or(0, |key| 3 * key.len()) + 32) as u64
+    }
+
     /// The fields to be written.
     pub fn fields<'b>(&'b self, numbers: &'b mut Numbers) -> FieldList<'b> {
         let JobOptions { unique, due_ms, attempts, backoff_ms } = self.options;

@@ -134,10 +134,9 @@ impl Layout {
             })?,
             None => section,
         };
-        if self.id.is_some() || self.section.is_some() {
-            let id = cell(row, self.id)?;
-            gathered.changed.push(changed(batch, section, id.as_deref())?);
-        }
+        // Without an id any row of the section may have changed.
+        let id = cell(row, self.id)?;
+        gathered.changed.push(changed(batch, section, id.as_deref())?);
         Ok(())
     }
 }

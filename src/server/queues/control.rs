@@ -60,7 +60,7 @@ impl Server {
                 (Err(_), RetryTarget::All) => payloads.push(None),
             }
         }
-        let prefix = self.queues.space(ctx, &name, &[]).prefix.clone();
+        let prefix = self.prefix_of(&name);
         let (mut ids, mut entries) = (Vec::new(), Vec::new());
         for (job, data) in failed.iter().zip(&payloads) {
             let Some(data) = data else { continue };
@@ -93,13 +93,18 @@ impl Server {
             Ok(false) if id <= space.eligible && space.queue.state(id).is_none() => return Err(active),
             Ok(false) => {}
         }
+        // A job that has not been read in this process is known to the stream only.
+        let (unique, cost) = unique_and_cost(ctx, &keys, id);
         jobs::delete(ctx, &keys.jobs, &[id]);
         space.jobs = jobs::len(ctx, &keys.jobs);
+        space.bytes = if space.jobs == 0 { 0 } else { space.bytes.saturating_sub(cost) };
         let text = id.to_string();
-        jobs::remove_from(ctx, c"ZREM", &keys.delayed, &[text.as_bytes()]);
+        let untimed = jobs::remove_from(ctx, c"ZREM", &keys.delayed, &[text.as_bytes()]);
+        space.timed = space.timed.saturating_sub(untimed);
         jobs::remove_from(ctx, c"HDEL", &keys.attempts, &[text.as_bytes()]);
         space.retries.remove(&id);
-        if let Some(key) = space.extras.remove(&id).and_then(|extras| extras.unique) {
+        space.extras.remove(&id);
+        if let Some(key) = unique {
             jobs::remove_from(ctx, c"ZREM", &keys.unique, &[&key]);
             jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &[&key]);
         }
@@ -178,6 +183,18 @@ impl Queues {
         self.main_turn.retain(|other| &**other != name);
         self.side_turn.retain(|other| &**other != name);
     }
+}
+
+/// The UNIQUE key of a queued job, and what it counts for against `bear.queue-max-bytes`.
+fn unique_and_cost(ctx: Context, keys: &QueueKeys, id: JobId) -> (Option<Box<[u8]>>, u64) {
+    let mut found = (None, 0);
+    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, fields| {
+        if let Ok(record) = JobRecord::read(fields) {
+            found = (record.options.unique.map(Into::into), record.cost());
+        }
+        ControlFlow::Break(())
+    });
+    found
 }
 
 /// The epochs of all jobs of a queue.

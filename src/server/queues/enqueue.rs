@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::report::is_queued;
 use super::space::{Extras, SpaceQueue};
 use super::{wall_ms, Queues};
 use crate::core::job::Job;
@@ -11,7 +12,7 @@ use crate::core::names;
 use crate::core::payload;
 use crate::core::record::JobRecord;
 use crate::core::value::shorten;
-use crate::keyspace::jobs;
+use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{self, Context, WrongType};
 use crate::server::{errors, Server};
 
@@ -137,6 +138,10 @@ impl Server {
         if let Some(report) = self.settled_report(ctx, &space, id) {
             return ctx.reply().value(&report);
         }
+        let keys = QueueKeys::new(&self.prefix_of(&space));
+        if !is_queued(ctx, &keys, id) {
+            return ctx.reply().error(&format!("ERR job {id} has settled, and its record is kept no more"));
+        }
         let limit = if block_ms == 0 { FOR_EVER } else { Duration::from_millis(block_ms) };
         self.queues.waiters.add(ctx.block(), space, id, block_ms, Instant::now() + limit);
         if block_ms > 0 {
@@ -180,6 +185,10 @@ fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str)
     let holder = String::from_utf8_lossy(&holder);
     let mut words = holder.split(' ');
     let Some(id) = words.next().and_then(|id| JobId::parse(id.as_bytes())) else { return Ok(Unique::New) };
+    if end.is_some_and(f64::is_infinite) && !is_queued(ctx, &space.keys, id) {
+        // It was removed by another hand.
+        return Ok(Unique::New);
+    }
     if words.next() == Some(fingerprint) {
         return Ok(Unique::Same(id));
     }
@@ -215,7 +224,7 @@ impl Queues {
         let space = self.space(ctx, name, prefix);
         space.newest = id;
         space.jobs += 1;
-        space.bytes += (record.data.len() + record.name.len() + 32) as u64;
+        space.bytes += record.cost();
         if let Some(extras) = Extras::of(&record.options) {
             space.extras.insert(id, extras);
         }

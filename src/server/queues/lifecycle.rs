@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::space::Ledger;
 use super::Queues;
 use crate::core::keys::QueuePart;
 use crate::core::names;
@@ -60,9 +61,15 @@ impl Server {
                     let older =
                         jobs::oldest(ctx, &space.keys.jobs).is_some_and(|id| id < space.queue.first_unsettled());
                     if older {
-                        return self.queues_replaced(&name);
+                        self.queues_replaced(&name);
+                        // Jobs do not say whose they are: of another queue's, this one's ledger knows nothing.
+                        let text =
+                            "LEDGER the stream was replaced by another hand; BEAR.RESUME counts all of its jobs \
+                                    as not applied";
+                        self.queues.space(ctx, &name, &prefix).ledger = Ledger::Trouble(text.to_owned());
+                        return;
                     }
-                    space.jobs = jobs::len(ctx, &space.keys.jobs);
+                    space.recount(ctx);
                     if let Some(newest) = jobs::newest(ctx, &space.keys.jobs).filter(|newest| *newest > space.newest) {
                         space.newest = newest;
                         space.eligible = newest;
@@ -97,9 +104,8 @@ impl Server {
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: outcomes are kept, and nothing new is begun.
             self.drop_building();
-            if self.queues.is_busy() {
-                redis_api::arm(std::time::Duration::from_millis(10));
-            }
+            // It ends without telling anybody.
+            redis_api::arm(std::time::Duration::from_millis(10));
             return false;
         }
         let ripening = self.queues.ripen();

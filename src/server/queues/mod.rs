@@ -171,7 +171,9 @@ impl Queues {
             space.in_side_turn = true;
             self.side_turn.push_back(name.clone());
         }
-        let due = space.queue.next_due().map(|due| due.max(now_ms));
+        // What is due already is found when its lane has its turn, which looks again at what is due after that.
+        let due = space.queue.next_due().filter(|due| *due > now_ms || !(space.in_main_turn || space.in_side_turn));
+        let due = due.map(|due| due.max(now_ms + 1));
         if due != space.due_ms {
             if let Some(old) = space.due_ms.take() {
                 self.due.remove(&(old, name.clone()));
@@ -215,11 +217,6 @@ impl Queues {
             }
             self.rouse(&name);
         }
-    }
-
-    /// Is anything being applied, or about to be published?
-    pub fn is_busy(&self) -> bool {
-        !self.in_flight.is_empty() || !self.settling.is_empty() || self.building.is_some()
     }
 }
 

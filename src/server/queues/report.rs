@@ -216,20 +216,27 @@ impl Server {
     /// A space's name and the keys of its queue.
     pub(super) fn queue_of(&mut self, ctx: Context, space_name: &[u8]) -> Result<(Arc<str>, QueueKeys), String> {
         self.space(ctx, space_name)?;
-        let mut prefix = Vec::new();
-        names::write_prefix(space_name, self.deployment, &mut prefix);
         let name: Arc<str> = String::from_utf8_lossy(space_name).into();
-        if self.is_master() {
+        let prefix = self.prefix_of(&name);
+        let keys = QueueKeys::new(&prefix);
+        // Asking about spaces that have no queue must not fill the memory with them.
+        let has_keys =
+            || jobs::read_integer(ctx, c"EXISTS", &[&keys.jobs, &keys.paused]).is_some_and(|count| count > 0);
+        if self.is_master() && has_keys() {
             self.queues.space(ctx, &name, &prefix);
         }
-        Ok((name, QueueKeys::new(&prefix)))
+        Ok((name, keys))
+    }
+
+    pub(super) fn prefix_of(&self, space: &str) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        names::write_prefix(space.as_bytes(), self.deployment, &mut prefix);
+        prefix
     }
 
     /// The map of a job that has settled.
     pub(super) fn settled_report(&self, ctx: Context, space: &Arc<str>, id: JobId) -> Option<Value> {
-        let mut prefix = Vec::new();
-        names::write_prefix(space.as_bytes(), self.deployment, &mut prefix);
-        let keys = QueueKeys::new(&prefix);
+        let keys = QueueKeys::new(&self.prefix_of(space));
         if is_queued(ctx, &keys, id) {
             return None;
         }

@@ -174,6 +174,15 @@ impl SpaceQueue {
         space
     }
 
+    /// Jobs have left the stream by hand.
+    pub fn recount(&mut self, ctx: Context) {
+        let before = self.jobs;
+        self.jobs = jobs::len(ctx, &self.keys.jobs);
+        if self.jobs < before {
+            self.bytes = if self.jobs == 0 { 0 } else { self.bytes.min(memory_of(ctx, &self.keys.jobs)) };
+        }
+    }
+
     /// May its jobs be applied?
     pub fn may_drain(&self) -> bool {
         !self.paused && !matches!(self.ledger, Ledger::Trouble(_))

@@ -85,7 +85,7 @@ impl Default for Config {
             log_calls: false,
             drain: true,
             apply_threads: 2,
-            apply_batch_jobs: 1000,
+            apply_batch_jobs: 500,
             apply_batch_bytes: 1 << 20,
             apply_linger_ms: 0,
             apply_timeout_ms: 5000,

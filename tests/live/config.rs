@@ -8,7 +8,7 @@ use crate::support::{eventually, Database, Redis, Reply};
 /// Name, default, values that are taken.
 const SETTINGS: [(&str, &str, &[&str]); 27] = [
     ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
-    ("apply-batch-jobs", "1000", &["1", "10000"]),
+    ("apply-batch-jobs", "500", &["1", "10000"]),
     ("apply-linger-ms", "0", &["10000", "0"]),
     ("apply-threads", "2", &[]),
     ("apply-timeout-ms", "5000", &["10", "600000"]),

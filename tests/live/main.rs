@@ -28,6 +28,7 @@ mod job_control;
 mod job_end;
 mod job_examples;
 mod job_fuzz;
+mod job_hands;
 mod job_order;
 mod jobs;
 mod large;

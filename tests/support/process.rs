@@ -12,6 +12,9 @@ use super::wait::wait_at_most;
 /// How long a server may take to end when asked.
 const END_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Time between two signals.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 pub struct Process {
     child: Child,
 }
@@ -45,8 +48,15 @@ impl Process {
 
     /// Sends `signal` and waits for the end; None where it had to be killed.
     pub fn end(mut self, signal: Signal) -> Option<ExitStatus> {
-        self.signal(signal);
-        let ended = wait_at_most(END_PATIENCE, || self.ended());
+        let mut ended = None;
+        // Redis refuses to end while it writes its first append-only file, and forgets that it was asked.
+        for _ in 0..END_PATIENCE.as_millis() / ASK_AGAIN.as_millis() {
+            self.signal(signal);
+            ended = wait_at_most(ASK_AGAIN, || self.ended());
+            if ended.is_some() {
+                break;
+            }
+        }
         if ended.is_none() {
             self.signal(Signal::KILL);
         }

@@ -102,8 +102,14 @@ impl Server {
 
     /// False where no applier is free or nobody has a turn.
     fn begin_batch(&mut self) -> bool {
-        let busy = self.queues.in_flight.len() >= self.config.apply_threads as usize;
-        if busy || self.workers.appliers().is_none() {
+        if self.queues.in_flight.len() >= self.config.apply_threads as usize || !self.queues.has_turns() {
+            return false;
+        }
+        // A shutdown or an unload that was refused has ended them.
+        if self.workers.appliers().is_none() && self.workers.begin(&self.config).is_err() {
+            return false;
+        }
+        if self.workers.appliers().is_none() {
             return false;
         }
         let queues = &mut self.queues;

@@ -15,8 +15,9 @@ fn a_job_enqueued_as_writes_are_paused_is_applied_after_the_pause() {
     for _ in 0..5 {
         // In one write, so that both come in one pass of the server's loop.
         wire.send_bytes(
-            format!("BEAR.ENQUEUE bear UPDATE_BEAR_SIZE '{{\"id\":6,\"size\":7}}'\r\nCLIENT PAUSE 200 WRITE\r\n")
-                .as_bytes(),
+            b"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE '{\"id\":6,\"size\":7}'
+CLIENT PAUSE 200 WRITE
+",
         );
         let id = wire.receive().text();
         assert!(wire.receive().is_ok());

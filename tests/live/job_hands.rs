@@ -1,7 +1,7 @@
 //! Operators and other hands at a queue: what they do to it is noticed, and costs no other job anything.
 
 use crate::support::bears;
-use crate::support::jobs::{complete, enqueue, set_drain, stat, state, wait_settled, wait_state};
+use crate::support::jobs::{self, complete, enqueue, set_drain, stat, state, wait_settled, wait_state};
 use crate::support::{eventually, Redis};
 
 const RENAME: &str = r#"bear UPDATE_BEAR_NAME {"id":5,"name":"Kodiak"}"#;
@@ -69,6 +69,17 @@ fn a_stream_that_takes_anothers_place_is_not_taken_for_applied() {
     let mut wire = redis.wire();
     assert!(wire.run("BEAR.PAUSE color").is_ok());
     let strange = enqueue(&mut wire, r##"color CREATE_COLOR {"name":"pink","hex":"#ffc0cb"}"##);
+    // Ids of two queues may be equal; not these.
+    let enqueued_ms = jobs::parse_id(&strange).0;
+    eventually("another millisecond begins", || {
+        let time = wire
+            .run("TIME")
+            .list()
+            .iter()
+            .map(|part| part.text().parse::<u64>().expect("a number"))
+            .collect::<Vec<_>>();
+        time[0] * 1000 + time[1] / 1000 > enqueued_ms
+    });
     complete(&mut wire, RENAME);
     assert!(wire.run("RENAME color:queue bear:queue").is_ok());
     eventually("the queue says so", || {

@@ -105,10 +105,6 @@ impl Server {
         if self.queues.in_flight.len() >= self.config.apply_threads as usize || !self.queues.has_turns() {
             return false;
         }
-        // A shutdown or an unload that was refused has ended them.
-        if self.workers.appliers().is_none() && self.workers.begin(&self.config).is_err() {
-            return false;
-        }
         if self.workers.appliers().is_none() {
             return false;
         }

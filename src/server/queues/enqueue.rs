@@ -55,6 +55,12 @@ impl Server {
                     .into(),
             );
         }
+        if self.workers.appliers().is_none() {
+            // There is no URL, or a shutdown or an unload that was refused has ended them. The job waits in any case.
+            if let Err(error) = self.workers.begin(&self.config) {
+                log::warn!("{error}");
+            }
+        }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
         let job = find_job(&section.jobs, job_name).ok_or_else(|| {

@@ -20,6 +20,9 @@ use crate::workers::Request;
 /// For all statements of a catalog together.
 const CHECK_TIME: Duration = Duration::from_secs(10);
 
+/// Until a check that failed for want of Postgres is tried again.
+const CHECK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What Postgres says of the catalog in use.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -30,6 +33,8 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// Of the validation that is running: an older one's report is of another catalog.
     ticket: u64,
+    /// When Postgres is asked again after it could not be.
+    again: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +60,14 @@ thread_local! {
 
 impl Checked {
     pub fn new(file: &str) -> Checked {
-        Checked { file: name_of(file), state: CheckState::Waiting, errors: Vec::new(), warnings: Vec::new(), ticket: 0 }
+        Checked {
+            file: name_of(file),
+            state: CheckState::Waiting,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            ticket: 0,
+            again: None,
+        }
     }
 }
 
@@ -146,6 +158,14 @@ impl Server {
         }
     }
 
+    /// Tries again what failed for want of Postgres.
+    pub(super) fn check_catalog_late(&mut self, now: Instant) {
+        if self.checked.again.is_some_and(|again| again <= now) {
+            self.checked.again = None;
+            self.check_catalog_once();
+        }
+    }
+
     /// Shows the catalog to another Postgres, once it is connected.
     pub(super) fn check_catalog_again(&mut self) {
         self.checked = Checked::new(&self.config.catalog);
@@ -188,8 +208,12 @@ impl Server {
         if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
             match result {
                 Ok(report) => self.note_report(report),
-                // Postgres went away meanwhile: the next connection asks again.
-                Err(_) => self.checked.state = CheckState::Waiting,
+                // Postgres could not be asked: the next connection asks again, or a later tick where none is needed.
+                Err(_) => {
+                    self.checked.state = CheckState::Waiting;
+                    self.checked.again = Some(Instant::now() + CHECK_AGAIN);
+                    crate::redis_api::arm(CHECK_AGAIN);
+                }
             }
         }
     }

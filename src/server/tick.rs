@@ -41,6 +41,7 @@ impl Server {
         }
         self.settle();
         let more_outcomes = self.take_outcomes(ctx, deadline);
+        self.check_catalog_late(start);
         self.answer_late(start);
         self.answer_late_for_jobs(start);
         let more_jobs = self.work_on_queues(ctx, deadline);

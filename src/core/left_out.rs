@@ -300,7 +300,14 @@ impl LeftOutJobs {
 
     /// Keys of the jobs that hold a place.
     pub fn keys(&self) -> FxHashSet<u64> {
-        self.lines.iter().map(|(key, _)| *key).collect()
+        // From line to line, however long each is.
+        let mut keys = FxHashSet::default();
+        let mut next = Some(0);
+        while let Some((key, _)) = next.and_then(|from| self.lines.range((from, 0)..).next()) {
+            keys.insert(*key);
+            next = key.checked_add(1);
+        }
+        keys
     }
 
     pub fn first(&self) -> Option<JobId> {

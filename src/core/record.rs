@@ -63,10 +63,15 @@ pub struct Numbers {
 /// Fields and values in turn.
 pub type FieldList<'a> = SmallVec<[&'a [u8]; 16]>;
 
+/// Bytes that a job counts for against `bear.queue-max-bytes`: its payload, a UNIQUE key, which stands in three places,
+/// and a little for the rest.
+pub fn cost(name: &[u8], data: &[u8], unique: Option<&[u8]>) -> u64 {
+    (data.len() + name.len() + unique.map_or(0, |key| 3 * key.len()) + 32) as u64
+}
+
 impl<'a> JobRecord<'a> {
-    /// Bytes that it counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
     pub fn cost(&self) -> u64 {
-        (self.data.len() + self.name.len() + self.options.unique.map_or(0, |key| 3 * key.len()) + 32) as u64
+        cost(self.name, self.data, self.options.unique)
     }
 
     /// The fields to be written.

@@ -3,6 +3,7 @@
 //! A client is blocked once and unblocked exactly once, whatever happened to it meanwhile (CLIENT KILL, a closed
 //! connection): Redis keeps its side until then, and sends nothing to who is gone.
 
+use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
@@ -45,6 +46,20 @@ impl Answer {
     }
 }
 
+/// Names a client while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientHandle(usize);
+
+thread_local! {
+    /// Clients that hung up and have not been answered.
+    static GONE: RefCell<Vec<ClientHandle>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Clients that have hung up since the last call, and are to be answered all the same.
+pub fn take_gone() -> Vec<ClientHandle> {
+    GONE.take()
+}
+
 /// A client that waits. Dropping it unanswered would leave it waiting: it is answered with an error instead.
 #[derive(Debug)]
 pub struct BlockedClient {
@@ -56,11 +71,18 @@ impl Context<'_> {
     pub fn block(self) -> BlockedClient {
         // SAFETY: a command's context; the callbacks have the signatures that Redis expects.
         let raw = unsafe { api!(RedisModule_BlockClient)(self.raw(), Some(on_reply), None, Some(free_answer), 0) };
+        // SAFETY: the handle was just made; the callback has the signature that Redis expects.
+        unsafe { api!(RedisModule_SetDisconnectCallback)(raw, Some(on_gone)) };
         BlockedClient { raw }
     }
 }
 
 impl BlockedClient {
+    /// Names the client among those who wait.
+    pub fn handle(&self) -> ClientHandle {
+        ClientHandle(self.raw as usize)
+    }
+
     /// Answers, on the main thread.
     pub fn answer(mut self, answer: Answer) {
         self.send(answer);
@@ -69,6 +91,8 @@ impl BlockedClient {
     fn send(&mut self, answer: Answer) {
         let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
         if !raw.is_null() {
+            // Redis may give the next client the same handle. As the process exits, the list may be gone already.
+            let _ = GONE.try_with(|gone| gone.borrow_mut().retain(|handle| handle.0 != raw as usize));
             let data = Box::into_raw(Box::new(answer)).cast::<c_void>();
             // SAFETY: the handle came from RedisModule_BlockClient and is used once; the data is freed by free_answer.
             unsafe { api!(RedisModule_UnblockClient)(raw, data) };
@@ -90,6 +114,11 @@ unsafe extern "C" fn on_reply(ctx: *mut raw::RedisModuleCtx, _: *mut *mut raw::R
         None => Context::new(ctx).reply().error("ERR bear has no answer; try it again"),
     }
     raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn on_gone(_: *mut raw::RedisModuleCtx, client: *mut raw::RedisModuleBlockedClient) {
+    GONE.with_borrow_mut(|gone| gone.push(ClientHandle(client as usize)));
+    super::arm(std::time::Duration::ZERO);
 }
 
 unsafe extern "C" fn free_answer(_: *mut raw::RedisModuleCtx, data: *mut c_void) {

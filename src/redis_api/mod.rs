@@ -19,7 +19,7 @@ mod scan;
 mod stream;
 mod wake;
 
-pub use blocked::{Answer, BlockedClient};
+pub use blocked::{take_gone, Answer, BlockedClient, ClientHandle};
 pub use call::Replicate;
 pub use command::{register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess};
 pub use config::{register_all as register_configs, ConfigSpec, ConfigValue, Live};

@@ -38,16 +38,12 @@ impl Waiting {
 
     /// The next client whose time is up.
     pub fn take_late(&mut self, now: Instant) -> Option<BlockedClient> {
-        self.take_late_with_id(now).map(|(_, client)| client)
+        self.first_late(now).and_then(|id| self.take(id))
     }
 
-    /// The same with the client's number.
-    pub fn take_late_with_id(&mut self, now: Instant) -> Option<(WaiterId, BlockedClient)> {
-        let (deadline, id) = *self.deadlines.first()?;
-        if deadline > now {
-            return None;
-        }
-        self.take(id).map(|client| (id, client))
+    /// Who has waited longest beyond his time.
+    pub fn first_late(&self, now: Instant) -> Option<WaiterId> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
     }
 
     /// When somebody's time is up, if anybody waits.

@@ -93,6 +93,40 @@ fn a_stream_that_takes_anothers_place_is_not_taken_for_applied() {
 }
 
 #[test]
+fn who_hangs_up_waits_for_no_job_any_more() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.drain", "no").start();
+    let waiting = || redis.info("bear").int("bear_clients_waiting_for_jobs");
+    for _ in 0..5 {
+        redis.wire().begin(&format!("BEAR.ENQUEUE {RENAME} UNIQUE one BLOCK 0"));
+    }
+    let mut stays = redis.wire();
+    stays.begin(&format!("BEAR.ENQUEUE {RENAME} UNIQUE one BLOCK 0"));
+    eventually("one of them is left", || waiting() == 1);
+    set_drain(&mut redis.wire(), "yes");
+    assert_eq!(stays.receive().map()["state"].text(), "completed");
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn unique_keys_count_for_a_full_queue_only_while_their_job_is_queued() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).start();
+    let mut wire = redis.wire();
+    // The queue is never empty: what is left over would stay.
+    assert!(wire.run("BEAR.PAUSE bear").is_ok());
+    enqueue(&mut wire, &format!("{RENAME} DELAY 600000"));
+    let alone = stat(&mut wire, "bear", "bytes");
+    for key in 0..20 {
+        enqueue(&mut wire, &format!("{RENAME} UNIQUE {}{key}", "k".repeat(900)));
+    }
+    assert!(stat(&mut wire, "bear", "bytes") > alone + 20 * 900);
+    assert!(wire.run("BEAR.RESUME bear").is_ok());
+    eventually("they have completed", || stat(&mut wire, "bear", "completed") == 20);
+    assert_eq!(stat(&mut wire, "bear", "bytes"), alone);
+}
+
+#[test]
 fn asking_about_spaces_keeps_none_in_memory() {
     let database = bears::database();
     let redis = Redis::with(&database);

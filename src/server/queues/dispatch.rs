@@ -365,11 +365,6 @@ impl Server {
     }
 }
 
-/// Bytes that a job counts for against `bear.queue-max-bytes`: its payload, and a little for the rest.
-pub(super) fn cost(job: &QueuedJob) -> u64 {
-    (job.data.len() + job.name.len() + 32) as u64
-}
-
 impl Queues {
     /// Is a job being put into a batch?
     pub(super) fn is_building_with(&self, name: &str, id: JobId) -> bool {

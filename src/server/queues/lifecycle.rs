@@ -137,8 +137,13 @@ impl Server {
         self.workers.forget_ended();
     }
 
-    /// Clients that have waited for a job long enough are told so.
+    /// Clients that have waited for a job long enough are told so; those that have hung up are let go.
     pub(in crate::server) fn answer_late_for_jobs(&mut self, now: Instant) {
+        for handle in redis_api::take_gone() {
+            if let Some(client) = self.queues.waiters.take_gone(handle) {
+                self.answers.push_back((client, Answer::Ok));
+            }
+        }
         while let Some((client, answer)) = self.queues.waiters.take_late(now) {
             self.answers.push_back((client, answer));
         }

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::dispatch::cost;
 use super::space::{Ledger, Retry, SpaceQueue};
 use super::{wall_ms, Queues, Refused};
 use crate::core::batch::{Batch, Changed, JobError, JobOutcome, Lane, Left, QueuedJob, SpaceApplied, SpaceBatch};
@@ -437,9 +436,13 @@ fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch, fat
     if !beyond.is_empty() {
         jobs::delete(ctx, &space.keys.jobs, &beyond);
     }
-    let settled: BTreeSet<JobId> = fates.settled.iter().copied().collect();
-    for job in of_space.jobs.iter().filter(|job| settled.contains(&job.id)) {
-        space.bytes = space.bytes.saturating_sub(cost(job));
+    // In the order of the batch's jobs.
+    let mut settled = fates.settled.iter().peekable();
+    for job in &of_space.jobs {
+        if settled.next_if_eq(&&job.id).is_some() {
+            let unique = space.extras.get(&job.id).and_then(|extras| extras.unique.as_deref());
+            space.bytes = space.bytes.saturating_sub(record::cost(&job.name, &job.data, unique));
+        }
     }
     let (mut timed, mut tried, mut unique) = (Vec::new(), Vec::new(), Vec::new());
     if !space.extras.is_empty() || !space.retries.is_empty() {

@@ -1,4 +1,4 @@
-//! Clients that wait for a job to settle (BLOCK).
+//! Clients that wait for a job to settle (BLOCK): until it has, until their time is up, or until they hang up.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,29 +6,40 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use crate::core::job_id::JobId;
-use crate::redis_api::{Answer, BlockedClient};
+use crate::redis_api::{Answer, BlockedClient, ClientHandle};
 use crate::server::waiting::{WaiterId, Waiting};
 
 #[derive(Default)]
 pub struct JobWaiters {
     waiting: Waiting,
     by_job: FxHashMap<(Arc<str>, JobId), Vec<WaiterId>>,
-    of: FxHashMap<WaiterId, (Arc<str>, JobId, u64)>,
+    by_handle: FxHashMap<ClientHandle, WaiterId>,
+    all: FxHashMap<WaiterId, Waits>,
+}
+
+/// What somebody waits for.
+struct Waits {
+    space: Arc<str>,
+    id: JobId,
+    block_ms: u64,
+    handle: ClientHandle,
 }
 
 impl JobWaiters {
     pub fn add(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64, deadline: Instant) {
+        let handle = client.handle();
         let waiter = self.waiting.add(client, deadline);
-        self.of.insert(waiter, (space.clone(), id, block_ms));
-        self.by_job.entry((space, id)).or_default().push(waiter);
+        self.by_handle.insert(handle, waiter);
+        self.by_job.entry((space.clone(), id)).or_default().push(waiter);
+        self.all.insert(waiter, Waits { space, id, block_ms, handle });
     }
 
     pub fn is_empty(&self) -> bool {
-        self.of.is_empty()
+        self.all.is_empty()
     }
 
     pub fn len(&self) -> usize {
-        self.of.len()
+        self.all.len()
     }
 
     /// Does anybody wait for this job?
@@ -38,22 +49,22 @@ impl JobWaiters {
 
     /// Those who wait for a job, which has settled.
     pub fn take(&mut self, space: &Arc<str>, id: JobId) -> Vec<BlockedClient> {
-        let waiters = self.by_job.remove(&(space.clone(), id)).unwrap_or_default();
-        waiters.into_iter().filter_map(|waiter| self.take_one(waiter)).collect()
+        let waiters = self.by_job.get(&(space.clone(), id)).cloned().unwrap_or_default();
+        waiters.into_iter().filter_map(|waiter| Some(self.remove(waiter)?.0)).collect()
     }
 
     /// The next who has waited long enough, and what to tell him.
     pub fn take_late(&mut self, now: Instant) -> Option<(BlockedClient, Answer)> {
-        let (waiter, client) = self.waiting.take_late_with_id(now)?;
-        let (space, id, block_ms) = self.of.remove(&waiter)?;
-        if let Some(waiters) = self.by_job.get_mut(&(space.clone(), id)) {
-            waiters.retain(|other| *other != waiter);
-            if waiters.is_empty() {
-                self.by_job.remove(&(space, id));
-            }
-        }
+        let waiter = self.waiting.first_late(now)?;
+        let (client, Waits { id, block_ms, .. }) = self.remove(waiter)?;
         let text = format!("TIMEOUT job {id} is still queued after {block_ms} ms, and stays so; ask BEAR.JOB for it");
         Some((client, Answer::Error(text.into())))
+    }
+
+    /// One who has hung up, if he is one of these.
+    pub fn take_gone(&mut self, handle: ClientHandle) -> Option<BlockedClient> {
+        let waiter = *self.by_handle.get(&handle)?;
+        self.remove(waiter).map(|(client, _)| client)
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -62,13 +73,20 @@ impl JobWaiters {
 
     /// Everybody: what they wait for is not known any more.
     pub fn take_all(&mut self) -> Vec<(BlockedClient, JobId)> {
-        self.by_job.clear();
-        let all: Vec<_> = self.of.drain().collect();
-        all.into_iter().filter_map(|(waiter, (_, id, _))| Some((self.waiting.take(waiter)?, id))).collect()
+        let waiters: Vec<WaiterId> = self.all.keys().copied().collect();
+        waiters.into_iter().filter_map(|waiter| self.remove(waiter).map(|(client, of)| (client, of.id))).collect()
     }
 
-    fn take_one(&mut self, waiter: WaiterId) -> Option<BlockedClient> {
-        self.of.remove(&waiter);
-        self.waiting.take(waiter)
+    fn remove(&mut self, waiter: WaiterId) -> Option<(BlockedClient, Waits)> {
+        let of = self.all.remove(&waiter)?;
+        self.by_handle.remove(&of.handle);
+        let job = (of.space.clone(), of.id);
+        if let Some(others) = self.by_job.get_mut(&job) {
+            others.retain(|other| *other != waiter);
+            if others.is_empty() {
+                self.by_job.remove(&job);
+            }
+        }
+        Some((self.waiting.take(waiter)?, of))
     }
 }

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::report::{failed_entry, is_queued, parse_id};
+use super::report::{is_queued, parse_id};
+use super::settled::failed_jobs;
 use super::space::Ledger;
 use super::Queues;
 use crate::core::job_id::JobId;
 use crate::core::payload;
-use crate::core::record::{JobRecord, Outcome, DEFAULT_OPTIONS};
+use crate::core::record::{JobRecord, DEFAULT_OPTIONS};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Answer, Context, Direction, Value};
 use crate::server::Server;
@@ -16,15 +17,6 @@ use crate::server::Server;
 pub enum RetryTarget<'a, 'b> {
     Ids(&'a [&'b [u8]]),
     All,
-}
-
-/// A failed job as its record tells.
-struct FailedJob {
-    id: JobId,
-    /// Of its record's entry.
-    entry: JobId,
-    name: String,
-    data: Vec<u8>,
 }
 
 impl Server {
@@ -209,21 +201,4 @@ fn epochs_in(ctx: Context, keys: &QueueKeys) -> Vec<i64> {
         ControlFlow::Continue(())
     });
     epochs
-}
-
-/// The failed jobs with these ids, or all of them, oldest first.
-fn failed_jobs(ctx: Context, keys: &QueueKeys, ids: Option<&[JobId]>) -> Vec<FailedJob> {
-    let mut failed = Vec::new();
-    jobs::walk(ctx, &keys.failed, Direction::Forward, (JobId::ZERO, LAST), &mut |entry, fields| {
-        if let Some((id, record)) = failed_entry(fields) {
-            if ids.is_none_or(|ids| ids.contains(&id)) {
-                if let Ok(outcome) = serde_json::from_slice::<Outcome>(record) {
-                    let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
-                    failed.push(FailedJob { id, entry, name: outcome.job, data });
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    });
-    failed
 }

@@ -1,22 +1,19 @@
-//! Jobs are read from their streams, in slices, and handed to the appliers: a batch holds jobs of one space or of many.
+//! Jobs are handed to the appliers: a batch holds jobs of one space or of many.
 //!
 //! A batch is begun when an applier is free, so that jobs which come while all are busy make the next one larger.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 
-use super::space::Extras;
-use super::{wall_ms, Queues};
-use crate::core::batch::{Batch, Lane, Limits, QueuedJob, SpaceBatch};
+use super::reading::{read_one, read_slice, Room, SliceEnd};
+use super::Queues;
+use crate::core::batch::{Batch, Lane, Limits, SpaceBatch};
 use crate::core::job_id::JobId;
 use crate::core::names;
 use crate::core::queue::SideResult;
-use crate::core::record::JobRecord;
-use crate::keyspace::jobs;
-use crate::redis_api::{self, Context, Direction, Fields};
+use crate::redis_api::{self, Context};
 use crate::server::Server;
 
 /// Spaces in one batch: each has its place in the ledger.
@@ -44,21 +41,6 @@ enum Step {
     OutOfTime,
     /// No space has anything for this lane.
     Exhausted,
-}
-
-/// What reading a slice of a stream came to.
-struct Slice {
-    jobs: Vec<(QueuedJob, Option<Extras>)>,
-    epoch: Option<i64>,
-    end: SliceEnd,
-}
-
-#[derive(PartialEq, Eq)]
-enum SliceEnd {
-    Stream,
-    Epoch,
-    Full,
-    Time,
 }
 
 impl Server {
@@ -394,72 +376,5 @@ impl Queues {
             }
         }
         !self.aging.is_empty()
-    }
-}
-
-/// What fits in a batch still.
-struct Room {
-    jobs: usize,
-    bytes: usize,
-    deadline: Instant,
-}
-
-/// Jobs of one epoch after `from`.
-fn read_slice(ctx: Context, key: &[u8], (from, to): (JobId, JobId), epoch: Option<i64>, room: &Room) -> Slice {
-    let mut slice = Slice { jobs: Vec::new(), epoch, end: SliceEnd::Stream };
-    let Some(start) = from.next() else { return slice };
-    let now_ms = wall_ms();
-    let mut bytes = 0;
-    jobs::walk(ctx, key, Direction::Forward, (start, to), &mut |id, fields| {
-        // At least one a slice, however late it is; the clock is looked at now and then.
-        let late = slice.jobs.len() % 16 == 15 && Instant::now() >= room.deadline;
-        slice.end = if slice.jobs.len() >= room.jobs || bytes >= room.bytes {
-            SliceEnd::Full
-        } else if late || (bytes > 256 << 10 && Instant::now() >= room.deadline) {
-            SliceEnd::Time
-        } else {
-            let (job, extras, of) = read_job(id, fields, now_ms);
-            if of.is_some() && slice.epoch.is_some() && of != slice.epoch {
-                slice.end = SliceEnd::Epoch;
-                return ControlFlow::Break(());
-            }
-            slice.epoch = slice.epoch.or(of);
-            bytes += job.data.len();
-            slice.jobs.push((job, extras));
-            return ControlFlow::Continue(());
-        };
-        ControlFlow::Break(())
-    });
-    slice
-}
-
-fn read_one(ctx: Context, key: &[u8], id: JobId) -> Option<QueuedJob> {
-    let mut read = None;
-    jobs::walk(ctx, key, Direction::Forward, (id, id), &mut |id, fields| {
-        read = Some(read_job(id, fields, 0).0);
-        ControlFlow::Break(())
-    });
-    read
-}
-
-/// What is no job becomes one without a name, which fails like one whose definition is gone: it is then in nobody's way.
-fn read_job(id: JobId, fields: &Fields, now_ms: u64) -> (QueuedJob, Option<Extras>, Option<i64>) {
-    match JobRecord::read(fields) {
-        Ok(record) => {
-            let job = QueuedJob {
-                id,
-                name: record.name.into(),
-                data: record.data.into(),
-                attempts: 0,
-                max_attempts: record.options.attempts,
-                undue: record.options.due_ms.is_some_and(|due| due > now_ms),
-            };
-            (job, Extras::of(&record.options), Some(record.epoch))
-        }
-        Err(error) => {
-            log::warn!("entry {id} of a queue: {error}");
-            let job = QueuedJob { id, name: [].into(), data: [].into(), attempts: 0, max_attempts: 1, undue: false };
-            (job, None, None)
-        }
     }
 }

@@ -4,10 +4,17 @@
 //! |---|---|
 //! | `space` | one space's queue: what is in memory of it |
 //! | `enqueue` | BEAR.ENQUEUE |
-//! | `dispatch` | jobs are read and handed to the appliers |
+//! | `dispatch` | jobs are handed to the appliers |
+//! | `reading` | they are read from their stream, in slices |
 //! | `settle` | what came of them is published |
+//! | `fates` | which of them have settled, and when the others are tried again |
+//! | `unit` | what is written of those that settled |
+//! | `changed` | what the changed rows were cached in is dropped |
+//! | `refusals` | job types that Postgres refuses |
 //! | `waiting` | clients that wait for a job |
-//! | `report` | BEAR.JOB, BEAR.JOBS, BEAR.STATS |
+//! | `report` | BEAR.JOB, BEAR.JOBS |
+//! | `settled` | records of settled jobs, searched |
+//! | `figures` | BEAR.STATS, INFO |
 //! | `control` | BEAR.RETRY, BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
 //! | `discover` | queues that an earlier process left are found |
 //! | `lifecycle` | what load, promotion, demotion and flushes mean for queues |
@@ -17,14 +24,21 @@
 //! stream, recorded, caches dropped, waiters answered
 //! ```
 
+mod changed;
 mod control;
 mod discover;
 mod dispatch;
 mod enqueue;
+mod fates;
+mod figures;
 mod lifecycle;
+mod reading;
+mod refusals;
 mod report;
 mod settle;
+mod settled;
 mod space;
+mod unit;
 mod waiting;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -33,7 +47,6 @@ use std::time::{Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
-use crate::core::batch::JobError;
 use crate::redis_api::Scan;
 
 pub use control::RetryTarget;
@@ -64,7 +77,7 @@ pub struct Queues {
     /// Job types by number, for the lanes; the numbers live as long as the process.
     kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
     /// Types that Postgres refuses for now.
-    refused: FxHashMap<u32, Refused>,
+    refused: FxHashMap<u32, refusals::Refused>,
     /// When the next of them is tried again.
     refused_due_ms: Option<u64>,
     /// The epoch of what is enqueued now.
@@ -91,13 +104,6 @@ pub struct Totals {
     pub retried: u64,
     pub batches: u64,
     pub batch_us_max: u64,
-}
-
-/// A job type that Postgres refuses (class 42), and when it is tried again.
-struct Refused {
-    until_ms: u64,
-    delay_ms: u64,
-    error: JobError,
 }
 
 impl Queues {
@@ -183,19 +189,6 @@ impl Queues {
                 space.due_ms = Some(due);
             }
         }
-    }
-
-    /// Has the spaces looked at that left anything out: a job type may be tried (again).
-    fn rouse_left_out(&mut self) {
-        let now_ms = self.now_ms();
-        self.refused_due_ms = self.refused.values().map(|refused| refused.until_ms).filter(|due| *due > now_ms).min();
-        let names: Vec<Arc<str>> = self
-            .spaces
-            .iter()
-            .filter(|(_, space)| space.queue.counts().left > 0 || !space.in_main_turn)
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.iter().for_each(|name| self.rouse(name));
     }
 
     /// When time alone gives anybody something to do.

@@ -1,22 +1,23 @@
-//! BEAR.JOB, BEAR.JOBS, BEAR.STATS: what is known of jobs, from memory on a master and from the keys everywhere.
+//! BEAR.JOB, BEAR.JOBS: what is known of jobs, from memory on a master and from the keys everywhere.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::space::{Ledger, Retry};
-use super::{wall_ms, Queues};
+use super::settled::{find_settled, list_settled};
+use super::space::Retry;
+use super::wall_ms;
 use crate::core::batch::JobError;
 use crate::core::job_id::JobId;
 use crate::core::names;
 use crate::core::queue::JobState;
 use crate::core::record::{self, JobRecord, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
-use crate::redis_api::{Context, Direction, Fields, Role, Value};
+use crate::redis_api::{Context, Direction, Fields, Value};
 use crate::server::Server;
 
-/// How long a search goes on among records that are older than the job itself, which only a clock that stepped back makes.
-const SEARCH: Duration = Duration::from_micros(500);
+/// How long a search for queued jobs goes on.
+const SEARCH: Duration = Duration::from_millis(2);
 
 /// Most jobs of one BEAR.JOBS.
 const MAX_COUNT: usize = 1_000;
@@ -112,12 +113,6 @@ pub fn of_record(id: JobId, state: &'static str, record: &[u8]) -> Value {
     report.value()
 }
 
-/// The job and the record that an entry of the stream of failed jobs holds.
-pub(super) fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
-    let get = |name: &[u8]| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-    Some((JobId::parse(get(b"id")?)?, get(b"record")?))
-}
-
 impl Server {
     /// BEAR.JOB.
     pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
@@ -149,67 +144,6 @@ impl Server {
             }
         };
         ctx.reply().value(&Value::Array(listed));
-        Ok(())
-    }
-
-    /// BEAR.STATS.
-    pub fn queue_stats(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
-        let (name, keys) = self.queue_of(ctx, space_name)?;
-        let section = self.space(ctx, space_name)?.section;
-        let (hits, misses) = {
-            let stats = self.stats.section(section);
-            (stats.hits, stats.misses)
-        };
-        let number = |number: u64| Value::Integer(number as i64);
-        let total = jobs::len(ctx, &keys.jobs);
-        let from_now = format!("({}", wall_ms());
-        let delayed = jobs::read_integer(ctx, c"ZCOUNT", &[&keys.delayed, from_now.as_bytes(), b"+inf"]);
-        let delayed = (delayed.unwrap_or(0).max(0) as u64).min(total);
-        let failed = jobs::len(ctx, &keys.failed);
-        let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
-        let now_ms = self.queues.now_ms();
-        let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
-        let active = space.map_or(0, |space| space.in_flight().0 as u64);
-        let lanes = space.map_or(0, |space| space.in_flight().1 as u64);
-        let connection = match self.queues.appliers_up {
-            _ if self.role == Role::Replica => "none on a replica",
-            _ if !self.config.drain => "off (bear.drain no)",
-            _ => self.queues.connection().0,
-        };
-        let ledger = match space.map(|space| &space.ledger) {
-            Some(Ledger::Trouble(text)) => text.clone(),
-            Some(Ledger::Ok) => "ok".to_owned(),
-            Some(Ledger::Unknown) | None => match &self.queues.appliers_error {
-                Some(error) => error.clone(),
-                None => "unknown".to_owned(),
-            },
-        };
-        let completed = match space {
-            Some(space) => space.completed,
-            None => read_total(ctx, &keys, b"completed"),
-        };
-        let paused = match space {
-            Some(space) => space.paused,
-            None => jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
-        };
-        let refused = self.queues.refused_types(&self.catalog.sections[section].name);
-        ctx.reply().value(&Value::Map(vec![
-            ("waiting", number(total.saturating_sub(active + delayed))),
-            ("active", number(active)),
-            ("delayed", number(delayed)),
-            ("completed", number(completed)),
-            ("failed", number(failed)),
-            ("oldest_ms", number(oldest)),
-            ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)))),
-            ("bytes", number(space.map_or(0, |space| space.bytes))),
-            ("lanes", number(lanes)),
-            ("connection", Value::text(connection)),
-            ("ledger", Value::text(ledger)),
-            ("paused", number(paused.into())),
-            ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
-            ("hits", number(hits)),
-            ("misses", number(misses)),
-        ]));
         Ok(())
     }
 
@@ -315,7 +249,7 @@ impl Server {
     ) -> Vec<Value> {
         let mut listed = Vec::new();
         let from = after.unwrap_or(JobId::ZERO).next().unwrap_or(LAST);
-        let deadline = Instant::now() + SEARCH * 4;
+        let deadline = Instant::now() + SEARCH;
         jobs::walk(ctx, &keys.jobs, Direction::Forward, (from, LAST), &mut |id, fields| {
             if listed.len() >= count || Instant::now() >= deadline {
                 return ControlFlow::Break(());
@@ -330,26 +264,10 @@ impl Server {
     }
 }
 
-impl Queues {
-    /// Job types of a section that Postgres refuses, with its reason.
-    fn refused_types(&self, section: &str) -> Vec<String> {
-        let of = |((of, job), kind): (&(Box<str>, Box<[u8]>), &u32)| {
-            let refused = self.refused.get(kind).filter(|_| **of == *section)?;
-            Some(format!("{}: {}", String::from_utf8_lossy(job), refused.error.message))
-        };
-        self.kinds.iter().filter_map(of).collect()
-    }
-}
-
 pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
     JobId::parse(id).ok_or_else(|| {
         format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
     })
-}
-
-fn read_total(ctx: Context, keys: &QueueKeys, field: &[u8]) -> u64 {
-    let total = jobs::read_text(ctx, c"HGET", &[&keys.ledger, field]);
-    total.and_then(|total| std::str::from_utf8(&total).ok()?.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
@@ -359,72 +277,4 @@ pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
         ControlFlow::Break(())
     });
     found
-}
-
-/// The map of a settled job. A record is written after its job was enqueued, so that the search begins there.
-fn find_settled(ctx: Context, keys: &QueueKeys, id: JobId) -> Option<Value> {
-    let mut found = None;
-    let text = id.to_string();
-    let deadline = Instant::now() + SEARCH;
-    let since = JobId { ms: id.ms, seq: 0 };
-    let before = JobId { ms: id.ms.saturating_sub(1), seq: u64::MAX };
-    for (direction, range) in [(Direction::Forward, (since, LAST)), (Direction::Backward, (JobId::ZERO, before))] {
-        let late = || direction == Direction::Backward && Instant::now() >= deadline;
-        jobs::walk(ctx, &keys.completed, direction, range, &mut |_, fields| {
-            if let Some((_, record)) = fields.iter().find(|(field, _)| *field == text.as_bytes()) {
-                found = Some(of_record(id, "completed", record));
-            }
-            if found.is_some() || late() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        if found.is_none() {
-            jobs::walk(ctx, &keys.failed, direction, range, &mut |_, fields| {
-                if let Some((_, record)) = failed_entry(fields).filter(|(of, _)| *of == id) {
-                    found = Some(of_record(id, "failed", record));
-                }
-                if found.is_some() || late() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
-        }
-        if found.is_some() {
-            break;
-        }
-    }
-    found
-}
-
-/// Settled jobs in the order in which they settled, from the one after `after` on.
-fn list_settled(ctx: Context, keys: &QueueKeys, state: ListedState, count: usize, after: Option<JobId>) -> Vec<Value> {
-    let mut listed = Vec::new();
-    let mut begun = after.is_none();
-    let (key, name) = match state {
-        ListedState::Failed => (&keys.failed, "failed"),
-        _ => (&keys.completed, "completed"),
-    };
-    let from = after.map_or(JobId::ZERO, |after| JobId { ms: after.ms, seq: 0 });
-    let mut take = |id: JobId, record: &[u8]| {
-        if begun && listed.len() < count {
-            listed.push(of_record(id, name, record));
-        }
-        begun |= Some(id) == after;
-        listed.len() < count
-    };
-    jobs::walk(ctx, key, Direction::Forward, (from, LAST), &mut |_, fields| {
-        let more = match state {
-            ListedState::Failed => failed_entry(fields).is_none_or(|(id, record)| take(id, record)),
-            _ => fields.iter().all(|(id, record)| JobId::parse(id).is_none_or(|id| take(id, record))),
-        };
-        if more {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    });
-    listed
 }

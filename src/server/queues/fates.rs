@@ -1,0 +1,141 @@
+//! What becomes of the jobs of a batch: which have settled, and when those that were left out are tried again. Changes
+//! what is remembered of attempts, and nothing durable.
+
+use super::space::{Retry, SpaceQueue};
+use super::wall_ms;
+use crate::core::batch::{Batch, JobOutcome, Lane, Left, QueuedJob, SpaceBatch};
+use crate::core::job_id::JobId;
+use crate::core::queue::{Held, LeftOut};
+use crate::core::record;
+use crate::core::retry::{attempt_delay_ms, DEFAULT_BACKOFF_MS};
+use crate::redis_api::Context;
+use crate::server::Server;
+
+/// A job that was set aside (its row is locked) is tried again after this, twice as long each time, in milliseconds.
+const ISOLATED_MS: u64 = 50;
+const MAX_ISOLATED_MS: u64 = 2_000;
+
+/// What becomes of the jobs of one space.
+#[derive(Default)]
+pub struct Fates {
+    pub settled: Vec<JobId>,
+    pub completed: Vec<(JobId, Vec<u8>)>,
+    pub failed: Vec<(JobId, Vec<u8>)>,
+    pub left: Vec<(JobId, LeftOut)>,
+    /// New due times of jobs that are tried again, in Unix time, and records of their attempts.
+    pub delayed: Vec<(JobId, u64)>,
+    pub attempts: Vec<(JobId, Vec<u8>)>,
+    /// The main lane goes no further for now.
+    pub held: Option<Held>,
+    /// An outcome of which nothing else is known: any row may have changed.
+    pub unknown_changes: bool,
+}
+
+impl Server {
+    /// What becomes of each job. Changes the memory of attempts, and nothing durable.
+    pub(super) fn fates(
+        &mut self,
+        ctx: Context,
+        batch: &Batch,
+        of_space: &SpaceBatch,
+        mark: JobId,
+        outcomes: &[JobOutcome],
+        records: Vec<Option<Vec<u8>>>,
+    ) -> Fates {
+        let mut fates = Fates::default();
+        let (now_ms, unix_ms) = (self.queues.now_ms(), wall_ms());
+        let section = &batch.sections[of_space.section].name;
+        for ((job, outcome), record) in of_space.jobs.iter().zip(outcomes).zip(records) {
+            match outcome {
+                JobOutcome::Completed(completed) => {
+                    fates.unknown_changes |= completed.earlier;
+                    fates.settled.push(job.id);
+                    fates.completed.push((job.id, record.unwrap_or_default()));
+                }
+                JobOutcome::Failed { error, attempts } => {
+                    fates.settled.push(job.id);
+                    fates
+                        .failed
+                        .push((job.id, record.unwrap_or_else(|| record::failed(job, error, *attempts, unix_ms))));
+                }
+                JobOutcome::Left { keys, barrier, why } => {
+                    let kind = self.queues.kind_of(section, &job.name);
+                    let refused_until = self.queues.refused.get(&kind).map(|refused| refused.until_ms);
+                    let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { continue };
+                    let next = next_try(ctx, space, job, why, now_ms, unix_ms, refused_until);
+                    fates.delayed.extend(next.unix_due_ms.map(|due| (job.id, due)));
+                    fates.attempts.extend(next.record.map(|record| (job.id, record)));
+                    if job.id > mark && batch.lane == Lane::Main {
+                        // A barrier at the head of the main lane.
+                        fates.held = Some(Held::Until(next.due_ms.unwrap_or(now_ms)));
+                        continue;
+                    }
+                    let left =
+                        LeftOut { keys: keys.clone(), barrier: *barrier, holds: next.holds, due_ms: next.due_ms, kind };
+                    fates.left.push((job.id, left));
+                }
+                JobOutcome::NotTaken => {
+                    fates.held.get_or_insert(Held::UntilQuiet);
+                }
+            }
+        }
+        fates
+    }
+}
+
+/// When a job that was left out is tried again.
+struct NextTry {
+    holds: bool,
+    /// Monotonic; None: as soon as those before it have settled.
+    due_ms: Option<u64>,
+    /// To be written: the time, and the record of the attempts.
+    unix_due_ms: Option<u64>,
+    record: Option<Vec<u8>>,
+}
+
+fn next_try(
+    ctx: Context,
+    space: &mut SpaceQueue,
+    job: &QueuedJob,
+    why: &Left,
+    now_ms: u64,
+    unix_ms: u64,
+    refused_until: Option<u64>,
+) -> NextTry {
+    let mut next = NextTry { holds: true, due_ms: None, unix_due_ms: None, record: None };
+    let extras = space.extras.get(&job.id);
+    match why {
+        Left::Undue => {
+            next.holds = false;
+            let due = extras.and_then(|extras| extras.due_ms).unwrap_or(unix_ms);
+            next.due_ms = Some(now_ms + due.saturating_sub(unix_ms));
+        }
+        Left::Behind => {}
+        Left::Retry(error) => {
+            let backoff_ms = extras.map_or(DEFAULT_BACKOFF_MS, |extras| extras.backoff_ms);
+            let attempts = job.attempts + 1;
+            let delay_ms = attempt_delay_ms(backoff_ms, attempts);
+            next.due_ms = Some(now_ms + delay_ms);
+            next.unix_due_ms = Some(unix_ms + delay_ms);
+            next.record = Some(record::attempt(attempts, error));
+            let retry = Retry { attempts, isolated: 0, error: Some(error.clone()), due_ms: next.unix_due_ms };
+            space.retries.insert(job.id, retry);
+        }
+        Left::Isolated(error) => {
+            let retry = space.retries.entry(job.id).or_default();
+            retry.isolated += 1;
+            retry.error = Some(error.clone());
+            next.due_ms = Some(now_ms + (ISOLATED_MS << retry.isolated.min(16)).min(MAX_ISOLATED_MS));
+        }
+        Left::TypePaused => next.due_ms = refused_until,
+        Left::Earlier => {
+            let due = extras.and_then(|extras| extras.due_ms);
+            let found = space.recall(ctx, job.id);
+            let tried = space.retries.contains_key(&job.id);
+            let due = if tried { found } else { due.or(found) };
+            next.holds = tried || due.is_none_or(|due| due <= unix_ms);
+            next.due_ms = due.map(|due| now_ms + due.saturating_sub(unix_ms));
+        }
+    }
+    next
+}

@@ -1,0 +1,118 @@
+//! Figures: BEAR.STATS of one space, INFO of all.
+
+use super::space::Ledger;
+use super::{wall_ms, Queues};
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::redis_api::{Context, Role, Value};
+use crate::server::Server;
+
+impl Server {
+    /// BEAR.STATS.
+    pub fn queue_stats(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
+        let (name, keys) = self.queue_of(ctx, space_name)?;
+        let section = self.space(ctx, space_name)?.section;
+        let (hits, misses) = {
+            let stats = self.stats.section(section);
+            (stats.hits, stats.misses)
+        };
+        let number = |number: u64| Value::Integer(number as i64);
+        let total = jobs::len(ctx, &keys.jobs);
+        let from_now = format!("({}", wall_ms());
+        let delayed = jobs::read_integer(ctx, c"ZCOUNT", &[&keys.delayed, from_now.as_bytes(), b"+inf"]);
+        let delayed = (delayed.unwrap_or(0).max(0) as u64).min(total);
+        let failed = jobs::len(ctx, &keys.failed);
+        let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
+        let now_ms = self.queues.now_ms();
+        let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
+        let active = space.map_or(0, |space| space.in_flight().0 as u64);
+        let lanes = space.map_or(0, |space| space.in_flight().1 as u64);
+        let connection = match self.queues.appliers_up {
+            _ if self.role == Role::Replica => "none on a replica",
+            _ if !self.config.drain => "off (bear.drain no)",
+            _ => self.queues.connection().0,
+        };
+        let ledger = match space.map(|space| &space.ledger) {
+            Some(Ledger::Trouble(text)) => text.clone(),
+            Some(Ledger::Ok) => "ok".to_owned(),
+            Some(Ledger::Unknown) | None => match &self.queues.appliers_error {
+                Some(error) => error.clone(),
+                None => "unknown".to_owned(),
+            },
+        };
+        let completed = match space {
+            Some(space) => space.completed,
+            None => read_total(ctx, &keys, b"completed"),
+        };
+        let paused = match space {
+            Some(space) => space.paused,
+            None => jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
+        };
+        let refused = self.queues.refused_types(&self.catalog.sections[section].name);
+        ctx.reply().value(&Value::Map(vec![
+            ("waiting", number(total.saturating_sub(active + delayed))),
+            ("active", number(active)),
+            ("delayed", number(delayed)),
+            ("completed", number(completed)),
+            ("failed", number(failed)),
+            ("oldest_ms", number(oldest)),
+            ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)))),
+            ("bytes", number(space.map_or(0, |space| space.bytes))),
+            ("lanes", number(lanes)),
+            ("connection", Value::text(connection)),
+            ("ledger", Value::text(ledger)),
+            ("paused", number(paused.into())),
+            ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
+            ("hits", number(hits)),
+            ("misses", number(misses)),
+        ]));
+        Ok(())
+    }
+}
+
+impl Queues {
+    /// Figures for INFO, of all spaces that are in memory.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let (mut jobs, mut bytes, mut active, mut timed, mut left) = (0, 0, 0, 0, 0);
+        for space in self.spaces.values() {
+            jobs += space.jobs;
+            bytes += space.bytes;
+            active += space.in_flight().0 as u64;
+            timed += space.timed;
+            left += space.queue.counts().left as u64;
+        }
+        let troubled = self.spaces.values().filter(|space| matches!(space.ledger, Ledger::Trouble(_))).count();
+        vec![
+            ("jobs_waiting", jobs.saturating_sub(active + timed)),
+            ("jobs_active", active),
+            ("jobs_delayed", timed),
+            ("jobs_completed", self.totals.completed),
+            ("jobs_failed", self.totals.failed),
+            ("jobs_enqueued", self.totals.enqueued),
+            ("jobs_retried", self.totals.retried),
+            ("jobs_left_out", left),
+            ("jobs_bytes", bytes),
+            ("queues", self.spaces.len() as u64),
+            ("queues_without_ledger", troubled as u64),
+            ("job_types_refused", self.refused.len() as u64),
+            ("clients_waiting_for_jobs", self.waiters.len() as u64),
+            ("batches", self.totals.batches),
+            ("batches_in_flight", self.in_flight.len() as u64),
+            ("batch_us_max", self.totals.batch_us_max),
+        ]
+    }
+
+    /// How the appliers' connections are, and what was wrong last.
+    pub fn connection(&self) -> (&'static str, Option<&str>) {
+        let state = match self.appliers_up {
+            None => "not yet",
+            Some(true) => "up",
+            Some(false) => "down",
+        };
+        (state, self.appliers_error.as_deref())
+    }
+}
+
+fn read_total(ctx: Context, keys: &QueueKeys, field: &[u8]) -> u64 {
+    let total = jobs::read_text(ctx, c"HGET", &[&keys.ledger, field]);
+    total.and_then(|total| std::str::from_utf8(&total).ok()?.parse().ok()).unwrap_or(0)
+}

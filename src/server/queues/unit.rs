@@ -1,0 +1,97 @@
+//! What is written of an outcome: records of the jobs that settled, and their going from the stream.
+
+use super::fates::Fates;
+use super::space::SpaceQueue;
+use super::wall_ms;
+use crate::core::batch::SpaceBatch;
+use crate::core::job_id::JobId;
+use crate::core::record;
+use crate::keyspace::jobs;
+use crate::redis_api::Context;
+
+/// Completed jobs in one entry of their stream: looking one up reads that many.
+const RECORDS_AN_ENTRY: usize = 100;
+
+/// Records of the outcomes, and no more of them than are kept.
+pub fn record_outcomes(
+    ctx: Context,
+    space: &mut SpaceQueue,
+    fates: &Fates,
+    failed_max: u64,
+    completed_max: u64,
+    now_ms: u64,
+) {
+    for group in fates.completed.chunks(RECORDS_AN_ENTRY) {
+        let ids: Vec<String> = group.iter().map(|(id, _)| id.to_string()).collect();
+        let fields: Vec<&[u8]> =
+            ids.iter().zip(group).flat_map(|(id, (_, record))| [id.as_bytes(), record.as_slice()]).collect();
+        let bytes: usize = fields.iter().map(|field| field.len()).sum();
+        if let Some(entry) = jobs::append(ctx, &space.keys.completed, &fields) {
+            space.history.written(entry, group.len() as u64, bytes as u64, now_ms);
+        }
+    }
+    if let Some(before) = space.history.trim(completed_max, now_ms) {
+        jobs::trim(ctx, &space.keys.completed, before);
+    }
+    // Of more than are kept, only the newest are written at all.
+    let newest = fates.failed.len().saturating_sub(failed_max as usize);
+    for (id, record) in &fates.failed[newest..] {
+        jobs::append(ctx, &space.keys.failed, &[b"id", id.to_string().as_bytes(), b"record", record]);
+    }
+    if !fates.failed.is_empty() {
+        jobs::keep_newest(ctx, &space.keys.failed, failed_max);
+    }
+}
+
+/// Settled jobs leave the stream and whatever else names them.
+pub fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch, fates: &Fates, unique_ms: u64) {
+    if fates.settled.is_empty() {
+        return;
+    }
+    let first = space.queue.first_unsettled();
+    let beyond: Vec<JobId> = fates.settled.iter().filter(|id| **id >= first).copied().collect();
+    if fates.settled.len() > beyond.len() {
+        jobs::trim(ctx, &space.keys.jobs, first);
+    }
+    if !beyond.is_empty() {
+        jobs::delete(ctx, &space.keys.jobs, &beyond);
+    }
+    // In the order of the batch's jobs.
+    let mut settled = fates.settled.iter().peekable();
+    for job in &of_space.jobs {
+        if settled.next_if_eq(&&job.id).is_some() {
+            let unique = space.extras.get(&job.id).and_then(|extras| extras.unique.as_deref());
+            space.bytes = space.bytes.saturating_sub(record::cost(&job.name, &job.data, unique));
+        }
+    }
+    let (mut timed, mut tried, mut unique) = (Vec::new(), Vec::new(), Vec::new());
+    if !space.extras.is_empty() || !space.retries.is_empty() {
+        for id in &fates.settled {
+            let extras = space.extras.remove(id);
+            let retry = space.retries.remove(id);
+            let was_tried = retry.is_some_and(|retry| retry.attempts > 0);
+            if was_tried {
+                tried.push(id.to_string());
+            }
+            if was_tried || extras.as_ref().is_some_and(|extras| extras.due_ms.is_some()) {
+                timed.push(id.to_string());
+            }
+            unique.extend(extras.and_then(|extras| extras.unique));
+        }
+    }
+    let bytes = |ids: &[String]| ids.iter().map(|id| id.clone().into_bytes()).collect::<Vec<_>>();
+    let remove = |command, key, ids: Vec<Vec<u8>>| {
+        let members: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+        jobs::remove_from(ctx, command, key, &members)
+    };
+    let untimed = remove(c"ZREM", &space.keys.delayed, bytes(&timed));
+    remove(c"HDEL", &space.keys.attempts, bytes(&tried));
+    space.timed = space.timed.saturating_sub(untimed);
+    let end = (wall_ms() + unique_ms).to_string();
+    let ends: Vec<_> = unique.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
+    jobs::write_pairs(ctx, c"ZADD", &space.keys.unique, &ends);
+    space.jobs = jobs::len(ctx, &space.keys.jobs);
+    if space.jobs == 0 {
+        space.bytes = 0;
+    }
+}

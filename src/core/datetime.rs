@@ -39,6 +39,21 @@ pub(super) fn write_timestamptz(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+/// Microseconds since 1970 in UTC of any of the three: a date is its midnight, a time without zone is in UTC.
+pub(super) fn read_micros(raw: &[u8]) -> Option<i64> {
+    let mut cursor = Cursor { rest: raw };
+    let local = match cursor.clone().datetime() {
+        Some(_) => cursor.datetime()?,
+        None => cursor.date()?.to_datetime(jiff::civil::Time::midnight()),
+    };
+    // A bare date has no offset.
+    let offset = if raw.len() > "2026-11-21".len() { cursor.offset()? } else { Offset::UTC };
+    cursor.end()?;
+    // Not by way of jiff's timestamps, which end a day before the year 9999 does.
+    let since = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    i64::try_from(since.as_micros()).ok()?.checked_sub(i64::from(offset.seconds()) * 1_000_000)
+}
+
 fn write(time: DateTime, out: &mut Vec<u8>) -> Option<()> {
     let (year, month, day) = (time.year(), time.month(), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
@@ -54,6 +69,7 @@ fn write(time: DateTime, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Reads fixed-width fields from the front.
+#[derive(Clone)]
 struct Cursor<'a> {
     rest: &'a [u8],
 }

@@ -1,0 +1,129 @@
+//! The calls of one predicate over one space.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::plan::{Lookup, Plan};
+use super::ranges::Ranges;
+use super::{Interest, InterestId};
+use crate::core::call::CallPattern;
+use crate::core::image::Image;
+use crate::core::predicate::{Operand, Predicate, Term, Test};
+use crate::core::value::Value;
+
+/// Which predicate and which call, by their addresses: both live as long as the group does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GroupId(usize, usize);
+
+#[derive(Debug)]
+pub(super) struct Group {
+    predicate: Arc<Predicate>,
+    call: Arc<CallPattern>,
+    plan: Plan,
+    /// Hash code and number of calls that no range restricts.
+    unranged: BTreeSet<(u64, u64)>,
+    /// The others, on a line for each hash code.
+    ranged: Ranges,
+}
+
+/// Told of each call that may match; a call may come several times.
+type Visit<'a> = &'a mut dyn FnMut(InterestId) -> ControlFlow<()>;
+
+impl GroupId {
+    pub(super) fn of(interest: &Interest) -> GroupId {
+        GroupId(Arc::as_ptr(&interest.predicate) as usize, Arc::as_ptr(&interest.call) as usize)
+    }
+}
+
+impl Group {
+    /// An empty one for interests such as this.
+    pub(super) fn of(interest: &Interest) -> Group {
+        Group {
+            predicate: interest.predicate.clone(),
+            call: interest.call.clone(),
+            plan: Plan::of(&interest.predicate, interest.call.args()),
+            unranged: BTreeSet::new(),
+            ranged: Ranges::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unranged.is_empty() && self.ranged.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, id: InterestId, values: &[Value]) {
+        let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+            match interval {
+                Some(interval) => self.ranged.insert(code, interval, id.0),
+                None => _ = self.unranged.insert((code, id.0)),
+            }
+        }
+    }
+
+    /// Takes out what [`Group::insert`] put in for the same values.
+    pub(super) fn remove(&mut self, id: InterestId, values: &[Value]) {
+        let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+            match interval {
+                Some(interval) => self.ranged.remove(code, interval, id.0),
+                None => _ = self.unranged.remove(&(code, id.0)),
+            }
+        }
+    }
+
+    /// Every call that a row of these values may meet, and few others.
+    pub(super) fn candidates(&self, image: &Image, visit: Visit) -> ControlFlow<()> {
+        let args = self.call.args();
+        let mut common = self.predicate.terms.iter().filter(|term| !names_argument(term));
+        if !common.all(|term| term.meets(args, &[], image)) {
+            return ControlFlow::Continue(());
+        }
+        let places = self.plan.interval_of_row(&self.predicate, args, image);
+        match self.plan.codes_of_row(&self.predicate, args, image) {
+            Lookup::Only(codes) => codes.into_iter().try_for_each(|code| self.candidates_of(code, &places, visit)),
+            Lookup::Everywhere => {
+                let mut from = Some(0);
+                while let Some(code) = from.and_then(|from| self.next_code(from)) {
+                    self.candidates_of(code, &places, visit)?;
+                    from = code.checked_add(1);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Every call.
+    pub(super) fn all(&self, visit: Visit) -> ControlFlow<()> {
+        self.unranged.iter().try_for_each(|(_, id)| visit(InterestId(*id)))?;
+        self.ranged.all(&mut |id| visit(InterestId(id)))
+    }
+
+    /// Those under a hash code.
+    fn candidates_of(&self, code: u64, places: &Lookup<super::ranges::Interval>, visit: Visit) -> ControlFlow<()> {
+        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId(*id)))?;
+        let visit = &mut |id| visit(InterestId(id));
+        match places {
+            Lookup::Only(interval) => self.ranged.overlapping(code, *interval, visit),
+            Lookup::Everywhere => self.ranged.of_line(code, visit),
+        }
+    }
+
+    /// The first hash code from this one on under which a call is kept.
+    fn next_code(&self, from: u64) -> Option<u64> {
+        let unranged = self.unranged.range((from, 0)..).next().map(|(code, _)| *code);
+        [unranged, self.ranged.next_line(from)].into_iter().flatten().min()
+    }
+}
+
+/// Terms that do not are the same for all calls of the group.
+fn names_argument(term: &Term) -> bool {
+    let is_argument = |operand: &Operand| matches!(operand, Operand::Arg(_));
+    match &term.test {
+        Test::Compare(_, operand) | Test::In(operand) | Test::Overlaps(operand) | Test::Contains(operand) => {
+            is_argument(operand)
+        }
+        Test::Between(low, high) => is_argument(low) || is_argument(high),
+    }
+}

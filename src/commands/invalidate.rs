@@ -1,9 +1,15 @@
-//! `BEAR.INVALIDATE space ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL`: drops cached results.
+//! `BEAR.INVALIDATE space ROW id … | CHANGED id … | IMAGE json | TAG tag … | QUERY word … | PATTERN glob | ALL`: drops
+//! cached results.
 //!
 //! Reply: an integer, how many entries were removed. O(N) in the entries removed (PATTERN: in the space's entries); a
 //! removal of more than a few hundred takes effect at once, is carried out in slices, and replies when it is done.
 //! Replicated as UNLINK and SREM, the first in the reply's own unit.
-//! Errors: ERR (wrong words).
+//!
+//! ROW drops what contains the rows, and what any change of the section concerns (queries without `match`, or with
+//! `rows = false`). CHANGED reads the rows' present values from Postgres, and drops what they belong in now, too; where
+//! Postgres does not answer within `bear.query-timeout-ms`, all that a `match` or `on` may concern. IMAGE does the same
+//! with the values that it is given: a JSON object of the columns of the section's `row` statement.
+//! Errors: ERR (wrong words), READONLY (a replica), NOWAIT (CHANGED in MULTI or a script).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
@@ -13,6 +19,8 @@ pub struct Invalidate;
 
 const ROW: &[ArgSpec] =
     &[ArgSpec::new(c"row", ArgKind::Token).token(c"ROW"), ArgSpec::new(c"id", ArgKind::Text).multiple()];
+const CHANGED: &[ArgSpec] =
+    &[ArgSpec::new(c"changed", ArgKind::Token).token(c"CHANGED"), ArgSpec::new(c"id", ArgKind::Text).multiple()];
 const TAG: &[ArgSpec] =
     &[ArgSpec::new(c"tag-token", ArgKind::Token).token(c"TAG"), ArgSpec::new(c"tag", ArgKind::Text).multiple()];
 const QUERY: &[ArgSpec] =
@@ -33,6 +41,8 @@ impl Command for Invalidate {
                 c"what",
                 ArgKind::OneOf(&[
                     ArgSpec::new(c"rows", ArgKind::Block(ROW)),
+                    ArgSpec::new(c"changed-rows", ArgKind::Block(CHANGED)),
+                    ArgSpec::new(c"image", ArgKind::Text).token(c"IMAGE"),
                     ArgSpec::new(c"tags", ArgKind::Block(TAG)),
                     ArgSpec::new(c"call", ArgKind::Block(QUERY)),
                     ArgSpec::new(c"pattern", ArgKind::Pattern).token(c"PATTERN"),
@@ -56,6 +66,10 @@ impl Command for Invalidate {
 fn target<'a>(cursor: &mut Cursor<'a>) -> Result<Target<'a>, String> {
     if cursor.take("ROW") {
         Ok(Target::Rows(cursor.some("the row's id")?))
+    } else if cursor.take("CHANGED") {
+        Ok(Target::Changed(cursor.some("the row's id")?))
+    } else if cursor.take("IMAGE") {
+        Ok(Target::Image(cursor.next("the row's image, a JSON object")?))
     } else if cursor.take("TAG") {
         Ok(Target::Tags(cursor.some("the tag")?))
     } else if cursor.take("QUERY") {
@@ -65,6 +79,6 @@ fn target<'a>(cursor: &mut Cursor<'a>) -> Result<Target<'a>, String> {
     } else if cursor.take("ALL") {
         Ok(Target::All)
     } else {
-        Err("ERR what to invalidate is one of: ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL".into())
+        Err("ERR what to invalidate is one of: ROW id … | CHANGED id … | IMAGE json | TAG tag … | QUERY word … | PATTERN glob | ALL".into())
     }
 }

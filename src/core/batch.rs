@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::catalog::Section;
+use super::change::Present;
 use super::job_id::JobId;
 
 /// Hashes of the values that keep a job's order: two jobs that share one are applied in the order of their ids. A
@@ -40,6 +41,8 @@ pub struct Batch {
     /// Job types that Postgres refuses for now (class 42): their jobs are left out. Section, and job within it.
     pub paused: Vec<(usize, usize)>,
     pub limits: Limits,
+    /// Is anything cached, so that the present values of changed rows matter?
+    pub read_present: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +120,8 @@ pub enum SpaceApplied {
         jobs: Vec<JobOutcome>,
         /// Rows that changed, without duplicates.
         changed: Vec<Changed>,
+        /// What the changed rows look like after the commit, by section, where it was read.
+        present: Vec<Present>,
     },
     /// The ledger is not the one that Redis knows: nothing was applied. The text is for the operator.
     Ledger(String),

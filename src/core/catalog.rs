@@ -54,6 +54,8 @@ pub struct Section {
     pub tables: Vec<Table>,
     /// The present values of the rows `{ids}`, for predicates.
     pub row: Option<Template>,
+    /// Does a predicate of any section say which of its rows belong in a result?
+    pub has_predicates: bool,
     pub calls: Calls,
     /// In the order of the catalog, which is that of `calls`.
     pub queries: Vec<Query>,
@@ -114,7 +116,7 @@ pub struct Query {
     /// Whether the result's rows are tracked; if not, any change of the section drops the entry.
     pub rows: bool,
     /// Which rows of the own section belong in the result; None: any might.
-    pub match_: Option<Predicate>,
+    pub match_: Option<Arc<Predicate>>,
     /// Which changes of other sections concern the result.
     pub on: Vec<On>,
     pub tags: Vec<TagTemplate>,
@@ -166,7 +168,7 @@ pub enum OnRule {
     /// Any change of the section.
     Any,
     /// Changes of rows that match before or after.
-    Rows(Predicate),
+    Rows(Arc<Predicate>),
 }
 
 /// Why a catalog is refused: at most ten problems, one a line.

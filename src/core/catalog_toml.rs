@@ -5,7 +5,7 @@
 use toml::Table as TomlTable;
 
 use super::calls::Calls;
-use super::catalog::{Catalog, CatalogError, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
+use super::catalog::{Catalog, CatalogError, On, OnRule, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
 use super::job_toml;
 use super::outline::{read_ttl, Outline};
 use super::query_toml::QueryReader;
@@ -33,8 +33,11 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
     let sections = (0..outlines.len()).filter_map(|i| {
         report.within(format!("section '{}'", outlines[i].name), |report| read_section(i, &mut reader, report))
     });
-    let sections = sections.collect();
+    let mut sections: Vec<Section> = sections.collect();
     report.finish()?;
+    for index in 0..sections.len() {
+        sections[index].has_predicates = has_predicates(&sections, index);
+    }
     Ok(Catalog::new(sections))
 }
 
@@ -70,11 +73,19 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         tenant_column: tenant_column.map(Into::into),
         tables: read_tables(outline, report),
         row,
+        has_predicates: false,
         calls: calls?,
         source: source(outline, reader.outlines, &queries),
         queries,
         jobs,
     })
+}
+
+/// See [`Section::has_predicates`].
+fn has_predicates(sections: &[Section], index: usize) -> bool {
+    let own = sections[index].queries.iter().any(|query| query.match_.is_some());
+    let is_rows = |on: &On| on.section == index && matches!(on.rule, OnRule::Rows(_));
+    own || sections.iter().flat_map(|section| &section.queries).any(|query| query.on.iter().any(is_rows))
 }
 
 /// See [`Section::source`].
@@ -117,7 +128,7 @@ fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalog::{OnRule, ParamSource};
+    use super::super::catalog::ParamSource;
     use super::super::job::{Job, JobBody, Order};
     use super::super::predicate::{Operand, Test};
     use super::super::value::{ArgType, ScalarType};

@@ -16,13 +16,17 @@
 //! - at most [`MAX_RUNNING`] fetches of one entry run at a time, however often it is struck: who comes then waits for
 //!   one more fetch, sent when one of them ends.
 //!
-//! A strike concerns either known keys (QUERY, PATTERN, ALL, a cold space) or the metadata that a result turns out to
-//! have (ROW, TAG). The latter are kept in a log while fetches run, and looked up when a result is there.
+//! A strike concerns either known keys (QUERY, PATTERN, ALL, a cold space), or the metadata that a result turns out to
+//! have (ROW, TAG), or calls in which rows may belong that have changed. The latter two are kept in a log while fetches
+//! run, and looked up when a result is there.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+
+use super::change::Changes;
 
 /// Fetches of one entry at a time: a struck one and its successor.
 pub const MAX_RUNNING: usize = 2;
@@ -39,8 +43,25 @@ pub struct Fills<C, W> {
     tickets: FxHashMap<u64, Rc<[u8]>>,
     next_ticket: u64,
     seq: Seq,
-    /// Names of metadata that were invalidated while fetches ran, oldest first.
-    changes: VecDeque<(Seq, Box<[u8]>)>,
+    /// What was invalidated while fetches ran, oldest first.
+    log: VecDeque<(Seq, Logged)>,
+    /// What looking through the log costs, about.
+    log_cost: usize,
+}
+
+enum Logged {
+    /// Name of a metadata set.
+    Meta(Box<[u8]>),
+    Rows(Arc<Changes>),
+}
+
+impl Logged {
+    fn cost(&self) -> usize {
+        match self {
+            Logged::Meta(_) => 1,
+            Logged::Rows(changes) => changes.cost(),
+        }
+    }
 }
 
 struct Slot<C, W> {
@@ -96,7 +117,8 @@ impl<C: Clone, W> Default for Fills<C, W> {
             tickets: FxHashMap::default(),
             next_ticket: 1,
             seq: 0,
-            changes: VecDeque::new(),
+            log: VecDeque::new(),
+            log_cost: 0,
         }
     }
 }
@@ -185,18 +207,26 @@ impl<C: Clone, W> Fills<C, W> {
         struck
     }
 
-    /// Strikes the fetches whose results will turn out to belong to one of these metadata.
-    pub fn change<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) {
+    /// Strikes the fetches whose results will turn out to belong to one of these metadata, and those of calls in which
+    /// one of these rows may belong.
+    pub fn change<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>, rows: Option<&Arc<Changes>>) {
         self.seq += 1;
         if self.tickets.is_empty() {
             return;
         }
-        for name in names {
-            self.changes.push_back((self.seq, name.into()));
+        let names = names.into_iter().map(|name| Logged::Meta(name.into()));
+        let rows = rows.filter(|rows| !rows.is_empty()).map(|rows| Logged::Rows(rows.clone()));
+        for logged in names.chain(rows) {
+            self.log_cost += logged.cost();
+            self.log.push_back((self.seq, logged));
         }
-        if self.changes.len() > MAX_CHANGES {
-            let excess = self.changes.len() - MAX_CHANGES;
-            let forgotten = self.changes.drain(..excess).map(|(seq, _)| seq).max().unwrap_or(0);
+        if self.log_cost > MAX_CHANGES {
+            let mut forgotten = 0;
+            while self.log_cost > MAX_CHANGES {
+                let Some((seq, logged)) = self.log.pop_front() else { break };
+                self.log_cost -= logged.cost();
+                forgotten = seq;
+            }
             for fill in self.slots.values_mut().filter_map(|slot| slot.running.last_mut()) {
                 if fill.sent < forgotten {
                     fill.struck = Some(fill.sent + 1);
@@ -205,15 +235,22 @@ impl<C: Clone, W> Fills<C, W> {
         }
     }
 
-    /// Takes the outcome of a fetch; None for a ticket that is not under way.
-    pub fn finish(&mut self, ticket: u64, ended: Ended) -> Option<Finished<C, W>> {
+    /// Takes the outcome of a fetch; None for a ticket that is not under way. `belong` says whether one of the rows may
+    /// belong in the call's result.
+    pub fn finish(
+        &mut self,
+        ticket: u64,
+        ended: Ended,
+        belong: impl Fn(&C, &Changes) -> bool,
+    ) -> Option<Finished<C, W>> {
         let key = self.tickets.remove(&ticket)?;
         let slot = self.slots.get_mut(&key)?;
         let at = slot.running.iter().position(|fill| fill.ticket == ticket)?;
         let fill = slot.running.remove(at);
         let struck = match ended {
             Ended::Got(metadata) => {
-                let changed = first_change(&self.changes, fill.sent, metadata);
+                let call = &slot.call;
+                let changed = first_change(&self.log, fill.sent, metadata, |changes| belong(call, changes));
                 [fill.struck, changed].into_iter().flatten().min()
             }
             Ended::Failed => None,
@@ -258,21 +295,30 @@ impl<C: Clone, W> Fills<C, W> {
             self.slots.remove(key);
         }
         if self.tickets.is_empty() {
-            self.changes.clear();
-        } else if self.changes.len() > 256 {
+            self.log.clear();
+            self.log_cost = 0;
+        } else if self.log.len() > 256 {
             let oldest = self.slots.values().flat_map(|slot| &slot.running).map(|fill| fill.sent).min();
             let oldest = oldest.unwrap_or(self.seq);
-            while self.changes.front().is_some_and(|(seq, _)| *seq <= oldest) {
-                self.changes.pop_front();
-            }
+            let forgotten = self.log.partition_point(|(seq, _)| *seq <= oldest);
+            self.log_cost -= self.log.drain(..forgotten).map(|(_, logged)| logged.cost()).sum::<usize>();
         }
     }
 }
 
-/// The first change after `sent` that one of `metadata` (sorted) names.
-fn first_change(changes: &VecDeque<(Seq, Box<[u8]>)>, sent: Seq, metadata: &[Box<[u8]>]) -> Option<Seq> {
-    let start = changes.partition_point(|(seq, _)| *seq <= sent);
-    changes.range(start..).find(|(_, name)| metadata.binary_search(name).is_ok()).map(|(seq, _)| *seq)
+/// The first change after `sent` that one of `metadata` (sorted) names, or whose rows belong.
+fn first_change(
+    log: &VecDeque<(Seq, Logged)>,
+    sent: Seq,
+    metadata: &[Box<[u8]>],
+    belong: impl Fn(&Changes) -> bool,
+) -> Option<Seq> {
+    let start = log.partition_point(|(seq, _)| *seq <= sent);
+    let concerns = |logged: &Logged| match logged {
+        Logged::Meta(name) => metadata.binary_search(name).is_ok(),
+        Logged::Rows(changes) => belong(changes),
+    };
+    log.range(start..).find(|(_, logged)| concerns(logged)).map(|(seq, _)| *seq)
 }
 
 #[cfg(test)]
@@ -281,6 +327,10 @@ mod tests {
 
     const KEY: &[u8] = b"bear:all";
     const ROW: &[u8] = b"bear:meta:5:caches";
+
+    fn no_rows(_: &(), _: &Changes) -> bool {
+        false
+    }
 
     fn names(names: &[&[u8]]) -> Vec<Box<[u8]>> {
         names.iter().map(|name| (*name).into()).collect()
@@ -293,7 +343,7 @@ mod tests {
         for waiter in 1..1000 {
             assert_eq!(fills.join(KEY, (), waiter), Joined::Waits);
         }
-        let done = fills.finish(1, Ended::Got(&names(&[ROW]))).unwrap();
+        let done = fills.finish(1, Ended::Got(&names(&[ROW])), no_rows).unwrap();
         assert_eq!(done.answer, (0..1000).collect::<Vec<_>>());
         assert!(done.store && done.send.is_none());
         assert_eq!(fills.running(), 0);
@@ -306,9 +356,9 @@ mod tests {
         assert_eq!(fills.strike(KEY), 1);
         assert_eq!(fills.join(KEY, (), "after"), Joined::Send(2));
         assert_eq!(fills.join(KEY, (), "after too"), Joined::Waits);
-        let first = fills.finish(1, Ended::Got(&[])).unwrap();
+        let first = fills.finish(1, Ended::Got(&[]), no_rows).unwrap();
         assert_eq!((first.answer, first.store), (vec!["before"], false));
-        let second = fills.finish(2, Ended::Got(&[])).unwrap();
+        let second = fills.finish(2, Ended::Got(&[]), no_rows).unwrap();
         assert_eq!((second.answer, second.store), (vec!["after", "after too"], true));
     }
 
@@ -317,9 +367,9 @@ mod tests {
         for (metadata, struck) in [(names(&[ROW]), true), (names(&[b"bear:meta:6:caches"]), false)] {
             let mut fills = Fills::default();
             fills.join(KEY, (), "before");
-            fills.change([ROW]);
+            fills.change([ROW], None);
             assert_eq!(fills.join(KEY, (), "after"), Joined::Waits);
-            let done = fills.finish(1, Ended::Got(&metadata)).unwrap();
+            let done = fills.finish(1, Ended::Got(&metadata), no_rows).unwrap();
             assert_eq!(done.store, !struck);
             assert_eq!(done.answer.len(), if struck { 1 } else { 2 });
             assert_eq!(done.send.is_some(), struck);
@@ -330,9 +380,9 @@ mod tests {
     fn a_failed_fetch_answers_all_who_wait_for_it() {
         let mut fills = Fills::default();
         fills.join(KEY, (), 1);
-        fills.change([ROW]);
+        fills.change([ROW], None);
         fills.join(KEY, (), 2);
-        let done = fills.finish(1, Ended::Failed).unwrap();
+        let done = fills.finish(1, Ended::Failed, no_rows).unwrap();
         assert_eq!((done.answer, done.store, done.send.is_none()), (vec![1, 2], false, true));
     }
 
@@ -345,21 +395,21 @@ mod tests {
             fills.strike(KEY);
         }
         assert_eq!((sent, fills.running()), (MAX_RUNNING, MAX_RUNNING));
-        let done = fills.finish(1, Ended::Got(&[])).unwrap();
+        let done = fills.finish(1, Ended::Got(&[]), no_rows).unwrap();
         assert_eq!(done.send, Some((3, ())));
-        assert_eq!(fills.finish(3, Ended::Got(&[])).unwrap().answer.len(), 98);
+        assert_eq!(fills.finish(3, Ended::Got(&[]), no_rows).unwrap().answer.len(), 98);
     }
 
     #[test]
     fn who_joined_after_a_forgotten_change_is_not_served_its_result() {
         let mut fills = Fills::default();
         fills.join(KEY, (), "before");
-        fills.change([ROW]);
+        fills.change([ROW], None);
         fills.join(KEY, (), "after");
         for row in 0..=MAX_CHANGES {
-            fills.change([format!("bear:meta:x{row}:caches").as_bytes()]);
+            fills.change([format!("bear:meta:x{row}:caches").as_bytes()], None);
         }
-        let done = fills.finish(1, Ended::Got(&names(&[ROW]))).unwrap();
+        let done = fills.finish(1, Ended::Got(&names(&[ROW])), no_rows).unwrap();
         assert_eq!((done.answer, done.send.is_some()), (vec!["before"], true));
     }
 
@@ -367,13 +417,13 @@ mod tests {
     fn more_changes_than_are_remembered_strike() {
         let mut fills = Fills::default();
         fills.join(KEY, (), 0);
-        fills.change([ROW]);
+        fills.change([ROW], None);
         for row in 0..=MAX_CHANGES {
-            fills.change([format!("bear:meta:x{row}:caches").as_bytes()]);
+            fills.change([format!("bear:meta:x{row}:caches").as_bytes()], None);
         }
-        let done = fills.finish(1, Ended::Got(&names(&[ROW]))).unwrap();
+        let done = fills.finish(1, Ended::Got(&names(&[ROW])), no_rows).unwrap();
         assert!(!done.store);
-        assert!(fills.changes.is_empty());
+        assert!(fills.log.is_empty());
     }
 
     /// One step of a history.
@@ -430,12 +480,12 @@ mod tests {
                         strikes.push(now);
                     }
                     Step::Change => {
-                        fills.change([ROW]);
+                        fills.change([ROW], None);
                         strikes.push(now);
                     }
                     Step::Finish(at) => {
                         let (ticket, sent) = running.remove(*at);
-                        let done = fills.finish(ticket, Ended::Got(&metadata)).unwrap();
+                        let done = fills.finish(ticket, Ended::Got(&metadata), no_rows).unwrap();
                         let struck = strikes.iter().any(|strike| *strike > sent);
                         assert!(!(done.store && struck), "stored though struck: {history:?}");
                         for waiter in &done.answer {

@@ -8,8 +8,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+use super::change::Changes;
 use super::glob;
+use super::interests::{InterestId, Interests};
 use super::metas::{MetaId, Metas};
 
 /// Name of a key.
@@ -25,6 +28,8 @@ pub struct Entry {
     pub stamp: u64,
     pub metas: MetaList,
     pub facts: Facts,
+    /// Rows that would belong in the result, by their values.
+    pub interest: Option<InterestId>,
 }
 
 /// What is kept of a result beside its metadata.
@@ -39,11 +44,15 @@ pub struct Facts {
 }
 
 /// What a removal is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Concern {
     /// Entries that belong to one of these sets.
     Metas(Vec<MetaId>),
-    /// Entries of all tenants of a section: `{…}:<section>:…`.
+    /// Those, and entries in which one of these rows may belong.
+    Rows { metas: Vec<MetaId>, changes: Arc<Changes> },
+    /// Entries of a space, by the prefix of its keys without the colon, and all that any row of it concerns.
+    Space(Box<[u8]>),
+    /// The same of all tenants of a section: `{…}:<section>`.
     Tenants { section: Box<str> },
     /// Entries of one prefix (ending in `:`) whose call part matches the pattern, or all of them.
     Calls { prefix: Box<[u8]>, pattern: Option<Box<[u8]>> },
@@ -62,6 +71,7 @@ struct Removal {
 pub struct Index {
     entries: BTreeMap<Box<[u8]>, Entry>,
     pub metas: Metas,
+    pub interests: Interests,
     removals: Vec<Removal>,
     next: u64,
 }
@@ -80,7 +90,7 @@ impl Index {
     /// The entry, if it is live.
     pub fn live(&self, key: &[u8]) -> Option<&Entry> {
         let entry = self.entries.get(key)?;
-        let dead = self.removals.iter().any(|removal| entry.stamp < removal.before && removal.concern.of(key, entry));
+        let dead = self.removals.iter().any(|removal| self.is_taken(removal, key, entry));
         (!dead).then_some(entry)
     }
 
@@ -89,16 +99,30 @@ impl Index {
         self.entries.get(key)
     }
 
-    /// Stores an entry; returns the one it replaces, whose metadata the caller sweeps.
-    pub fn insert(&mut self, key: &[u8], metas: MetaList, facts: Facts) -> Option<Entry> {
-        let entry = Entry { stamp: self.next, metas, facts };
-        self.next += 1;
-        self.entries.insert(key.into(), entry)
+    fn is_taken(&self, removal: &Removal, key: &[u8], entry: &Entry) -> bool {
+        entry.stamp < removal.before && removal.concern.of(self, key, entry)
     }
 
-    /// Takes an entry out; its references stay until they are released.
+    /// Stores an entry; returns the one it replaces, whose metadata the caller sweeps.
+    pub fn insert(&mut self, key: &[u8], metas: MetaList, facts: Facts, interest: Option<InterestId>) -> Option<Entry> {
+        let entry = Entry { stamp: self.next, metas, facts, interest };
+        self.next += 1;
+        let replaced = self.entries.insert(key.into(), entry)?;
+        self.lose_interest(&replaced);
+        Some(replaced)
+    }
+
+    /// Takes an entry out; its references to metadata stay until they are released.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
-        self.entries.remove(key)
+        let entry = self.entries.remove(key)?;
+        self.lose_interest(&entry);
+        Some(entry)
+    }
+
+    fn lose_interest(&mut self, entry: &Entry) {
+        if let Some(interest) = entry.interest {
+            self.interests.remove(interest);
+        }
     }
 
     /// Puts a removal of all that is stored now in force.
@@ -121,14 +145,13 @@ impl Index {
     /// The removal that has taken this entry.
     pub fn taken_by(&self, key: &[u8]) -> Option<u64> {
         let entry = self.entries.get(key)?;
-        let taking = |removal: &&Removal| entry.stamp < removal.before && removal.concern.of(key, entry);
-        self.removals.iter().find(taking).map(|removal| removal.id)
+        self.removals.iter().find(|removal| self.is_taken(removal, key, entry)).map(|removal| removal.id)
     }
 
     /// Entries that the removal takes.
     pub fn count_taken(&self, id: u64) -> u64 {
         let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return 0 };
-        let taken = |(key, entry): &(&Key, &Entry)| entry.stamp < removal.before && removal.concern.of(key, entry);
+        let taken = |(key, entry): &(&Key, &Entry)| self.is_taken(removal, key, entry);
         self.range(removal.concern.prefix(), None).filter(taken).count() as u64
     }
 
@@ -153,7 +176,7 @@ impl Index {
         let mut found = Vec::new();
         let mut last = None;
         for (key, entry) in self.range(removal.concern.prefix(), from).take(limit) {
-            if entry.stamp < removal.before && removal.concern.of(key, entry) {
+            if self.is_taken(removal, key, entry) {
                 found.push(key.clone());
             }
             last = Some(key.clone());
@@ -164,9 +187,7 @@ impl Index {
     /// Does the removal take this entry?
     pub fn takes(&self, id: u64, key: &[u8]) -> bool {
         let Some(entry) = self.entries.get(key) else { return false };
-        self.removals
-            .iter()
-            .any(|removal| removal.id == id && entry.stamp < removal.before && removal.concern.of(key, entry))
+        self.removals.iter().any(|removal| removal.id == id && self.is_taken(removal, key, entry))
     }
 
     /// Number of entries with a prefix, counted up to `limit`.
@@ -185,25 +206,61 @@ impl Concern {
     /// What the keys that it may concern begin with.
     fn prefix(&self) -> &[u8] {
         match self {
-            Concern::Metas(_) => b"",
-            Concern::Tenants { .. } => b"{",
+            Concern::Metas(_) | Concern::Rows { .. } | Concern::Space(_) | Concern::Tenants { .. } => b"",
             Concern::Calls { prefix, .. } => prefix,
         }
     }
 
-    fn of(&self, key: &[u8], entry: &Entry) -> bool {
+    /// Does it mean all of something, so that a second one like it is the same?
+    pub fn repeats(&self, other: &Concern) -> bool {
+        match (self, other) {
+            (Concern::Metas(metas), Concern::Metas(others)) => metas == others,
+            (Concern::Space(prefix), Concern::Space(other)) => prefix == other,
+            (Concern::Tenants { section }, Concern::Tenants { section: other }) => section == other,
+            (Concern::Calls { prefix, pattern }, Concern::Calls { prefix: other, pattern: others }) => {
+                prefix == other && pattern == others
+            }
+            _ => false,
+        }
+    }
+
+    fn of(&self, index: &Index, key: &[u8], entry: &Entry) -> bool {
+        let is_member = |metas: &[MetaId]| metas.iter().any(|meta| entry.metas.binary_search(meta).is_ok());
+        let depends = |is_of: &dyn Fn(&[u8]) -> bool| {
+            is_of(key) || entry.metas.iter().any(|meta| index.metas.name(*meta).is_some_and(|name| is_of(name)))
+        };
         match self {
-            Concern::Metas(metas) => metas.iter().any(|meta| entry.metas.binary_search(meta).is_ok()),
+            Concern::Metas(metas) => is_member(metas),
+            Concern::Rows { metas, changes } => {
+                is_member(metas) || entry.interest.is_some_and(|interest| index.interests.concerned(interest, changes))
+            }
+            Concern::Space(prefix) => {
+                let is_of = |name: &[u8]| name.strip_prefix(prefix.as_ref()).is_some_and(|rest| rest.starts_with(b":"));
+                depends(&is_of)
+                    || entry.interest.is_some_and(|id| index.interests.spaces(id).any(|space| space == &**prefix))
+            }
             Concern::Tenants { section } => {
-                let rest = key.iter().position(|byte| *byte == b'}').map(|end| &key[end + 1..]);
-                rest.and_then(|rest| rest.strip_prefix(b":")?.strip_prefix(section.as_bytes()))
-                    .is_some_and(|rest| rest.starts_with(b":"))
+                let is_of = |name: &[u8]| is_tenants(name, section);
+                let interested = |id| index.interests.spaces(id).any(|space| is_tenants_space(space, section));
+                depends(&is_of) || entry.interest.is_some_and(interested)
             }
             Concern::Calls { prefix, pattern } => key
                 .strip_prefix(prefix.as_ref())
                 .is_some_and(|call| pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, call))),
         }
     }
+}
+
+/// A key of any tenant's space of the section.
+fn is_tenants(name: &[u8], section: &str) -> bool {
+    let end = name.iter().position(|byte| *byte == b'}').map_or(name.len(), |end| end + 1);
+    let rest = name[end..].strip_prefix(b":").and_then(|rest| rest.strip_prefix(section.as_bytes()));
+    name.starts_with(b"{") && rest.is_some_and(|rest| rest.starts_with(b":"))
+}
+
+/// The prefix of such a space.
+fn is_tenants_space(prefix: &[u8], section: &str) -> bool {
+    is_tenants(&[prefix, b":"].concat(), section)
 }
 
 #[cfg(test)]
@@ -213,7 +270,7 @@ mod tests {
     fn store(index: &mut Index, key: &[u8], metas: &[&[u8]]) {
         let mut metas: Vec<MetaId> = metas.iter().map(|name| index.metas.refer(name)).collect();
         metas.sort_unstable();
-        index.insert(key, metas.into(), Facts::default());
+        index.insert(key, metas.into(), Facts::default(), None);
     }
 
     fn all(prefix: &[u8]) -> Concern {

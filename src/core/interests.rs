@@ -20,11 +20,12 @@ use rustc_hash::FxHashSet;
 
 use self::group::{Group, GroupId};
 use super::call::CallPattern;
+use super::change::Changes;
 use super::image::Image;
 use super::predicate::Predicate;
 use super::value::Value;
 
-/// A call wants to know of rows of a space that meet a predicate.
+/// A call wants to know of rows of a space that meet a predicate; one without terms: of any change there.
 #[derive(Debug, Clone)]
 pub struct Interest {
     /// Prefix of the keys of the rows' space.
@@ -33,6 +34,13 @@ pub struct Interest {
     /// Its arguments are those that the predicate names.
     pub call: Arc<CallPattern>,
     pub args: Arc<[Value]>,
+}
+
+impl Interest {
+    /// Whether the changed row's present values meet the predicate.
+    pub fn meets(&self, change: &RowChange) -> bool {
+        self.space == change.space && self.predicate.meets(self.call.args(), &self.args, &change.image)
+    }
 }
 
 /// Number of a registered call. A later one has a greater number; none is used again.
@@ -63,10 +71,6 @@ impl Interests {
     /// Registered calls.
     pub fn len(&self) -> usize {
         self.registered.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.registered.is_empty()
     }
 
     /// Registers a call, whose result is kept under the key. Several may be registered under one key.
@@ -107,32 +111,51 @@ impl Interests {
     /// Whether the call wants to know of the change.
     pub fn meets(&self, id: InterestId, change: &RowChange) -> bool {
         let Some(registered) = self.registered.get(&id) else { return false };
-        registered.interests.iter().any(|interest| {
-            interest.space == change.space
-                && interest.predicate.meets(interest.call.args(), &interest.args, &change.image)
-        })
+        registered.interests.iter().any(|interest| interest.meets(change))
     }
 
-    /// Appends the calls that want to know of the change, each once, at most `limit`; true if there are more.
-    pub fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<InterestId>) -> bool {
-        let Some(groups) = self.spaces.get(&change.space) else { return false };
+    /// Whether the call wants to know of one of the changes.
+    pub fn concerned(&self, id: InterestId, changes: &Changes) -> bool {
+        self.of(id).iter().any(|interest| changes.concern(interest))
+    }
+
+    /// Spaces of whose rows the call wants to know.
+    pub fn spaces(&self, id: InterestId) -> impl Iterator<Item = &[u8]> {
+        self.of(id).iter().map(|interest| &*interest.space)
+    }
+
+    fn of(&self, id: InterestId) -> &[Interest] {
+        self.registered.get(&id).map_or(&[], |registered| &registered.interests)
+    }
+
+    /// Appends the calls that want to know of the changed rows, each once, at most `limit`; false if there are more.
+    pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<InterestId>) -> bool {
         let mut search = Search::new(limit, found);
-        let ended = groups.values().try_for_each(|group| {
-            group.candidates(&change.image, &mut |id| search.offer(id, |id| self.meets(id, change)))
+        let ended = rows.iter().try_for_each(|change| {
+            let Some(groups) = self.spaces.get(&change.space) else { return ControlFlow::Continue(()) };
+            groups.values().try_for_each(|group| {
+                group.candidates(&change.image, &mut |id| search.offer(id, |id| self.meets(id, change)))
+            })
         });
-        ended.is_break()
+        ended.is_continue()
+    }
+
+    /// The same of those that want to know of the changes whatever the values of a row are.
+    pub fn find_spaces(&self, changes: &Changes, limit: usize, found: &mut Vec<InterestId>) -> bool {
+        let mut search = Search::new(limit, found);
+        let any_change = changes.spaces.iter().map(|space| (space, false));
+        let unknown = changes.unknown.iter().map(|space| (space, true));
+        let ended = any_change.chain(unknown).try_for_each(|(space, of_all)| {
+            let groups = self.spaces.get(space).into_iter().flat_map(BTreeMap::values);
+            let mut groups = groups.filter(|group| of_all || group.is_of_any_change());
+            groups.try_for_each(|group| group.all(&mut |id| search.offer(id, |_| true)))
+        });
+        ended.is_continue()
     }
 
     /// Whether any call wants to know of rows of the space.
     pub fn has_any(&self, space: &[u8]) -> bool {
         self.spaces.contains_key(space)
-    }
-
-    /// Appends the calls that want to know of some rows of the space, each once, at most `limit`; true if there are more.
-    pub fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<InterestId>) -> bool {
-        let Some(groups) = self.spaces.get(space) else { return false };
-        let mut search = Search::new(limit, found);
-        groups.values().try_for_each(|group| group.all(&mut |id| search.offer(id, |_| true))).is_break()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod calls;
 mod canonical;
 pub mod catalog;
 pub mod catalog_toml;
+pub mod change;
 mod datetime;
 pub mod duration;
 pub mod fetch;

@@ -4,6 +4,7 @@
 //! value is NULL (its optional group was left out) is true: the call did not restrict that column.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use super::call::Arg;
 use super::value::ScalarType;
@@ -77,6 +78,13 @@ impl Predicate {
                 Some(token) => return refuse(format!("'and' or the end must follow a term, got '{token}'")),
             }
         }
+    }
+
+    /// Met by every row.
+    pub fn any() -> Arc<Predicate> {
+        static ANY: LazyLock<Arc<Predicate>> =
+            LazyLock::new(|| Arc::new(Predicate { terms: Vec::new(), text: "*".into() }));
+        ANY.clone()
     }
 
     /// Columns that the `row` statement must give, without duplicates.

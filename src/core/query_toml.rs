@@ -66,8 +66,13 @@ impl QueryReader<'_, '_> {
         }
         let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
         let (match_, on) = self.predicates(section, fields, &call, report);
-        if match_.is_some() && !rows {
-            report.problem("match cannot decide where rows = false; remove one of the two");
+        let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
+        if match_.is_some() && !rows && !lists {
+            report.problem(format!(
+                "match cannot decide where rows = false, for nobody knows which rows are in the result; remove one of \
+                 the two, or list the rows in a column _{}",
+                outline.name
+            ));
         }
         let mut tag_columns = Vec::new();
         let tags = fields.strings("tags", report).unwrap_or_default();
@@ -105,7 +110,7 @@ impl QueryReader<'_, '_> {
         fields: Fields<'_>,
         call: &CallPattern,
         report: &mut Report,
-    ) -> (Option<Predicate>, Vec<On>) {
+    ) -> (Option<Arc<Predicate>>, Vec<On>) {
         let own = &self.outlines[section];
         let mut match_ = None;
         if let Some(text) = fields.string("match", report) {
@@ -146,14 +151,14 @@ impl QueryReader<'_, '_> {
         of: &Outline<'_>,
         call: &CallPattern,
         report: &mut Report,
-    ) -> Option<Predicate> {
+    ) -> Option<Arc<Predicate>> {
         if !of.has_row() {
             report.problem(format!(
                 "{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"",
                 of.name
             ));
         }
-        report.keep(key, Predicate::parse(text, call.args()))
+        report.keep(key, Predicate::parse(text, call.args())).map(Arc::new)
     }
 }
 

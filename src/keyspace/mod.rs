@@ -110,6 +110,11 @@ impl Keyspace {
         self.index.metas.len()
     }
 
+    /// Entries and publications that want to know of rows that they do not list.
+    pub fn interest_count(&self) -> usize {
+        self.index.interests.len()
+    }
+
     /// Entries whose publication, and dead ones whose sweep, is under way.
     pub fn backlog(&self) -> (usize, usize) {
         (self.publications.len(), self.dead.len() + self.unclean.len() + self.foreign.len())

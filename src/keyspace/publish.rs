@@ -9,7 +9,9 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::{store, Keyspace};
+use crate::core::change::Changes;
 use crate::core::index::Facts;
+use crate::core::interests::{Interest, InterestId};
 use crate::core::metas::MetaId;
 use crate::redis_api::Context;
 
@@ -21,6 +23,8 @@ pub struct Publication {
     /// When the result may no longer be served.
     pub expires: Instant,
     pub facts: Facts,
+    /// Which rows would belong in it, by their values.
+    pub interests: Box<[Interest]>,
 }
 
 /// Bytes of results and names that may wait to be published: over it, results are answered and not stored.
@@ -36,6 +40,7 @@ struct InProgress {
     publication: Publication,
     /// The sets referred to and written so far: those of `metas[..done.len()]`.
     done: Vec<MetaId>,
+    interest: Option<InterestId>,
 }
 
 /// Publications under way, one an entry.
@@ -67,10 +72,15 @@ impl Publications {
         self.bytes < MAX_WAITING_BYTES
     }
 
-    fn add(&mut self, key: Arc<[u8]>, publication: Publication) {
+    fn add(&mut self, key: Arc<[u8]>, publication: Publication, interest: Option<InterestId>) {
         self.bytes += publication.bytes();
         self.order.push_back(key.clone());
-        self.by_key.insert(key, InProgress { publication, done: Vec::new() });
+        self.by_key.insert(key, InProgress { publication, done: Vec::new(), interest });
+    }
+
+    /// Is it this one that wants to know?
+    fn wants(&self, key: &[u8], interest: InterestId) -> bool {
+        self.by_key.get(key).is_some_and(|progress| progress.interest == Some(interest))
     }
 
     fn take(&mut self, key: &[u8]) -> Option<InProgress> {
@@ -94,15 +104,52 @@ impl Publications {
 
 impl Keyspace {
     /// Takes a result to be published; one of the same entry that is under way is given up.
-    pub fn publish(&mut self, key: &[u8], publication: Publication) {
+    pub fn publish(&mut self, key: &[u8], mut publication: Publication) {
         self.abort_publication(key);
-        self.publications.add(key.into(), publication);
+        let key: Arc<[u8]> = key.into();
+        let interests = std::mem::take(&mut publication.interests);
+        let interest = (!interests.is_empty()).then(|| self.index.interests.add(key.clone(), interests));
+        self.publications.add(key, publication, interest);
     }
 
     /// Gives up a publication; what it wrote is swept.
     pub fn abort_publication(&mut self, key: &[u8]) {
         if let Some(progress) = self.publications.take(key) {
-            self.sweep_later(key.into(), progress.done.into());
+            self.give_up(key, progress.done, progress.interest);
+        }
+    }
+
+    /// Takes back what a publication has done so far.
+    fn give_up(&mut self, key: &[u8], done: Vec<MetaId>, interest: Option<InterestId>) {
+        if let Some(interest) = interest {
+            self.index.interests.remove(interest);
+        }
+        self.sweep_later(key.into(), done.into());
+    }
+
+    /// Gives up the publications among those who want to know of a change; see [`Keyspace::abort_publications`].
+    pub(super) fn abort_interested(&mut self, interested: &[InterestId]) {
+        if self.publications.is_empty() {
+            return;
+        }
+        for id in interested {
+            let key = self.index.interests.key(*id).filter(|key| self.publications.wants(key, *id)).cloned();
+            if let Some(key) = key {
+                self.drop_older(&key, u64::MAX);
+            }
+        }
+    }
+
+    /// Gives up all publications that rows of one of these spaces may concern.
+    pub(super) fn abort_interested_in(&mut self, changes: &Changes) {
+        let interests = &self.index.interests;
+        let wants =
+            |id: InterestId| interests.spaces(id).any(|space| changes.spaces.iter().any(|changed| **changed == *space));
+        let by_key = &self.publications.by_key;
+        let concerned = by_key.iter().filter(|(_, progress)| progress.interest.is_some_and(wants));
+        let keys: Vec<Arc<[u8]>> = concerned.map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.drop_older(key, u64::MAX);
         }
     }
 
@@ -178,18 +225,18 @@ impl Keyspace {
     }
 
     fn put_entry(&mut self, ctx: Context, key: &[u8], progress: InProgress) {
-        let Publication { json, expires, facts, .. } = progress.publication;
+        let InProgress { publication, done: mut metas, interest } = progress;
+        let Publication { json, expires, facts, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
-        let mut metas = progress.done;
         metas.sort_unstable();
         if left == 0 || !store::set_entry(ctx, key, &json, left) {
-            self.sweep_later(key.into(), metas.into());
+            self.give_up(key, metas, interest);
             self.drop_older(key, facts.ticket);
             return;
         }
         self.stored += 1;
         self.count_overwritten(key);
-        if let Some(replaced) = self.index.insert(key, metas.into(), facts) {
+        if let Some(replaced) = self.index.insert(key, metas.into(), facts, interest) {
             self.sweep_later(key.into(), replaced.metas);
         }
     }

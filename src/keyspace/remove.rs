@@ -1,12 +1,22 @@
 //! Removing entries: small removals within the command that asks for them, large ones in force at once and carried
 //! out in slices, under a tombstone that replicas honour.
 
+use std::sync::Arc;
+
 use super::{store, Keyspace};
+use crate::core::change::Changes;
 use crate::core::index::{Concern, Key};
+use crate::core::interests::InterestId;
 use crate::redis_api::Context;
 
 /// Candidates that one command may go through: about 0.3 ms.
 const AT_ONCE: usize = 200;
+
+/// Changed rows that one command may look up: about 0.2 ms.
+const ROWS_AT_ONCE: usize = 64;
+
+/// Changed rows that one slice looks up.
+const ROWS_SLICE: usize = 16;
 
 /// Entries of the index that one slice looks at.
 const SLICE: usize = 64;
@@ -15,6 +25,10 @@ const SLICE: usize = 64;
 pub enum What<'a> {
     /// Those that belong to one of these metadata sets.
     Metas(&'a [Box<[u8]>]),
+    /// Those, and the ones in which a row that changed may belong now.
+    Rows { sets: &'a [Box<[u8]>], changes: &'a Arc<Changes> },
+    /// All of a space, by the prefix of its keys, and those of others that any row of it concerns.
+    Space(&'a [u8]),
     /// Those of a prefix (ending in `:`) whose call part matches, or all of them.
     Calls { prefix: &'a [u8], pattern: Option<&'a [u8]> },
     /// One.
@@ -50,7 +64,9 @@ pub(super) struct Large {
 /// Where the candidates come from.
 enum Source {
     /// Metadata sets, the first from a cursor on.
-    Sets { sets: Vec<Box<[u8]>>, cursor: Box<[u8]> },
+    Sets { sets: Vec<Box<[u8]>>, cursor: Box<[u8]>, changes: Option<Arc<Changes>> },
+    /// Calls in which changed rows may belong, from one row on.
+    Rows { changes: Arc<Changes>, at: usize },
     /// The index, from a key on.
     Index { from: Option<Box<[u8]>> },
 }
@@ -60,6 +76,9 @@ impl Keyspace {
     pub fn remove(&mut self, ctx: Context, what: What, pace: Pace) -> Outcome {
         // Members of sets can be counted only by going through them; calls by walking the index.
         let can_wait = pace == Pace::InSlices || matches!(what, What::Calls { .. });
+        if let What::Rows { sets, changes } = what {
+            return self.remove_rows(ctx, sets, changes, pace);
+        }
         if self.outside_commands || (can_wait && self.is_large(ctx, &what)) {
             return self.remove_later(ctx, &what, pace);
         }
@@ -71,7 +90,7 @@ impl Keyspace {
                     self.known(sets).into_iter().flat_map(|set| store::members(ctx, set)).collect();
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
             }
-            What::Calls { .. } => {
+            What::Rows { .. } | What::Space(_) | What::Calls { .. } => {
                 let id = self.index.begin_removal(self.concern_of(&what));
                 let (candidates, _) = self.index.concerned(id, None, usize::MAX);
                 Outcome::Removed(self.finish_removal(ctx, id, candidates))
@@ -79,13 +98,38 @@ impl Keyspace {
         }
     }
 
-    /// Removes all entries of a prefix (ending in `:`), outside commands, for nobody who waits: few at once, many in
-    /// slices. From now on none of them is served.
-    pub fn drop_all_of(&mut self, ctx: Context, prefix: &[u8]) {
-        let what = What::Calls { prefix, pattern: None };
-        if self.is_large(ctx, &what) {
+    /// Removes what contains changed rows, and what they may belong in now.
+    fn remove_rows(&mut self, ctx: Context, sets: &[Key], changes: &Arc<Changes>, pace: Pace) -> Outcome {
+        let what = What::Rows { sets, changes };
+        let mut interested = Vec::new();
+        let interests = &self.index.interests;
+        let nobody = !changes.spaces.iter().any(|space| interests.has_any(space));
+        let few = nobody
+            || changes.rows.len() <= ROWS_AT_ONCE
+                && interests.find_spaces(changes, AT_ONCE, &mut interested)
+                && interests.find_rows(&changes.rows, AT_ONCE, &mut interested);
+        if !few || self.outside_commands || self.is_large(ctx, &What::Metas(sets)) {
+            self.abort_interested_in(changes);
+            return self.remove_later(ctx, &what, pace);
+        }
+        self.abort_interested(&interested);
+        let id = self.index.begin_removal(self.concern_of(&what));
+        let mut candidates: Vec<Key> = self.known(sets).into_iter().flat_map(|set| store::members(ctx, set)).collect();
+        candidates.extend(self.keys_of(&interested));
+        Outcome::Removed(self.finish_removal(ctx, id, candidates))
+    }
+
+    fn keys_of<'a>(&'a self, interested: &'a [InterestId]) -> impl Iterator<Item = Key> + 'a {
+        interested.iter().filter_map(|id| self.index.interests.key(*id)).map(|key| key.as_ref().into())
+    }
+
+    /// Removes all entries of a space, by the prefix of its keys, and those of others that any row of it concerns; outside
+    /// commands, for nobody who waits: few at once, many in slices. From now on none of them is served.
+    pub fn drop_space(&mut self, ctx: Context, prefix: &[u8]) {
+        let what = What::Space(prefix);
+        if self.outside_commands || self.is_large(ctx, &what) {
             self.raise_tombstone(ctx);
-            self.condemn(Concern::Calls { prefix: prefix.into(), pattern: None });
+            self.condemn(Concern::Space(prefix.into()));
         } else {
             self.remove(ctx, what, Pace::InSlices);
         }
@@ -95,6 +139,11 @@ impl Keyspace {
         match what {
             What::Key(key) => Concern::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },
             What::Metas(sets) => Concern::Metas(sets.iter().filter_map(|set| self.index.metas.find(set)).collect()),
+            What::Rows { sets, changes } => Concern::Rows {
+                metas: sets.iter().filter_map(|set| self.index.metas.find(set)).collect(),
+                changes: (*changes).clone(),
+            },
+            What::Space(prefix) => Concern::Space((*prefix).into()),
             What::Calls { prefix, pattern } => {
                 Concern::Calls { prefix: (*prefix).into(), pattern: pattern.map(Into::into) }
             }
@@ -105,10 +154,12 @@ impl Keyspace {
     fn remove_later(&mut self, ctx: Context, what: &What, pace: Pace) -> Outcome {
         let id = self.index.begin_removal(self.concern_of(what));
         let source = match what {
-            What::Metas(sets) if !self.outside_commands => {
-                Source::Sets { sets: self.known(sets).into_iter().cloned().collect(), cursor: b"0"[..].into() }
-            }
-            What::Metas(_) | What::Calls { .. } | What::Key(_) => Source::Index { from: None },
+            What::Metas(sets) | What::Rows { sets, .. } if !self.outside_commands => Source::Sets {
+                sets: self.known(sets).into_iter().cloned().collect(),
+                cursor: b"0"[..].into(),
+                changes: if let What::Rows { changes, .. } = what { Some((*changes).clone()) } else { None },
+            },
+            _ => Source::Index { from: None },
         };
         // The tombstone stands in the reply's own unit.
         if !self.outside_commands {
@@ -129,6 +180,7 @@ impl Keyspace {
                 let known = self.known(sets);
                 known.len() + known.iter().map(|set| store::member_count(ctx, set)).sum::<usize>()
             }
+            What::Rows { .. } | What::Space(_) => self.index.len(),
             What::Calls { prefix, .. } => self.index.count(prefix, AT_ONCE + 1),
         };
         candidates > AT_ONCE
@@ -175,7 +227,9 @@ impl Keyspace {
     /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
     /// is under way takes what has been stored since, instead of a second one: a flood of events is one removal.
     pub(super) fn condemn(&mut self, concern: Concern) {
-        if let Some(large) = self.large.iter_mut().find(|large| large.condemns.as_ref() == Some(&concern)) {
+        if let Some(large) =
+            self.large.iter_mut().find(|large| large.condemns.as_ref().is_some_and(|known| known.repeats(&concern)))
+        {
             self.index.extend_removal(large.id);
             large.source = Source::Index { from: None };
             return;
@@ -189,17 +243,40 @@ impl Keyspace {
         let mut large = self.large.pop_front()?;
         self.raise_tombstone(ctx);
         let (candidates, more) = match &mut large.source {
-            Source::Sets { sets, cursor } => match sets.last() {
-                None => (Vec::new(), false),
+            Source::Sets { sets, cursor, changes } => match sets.last() {
+                None => match changes.take() {
+                    None => (Vec::new(), false),
+                    Some(changes) => {
+                        large.source = Source::Rows { changes, at: 0 };
+                        (Vec::new(), true)
+                    }
+                },
                 Some(set) => {
                     let (members, next) = store::scan_members(ctx, set, cursor);
                     if next.is_none() {
                         sets.pop();
                     }
                     *cursor = next.unwrap_or_else(|| b"0"[..].into());
-                    (members, !sets.is_empty())
+                    let more = !sets.is_empty() || changes.is_some();
+                    (members, more)
                 }
             },
+            Source::Rows { changes, at } => {
+                let mut interested = Vec::new();
+                let interests = &self.index.interests;
+                let next = (*at + ROWS_SLICE).min(changes.rows.len());
+                let all = (*at > 0 || interests.find_spaces(changes, AT_ONCE, &mut interested))
+                    && interests.find_rows(&changes.rows[*at..next], AT_ONCE, &mut interested);
+                *at = next;
+                let more = next < changes.rows.len();
+                if all {
+                    (self.keys_of(&interested).collect(), more)
+                } else {
+                    // So many that walking the index is as good.
+                    large.source = Source::Index { from: None };
+                    (Vec::new(), true)
+                }
+            }
             Source::Index { from } => {
                 let (keys, next) = self.index.concerned(large.id, from.as_deref(), SLICE);
                 let more = next.is_some();

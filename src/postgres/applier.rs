@@ -17,6 +17,7 @@ use crate::core::retry::OutageBackoff;
 
 use super::apply::{attempt, Abort, InDoubt};
 use super::ledger;
+use super::present;
 use super::session::lock;
 use super::settings::Settings;
 use super::writer::Writer;
@@ -135,6 +136,15 @@ impl Applier {
             }
         }
         None
+    }
+
+    /// Reads what the rows that a batch has changed look like now. Where that cannot be told, nothing is added.
+    pub fn read_present(&mut self, batch: &Batch, applied: &mut Applied) {
+        let Some((number, mut writer)) = self.writer.take() else { return };
+        match present::read(&mut writer, batch, applied) {
+            Ok(()) => self.writer = Some((number, writer)),
+            Err(trouble) => log::debug!("the present values of changed rows were not read: {trouble:?}"),
+        }
     }
 
     /// Removes ledger rows of epochs that are over; a failure is harmless.

@@ -40,6 +40,16 @@ pub(super) enum ClientError {
     Runtime(io::Error),
 }
 
+impl ClientError {
+    /// Is the connection of no more use?
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            ClientError::Driver(error) => error.as_db_error().is_none(),
+            ClientError::Silent | ClientError::Runtime(_) => true,
+        }
+    }
+}
+
 impl From<tokio_postgres::Error> for ClientError {
     fn from(error: tokio_postgres::Error) -> Self {
         ClientError::Driver(error)

@@ -195,7 +195,7 @@ impl<'b> Tally<'b> {
             let mut changed = share.changed;
             changed.sort_unstable();
             changed.dedup();
-            SpaceApplied::Done { mark: share.mark.max(last), jobs, changed }
+            SpaceApplied::Done { mark: share.mark.max(last), jobs, changed, present: Vec::new() }
         });
         let mut accepted: Vec<_> = accepted.into_iter().collect();
         accepted.sort_unstable();

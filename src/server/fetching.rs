@@ -8,12 +8,15 @@ use super::query::Words;
 use super::waiting::WaiterId;
 use super::{errors, Server};
 use crate::core::belonging::{Belonging, Related};
-use crate::core::catalog::{Catalog, Section};
+use crate::core::catalog::{Catalog, OnRule, Section};
+use crate::core::change::Changes;
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
 use crate::core::index::Facts;
+use crate::core::interests::Interest;
 use crate::core::keys;
 use crate::core::names::{self, Deployment, SpaceRef};
+use crate::core::predicate::Predicate;
 use crate::core::value::Value;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
@@ -32,6 +35,8 @@ pub struct Call {
     pub key: Box<[u8]>,
     /// Prefix of its space, without the colon.
     pub prefix: Box<[u8]>,
+    /// Which rows belong in the result, by their values.
+    pub interests: Box<[Interest]>,
 }
 
 /// What is known of Postgres.
@@ -55,7 +60,9 @@ impl Call {
         names::write_prefix(space_name, server.deployment, &mut prefix);
         let mut key = Vec::new();
         keys::write_entry_key(&prefix, &bound.key, &mut key);
+        let deployment = server.deployment;
         Ok(Call {
+            interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
             section: space.section,
             query: bound.query,
             args: bound.args,
@@ -129,6 +136,7 @@ impl Server {
     pub(super) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
         match outcome {
             Outcome::Fetched { ticket, connection, result } => self.fetched(ctx, ticket, connection, result),
+            Outcome::Present { ticket, result } => self.rows_present(ticket, result),
             Outcome::Connected { connection, identity, changed } => {
                 self.postgres.up = Some(true);
                 self.postgres.identity = Some(identity);
@@ -157,7 +165,7 @@ impl Server {
             Ok(fetched) => Ended::Got(&fetched.metas),
             Err(_) => Ended::Failed,
         };
-        let Some(finished) = self.fills.finish(ticket, ended) else { return };
+        let Some(finished) = self.fills.finish(ticket, ended, may_belong) else { return };
         let call = &finished.call;
         if let Some((ticket, successor)) = &finished.send {
             self.send(*ticket, successor);
@@ -205,7 +213,7 @@ impl Server {
     }
 
     fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
-        if let Some(finished) = self.fills.finish(ticket, Ended::Failed) {
+        if let Some(finished) = self.fills.finish(ticket, Ended::Failed, may_belong) {
             self.answer_with_error(&finished.call, &error, finished.answer);
         }
     }
@@ -252,6 +260,42 @@ impl Server {
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
         let expires = Instant::now() + Duration::from_millis(ttl_ms);
         let facts = Facts { ticket, rows, took_us };
-        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts });
+        let interests = call.interests.clone();
+        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts, interests });
     }
+}
+
+/// May one of the rows belong in the call's result?
+fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
+    call.interests.iter().any(|interest| changes.concern(interest))
+}
+
+/// Which rows concern a call that does not list them: those that meet a predicate or, where there is none, all.
+fn interests(
+    catalog: &Catalog,
+    deployment: Deployment,
+    section: usize,
+    query: usize,
+    prefix: &[u8],
+    args: &[Value],
+    tenant: Option<&str>,
+) -> Box<[Interest]> {
+    let query = &catalog.sections[section].queries[query];
+    let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any));
+    let others = query.on.iter().map(|on| {
+        let other = &catalog.sections[on.section];
+        let tenant = other.tenant.and(tenant);
+        let mut space = Vec::new();
+        names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut space);
+        let predicate = match &on.rule {
+            OnRule::Any => Predicate::any(),
+            OnRule::Rows(predicate) => predicate.clone(),
+        };
+        (space.into(), predicate)
+    });
+    let args: Arc<[Value]> = args.into();
+    std::iter::once(own)
+        .chain(others)
+        .map(|(space, predicate)| Interest { space, predicate, call: query.call.clone(), args: args.clone() })
+        .collect()
 }

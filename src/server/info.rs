@@ -49,6 +49,7 @@ impl Server {
         info.number("stores", self.may_store.into());
         info.number("entries", keyspace.entry_count() as u64);
         info.number("metadata_sets", keyspace.meta_count() as u64);
+        info.number("predicates", keyspace.interest_count() as u64);
         info.number("entries_stored", keyspace.stored);
         info.number("entries_removed", keyspace.removed);
         info.number("entries_expired", keyspace.expired);
@@ -58,6 +59,7 @@ impl Server {
         info.number("clients_waiting", self.waiting.len() as u64);
         info.number("publishing", publishing as u64);
         info.number("removals_running", self.removing.len() as u64);
+        info.number("changes_waiting", self.changing.len() as u64);
         info.number("swept", keyspace.swept);
         info.number("to_sweep", to_sweep as u64);
         info.number("sweeping_all", keyspace.is_sweeping_all().into());

@@ -1,10 +1,13 @@
 //! BEAR.INVALIDATE: strikes the fills that it concerns, gives up their publications, and removes entries, in one unit.
 
+use super::changes::row_sets;
 use super::query::Words;
 use super::{errors, Server};
+use crate::core::change::Changes;
 use crate::core::glob;
-use crate::core::keys::{self, Row};
-use crate::core::names::{self, SpaceRef};
+use crate::core::image::{Cell, Image};
+use crate::core::keys;
+use crate::core::names;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 
@@ -15,6 +18,10 @@ const MAX_PATTERN: usize = 256;
 pub enum Target<'a> {
     /// What contains one of these rows.
     Rows(Words<'a>),
+    /// What contains one of these rows, and what they belong in with the values that Postgres has of them.
+    Changed(Words<'a>),
+    /// The same of one row with these values, a JSON object.
+    Image(&'a [u8]),
     /// What carries one of these tags.
     Tags(Words<'a>),
     /// The entry of one call.
@@ -37,12 +44,37 @@ impl Server {
         let section = space.section;
         let mut prefix = Vec::new();
         names::write_prefix(space_name, self.deployment, &mut prefix);
-        let rows = if let Target::Rows(ids) = target { ids.len() } else { 0 };
+        let rows = match target {
+            Target::Rows(ids) | Target::Changed(ids) => ids.len(),
+            Target::Image(_) => 1,
+            _ => 0,
+        };
         let pace = if ctx.flags().cannot_block() { Pace::AtOnce } else { Pace::InSlices };
         let outcome = match target {
             Target::Rows(ids) => {
-                let sets = self.row_sets(&space, &prefix, ids)?;
-                self.remove_members(ctx, &sets, pace)
+                let ids = self.row_ids(section, ids)?;
+                self.remove_rows(ctx, &prefix, row_sets(&prefix, &ids), Changes::default(), pace)
+            }
+            Target::Changed(ids) => {
+                let ids = self.row_ids(section, ids)?;
+                if ctx.flags().cannot_block() {
+                    return Err("NOWAIT CHANGED asks Postgres, and in MULTI or a script nothing can wait; send it \
+                                outside, or use ROW or IMAGE"
+                        .into());
+                }
+                self.stats.section(section).rows_invalidated += rows as u64;
+                if self.read_rows(ctx, section, space.tenant, &prefix, &ids) {
+                    return Ok(());
+                }
+                // Nobody to ask: all that a predicate may concern.
+                let changes = Changes::of_space(&prefix, None);
+                self.remove_rows(ctx, &prefix, row_sets(&prefix, &ids), changes, pace)
+            }
+            Target::Image(json) => {
+                let image = Image::from_json(json).map_err(|error| format!("ERR the row's image {error}"))?;
+                let ids = self.image_id(section, &image)?;
+                let changes = Changes::of_space(&prefix, Some(vec![image]));
+                self.remove_rows(ctx, &prefix, row_sets(&prefix, &ids), changes, pace)
             }
             Target::Tags(tags) => {
                 let sets: Vec<Box<[u8]>> = tags.iter().map(|tag| tag_set(&prefix, tag)).collect();
@@ -81,49 +113,34 @@ impl Server {
         Ok(())
     }
 
-    /// The sets of these rows, and the one of all rows of their section.
-    fn row_sets(&self, space: &SpaceRef, prefix: &[u8], ids: &Words) -> Result<Vec<Box<[u8]>>, String> {
-        let section = &self.catalog.sections[space.section];
+    /// The ids in canonical form.
+    fn row_ids(&self, section: usize, ids: &Words) -> Result<Vec<Box<str>>, String> {
+        ids.iter().map(|id| self.row_id(section, id)).collect()
+    }
+
+    fn row_id(&self, section: usize, id: &[u8]) -> Result<Box<str>, String> {
+        let section = &self.catalog.sections[section];
         let Some(id_type) = section.id else {
             return Err(format!("ERR section '{}' has no rows; its catalog says no id", section.name));
         };
-        let mut sets = Vec::with_capacity(ids.len() + 1);
-        for id in ids {
-            let mut canonical = Vec::new();
-            id_type.write_canonical(id, &mut canonical).map_err(|error| format!("ERR id must be {error}"))?;
-            sets.push(row_set(prefix, &Row::Id(canonical.into())));
+        let mut canonical = Vec::new();
+        id_type.write_canonical(id, &mut canonical).map_err(|error| format!("ERR id must be {error}"))?;
+        Ok(String::from_utf8_lossy(&canonical).into())
+    }
+
+    /// The row's id, where its image tells it.
+    fn image_id(&self, section: usize, image: &Image) -> Result<Vec<Box<str>>, String> {
+        match image.get("id") {
+            None => Ok(Vec::new()),
+            Some(Cell::Scalar(id)) => Ok(vec![self.row_id(section, id.as_bytes())?]),
+            Some(_) => Err("ERR the row's image has an id that is no single value".into()),
         }
-        sets.push(row_set(prefix, &Row::Any));
-        Ok(sets)
     }
 
     fn remove_members(&mut self, ctx: Context, sets: &[Box<[u8]>], pace: Pace) -> Outcome {
-        self.fills.change(sets.iter().map(AsRef::as_ref));
+        self.fills.change(sets.iter().map(AsRef::as_ref), None);
         self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
         self.keyspace.remove(ctx, What::Metas(sets), pace)
-    }
-
-    /// Rows of a space have changed in Postgres; None: any row.
-    ///
-    /// Their new values may belong in results that did not contain them, so that all results of the space go.
-    pub(super) fn rows_changed<'a>(
-        &mut self,
-        ctx: Context,
-        section: usize,
-        mut prefix: Vec<u8>,
-        ids: impl Iterator<Item = Option<&'a str>>,
-    ) {
-        let mut sets: Vec<Box<[u8]>> =
-            ids.flatten().map(|id| row_set(&prefix, &Row::Id(id.as_bytes().into()))).collect();
-        let rows = sets.len();
-        sets.push(row_set(&prefix, &Row::Any));
-        prefix.push(b':');
-        self.fills.strike_where(|key, _| key.starts_with(&prefix));
-        self.keyspace.abort_publications(|key, _| key.starts_with(&prefix));
-        self.keyspace.drop_all_of(ctx, &prefix);
-        // Results of other spaces that contain one of the rows, or depend on all.
-        self.remove_members(ctx, &sets, Pace::InSlices);
-        self.stats.section(section).rows_invalidated += rows as u64;
     }
 
     fn remove_calls(&mut self, ctx: Context, mut prefix: Vec<u8>, pattern: Option<&[u8]>, pace: Pace) -> Outcome {
@@ -136,12 +153,6 @@ impl Server {
         self.keyspace.abort_publications(|key, _| concerned(key));
         self.keyspace.remove(ctx, What::Calls { prefix: &prefix, pattern }, pace)
     }
-}
-
-fn row_set(prefix: &[u8], row: &Row) -> Box<[u8]> {
-    let mut key = Vec::new();
-    keys::write_row_key(prefix, row, &mut key);
-    key.into()
 }
 
 fn tag_set(prefix: &[u8], tag: &[u8]) -> Box<[u8]> {

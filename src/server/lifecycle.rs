@@ -51,6 +51,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         stats: Default::default(),
         answers: Default::default(),
         removing: Default::default(),
+        changing: Default::default(),
         key: Vec::new(),
         payload: Vec::new(),
         longest_tick_us: 0,

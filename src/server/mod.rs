@@ -9,6 +9,8 @@
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
+//! | `changes` | rows that changed in Postgres: what they concern goes |
+//! | `changing` | rows whose present values are read, for a client that waits |
 //! | `explain` | what is known of a call |
 //! | `crew` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
@@ -17,6 +19,8 @@
 //!
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
+mod changes;
+mod changing;
 pub mod config;
 mod crew;
 mod errors;
@@ -76,6 +80,7 @@ pub struct Server {
     answers: VecDeque<(BlockedClient, Answer)>,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
+    changing: changing::Changing,
     /// The key of the call at hand; kept for its memory.
     key: Vec<u8>,
     /// A payload as it is stored; kept for its memory.

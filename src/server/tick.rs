@@ -40,13 +40,16 @@ impl Server {
             return;
         }
         self.settle();
+        let paused = !ctx.writes_allowed();
         let more_outcomes = self.take_outcomes(ctx, deadline);
+        if !paused {
+            self.finish_changes(ctx, start);
+        }
         self.check_catalog_late(start);
         self.answer_late(start);
         self.answer_late_for_jobs(start);
         let more_jobs = self.work_on_queues(ctx, deadline);
         self.send_answers();
-        let paused = !ctx.writes_allowed();
         let left = match self.keyspace.left() {
             Left::Nothing => Left::Nothing,
             // A replica has nothing to write, and while paused the server would abort: the outcome is kept.
@@ -56,10 +59,10 @@ impl Server {
         if more_outcomes || more_jobs || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();
-        } else if left != Left::Nothing {
+        } else if left != Left::Nothing || self.changing.has_work() {
             redis_api::arm(if paused { PAUSED } else { PAUSE });
         }
-        let deadlines = [self.waiting.next_deadline(), self.queues.next_deadline()];
+        let deadlines = [self.waiting.next_deadline(), self.queues.next_deadline(), self.changing.next_deadline()];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             redis_api::arm(deadline.saturating_duration_since(Instant::now()));
         }

@@ -180,6 +180,13 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
             applier.disconnect();
             None
         });
+        let applied = applied.map(|mut applied| {
+            let read = || applier.read_present(&batch, &mut applied);
+            if batch.read_present && guarded(read).is_err() {
+                applier.disconnect();
+            }
+            applied
+        });
         let keep_days = batch.limits.keep_days;
         let due = applied.is_some().then(|| shared.cleaning_due(&batch)).flatten();
         shared.send(match applied {

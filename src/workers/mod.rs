@@ -19,9 +19,10 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::image::Image;
 use crate::postgres::{
-    stopping, Pool, PoolEvent, PoolFigures, Scheduler, SchedulerWatch, ServerIdentity, Settings, Tracker, Validation,
-    ValidationReport,
+    stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Scheduler, SchedulerWatch, ServerIdentity, Settings,
+    Tracker, Validation, ValidationReport,
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
@@ -32,6 +33,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 #[derive(Debug)]
 pub enum Request {
     Fetch(FetchRequest),
+    Present(PresentRequest),
     Validate(Validation),
 }
 
@@ -44,6 +46,10 @@ pub enum Outcome {
         /// last `changed` one comes from a server that is no more.
         connection: u64,
         result: Result<Fetched, FetchError>,
+    },
+    Present {
+        ticket: u64,
+        result: Result<Vec<Image>, FetchError>,
     },
     /// A connection was made and will be used from now on.
     Connected {
@@ -62,6 +68,12 @@ pub enum Outcome {
     },
 }
 
+/// What the threads that fetch do.
+enum Read {
+    Fetch(FetchRequest),
+    Present(PresentRequest),
+}
+
 /// What `bear-aux` does.
 enum Chore {
     Validate(Validation),
@@ -73,14 +85,14 @@ pub struct Workers {
     senders: Mutex<Option<Senders>>,
     results: Receiver<Outcome>,
     /// The threads' side, for what waits when they are asked to end.
-    waiting: Receiver<FetchRequest>,
+    waiting: Receiver<Read>,
     connecting: SchedulerWatch,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Senders {
-    fetches: Sender<FetchRequest>,
+    fetches: Sender<Read>,
     chores: Sender<Chore>,
 }
 
@@ -168,9 +180,11 @@ impl Workers {
         let senders = lock(&self.senders);
         // Both sides live as long as the threads, which end only when the senders are gone.
         match (&*senders, request) {
-            (Some(senders), Request::Fetch(request)) => drop(senders.fetches.send(request)),
+            (Some(senders), Request::Fetch(request)) => drop(senders.fetches.send(Read::Fetch(request))),
+            (Some(senders), Request::Present(request)) => drop(senders.fetches.send(Read::Present(request))),
             (Some(senders), Request::Validate(validation)) => drop(senders.chores.send(Chore::Validate(validation))),
-            (None, Request::Fetch(request)) => self.shared.refuse_fetch(&request),
+            (None, Request::Fetch(request)) => self.shared.refuse(&Read::Fetch(request)),
+            (None, Request::Present(request)) => self.shared.refuse(&Read::Present(request)),
             (None, Request::Validate(validation)) => self.shared.refuse_validation(&validation),
         }
     }
@@ -221,7 +235,7 @@ impl Workers {
         }
         // Here, for all threads may be busy for as long as a query takes.
         for request in self.waiting.try_iter() {
-            self.shared.refuse_fetch(&request);
+            self.shared.refuse(&request);
         }
     }
 
@@ -255,9 +269,14 @@ impl Shared {
         lock(&self.pool).clone()
     }
 
-    fn refuse_fetch(&self, request: &FetchRequest) {
-        let result = Err(stopping(&lock(&self.address)));
-        self.outcomes.send(Outcome::Fetched { ticket: request.ticket, connection: 0, result });
+    fn refuse(&self, request: &Read) {
+        let error = stopping(&lock(&self.address));
+        self.outcomes.send(match request {
+            Read::Fetch(FetchRequest { ticket, .. }) => {
+                Outcome::Fetched { ticket: *ticket, connection: 0, result: Err(error) }
+            }
+            Read::Present(PresentRequest { ticket, .. }) => Outcome::Present { ticket: *ticket, result: Err(error) },
+        });
     }
 
     fn refuse_validation(&self, validation: &Validation) {
@@ -278,11 +297,20 @@ impl Shared {
     }
 }
 
-fn fetch_loop(shared: &Shared, requests: &Receiver<FetchRequest>) {
+fn fetch_loop(shared: &Shared, requests: &Receiver<Read>) {
     while let Ok(request) = requests.recv() {
         let Some(pool) = shared.pool() else {
-            shared.refuse_fetch(&request);
+            shared.refuse(&request);
             continue;
+        };
+        let request = match request {
+            Read::Fetch(request) => request,
+            Read::Present(request) => {
+                let result = guarded(|| pool.present(&request)).unwrap_or_else(Err);
+                drop(pool);
+                shared.outcomes.send(Outcome::Present { ticket: request.ticket, result });
+                continue;
+            }
         };
         let ticket = request.ticket;
         let (connection, result) = guarded(|| {

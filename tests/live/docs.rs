@@ -55,7 +55,7 @@ fn the_syntax_of_every_command_is_documented() {
     for (name, expected) in [
         ("bear.query", "<space> [FRESH | CACHED] word..."),
         ("bear.explain", "<space> word..."),
-        ("bear.invalidate", "<space> ROW id... | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
+        ("bear.invalidate", "<space> ROW id... | CHANGED id... | IMAGE image | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
         ("bear.catalog", "[section]"),
         ("bear.reload", ""),
         (
@@ -170,7 +170,8 @@ fn too_few_or_too_many_words_are_told() {
         ("BEAR.INVALIDATE bear ALL of them", "ERR 'of' is one word too many"),
         (
             "BEAR.INVALIDATE bear EVERYTHING",
-            "ERR what to invalidate is one of: ROW id … | TAG tag … | QUERY word … | PATTERN glob | ALL",
+            "ERR what to invalidate is one of: ROW id … | CHANGED id … | IMAGE json | TAG tag … | QUERY word … | PATTERN glob \
+             | ALL",
         ),
         ("BEAR.CATALOG bears", "ERR no section 'bears'; there are: bear, color"),
     ] {

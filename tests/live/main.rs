@@ -41,6 +41,7 @@ mod overload;
 mod persistence;
 mod poison;
 mod policy;
+mod predicates;
 mod query;
 mod replica;
 mod restore;

@@ -240,7 +240,8 @@ fn spelled_cents(cents: i64, short: bool) -> String {
 }
 
 fn relation() -> impl Strategy<Value = (&'static str, fn(i64, i64) -> bool)> {
-    let all: Vec<(&'static str, fn(i64, i64) -> bool)> = vec![
+    type Comparator = fn(i64, i64) -> bool;
+    let all: Vec<(&'static str, Comparator)> = vec![
         ("=", |a, b| a == b),
         ("<", |a, b| a < b),
         ("<=", |a, b| a <= b),

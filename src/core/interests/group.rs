@@ -52,6 +52,11 @@ impl Group {
         self.unranged.is_empty() && self.ranged.is_empty()
     }
 
+    /// Does any change concern its calls?
+    pub(super) fn is_of_any_change(&self) -> bool {
+        self.predicate.terms.is_empty()
+    }
+
     pub(super) fn insert(&mut self, id: InterestId, values: &[Value]) {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
         for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {

@@ -40,7 +40,7 @@ fn found(interests: &Interests, change: &RowChange) -> Vec<InterestId> {
 }
 
 fn is_empty(interests: &Interests) -> bool {
-    interests.is_empty() && interests.spaces.is_empty()
+    interests.len() == 0 && interests.spaces.is_empty()
 }
 
 const SPACE: &[u8] = b"{1}:bear:";
@@ -353,4 +353,37 @@ proptest! {
         }
         prop_assert!(is_empty(&interests));
     }
+}
+
+/// One row, or one space, at a time; true where there are more than `limit`.
+impl Interests {
+    fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<InterestId>) -> bool {
+        !self.find_rows(std::slice::from_ref(change), limit, found)
+    }
+
+    fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<InterestId>) -> bool {
+        !self.find_spaces(&Changes::of_space(space, None), limit, found)
+    }
+}
+
+#[test]
+fn calls_without_a_predicate_want_to_know_of_any_change() {
+    let mut interests = Interests::default();
+    let call = Arc::new(CallPattern::parse("all").unwrap());
+    let any = |space: &[u8]| Interest {
+        space: space.into(),
+        predicate: Predicate::any(),
+        call: call.clone(),
+        args: Arc::default(),
+    };
+    let id = interests.add(b"bear:all"[..].into(), [any(b"bear"), any(b"den")].into());
+    for (space, concerned) in [(&b"bear"[..], true), (b"den", true), (b"cave", false)] {
+        // Whatever became of the row.
+        let changes = Changes::of_space(space, Some(Vec::new()));
+        let mut found = Vec::new();
+        assert!(interests.find_spaces(&changes, 1, &mut found));
+        assert_eq!((found.contains(&id), interests.concerned(id, &changes)), (concerned, concerned));
+    }
+    interests.remove(id);
+    assert!(!interests.has_any(b"bear") && !interests.has_any(b"den"));
 }

@@ -1,19 +1,25 @@
-//! What the rows that a batch changed were cached in is dropped, in the unit that records its jobs' outcomes.
+//! What the rows that a batch changed were cached in, or belong in now, is dropped, in the unit that records its jobs'
+//! outcomes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::batch::{Batch, Changed, SpaceBatch};
-use crate::core::names;
+use crate::core::change::Present;
 use crate::redis_api::Context;
+use crate::server::changes::{ChangedIds, ChangedRows};
 use crate::server::Server;
 
 impl Server {
-    /// Drops what the changed rows were cached in, and strikes what is being fetched of it.
-    pub(super) fn drop_changed(&mut self, ctx: Context, batch: &Batch, of_space: &SpaceBatch, changed: &[Changed]) {
-        if changed.is_empty() {
-            return;
-        }
+    /// Drops what the changed rows concern, and strikes what is being fetched of it.
+    pub(super) fn drop_changed(
+        &mut self,
+        ctx: Context,
+        batch: &Batch,
+        of_space: &SpaceBatch,
+        changed: &[Changed],
+        mut present: Vec<Present>,
+    ) {
         let mut sections = BTreeSet::new();
         for change in changed {
             // Nothing is known of what changed, or the catalog is another by now.
@@ -24,21 +30,16 @@ impl Server {
             }
             sections.insert(change.section);
         }
-        let catalog = self.catalog.clone();
-        for index in sections {
-            let section = &catalog.sections[index];
-            if section.tenant.is_some() && of_space.tenant.is_none() {
-                // A row of a tenant that nobody named.
-                self.fills.strike_where(|_, call| call.section == index);
-                self.keyspace.abort_publications(|_, _| true);
-                self.keyspace.make_tenants_cold(&section.name);
-                continue;
-            }
-            let tenant = of_space.tenant.as_deref().filter(|_| section.tenant.is_some());
-            let mut prefix = Vec::new();
-            names::write_prefix(names::space_name(&section.name, tenant).as_bytes(), self.deployment, &mut prefix);
-            let ids = changed.iter().filter(|change| change.section == index).map(|change| change.id.as_deref());
-            self.rows_changed(ctx, index, prefix, ids);
+        for section in sections {
+            let of_section = || changed.iter().filter(|change| change.section == section);
+            let ids = match of_section().all(|change| change.id.is_some()) {
+                true => ChangedIds::These(of_section().filter_map(|change| change.id.clone()).collect()),
+                false => ChangedIds::All,
+            };
+            let at = present.iter().position(|present| present.section == section);
+            let images = at.map(|at| present.swap_remove(at).images);
+            let rows = ChangedRows { section, tenant: of_space.tenant.as_deref(), ids, images };
+            self.rows_changed(ctx, rows);
         }
     }
 }

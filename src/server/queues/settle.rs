@@ -88,8 +88,8 @@ impl Server {
         is_current: bool,
     ) {
         let of_space = &batch.spaces[at];
-        let (mark, outcomes, mut changed) = match applied {
-            SpaceApplied::Done { mark, jobs, changed } => (mark, jobs, changed),
+        let (mark, outcomes, mut changed, present) = match applied {
+            SpaceApplied::Done { mark, jobs, changed, present } => (mark, jobs, changed, present),
             SpaceApplied::Ledger(text) => return self.ledger_trouble(batch, of_space, text, is_current),
         };
         failpoints::hit("before-publish");
@@ -101,7 +101,7 @@ impl Server {
         if is_current && self.queues.spaces.contains_key(&name) {
             self.write_outcome(ctx, batch.lane, of_space, mark, &mut fates);
         }
-        self.drop_changed(ctx, batch, of_space, &changed);
+        self.drop_changed(ctx, batch, of_space, &changed, present);
         failpoints::hit("after-publish");
         self.answer_settled(of_space, &fates);
         self.queues.rouse(&name);

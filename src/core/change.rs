@@ -1,0 +1,59 @@
+//! Rows that changed in Postgres, as far as results that do not contain them are concerned: with the values that they
+//! have now, they may belong there.
+
+use std::sync::Arc;
+
+use super::image::Image;
+use super::interests::{Interest, RowChange};
+
+/// What changed at one time.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Spaces of which a row has changed: what any change concerns.
+    pub spaces: Vec<Arc<[u8]>>,
+    /// Present values of rows.
+    pub rows: Vec<RowChange>,
+    /// Spaces of which a row has changed whose values nobody can tell.
+    pub unknown: Vec<Arc<[u8]>>,
+}
+
+/// Present values of the rows of one section that jobs of a space changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// Index into the catalog's sections.
+    pub section: usize,
+    /// Of the rows that are there; the others are gone.
+    pub images: Vec<Image>,
+}
+
+impl Changes {
+    /// Changes of rows of one space; None: values that nobody can tell.
+    pub fn of_space(space: &[u8], images: Option<Vec<Image>>) -> Changes {
+        let space: Arc<[u8]> = space.into();
+        let spaces = vec![space.clone()];
+        match images {
+            Some(images) => {
+                let rows = images.into_iter().map(|image| RowChange { space: space.clone(), image });
+                Changes { spaces, rows: rows.collect(), unknown: Vec::new() }
+            }
+            None => Changes { spaces, rows: Vec::new(), unknown: vec![space] },
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spaces.is_empty()
+    }
+
+    /// What looking through it costs, about.
+    pub fn cost(&self) -> usize {
+        self.spaces.len() + self.rows.len()
+    }
+
+    /// May one of the rows concern a result that wants to know of such?
+    pub fn concern(&self, interest: &Interest) -> bool {
+        match interest.predicate.terms.is_empty() {
+            true => self.spaces.contains(&interest.space),
+            false => self.unknown.contains(&interest.space) || self.rows.iter().any(|change| interest.meets(change)),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Changes that others made in Postgres, as the change feed tells them; and what is served while it is behind.
+//!
+//! ```text
+//! off <--bear.feed off; auto where Postgres does not allow it
+//! starting --Connected--> following --Down--> lost --Connected--> following
+//! ```
+//! Connected makes the sections that the feed covers cold: what changed before it nobody has told. From then on each
+//! message is one unit. The entries of covered sections are served as long as the feed has told everything that was
+//! committed `bear.feed-grace-ms` ago; not at all where it has never been that far.
+
+use std::time::{Duration, Instant};
+
+use super::changes::{ChangedIds, ChangedRows};
+use super::Server;
+use crate::core::change::Present;
+use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
+use crate::core::image::Image;
+use crate::core::names;
+use crate::redis_api::{self, Context};
+
+/// What is known of the feed.
+#[derive(Debug, Default)]
+pub struct FeedView {
+    pub state: FeedState,
+    pub coverage: Vec<TableCoverage>,
+    /// By section: does an entry of it depend on the feed?
+    covered: Vec<bool>,
+    /// All that was committed before this has been told.
+    told: Option<Instant>,
+    /// Is that too long ago?
+    pub behind: bool,
+    pub position: u64,
+    pub lag_bytes: u64,
+    /// From the commit to the drop, of the last message, in microseconds by Postgres' and our clock.
+    pub lag_us: u64,
+    pub connects: u64,
+    pub transactions: u64,
+    pub rows: u64,
+    /// Queries that were fetched though cached, for the feed was behind.
+    pub withheld: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum FeedState {
+    #[default]
+    Off,
+    Starting,
+    Following,
+    Lost,
+}
+
+impl FeedState {
+    pub fn name(self) -> &'static str {
+        match self {
+            FeedState::Off => "off",
+            FeedState::Starting => "starting",
+            FeedState::Following => "following",
+            FeedState::Lost => "lost",
+        }
+    }
+}
+
+impl FeedView {
+    /// May entries of the section not be served now?
+    pub fn withholds(&self, section: usize) -> bool {
+        self.behind && self.covered.get(section).copied().unwrap_or(false)
+    }
+
+    /// How long ago everything had been told.
+    pub fn told_ago(&self) -> Option<Duration> {
+        self.told.map(|told| told.elapsed())
+    }
+
+    pub fn covers(&self, section: usize) -> bool {
+        self.covered.get(section).copied().unwrap_or(false)
+    }
+}
+
+impl Server {
+    /// Takes what the feed tells.
+    pub(super) fn take_feed(&mut self, ctx: Context, outcome: FeedOutcome) {
+        match outcome {
+            FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
+            FeedOutcome::Changed { changes, position, transactions, committed_us } => {
+                let now_us = super::queues::wall_ms().saturating_mul(1000) as i64;
+                self.feed.position = position;
+                self.feed.transactions += u64::from(transactions);
+                self.feed.lag_us = now_us.saturating_sub(committed_us).max(0) as u64;
+                for change in changes {
+                    self.rows_told(ctx, change);
+                }
+            }
+            FeedOutcome::CaughtUp { asked, position, lag_bytes } => {
+                self.feed.position = position;
+                self.feed.lag_bytes = lag_bytes;
+                self.feed.told = Some(asked);
+                self.look_at_lag();
+            }
+            FeedOutcome::Down { error } => {
+                if self.feed.state != FeedState::Lost {
+                    log::warn!("the change feed is down: {error}");
+                }
+                self.feed.state = FeedState::Lost;
+                self.feed.last_error = Some(error);
+            }
+        }
+    }
+
+    fn feed_connected(&mut self, coverage: Vec<TableCoverage>) {
+        let mut covered = vec![false; self.catalog.sections.len()];
+        for table in &coverage {
+            if let Coverage::NotCovered { why, remedy } = &table.state {
+                log::warn!("the change feed does not follow table {}: {why}; {remedy}", table.table);
+                continue;
+            }
+            for section in &table.sections {
+                if let Some(covered) = covered.get_mut(*section) {
+                    *covered = true;
+                }
+            }
+        }
+        // An entry depends on all sections that its query names.
+        let catalog = self.catalog.clone();
+        let depends = |index: usize| {
+            let section = &catalog.sections[index];
+            let others = section.queries.iter().flat_map(|query| &query.on).any(|on| covered[on.section]);
+            covered[index] || others
+        };
+        let depending: Vec<bool> = (0..covered.len()).map(depends).collect();
+        self.fills.strike_where(|_, _| true);
+        for (index, section) in catalog.sections.iter().enumerate().filter(|(index, _)| depending[*index]) {
+            match section.tenant {
+                Some(_) => self.keyspace.make_tenants_cold(&section.name),
+                None => {
+                    let mut prefix = Vec::new();
+                    names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+                    self.keyspace.make_space_cold(&prefix);
+                }
+            }
+            log::debug!("section {index} is cold: the change feed begins");
+        }
+        self.feed.covered = depending;
+        self.feed.coverage = coverage;
+        self.feed.connects += 1;
+        self.feed.state = FeedState::Following;
+        self.feed.last_error = None;
+        self.arm_soon();
+    }
+
+    fn rows_told(&mut self, ctx: Context, change: SectionChange) {
+        let SectionChange { section, tenant, rows } = change;
+        let tenant = match &tenant {
+            Tenant::Known(tenant) => Some(&**tenant),
+            Tenant::None | Tenant::Unknown => None,
+        };
+        let (ids, images) = match rows {
+            Rows::All => (ChangedIds::All, None),
+            Rows::Some(rows) => {
+                self.feed.rows += rows.len() as u64;
+                let images = rows.iter().filter_map(|(_, json)| json.as_deref()).map(Image::from_json);
+                // Values that make no sense may be any.
+                let images: Option<Vec<Image>> = images.collect::<Result<_, _>>().ok();
+                (ChangedIds::These(rows.into_iter().map(|(id, _)| id).collect()), images)
+            }
+        };
+        self.rows_changed(ctx, ChangedRows { section, tenant, ids, images });
+    }
+
+    /// Is the feed too far behind? Asked whenever time may have made it so.
+    pub(super) fn look_at_lag(&mut self) {
+        let grace = Duration::from_millis(self.config.feed_grace_ms as u64);
+        let Some(told) = self.feed.told else { return };
+        let was_behind = self.feed.behind;
+        let age = told.elapsed();
+        self.feed.behind = age > grace && self.config.feed_behind == FeedBehind::Refetch;
+        if !self.feed.behind {
+            redis_api::arm(grace.saturating_sub(age) + Duration::from_millis(1));
+        }
+        if self.feed.behind != was_behind {
+            match self.feed.behind {
+                true => log::warn!("the change feed is behind by over {} ms: what depends on it is fetched", grace.as_millis()),
+                false => log::info!("the change feed has caught up"),
+            }
+        }
+    }
+}

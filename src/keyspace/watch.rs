@@ -4,6 +4,7 @@
 //! keyspace takes the notes before it does anything else.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{store, Keyspace};
@@ -19,14 +20,8 @@ pub enum Kind {
     Metadata { prefix_len: usize },
 }
 
-/// A foreign hand touched a key of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueNote {
-    pub event: KeyEvent,
-    pub part: QueuePart,
-    /// Of the space's keys, without the colon.
-    pub prefix: Box<[u8]>,
-}
+/// What foreign hands did to keys of one queue: each thing once, however often it was done.
+pub type QueueNotes = Vec<(QueuePart, KeyEvent)>;
 
 struct Note {
     event: KeyEvent,
@@ -45,7 +40,8 @@ struct Watch {
 thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
     static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
-    static QUEUE_NOTES: RefCell<Vec<QueueNote>> = const { RefCell::new(Vec::new()) };
+    /// By the prefix of the space's keys, without the colon.
+    static QUEUE_NOTES: RefCell<BTreeMap<Box<[u8]>, QueueNotes>> = const { RefCell::new(BTreeMap::new()) };
     /// Was something written, so that being in Redis no longer makes an entry live?
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
 }
@@ -115,20 +111,24 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
 fn note_queue(watch: &Watch, event: KeyEvent, key: &[u8]) {
     let Some((_, rest)) = names::split_key(&watch.catalog, watch.deployment, key) else { return };
     if let Some(part @ (QueuePart::Jobs | QueuePart::Id | QueuePart::Paused)) = keys::queue_part(rest) {
-        let note = QueueNote { event, part, prefix: key[..key.len() - rest.len() - 1].into() };
-        QUEUE_NOTES.with_borrow_mut(|notes| {
-            // A flood of one kind is one note.
-            if notes.last() != Some(&note) {
-                notes.push(note);
-            }
+        let prefix = &key[..key.len() - rest.len() - 1];
+        QUEUE_NOTES.with_borrow_mut(|notes| match notes.get_mut(prefix) {
+            Some(known) if known.contains(&(part, event)) => {}
+            Some(known) => known.push((part, event)),
+            None => drop(notes.insert(prefix.into(), vec![(part, event)])),
         });
         crate::redis_api::arm(std::time::Duration::ZERO);
     }
 }
 
-/// What foreign hands did to queues since the last call.
-pub fn take_queue_notes() -> Vec<QueueNote> {
-    QUEUE_NOTES.take()
+/// Did a foreign hand touch a queue that nobody has looked at since?
+pub fn has_queue_notes() -> bool {
+    QUEUE_NOTES.with_borrow(|notes| !notes.is_empty())
+}
+
+/// What foreign hands did to some queue, and to keys with which prefix.
+pub fn take_queue_notes() -> Option<(Box<[u8]>, QueueNotes)> {
+    QUEUE_NOTES.with_borrow_mut(BTreeMap::pop_first)
 }
 
 impl Keyspace {

@@ -160,3 +160,27 @@ fn complete_later(wire: &mut crate::support::Wire) {
     eventually("it is left out", || wire.run("INFO bear").text().contains("bear_jobs_left_out:1"));
     set_drain(wire, "no");
 }
+
+/// What is done to one queue's keys is nobody else's business.
+#[test]
+fn who_waits_for_jobs_of_other_queues_hears_nothing_of_one_that_is_deleted() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.drain", "no").start();
+    for keys in ["DEL bear:queue", "UNLINK bear:queue:id", "SET bear:queue:id 5", "RENAME bear:queue elsewhere"] {
+        let (mut of_bear, mut of_color) = (redis.wire(), redis.wire());
+        of_color.begin(r##"BEAR.ENQUEUE color CREATE_COLOR {"name":"pink","hex":"#ffc0cb"} UNIQUE pink BLOCK 0"##);
+        of_bear.begin(&format!("BEAR.ENQUEUE {RENAME} BLOCK 0"));
+        redis.wait_blocked(2);
+        let mut wire = redis.wire();
+        assert!(!wire.run(keys).is_error(), "{keys}");
+        let told = of_bear.receive();
+        assert!(told.error().starts_with("ERR the queue was replaced"), "{keys}: {told:?}");
+        redis.wait_blocked(1);
+        assert_eq!(stat(&mut wire, "color", "waiting"), 1, "{keys}");
+        set_drain(&mut wire, "yes");
+        assert_eq!(of_color.receive().map()["state"].text(), "completed", "{keys}");
+        set_drain(&mut wire, "no");
+        assert!(redis.run("FLUSHALL").is_ok());
+        database.run("DELETE FROM color WHERE name = 'pink'");
+    }
+}

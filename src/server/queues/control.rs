@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use super::report::{is_queued, parse_id};
 use super::settled::failed_jobs;
 use super::space::Ledger;
-use super::Queues;
 use crate::core::job_id::JobId;
 use crate::core::payload;
 use crate::core::record::{JobRecord, DEFAULT_OPTIONS};
@@ -124,7 +123,8 @@ impl Server {
     pub fn resume_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         if let Some(space) = self.queues.spaces.get(&*name) {
-            if matches!(space.ledger, Ledger::Trouble(_)) && space.in_flight().0 > 0 {
+            let is_applied = || self.queues.in_flight.values().flatten().any(|(of, _)| *of == name);
+            if matches!(space.ledger, Ledger::Trouble(_)) && (space.in_flight().0 > 0 || is_applied()) {
                 return Err("ERR a batch of this queue is still in flight; try again".into());
             }
         }
@@ -161,19 +161,6 @@ impl Server {
         // Their keys stay as they are until the new ledger stands: a crash before that leads here again.
         space.known.clear();
         space.adopt = epochs;
-    }
-}
-
-impl Queues {
-    /// Drops what is in memory of a space that has nothing in flight.
-    fn forget_space(&mut self, name: &str) {
-        if let Some(space) = self.spaces.remove(name) {
-            if let Some(due) = space.due_ms {
-                self.due.remove(&(due, name.into()));
-            }
-        }
-        self.main_turn.retain(|other| &**other != name);
-        self.side_turn.retain(|other| &**other != name);
     }
 }
 

@@ -303,7 +303,9 @@ impl Server {
                 ));
             }
         }
-        queues.in_flight.insert(batch.ticket, queues.generation);
+        let spaces = batch.spaces.iter().map(|of_space| &of_space.space);
+        let lives = spaces.map(|name| (name.clone(), queues.spaces.get(name).map_or(0, |space| space.life)));
+        queues.in_flight.insert(batch.ticket, lives.collect());
         queues.totals.batches += 1;
         match self.workers.appliers() {
             Some(appliers) => appliers.submit(batch),
@@ -328,27 +330,33 @@ impl Server {
 
     /// A batch comes back untouched.
     pub(super) fn put_back(&mut self, batch: &Batch) {
-        let current = self.queues.in_flight.remove(&batch.ticket).is_none_or(|of| of == self.queues.generation);
-        if !current {
-            return;
-        }
-        for of_space in &batch.spaces {
-            if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
-                match batch.lane {
-                    Lane::Main => {
-                        space.queue.main_put_back();
-                        space.active = space.active.saturating_sub(of_space.jobs.len());
-                    }
-                    Lane::Side => space.queue.side_put_back(),
-                }
-                space.forget.extend(&of_space.forget);
+        let lives = self.queues.in_flight.remove(&batch.ticket);
+        for (at, of_space) in batch.spaces.iter().enumerate() {
+            let is_current = lives
+                .as_ref()
+                .is_none_or(|lives| self.queues.is_alive(&of_space.space, lives.get(at).map(|(_, life)| *life)));
+            if is_current {
+                self.queues.space_put_back(batch.lane, of_space);
+                self.queues.rouse(&of_space.space);
             }
-            self.queues.rouse(&of_space.space);
         }
     }
 }
 
 impl Queues {
+    /// The part of a space comes back untouched.
+    pub(super) fn space_put_back(&mut self, lane: Lane, of_space: &SpaceBatch) {
+        let Some(space) = self.spaces.get_mut(&of_space.space) else { return };
+        match lane {
+            Lane::Main => {
+                space.queue.main_put_back();
+                space.active = space.active.saturating_sub(of_space.jobs.len());
+            }
+            Lane::Side => space.queue.side_put_back(),
+        }
+        space.forget.extend(&of_space.forget);
+    }
+
     /// Is a job being put into a batch?
     pub(super) fn is_building_with(&self, name: &str, id: JobId) -> bool {
         let spaces = self.building.iter().flat_map(|building| &building.batch.spaces);

@@ -41,6 +41,7 @@ impl Server {
         mark: JobId,
         outcomes: &[JobOutcome],
         records: Vec<Option<Vec<u8>>>,
+        is_current: bool,
     ) -> Fates {
         let mut fates = Fates::default();
         let (now_ms, unix_ms) = (self.queues.now_ms(), wall_ms());
@@ -59,6 +60,9 @@ impl Server {
                         .push((job.id, record.unwrap_or_else(|| record::failed(job, error, *attempts, unix_ms))));
                 }
                 JobOutcome::Left { keys, barrier, why } => {
+                    if !is_current {
+                        continue;
+                    }
                     let kind = self.queues.kind_of(section, &job.name);
                     let refused_until = self.queues.refused.get(&kind).map(|refused| refused.until_ms);
                     let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { continue };

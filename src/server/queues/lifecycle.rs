@@ -1,19 +1,21 @@
 //! What load, promotion, demotion, flushes and foreign hands mean for queues.
 //!
-//! Whenever the keys may no longer be those that this process wrote, all that is known of queues is dropped, a new
-//! generation and a new epoch begin, and the queues that stand are looked for. A batch that an applier has goes on: the
-//! ledger keeps its effects from being repeated, and its outcome changes no queue of the new generation.
+//! Whenever all keys may no longer be those that this process wrote, all that is known of queues is dropped, a new epoch
+//! begins, and the queues that stand are looked for. Where a foreign hand has replaced one queue, that one is read anew
+//! and the others are left alone. A batch that an applier has goes on: the ledger keeps its effects from being repeated,
+//! and its outcome changes no queue that was read after it was sent.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::space::Ledger;
 use super::Queues;
+use crate::core::job_id::JobId;
 use crate::core::keys::QueuePart;
 use crate::core::names;
 use crate::keyspace::jobs;
-use crate::keyspace::watch::{self, QueueNote};
-use crate::redis_api::{self, Answer, Context, KeyEvent};
+use crate::keyspace::watch;
+use crate::redis_api::{self, Answer, BlockedClient, Context, KeyEvent, KeyType};
 use crate::server::Server;
 
 /// Why clients that wait for a job are told that nobody knows any more.
@@ -27,7 +29,78 @@ pub enum Forgotten {
 impl Server {
     /// The keys are others, or somebody else's: begins anew.
     pub(in crate::server) fn forget_queues(&mut self, why: Forgotten) {
-        for (client, id) in self.queues.waiters.take_all() {
+        let waiters = self.queues.waiters.take_all();
+        self.tell_forgotten(waiters, why);
+        self.queues.begin_anew();
+        if self.is_master() {
+            self.begin_discovery();
+        }
+        self.arm_soon();
+    }
+
+    /// Looks at what foreign hands did to queues' keys until the deadline, at one queue at least. True: there is more.
+    fn look_at_foreign_writes(&mut self, ctx: Context, deadline: Instant) -> bool {
+        while let Some((prefix, notes)) = watch::take_queue_notes() {
+            if let Some(name) = self.space_of_prefix(&prefix) {
+                self.look_at_queue(ctx, &name, &prefix, &notes);
+            }
+            if Instant::now() >= deadline {
+                return watch::has_queue_notes();
+            }
+        }
+        false
+    }
+
+    fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
+        let Some(space) = self.queues.spaces.get_mut(name) else {
+            // Nothing is known of it: it is read from its keys. Its ids may begin anew.
+            self.queues.epoch = self.queues.random_id();
+            self.queues.space(ctx, name, prefix);
+            return;
+        };
+        let written = notes.contains(&(QueuePart::Jobs, KeyEvent::Written));
+        if written && jobs::oldest(ctx, &space.keys.jobs).is_some_and(|id| id < space.queue.first_unsettled()) {
+            self.queue_replaced(ctx, name, prefix);
+            // Jobs do not say whose they are: of another queue's, this one's ledger knows nothing.
+            let text =
+                "LEDGER the stream was replaced by another hand; BEAR.RESUME counts all of its jobs as not applied";
+            self.queues.space(ctx, name, prefix).ledger = Ledger::Trouble(text.to_owned());
+            return;
+        }
+        let is_gone = written && KeyType::of(ctx, &space.keys.jobs).is_none();
+        let is_deleted = |(part, event): &(QueuePart, KeyEvent)| match part {
+            QueuePart::Id => true,
+            part => *part == QueuePart::Jobs && *event != KeyEvent::Written,
+        };
+        if is_gone || notes.iter().any(is_deleted) {
+            return self.queue_replaced(ctx, name, prefix);
+        }
+        space.paused = jobs::read_integer(ctx, c"EXISTS", &[&space.keys.paused]) == Some(1);
+        if written {
+            space.recount(ctx);
+            if let Some(newest) = jobs::newest(ctx, &space.keys.jobs).filter(|newest| *newest > space.newest) {
+                space.newest = newest;
+                space.eligible = newest;
+                space.queue.added(newest);
+            }
+        }
+        self.queues.rouse(name);
+    }
+
+    /// One queue is another by now: it is read anew.
+    fn queue_replaced(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
+        log::warn!("the queue of '{name}' was deleted or replaced by another hand: it is read anew");
+        let waiters = self.queues.waiters.take_of_space(name);
+        self.tell_forgotten(waiters, Forgotten::Replaced);
+        self.drop_building();
+        self.queues.forget_space(name);
+        self.queues.epoch = self.queues.random_id();
+        self.queues.space(ctx, name, prefix);
+        self.arm_soon();
+    }
+
+    fn tell_forgotten(&mut self, waiters: Vec<(BlockedClient, JobId)>, why: Forgotten) {
+        for (client, id) in waiters {
             let text = match why {
                 Forgotten::Flushed => format!("ERR the queue was flushed; job {id} may have been applied before"),
                 Forgotten::Demoted => {
@@ -37,54 +110,6 @@ impl Server {
             };
             self.answers.push_back((client, Answer::Error(text.into())));
         }
-        self.queues.begin_generation();
-        if self.is_master() {
-            self.begin_discovery();
-        }
-        self.arm_soon();
-    }
-
-    /// Looks at what foreign hands did to queues' keys.
-    fn look_at_foreign_writes(&mut self, ctx: Context) {
-        for QueueNote { event, part, prefix } in watch::take_queue_notes() {
-            let Some(name) = self.space_of_prefix(&prefix) else { continue };
-            let Some(space) = self.queues.spaces.get_mut(&*name) else {
-                // Nothing is known of it: it is read from its keys.
-                self.queues.space(ctx, &name, &prefix);
-                continue;
-            };
-            match (part, event) {
-                (QueuePart::Paused, _) => {
-                    space.paused = jobs::read_integer(ctx, c"EXISTS", &[&space.keys.paused]) == Some(1)
-                }
-                (QueuePart::Jobs, KeyEvent::Written) => {
-                    let older =
-                        jobs::oldest(ctx, &space.keys.jobs).is_some_and(|id| id < space.queue.first_unsettled());
-                    if older {
-                        self.queues_replaced(&name);
-                        // Jobs do not say whose they are: of another queue's, this one's ledger knows nothing.
-                        let text =
-                            "LEDGER the stream was replaced by another hand; BEAR.RESUME counts all of its jobs \
-                                    as not applied";
-                        self.queues.space(ctx, &name, &prefix).ledger = Ledger::Trouble(text.to_owned());
-                        return;
-                    }
-                    space.recount(ctx);
-                    if let Some(newest) = jobs::newest(ctx, &space.keys.jobs).filter(|newest| *newest > space.newest) {
-                        space.newest = newest;
-                        space.eligible = newest;
-                        space.queue.added(newest);
-                    }
-                }
-                (_, _) => return self.queues_replaced(&name),
-            }
-            self.queues.rouse(&name);
-        }
-    }
-
-    fn queues_replaced(&mut self, name: &str) {
-        log::warn!("the queue of '{name}' was deleted or replaced by another hand: all queues are read anew");
-        self.forget_queues(Forgotten::Replaced);
     }
 
     fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
@@ -100,7 +125,9 @@ impl Server {
             self.queues.settling.clear();
             return false;
         }
-        self.look_at_foreign_writes(ctx);
+        if self.look_at_foreign_writes(ctx, deadline) {
+            return true;
+        }
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: outcomes are kept, and nothing new is begun.
             self.drop_building();
@@ -151,8 +178,7 @@ impl Server {
 }
 
 impl Queues {
-    fn begin_generation(&mut self) {
-        self.generation += 1;
+    fn begin_anew(&mut self) {
         self.epoch = self.random_id();
         self.spaces.clear();
         self.fresh.clear();

@@ -61,7 +61,7 @@ pub struct Queues {
     /// one the AOF has them, under `appendfsync always`, and only then may they reach Postgres.
     fresh: Vec<Arc<str>>,
     aging: Vec<Arc<str>>,
-    /// Spaces whose main, or side, lane may have something to do; each at most once.
+    /// Spaces whose main, or side, lane may have something to do.
     main_turn: VecDeque<Arc<str>>,
     side_turn: VecDeque<Arc<str>>,
     /// When time alone gives a space something to do.
@@ -69,8 +69,8 @@ pub struct Queues {
     /// Which lane was served last, so that they take turns.
     side_is_next: bool,
     building: Option<dispatch::Building>,
-    /// Batches that appliers have, by their ticket; those of an older generation change no queue any more.
-    in_flight: FxHashMap<u64, u64>,
+    /// Batches that appliers have, by their ticket.
+    in_flight: FxHashMap<u64, Lives>,
     /// Outcomes to be published, oldest first.
     settling: VecDeque<settle::Settling>,
     waiters: waiting::JobWaiters,
@@ -82,8 +82,8 @@ pub struct Queues {
     refused_due_ms: Option<u64>,
     /// The epoch of what is enqueued now.
     epoch: i64,
-    /// Changes whenever what is known of queues is void.
-    generation: u64,
+    /// Counts how often a queue was read from its keys, see [`Lives`].
+    lives: u64,
     tickets: u64,
     /// A walk over the database that looks for queues.
     discovery: Option<Scan>,
@@ -94,6 +94,10 @@ pub struct Queues {
     random: ring::rand::SystemRandom,
     pub(super) totals: Totals,
 }
+
+/// The spaces of a batch, in its order, each with the life of its queue ([`space::SpaceQueue::life`]) when the batch was
+/// sent. A queue whose keys are others by now has another life, and the batch changes it no more.
+type Lives = Vec<(Arc<str>, u64)>;
 
 /// Figures for INFO, since the module was loaded.
 #[derive(Debug, Default, Clone, Copy)]
@@ -124,7 +128,7 @@ impl Queues {
             refused: FxHashMap::default(),
             refused_due_ms: None,
             epoch: 0,
-            generation: 0,
+            lives: 0,
             tickets: 0,
             discovery: None,
             origin: Instant::now(),

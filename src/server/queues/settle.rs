@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::fates::Fates;
 use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
+use super::Lives;
 use crate::core::batch::{Batch, Changed, Lane, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
 use crate::core::queue::{Held, SideResult};
@@ -27,7 +28,7 @@ pub struct Settling {
     records: Vec<Vec<Option<Vec<u8>>>>,
     /// The next space.
     at: usize,
-    generation: u64,
+    lives: Lives,
 }
 
 impl Server {
@@ -35,10 +36,10 @@ impl Server {
     pub(super) fn take_applied(&mut self, outcome: AppliedOutcome) {
         match outcome {
             AppliedOutcome::Applied { batch, applied, records, took_us } => {
-                let generation = self.queues.in_flight.remove(&batch.ticket).unwrap_or(u64::MAX);
+                let lives = self.queues.in_flight.remove(&batch.ticket).unwrap_or_default();
                 self.queues.totals.batch_us_max = self.queues.totals.batch_us_max.max(took_us);
                 self.note_types(&batch, &applied.refused, &applied.accepted);
-                let settling = Settling { batch, spaces: applied.spaces, records, at: 0, generation };
+                let settling = Settling { batch, spaces: applied.spaces, records, at: 0, lives };
                 self.queues.settling.push_back(settling);
             }
             AppliedOutcome::PutBack { batch } => self.put_back(&batch),
@@ -64,7 +65,8 @@ impl Server {
                 settling.at += 1;
                 let applied = std::mem::replace(&mut settling.spaces[at], SpaceApplied::Ledger(String::new()));
                 let records = std::mem::take(&mut settling.records[at]);
-                let is_current = settling.generation == self.queues.generation;
+                let life = settling.lives.get(at).map(|(_, life)| *life);
+                let is_current = self.queues.is_alive(&settling.batch.spaces[at].space, life);
                 self.publish_space(ctx, &settling.batch, at, applied, records, is_current);
                 if Instant::now() >= deadline {
                     let more = settling.at < settling.spaces.len();
@@ -94,11 +96,11 @@ impl Server {
         };
         failpoints::hit("before-publish");
         let name = of_space.space.clone();
-        let mut fates = self.fates(ctx, batch, of_space, mark, &outcomes, records);
+        let mut fates = self.fates(ctx, batch, of_space, mark, &outcomes, records, is_current);
         if fates.unknown_changes {
             changed.push(Changed { section: usize::MAX, id: None });
         }
-        if is_current && self.queues.spaces.contains_key(&name) {
+        if is_current {
             self.write_outcome(ctx, batch.lane, of_space, mark, &mut fates);
         }
         self.drop_changed(ctx, batch, of_space, &changed, present);
@@ -111,14 +113,7 @@ impl Server {
         let Some(space) = self.queues.spaces.get_mut(&of_space.space).filter(|_| is_current) else { return };
         log::warn!("queue '{}' is paused: {text}", of_space.space);
         space.ledger = Ledger::Trouble(format!("LEDGER {text}"));
-        match batch.lane {
-            Lane::Main => {
-                space.queue.main_put_back();
-                space.active = space.active.saturating_sub(of_space.jobs.len());
-            }
-            Lane::Side => space.queue.side_put_back(),
-        }
-        space.forget.extend(&of_space.forget);
+        self.queues.space_put_back(batch.lane, of_space);
     }
 
     /// The unit, but for the caches.

@@ -14,6 +14,7 @@ use crate::core::queue::Queue;
 use crate::core::rate::Rate;
 use crate::core::record::{self, JobOptions, DEFAULT_OPTIONS};
 use crate::keyspace::jobs::{self, QueueKeys};
+use crate::keyspace::watch;
 use crate::redis_api::Context;
 
 /// Fields of the ledger's hash that are no epochs.
@@ -21,6 +22,8 @@ const COMPLETED: &[u8] = b"completed";
 const FAILED: &[u8] = b"failed";
 
 pub struct SpaceQueue {
+    /// Differs from that of any queue that was in memory before.
+    pub life: u64,
     pub keys: QueueKeys,
     pub prefix: Box<[u8]>,
     pub queue: Queue,
@@ -108,9 +111,10 @@ impl Extras {
 
 impl SpaceQueue {
     /// Reads what the keys say.
-    fn load(ctx: Context, prefix: Box<[u8]>, now_ms: u64) -> SpaceQueue {
+    fn load(ctx: Context, prefix: Box<[u8]>, life: u64, now_ms: u64) -> SpaceQueue {
         let keys = QueueKeys::new(&prefix);
         let mut space = SpaceQueue {
+            life,
             queue: Queue::new(),
             id: None,
             known: BTreeMap::new(),
@@ -263,11 +267,31 @@ impl Queues {
     /// The space's queue, read from its keys at the first touch.
     pub fn space(&mut self, ctx: Context, name: &str, prefix: &[u8]) -> &mut SpaceQueue {
         if !self.spaces.contains_key(name) {
-            let loaded = SpaceQueue::load(ctx, prefix.into(), self.now_ms());
+            if watch::has_queue_notes() {
+                // Perhaps of this one: its ids may begin anew.
+                self.epoch = self.random_id();
+            }
+            self.lives += 1;
+            let loaded = SpaceQueue::load(ctx, prefix.into(), self.lives, self.now_ms());
             let name: Arc<str> = name.into();
             self.spaces.insert(name.clone(), loaded);
             self.rouse(&name);
         }
         self.spaces.get_mut(name).expect("inserted above where it was missing")
+    }
+
+    /// Is it the queue that a batch was sent for?
+    pub(super) fn is_alive(&self, name: &str, life: Option<u64>) -> bool {
+        self.spaces.get(name).is_some_and(|space| Some(space.life) == life)
+    }
+
+    /// Drops what is in memory of a space.
+    pub(super) fn forget_space(&mut self, name: &str) {
+        if let Some(space) = self.spaces.remove(name) {
+            if let Some(due) = space.due_ms {
+                self.due.remove(&(due, name.into()));
+            }
+            // Its turns come to nothing, or to a later life of it.
+        }
     }
 }

@@ -73,7 +73,17 @@ impl JobWaiters {
 
     /// Everybody: what they wait for is not known any more.
     pub fn take_all(&mut self) -> Vec<(BlockedClient, JobId)> {
-        let waiters: Vec<WaiterId> = self.all.keys().copied().collect();
+        self.take_where(|_| true)
+    }
+
+    /// Those who wait for jobs of one space.
+    pub fn take_of_space(&mut self, space: &str) -> Vec<(BlockedClient, JobId)> {
+        self.take_where(|of| &*of.space == space)
+    }
+
+    fn take_where(&mut self, concerns: impl Fn(&Waits) -> bool) -> Vec<(BlockedClient, JobId)> {
+        let all = self.all.iter().filter(|(_, of)| concerns(of));
+        let waiters: Vec<WaiterId> = all.map(|(waiter, _)| *waiter).collect();
         waiters.into_iter().filter_map(|waiter| self.remove(waiter).map(|(client, of)| (client, of.id))).collect()
     }
 

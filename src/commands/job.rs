@@ -4,7 +4,7 @@
 //! completed, failed), data (JSON), attempts, enqueued, due and finished (Unix time in ms, or nil), error (a map of message
 //! and sqlstate, or nil), result (JSON, or nil), rows (rows that its statement returned, or nil). O(log N) for a queued
 //! job; a settled one is looked for among the records that are kept. Nothing is replicated.
-//! Errors: ERR (wrong words).
+//! Errors: ERR (wrong words), WRONGTYPE (of a job that is not found).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -3,7 +3,7 @@
 //! Reply: an array of BEAR.JOB's maps, at most COUNT (10; at most 1,000): queued ones in the order of their ids, settled
 //! ones in the order in which they settled, from the one after AFTER on. O(N) with N the jobs passed over; a search for
 //! queued jobs ends after about two milliseconds with what it has. Nothing is replicated.
-//! Errors: ERR (wrong words).
+//! Errors: ERR (wrong words), WRONGTYPE.
 
 use super::cursor::{once, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -1,7 +1,7 @@
 //! `BEAR.REMOVE space id`: removes a job that is not being applied, or the record of a failed one.
 //!
 //! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) in the failed jobs kept otherwise.
-//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active).
+//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active), WRONGTYPE.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

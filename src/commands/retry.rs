@@ -2,7 +2,7 @@
 //!
 //! Reply: an array of the new ids, in the order of the failed records. All of them or none; with ALL those that do not fit
 //! their definition stay failed. O(N) with N the failed jobs kept. Replicated as XADD and XDEL.
-//! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition).
+//! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition), WRONGTYPE.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -6,7 +6,7 @@ use super::store::own;
 use crate::core::job_id::JobId;
 use crate::core::keys::{queue_key, QueuePart};
 use crate::core::record::{JobRecord, Numbers};
-use crate::redis_api::{Context, Direction, Fields, Replicate, StreamKey, WrongType};
+use crate::redis_api::{Context, Direction, Fields, KeyType, Replicate, StreamKey, WrongType};
 
 /// Arguments of one command: more are several commands.
 const ARGS: usize = 1_000;
@@ -41,6 +41,26 @@ impl QueueKeys {
             completed: key(QueuePart::Completed),
             failed: key(QueuePart::Failed),
         }
+    }
+
+    /// What is wrong where one of them holds another type than it should: writes to it fail.
+    pub fn wrong_type(&self, ctx: Context) -> Option<String> {
+        let expected = [
+            (&self.jobs, KeyType::Stream),
+            (&self.id, KeyType::String),
+            (&self.delayed, KeyType::SortedSet),
+            (&self.unique, KeyType::SortedSet),
+            (&self.unique_jobs, KeyType::Hash),
+            (&self.attempts, KeyType::Hash),
+            (&self.ledger, KeyType::Hash),
+            (&self.completed, KeyType::Stream),
+            (&self.failed, KeyType::Stream),
+        ];
+        expected.into_iter().find_map(|(key, expected)| {
+            let kind = KeyType::of(ctx, key).filter(|kind| *kind != expected)?;
+            let key = String::from_utf8_lossy(key);
+            Some(format!("WRONGTYPE {key} holds {kind} and should be {expected}; rename or delete it"))
+        })
     }
 }
 

@@ -110,7 +110,7 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
 
 fn note_queue(watch: &Watch, event: KeyEvent, key: &[u8]) {
     let Some((_, rest)) = names::split_key(&watch.catalog, watch.deployment, key) else { return };
-    if let Some(part @ (QueuePart::Jobs | QueuePart::Id | QueuePart::Paused)) = keys::queue_part(rest) {
+    if let Some(part) = keys::queue_part(rest) {
         let prefix = &key[..key.len() - rest.len() - 1];
         QUEUE_NOTES.with_borrow_mut(|notes| match notes.get_mut(prefix) {
             Some(known) if known.contains(&(part, event)) => {}
@@ -129,6 +129,11 @@ pub fn has_queue_notes() -> bool {
 /// What foreign hands did to some queue, and to keys with which prefix.
 pub fn take_queue_notes() -> Option<(Box<[u8]>, QueueNotes)> {
     QUEUE_NOTES.with_borrow_mut(BTreeMap::pop_first)
+}
+
+/// The same, of one queue.
+pub fn take_notes_of_queue(prefix: &[u8]) -> Option<QueueNotes> {
+    QUEUE_NOTES.with_borrow_mut(|notes| if notes.is_empty() { None } else { notes.remove(prefix) })
 }
 
 impl Keyspace {

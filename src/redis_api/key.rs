@@ -12,7 +12,23 @@ use super::{api, Context};
 pub enum KeyType {
     String,
     Set,
+    SortedSet,
+    Hash,
+    Stream,
     Other,
+}
+
+impl std::fmt::Display for KeyType {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            KeyType::String => "a string",
+            KeyType::Set => "a set",
+            KeyType::SortedSet => "a sorted set",
+            KeyType::Hash => "a hash",
+            KeyType::Stream => "a stream",
+            KeyType::Other => "another type",
+        })
+    }
 }
 
 impl KeyType {
@@ -32,6 +48,9 @@ impl KeyType {
             raw::REDISMODULE_KEYTYPE_EMPTY => None,
             raw::REDISMODULE_KEYTYPE_STRING => Some(KeyType::String),
             raw::REDISMODULE_KEYTYPE_SET => Some(KeyType::Set),
+            raw::REDISMODULE_KEYTYPE_ZSET => Some(KeyType::SortedSet),
+            raw::REDISMODULE_KEYTYPE_HASH => Some(KeyType::Hash),
+            raw::REDISMODULE_KEYTYPE_STREAM => Some(KeyType::Stream),
             _ => Some(KeyType::Other),
         }
     }

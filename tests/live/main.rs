@@ -29,6 +29,7 @@ mod job_end;
 mod job_examples;
 mod job_fuzz;
 mod job_hands;
+mod job_keys;
 mod job_order;
 mod jobs;
 mod large;

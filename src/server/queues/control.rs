@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::report::{is_queued, parse_id};
+use super::report::{check_types, is_queued, parse_id};
 use super::settled::failed_jobs;
 use super::space::Ledger;
 use crate::core::job_id::JobId;
@@ -23,6 +23,7 @@ impl Server {
     pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
         let section = self.space(ctx, space_name)?.section;
         let (name, keys) = self.queue_of(ctx, space_name)?;
+        check_types(ctx, &keys)?;
         let wanted = match target {
             RetryTarget::All => None,
             RetryTarget::Ids(ids) => Some(ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?),
@@ -68,6 +69,7 @@ impl Server {
     pub fn remove_job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         let id = parse_id(id)?;
+        check_types(ctx, &keys)?;
         if !is_queued(ctx, &keys, id) {
             let entries: Vec<JobId> = failed_jobs(ctx, &keys, Some(&[id])).iter().map(|job| job.entry).collect();
             ctx.reply().integer(jobs::delete(ctx, &keys.failed, &entries).min(1) as i64);
@@ -122,6 +124,7 @@ impl Server {
     /// BEAR.RESUME: also accepts that the ledger is lost.
     pub fn resume_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
+        check_types(ctx, &keys)?;
         if let Some(space) = self.queues.spaces.get(&*name) {
             let is_applied = || self.queues.in_flight.values().flatten().any(|(of, _)| *of == name);
             if matches!(space.ledger, Ledger::Trouble(_)) && (space.in_flight().0 > 0 || is_applied()) {

@@ -98,10 +98,16 @@ impl Server {
         let name = std::str::from_utf8(space_name).map_err(errors::usage)?;
         self.key.clear();
         names::write_prefix(space_name, self.deployment, &mut self.key);
+        let prefix = std::mem::take(&mut self.key);
+        self.look_at_foreign_writes_to(ctx, name, &prefix);
+        self.key = prefix;
         let (max_jobs, max_bytes) = (self.config.queue_max_jobs as u64, self.config.queue_max_bytes as u64);
         let queues = &mut self.queues;
         let epoch = queues.epoch;
         let space = queues.space(ctx, name, &self.key);
+        if let Some(text) = &space.wrong_type {
+            return Err(text.clone());
+        }
         let fingerprint = options.unique.map(|_| fingerprint(job_name, data));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             if let Unique::Same(id) = check_unique(ctx, space, key, fingerprint)? {

@@ -60,6 +60,7 @@ impl Server {
             ("lanes", number(lanes)),
             ("connection", Value::text(connection)),
             ("ledger", Value::text(ledger)),
+            ("keys", Value::text(keys.wrong_type(ctx).unwrap_or_else(|| "ok".to_owned()))),
             ("paused", number(paused.into())),
             ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
             ("hits", number(hits)),
@@ -80,6 +81,7 @@ impl Queues {
             timed += space.timed;
             left += space.queue.counts().left as u64;
         }
+        let wrong = self.spaces.values().filter(|space| space.wrong_type.is_some()).count();
         let troubled = self.spaces.values().filter(|space| matches!(space.ledger, Ledger::Trouble(_))).count();
         vec![
             ("jobs_waiting", jobs.saturating_sub(active + timed)),
@@ -93,6 +95,7 @@ impl Queues {
             ("jobs_bytes", bytes),
             ("queues", self.spaces.len() as u64),
             ("queues_without_ledger", troubled as u64),
+            ("queues_with_wrong_keys", wrong as u64),
             ("job_types_refused", self.refused.len() as u64),
             ("clients_waiting_for_jobs", self.waiters.len() as u64),
             ("batches", self.totals.batches),

@@ -51,11 +51,20 @@ impl Server {
         false
     }
 
+    /// The same for one queue, before a command relies on what is in memory of it.
+    pub(super) fn look_at_foreign_writes_to(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
+        if let Some(notes) = watch::take_notes_of_queue(prefix) {
+            self.look_at_queue(ctx, &name.into(), prefix, &notes);
+        }
+    }
+
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
         let Some(space) = self.queues.spaces.get_mut(name) else {
-            // Nothing is known of it: it is read from its keys. Its ids may begin anew.
-            self.queues.epoch = self.queues.random_id();
-            self.queues.space(ctx, name, prefix);
+            if notes.iter().any(|(part, _)| matches!(part, QueuePart::Jobs | QueuePart::Id)) {
+                // Nothing is known of it: it is read from its keys. Its ids may begin anew.
+                self.queues.epoch = self.queues.random_id();
+                self.queues.space(ctx, name, prefix);
+            }
             return;
         };
         let written = notes.contains(&(QueuePart::Jobs, KeyEvent::Written));
@@ -83,6 +92,11 @@ impl Server {
                 space.eligible = newest;
                 space.queue.added(newest);
             }
+        }
+        space.wrong_type = space.keys.wrong_type(ctx);
+        match &space.wrong_type {
+            Some(text) => log::warn!("queue '{name}' rests: {text}"),
+            None => self.queues.settling.extend(space.parked.drain(..)),
         }
         self.queues.rouse(name);
     }

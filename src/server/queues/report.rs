@@ -120,7 +120,10 @@ impl Server {
         let id = parse_id(id)?;
         match self.queued_report(ctx, &name, &keys, id).or_else(|| find_settled(ctx, &keys, id)) {
             Some(report) => ctx.reply().value(&report),
-            None => ctx.reply().null(),
+            None => {
+                check_types(ctx, &keys)?;
+                ctx.reply().null();
+            }
         }
         Ok(())
     }
@@ -135,6 +138,7 @@ impl Server {
         after: Option<&[u8]>,
     ) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
+        check_types(ctx, &keys)?;
         let after = after.map(parse_id).transpose()?;
         let count = count.min(MAX_COUNT);
         let listed = match state {
@@ -153,6 +157,7 @@ impl Server {
         let name: Arc<str> = String::from_utf8_lossy(space_name).into();
         let prefix = self.prefix_of(&name);
         let keys = QueueKeys::new(&prefix);
+        self.look_at_foreign_writes_to(ctx, &name, &prefix);
         // Asking about spaces that have no queue must not fill the memory with them.
         let has_keys =
             || jobs::read_integer(ctx, c"EXISTS", &[&keys.jobs, &keys.paused]).is_some_and(|count| count > 0);
@@ -268,6 +273,11 @@ pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
     JobId::parse(id).ok_or_else(|| {
         format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
     })
+}
+
+/// For commands that would find nothing, or change nothing, where a key of another type stands.
+pub(super) fn check_types(ctx: Context, keys: &QueueKeys) -> Result<(), String> {
+    keys.wrong_type(ctx).map_or(Ok(()), Err)
 }
 
 pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {

@@ -4,14 +4,15 @@
 //! A space's unit is made in one callback of a timer, which is what Redis replicates as one MULTI/EXEC. It is not made
 //! while the server allows no writes, and not by a replica.
 
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::fates::Fates;
 use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
-use super::Lives;
-use crate::core::batch::{Batch, Changed, Lane, SpaceApplied, SpaceBatch};
+use crate::core::batch::{Batch, Changed, JobOutcome, Lane, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
 use crate::core::queue::{Held, SideResult};
 use crate::failpoints;
@@ -20,16 +21,25 @@ use crate::redis_api::{Answer, Context};
 use crate::server::Server;
 use crate::workers::AppliedOutcome;
 
-/// An outcome on its way to be published.
+/// The outcome of a batch on its way to be published.
 pub struct Settling {
-    batch: Box<Batch>,
-    spaces: Vec<SpaceApplied>,
-    /// By space, by job.
-    records: Vec<Vec<Option<Vec<u8>>>>,
-    /// The next space.
-    at: usize,
-    lives: Lives,
+    batch: Rc<Batch>,
+    spaces: VecDeque<SpaceOutcome>,
 }
+
+/// What came of one space's jobs.
+struct SpaceOutcome {
+    /// Its place in the batch.
+    at: usize,
+    /// Of the queue when the batch was sent.
+    life: Option<u64>,
+    applied: SpaceApplied,
+    /// Records of its jobs, as far as the applier has made them.
+    records: Vec<Option<Vec<u8>>>,
+}
+
+/// An outcome of which nothing else is known: any row may have changed.
+const UNKNOWN: Changed = Changed { section: usize::MAX, id: None };
 
 impl Server {
     /// Takes what an applier brings back.
@@ -39,8 +49,12 @@ impl Server {
                 let lives = self.queues.in_flight.remove(&batch.ticket).unwrap_or_default();
                 self.queues.totals.batch_us_max = self.queues.totals.batch_us_max.max(took_us);
                 self.note_types(&batch, &applied.refused, &applied.accepted);
-                let settling = Settling { batch, spaces: applied.spaces, records, at: 0, lives };
-                self.queues.settling.push_back(settling);
+                let spaces = applied.spaces.into_iter().zip(records).enumerate().map(|(at, (applied, records))| {
+                    let life = lives.get(at).map(|(_, life)| *life);
+                    SpaceOutcome { at, life, applied, records }
+                });
+                let spaces = spaces.collect();
+                self.queues.settling.push_back(Settling { batch: Rc::from(batch), spaces });
             }
             AppliedOutcome::PutBack { batch } => self.put_back(&batch),
             AppliedOutcome::Up => {
@@ -60,45 +74,34 @@ impl Server {
     /// Publishes outcomes until the deadline, at least one space's. True: some are left.
     pub(super) fn publish_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
         while let Some(mut settling) = self.queues.settling.pop_front() {
-            while settling.at < settling.spaces.len() {
-                let at = settling.at;
-                settling.at += 1;
-                let applied = std::mem::replace(&mut settling.spaces[at], SpaceApplied::Ledger(String::new()));
-                let records = std::mem::take(&mut settling.records[at]);
-                let life = settling.lives.get(at).map(|(_, life)| *life);
-                let is_current = self.queues.is_alive(&settling.batch.spaces[at].space, life);
-                self.publish_space(ctx, &settling.batch, at, applied, records, is_current);
+            while let Some(outcome) = settling.spaces.pop_front() {
+                self.publish_space(ctx, &settling.batch, outcome);
                 if Instant::now() >= deadline {
-                    let more = settling.at < settling.spaces.len();
-                    if more {
+                    if !settling.spaces.is_empty() {
                         self.queues.settling.push_front(settling);
                     }
-                    return more || !self.queues.settling.is_empty();
+                    return !self.queues.settling.is_empty();
                 }
             }
         }
         false
     }
 
-    fn publish_space(
-        &mut self,
-        ctx: Context,
-        batch: &Batch,
-        at: usize,
-        applied: SpaceApplied,
-        records: Vec<Option<Vec<u8>>>,
-        is_current: bool,
-    ) {
-        let of_space = &batch.spaces[at];
-        let (mark, outcomes, mut changed, present) = match applied {
+    fn publish_space(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome) {
+        let of_space = &batch.spaces[outcome.at];
+        let name = of_space.space.clone();
+        let is_current = self.queues.is_alive(&name, outcome.life);
+        if is_current && self.queues.spaces.get(&name).is_some_and(|space| space.wrong_type.is_some()) {
+            return self.park(ctx, batch, outcome);
+        }
+        let (mark, outcomes, mut changed, present) = match outcome.applied {
             SpaceApplied::Done { mark, jobs, changed, present } => (mark, jobs, changed, present),
             SpaceApplied::Ledger(text) => return self.ledger_trouble(batch, of_space, text, is_current),
         };
         failpoints::hit("before-publish");
-        let name = of_space.space.clone();
-        let mut fates = self.fates(ctx, batch, of_space, mark, &outcomes, records, is_current);
+        let mut fates = self.fates(ctx, batch, of_space, mark, &outcomes, outcome.records, is_current);
         if fates.unknown_changes {
-            changed.push(Changed { section: usize::MAX, id: None });
+            changed.push(UNKNOWN);
         }
         if is_current {
             self.write_outcome(ctx, batch.lane, of_space, mark, &mut fates);
@@ -107,6 +110,20 @@ impl Server {
         failpoints::hit("after-publish");
         self.answer_settled(of_space, &fates);
         self.queues.rouse(&name);
+    }
+
+    /// Keeps an outcome that cannot be recorded for now. What it changed is cached no more all the same.
+    fn park(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome) {
+        let of_space = &batch.spaces[outcome.at];
+        if let SpaceApplied::Done { jobs, changed, present, .. } = &outcome.applied {
+            let is_earlier = |job: &JobOutcome| matches!(job, JobOutcome::Completed(completed) if completed.earlier);
+            let unknown = jobs.iter().any(is_earlier).then_some(UNKNOWN);
+            let changed: Vec<Changed> = changed.iter().cloned().chain(unknown).collect();
+            self.drop_changed(ctx, batch, of_space, &changed, present.clone());
+        }
+        if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
+            space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into() });
+        }
     }
 
     fn ledger_trouble(&mut self, batch: &Batch, of_space: &SpaceBatch, text: String, is_current: bool) {

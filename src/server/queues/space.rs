@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::settle::Settling;
 use super::Queues;
 use crate::core::batch::JobError;
 use crate::core::history::History;
@@ -48,6 +49,10 @@ pub struct SpaceQueue {
     pub jobs: u64,
     pub bytes: u64,
     pub paused: bool,
+    /// A key of another hand stands where one of the queue's should: nothing is written until it is gone.
+    pub wrong_type: Option<String>,
+    /// Outcomes that wait for that.
+    pub parked: Vec<Settling>,
     pub ledger: Ledger,
     /// The operator has accepted that the ledger is lost: epochs that begin anew, each until it has.
     pub adopt: Vec<i64>,
@@ -128,6 +133,8 @@ impl SpaceQueue {
             jobs: jobs::len(ctx, &keys.jobs),
             bytes: 0,
             paused: jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
+            wrong_type: keys.wrong_type(ctx),
+            parked: Vec::new(),
             ledger: Ledger::Unknown,
             adopt: Vec::new(),
             completed: 0,
@@ -189,7 +196,7 @@ impl SpaceQueue {
 
     /// May its jobs be applied?
     pub fn may_drain(&self) -> bool {
-        !self.paused && !matches!(self.ledger, Ledger::Trouble(_))
+        !self.paused && self.wrong_type.is_none() && !matches!(self.ledger, Ledger::Trouble(_))
     }
 
     /// Jobs and batches in flight.

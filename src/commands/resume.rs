@@ -1,7 +1,8 @@
 //! `BEAR.RESUME space`: goes on applying the jobs of a space. Where its ledger is lost (BEAR.STATS says `LEDGER …`), a new one
 //! begins, and whatever is still queued counts as not applied.
 //!
-//! Reply: OK. O(1). Replicated as DEL. Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight), WRONGTYPE.
+//! Reply: OK. O(1). Replicated as DEL.
+//! Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight), WRONGTYPE.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -1,8 +1,10 @@
 //! `BEAR.RETRY space id … | ALL`: enqueues failed jobs again, under new ids.
 //!
 //! Reply: an array of the new ids, in the order of the failed records. All of them or none; with ALL those that do not fit
-//! their definition stay failed. O(N) with N the failed jobs kept. Replicated as XADD and XDEL.
-//! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition), WRONGTYPE.
+//! their definition, or whose UNIQUE key another job holds, stay failed. The new jobs have the UNIQUE, ATTEMPTS and BACKOFF
+//! of the failed ones. O(N) with N the failed jobs kept. Replicated as XADD, ZADD, HSET and XDEL.
+//! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition), DUPLICATE (another job holds its
+//! UNIQUE key), FULL, UNSAFE, WRONGTYPE, OOM.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -2,8 +2,9 @@
 //!
 //! Reply: a map (RESP2: keys and values in turn): waiting, active, delayed (jobs), completed (since the queue was made),
 //! failed (kept for BEAR.RETRY), oldest_ms (age of the oldest queued job), rate (settled a second, over ten seconds), bytes,
-//! lanes (batches in flight), connection, ledger (ok, or what is wrong), keys (ok, or which one is of a wrong type), paused (0 or 1), refused (job types that Postgres
-//! refuses for now, with its reason), hits, misses. O(1). Nothing is replicated. Errors: ERR (wrong words).
+//! lanes (batches in flight), connection, ledger (ok, or what is wrong), keys (ok, or which one is of a wrong type), paused
+//! (0 or 1), refused (job types that Postgres refuses for now, with its reason), hits, misses. O(1). Nothing is replicated.
+//! Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

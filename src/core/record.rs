@@ -4,7 +4,8 @@
 //! Format 1 of a job: `v 1 epoch <int> job <name> data <JSON>` and, where they were given, `due <ms>`, `attempts <n>`,
 //! `backoff <ms>`, `unique <key>`. Unknown fields are passed over; a greater `v` is of a newer module.
 //!
-//! Format 1 of an outcome is a JSON object ([`completed`], [`failed`]).
+//! Format 1 of an outcome is a JSON object ([`completed`], [`failed`]). An entry of failed jobs holds one: `id <id> record
+//! <JSON>` and, where they were given, `attempts <n>`, `backoff <ms>`, `unique <key>`, for BEAR.RETRY.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -55,9 +56,50 @@ pub enum RecordError {
 #[derive(Default)]
 pub struct Numbers {
     epoch: String,
+    options: OptionNumbers,
+}
+
+/// The same of its options.
+#[derive(Default)]
+pub struct OptionNumbers {
     due: String,
     attempts: String,
     backoff: String,
+}
+
+impl<'a> JobOptions<'a> {
+    /// Adds the fields of what was given.
+    pub fn write<'b>(&self, numbers: &'b mut OptionNumbers, fields: &mut FieldList<'b>)
+    where
+        'a: 'b,
+    {
+        numbers.due = self.due_ms.map(|due| due.to_string()).unwrap_or_default();
+        if self.attempts != DEFAULT_ATTEMPTS {
+            numbers.attempts = self.attempts.to_string();
+        }
+        if self.backoff_ms != DEFAULT_BACKOFF_MS {
+            numbers.backoff = self.backoff_ms.to_string();
+        }
+        for (name, value) in [("due", &numbers.due), ("attempts", &numbers.attempts), ("backoff", &numbers.backoff)] {
+            if !value.is_empty() {
+                fields.extend([name.as_bytes(), value.as_bytes()]);
+            }
+        }
+        if let Some(unique) = self.unique {
+            fields.extend([&b"unique"[..], unique]);
+        }
+    }
+
+    /// What is not there has its default.
+    pub fn read(fields: &[(&'a [u8], &'a [u8])]) -> Result<JobOptions<'a>, RecordError> {
+        let attempts = number(fields, "attempts")?;
+        Ok(JobOptions {
+            unique: get(fields, b"unique"),
+            due_ms: number(fields, "due")?,
+            attempts: attempts.map_or(DEFAULT_ATTEMPTS, |n| n.clamp(1, u64::from(u32::MAX)) as u32),
+            backoff_ms: number(fields, "backoff")?.unwrap_or(DEFAULT_BACKOFF_MS),
+        })
+    }
 }
 
 /// Fields and values in turn.
@@ -76,59 +118,45 @@ impl<'a> JobRecord<'a> {
 
     /// The fields to be written.
     pub fn fields<'b>(&'b self, numbers: &'b mut Numbers) -> FieldList<'b> {
-        let JobOptions { unique, due_ms, attempts, backoff_ms } = self.options;
         numbers.epoch = self.epoch.to_string();
-        numbers.due = due_ms.map(|due| due.to_string()).unwrap_or_default();
-        if attempts != DEFAULT_ATTEMPTS {
-            numbers.attempts = attempts.to_string();
-        }
-        if backoff_ms != DEFAULT_BACKOFF_MS {
-            numbers.backoff = backoff_ms.to_string();
-        }
         let mut fields = FieldList::new();
-        for (name, value) in [
-            ("v", &b"1"[..]),
-            ("epoch", numbers.epoch.as_bytes()),
-            ("job", self.name),
-            ("data", self.data),
-            ("due", numbers.due.as_bytes()),
-            ("attempts", numbers.attempts.as_bytes()),
-            ("backoff", numbers.backoff.as_bytes()),
-        ] {
+        fields.extend([&b"v"[..], b"1", b"epoch"]);
+        fields.push(numbers.epoch.as_bytes());
+        for (name, value) in [("job", self.name), ("data", self.data)] {
             if !value.is_empty() {
                 fields.extend([name.as_bytes(), value]);
             }
         }
-        if let Some(unique) = unique {
-            fields.extend([&b"unique"[..], unique]);
-        }
+        self.options.write(&mut numbers.options, &mut fields);
         fields
     }
 
     pub fn read(fields: &[(&'a [u8], &'a [u8])]) -> Result<JobRecord<'a>, RecordError> {
-        let get = |name: &[u8]| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-        let number = |name: &'static str| match get(name.as_bytes()) {
-            None => Ok(None),
-            Some(text) => parse(text).map(Some).ok_or(RecordError::Field(name)),
-        };
-        match number("v")? {
+        match number(fields, "v")? {
             Some(1) => {}
             Some(newer) if newer > u64::from(FORMAT) => return Err(RecordError::Newer(newer)),
             Some(_) | None => return Err(RecordError::Field("v")),
         }
-        let epoch = number("epoch")?.and_then(|epoch| i64::try_from(epoch).ok()).ok_or(RecordError::Field("epoch"))?;
-        let attempts = number("attempts")?.map_or(DEFAULT_ATTEMPTS, |n| n.clamp(1, u64::from(u32::MAX)) as u32);
+        let epoch =
+            number(fields, "epoch")?.and_then(|epoch| i64::try_from(epoch).ok()).ok_or(RecordError::Field("epoch"))?;
         Ok(JobRecord {
             epoch,
-            name: get(b"job").ok_or(RecordError::Field("job"))?,
-            data: get(b"data").ok_or(RecordError::Field("data"))?,
-            options: JobOptions {
-                unique: get(b"unique"),
-                due_ms: number("due")?,
-                attempts,
-                backoff_ms: number("backoff")?.unwrap_or(DEFAULT_BACKOFF_MS),
-            },
+            name: get(fields, b"job").ok_or(RecordError::Field("job"))?,
+            data: get(fields, b"data").ok_or(RecordError::Field("data"))?,
+            options: JobOptions::read(fields)?,
         })
+    }
+}
+
+/// The value of a field.
+pub fn get<'a>(fields: &[(&'a [u8], &'a [u8])], name: &[u8]) -> Option<&'a [u8]> {
+    fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value)
+}
+
+fn number(fields: &[(&[u8], &[u8])], name: &'static str) -> Result<Option<u64>, RecordError> {
+    match get(fields, name.as_bytes()) {
+        None => Ok(None),
+        Some(text) => parse(text).map(Some).ok_or(RecordError::Field(name)),
     }
 }
 

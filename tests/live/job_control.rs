@@ -77,6 +77,82 @@ fn all_failed_jobs_or_none_are_retried() {
     assert_eq!(wire.run("BEAR.RETRY bear ALL").list(), []);
 }
 
+#[test]
+fn a_retried_job_keeps_its_options() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.unique-ms", 0).start();
+    let mut wire = redis.wire();
+    let job = r#"bear UPDATE_BEAR_COLORS {"id":5,"colors":["pink"]}"#;
+    let line = format!("{job} ATTEMPTS 1 BACKOFF 77 UNIQUE once");
+    let failed = settle(&mut wire, &line)["id"].text();
+    set_drain(&mut wire, "no");
+    let new = jobs::id_of(&wire.run(&format!("BEAR.RETRY bear {failed}")).list()[0]);
+    let entry = wire.run("XRANGE bear:queue - +");
+    let entry = &entry.list()[0].list()[1];
+    let fields: Vec<String> = entry.list().iter().map(Reply::text).collect();
+    for (name, value) in [("attempts", "1"), ("backoff", "77"), ("unique", "once")] {
+        assert!(fields.chunks(2).any(|pair| pair == [name, value]), "{name}: {fields:?}");
+    }
+    assert_eq!(enqueue(&mut wire, &line), new, "it holds its UNIQUE key again");
+    set_drain(&mut wire, "yes");
+    let job = wait_state(&mut wire, "bear", &new, "failed");
+    assert_eq!(job["attempts"].int(), 1, "as often as it was to be tried");
+}
+
+#[test]
+fn a_unique_key_of_another_job_keeps_a_failed_one_from_being_retried() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.unique-ms", 0).start();
+    let mut wire = redis.wire();
+    let paint = |color: &str| format!(r#"bear UPDATE_BEAR_COLORS {{"id":5,"colors":["{color}"]}} ATTEMPTS 1 UNIQUE k"#);
+    let first = settle(&mut wire, &paint("pink"))["id"].text();
+    let same = settle(&mut wire, &paint("pink"))["id"].text();
+    let other = settle(&mut wire, &paint("mauve"))["id"].text();
+    let free = fail(&mut wire, 6, "pink");
+    set_drain(&mut wire, "no");
+    let reply = wire.run(&format!("BEAR.RETRY bear {first} {other}"));
+    assert!(reply.error().starts_with(&format!("DUPLICATE {first} ")), "{reply:?}");
+    let holder = enqueue(&mut wire, &paint("mauve"));
+    let reply = wire.run(&format!("BEAR.RETRY bear {first} {free}"));
+    assert!(reply.error().starts_with(&format!("DUPLICATE {holder} ")), "{reply:?}");
+    assert_eq!(ids_in(&mut wire, "bear", "failed"), [&*first, &*same, &*other, &*free], "nothing is retried");
+    let ids: Vec<String> = wire.run("BEAR.RETRY bear ALL").list().iter().map(Reply::text).collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], holder, "it says the same");
+    assert_eq!(ids_in(&mut wire, "bear", "failed"), [&*first, &*same]);
+    assert_eq!(wire.run(&format!("BEAR.REMOVE bear {holder}")), Reply::Int(1));
+    let ids: Vec<String> = wire.run("BEAR.RETRY bear ALL").list().iter().map(Reply::text).collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1], "one job for both: {ids:?}");
+    assert_eq!(wire.run("XLEN bear:queue"), Reply::Int(2));
+}
+
+#[test]
+fn failed_jobs_are_retried_only_where_they_could_be_enqueued() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    let color = "p".repeat(600);
+    let failed: Vec<String> = (1..=3).map(|bear| fail(&mut wire, bear, &color)).collect();
+    set_drain(&mut wire, "no");
+    enqueue(&mut wire, &rename(8, "first"));
+    for (setting, tight, wide, code) in [
+        ("bear.queue-max-jobs", "3", "100000", "FULL "),
+        ("bear.queue-max-bytes", "1500", "1000000", "FULL "),
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "UNSAFE "),
+    ] {
+        assert!(wire.run(&format!("CONFIG SET {setting} {tight}")).is_ok());
+        for which in [format!("{} {} {}", failed[0], failed[1], failed[2]), "ALL".into()] {
+            let reply = wire.run(&format!("BEAR.RETRY bear {which}"));
+            assert!(reply.error().starts_with(code), "{setting}, {which}: {reply:?}");
+            assert_eq!(ids_in(&mut wire, "bear", "failed"), failed, "{setting}: all or none");
+            assert_eq!(wire.run("XLEN bear:queue"), Reply::Int(1));
+        }
+        assert!(wire.run(&format!("CONFIG SET {setting} {wide}")).is_ok());
+    }
+    assert!(wire.run("CONFIG SET bear.queue-max-jobs 4").is_ok());
+    assert_eq!(wire.run("BEAR.RETRY bear ALL").list().len(), 3);
+}
+
 fn complete_color(database: &Database) {
     database.run("INSERT INTO color (name, hex) VALUES ('pink', '#ffc0cb')");
 }

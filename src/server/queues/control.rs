@@ -1,4 +1,4 @@
-//! BEAR.RETRY, BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME.
+//! BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME.
 
 use std::ops::ControlFlow;
 
@@ -6,65 +6,12 @@ use super::report::{check_types, is_queued, parse_id};
 use super::settled::failed_jobs;
 use super::space::Ledger;
 use crate::core::job_id::JobId;
-use crate::core::payload;
-use crate::core::record::{JobRecord, DEFAULT_OPTIONS};
+use crate::core::record::JobRecord;
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
-use crate::redis_api::{Answer, Context, Direction, Value};
+use crate::redis_api::{Answer, Context, Direction};
 use crate::server::Server;
 
-/// Which failed jobs are enqueued again.
-pub enum RetryTarget<'a, 'b> {
-    Ids(&'a [&'b [u8]]),
-    All,
-}
-
 impl Server {
-    /// BEAR.RETRY: all of them or none. Replies with the new ids.
-    pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
-        let section = self.space(ctx, space_name)?.section;
-        let (name, keys) = self.queue_of(ctx, space_name)?;
-        check_types(ctx, &keys)?;
-        let wanted = match target {
-            RetryTarget::All => None,
-            RetryTarget::Ids(ids) => Some(ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?),
-        };
-        let failed = failed_jobs(ctx, &keys, wanted.as_deref());
-        if let Some(unknown) = wanted.iter().flatten().find(|id| !failed.iter().any(|job| job.id == **id)) {
-            return Err(format!("ERR no failed job {unknown} is known (BEAR.JOBS {name} failed); nothing is retried"));
-        }
-        let catalog = self.catalog.clone();
-        let jobs_of = &catalog.sections[section].jobs;
-        let mut payloads = Vec::with_capacity(failed.len());
-        for job in &failed {
-            let mut data = Vec::new();
-            let checked = super::enqueue::find_job(jobs_of, job.name.as_bytes())
-                .ok_or_else(|| format!("the section has no job '{}'", job.name))
-                .and_then(|of| payload::write_checked(of, &job.data, &mut data).map_err(|error| error.to_string()));
-            match (checked, target) {
-                (Ok(()), _) => payloads.push(Some(data)),
-                (Err(error), RetryTarget::Ids(_)) => {
-                    return Err(format!(
-                        "CATALOG job {} does not fit its definition: {error}; nothing is retried",
-                        job.id
-                    ))
-                }
-                // Of all, those that still do not fit stay failed.
-                (Err(_), RetryTarget::All) => payloads.push(None),
-            }
-        }
-        let prefix = self.prefix_of(&name);
-        let (mut ids, mut entries) = (Vec::new(), Vec::new());
-        for (job, data) in failed.iter().zip(&payloads) {
-            let Some(data) = data else { continue };
-            let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options: DEFAULT_OPTIONS };
-            ids.push(self.queues.write_job(ctx, &name, &prefix, &record)?);
-            entries.push(job.entry);
-        }
-        jobs::delete(ctx, &keys.failed, &entries);
-        ctx.reply().value(&Value::Array(ids.iter().map(|id| Value::text(id.to_string())).collect()));
-        Ok(())
-    }
-
     /// BEAR.REMOVE: replies 1, or 0 where there is no such job.
     pub fn remove_job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;

@@ -30,8 +30,30 @@ pub struct EnqueueOptions<'a> {
 /// For ever, as far as a waiting client is concerned.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// What one queue may hold.
+pub struct QueueLimits {
+    jobs: u64,
+    bytes: u64,
+}
+
+impl QueueLimits {
+    /// Is there room for so many more jobs, and so many bytes more?
+    pub fn check(&self, space: &SpaceQueue, jobs: u64, bytes: u64) -> Result<(), String> {
+        let (held, max) = match () {
+            () if space.jobs + jobs > self.jobs => {
+                (format!("{} jobs", space.jobs), format!("bear.queue-max-jobs is {}", self.jobs))
+            }
+            () if space.bytes + bytes > self.bytes => {
+                (format!("{} bytes", space.bytes), format!("bear.queue-max-bytes is {}", self.bytes))
+            }
+            () => return Ok(()),
+        };
+        Err(format!("FULL the queue holds {held}, and {max}; try again later"))
+    }
+}
+
 /// What UNIQUE found.
-enum Unique {
+pub enum Unique {
     New,
     /// The same job stands already.
     Same(JobId),
@@ -48,13 +70,7 @@ impl Server {
         options: &EnqueueOptions,
     ) -> Result<(), String> {
         let space_ref = self.space(ctx, space_name)?;
-        if !self.may_store {
-            return Err(
-                "UNSAFE under this maxmemory-policy the server may evict queued jobs; set maxmemory-policy to \
-                        noeviction or a volatile-* policy"
-                    .into(),
-            );
-        }
+        self.check_safe()?;
         if self.workers.appliers().is_none() {
             // There is no URL, or a shutdown or an unload that was refused has ended them. The job waits in any case.
             if let Err(error) = self.workers.begin(&self.config) {
@@ -101,7 +117,7 @@ impl Server {
         let prefix = std::mem::take(&mut self.key);
         self.look_at_foreign_writes_to(ctx, name, &prefix);
         self.key = prefix;
-        let (max_jobs, max_bytes) = (self.config.queue_max_jobs as u64, self.config.queue_max_bytes as u64);
+        let limits = self.limits();
         let queues = &mut self.queues;
         let epoch = queues.epoch;
         let space = queues.space(ctx, name, &self.key);
@@ -114,18 +130,7 @@ impl Server {
                 return Ok(id);
             }
         }
-        if space.jobs >= max_jobs {
-            return Err(format!(
-                "FULL the queue holds {} jobs, and bear.queue-max-jobs is {max_jobs}; try again later",
-                space.jobs
-            ));
-        }
-        if space.bytes + data.len() as u64 > max_bytes {
-            return Err(format!(
-                "FULL the queue holds {} bytes, and bear.queue-max-bytes is {max_bytes}; try again later",
-                space.bytes
-            ));
-        }
+        limits.check(space, 1, data.len() as u64)?;
         let mut options_of = crate::core::record::DEFAULT_OPTIONS;
         options_of.unique = options.unique;
         options_of.due_ms = options.delay_ms.filter(|delay| *delay > 0).map(|delay| wall_ms() + delay);
@@ -135,12 +140,23 @@ impl Server {
         let id = queues.write_job(ctx, name, &self.key, &record)?;
         let space = queues.space(ctx, name, &self.key);
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
-            sweep_unique(ctx, space);
-            let value = format!("{id} {fingerprint}");
-            jobs::write(ctx, c"ZADD", &[&space.keys.unique, b"+inf", key]);
-            jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
+            hold_unique(ctx, space, key, id, fingerprint);
         }
         Ok(id)
+    }
+
+    /// May jobs be stored at all?
+    pub(super) fn check_safe(&self) -> Result<(), String> {
+        if self.may_store {
+            return Ok(());
+        }
+        Err("UNSAFE under this maxmemory-policy the server may evict queued jobs; set maxmemory-policy to noeviction or a \
+             volatile-* policy"
+            .into())
+    }
+
+    pub(super) fn limits(&self) -> QueueLimits {
+        QueueLimits { jobs: self.config.queue_max_jobs as u64, bytes: self.config.queue_max_bytes as u64 }
     }
 
     /// Blocks the client until the job has settled.
@@ -167,7 +183,7 @@ pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
 }
 
 /// Of what a job says: the same for two spellings of one payload, which arrive here in one.
-fn fingerprint(job_name: &[u8], data: &[u8]) -> String {
+pub fn fingerprint(job_name: &[u8], data: &[u8]) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(job_name);
     context.update(b" ");
@@ -186,8 +202,16 @@ fn sweep_unique(ctx: Context, space: &SpaceQueue) {
     jobs::remove_from(ctx, c"HDEL", &space.keys.unique_jobs, &ended);
 }
 
+/// From now on a job holds a UNIQUE key.
+pub fn hold_unique(ctx: Context, space: &SpaceQueue, key: &[u8], id: JobId, fingerprint: &str) {
+    sweep_unique(ctx, space);
+    let value = format!("{id} {fingerprint}");
+    jobs::write(ctx, c"ZADD", &[&space.keys.unique, b"+inf", key]);
+    jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
+}
+
 /// The error names the job that holds the key.
-fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
+pub fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
     let Some(holder) = jobs::read_text(ctx, c"HGET", &[&space.keys.unique_jobs, key]) else { return Ok(Unique::New) };
     let end = jobs::read_text(ctx, c"ZSCORE", &[&space.keys.unique, key]);
     let end = end.and_then(|end| std::str::from_utf8(&end).ok()?.parse::<f64>().ok());

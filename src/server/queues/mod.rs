@@ -15,7 +15,8 @@
 //! | `report` | BEAR.JOB, BEAR.JOBS |
 //! | `settled` | records of settled jobs, searched |
 //! | `figures` | BEAR.STATS, INFO |
-//! | `control` | BEAR.RETRY, BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
+//! | `retry` | BEAR.RETRY |
+//! | `control` | BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
 //! | `discover` | queues that an earlier process left are found |
 //! | `lifecycle` | what load, promotion, demotion and flushes mean for queues |
 //!
@@ -35,6 +36,7 @@ mod lifecycle;
 mod reading;
 mod refusals;
 mod report;
+mod retry;
 mod settle;
 mod settled;
 mod space;
@@ -49,10 +51,10 @@ use rustc_hash::FxHashMap;
 
 use crate::redis_api::Scan;
 
-pub use control::RetryTarget;
 pub use enqueue::EnqueueOptions;
 pub use lifecycle::Forgotten;
 pub use report::ListedState;
+pub use retry::RetryTarget;
 
 /// Everything about queues but their keys.
 pub struct Queues {

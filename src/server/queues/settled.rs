@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::report::{of_record, ListedState};
+use super::space::Extras;
 use crate::core::job_id::JobId;
-use crate::core::record::Outcome;
+use crate::core::record::{self, JobOptions, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
@@ -19,12 +20,13 @@ pub struct FailedJob {
     pub entry: JobId,
     pub name: String,
     pub data: Vec<u8>,
+    /// None: the defaults.
+    pub extras: Option<Extras>,
 }
 
 /// The job and the record that an entry of the stream of failed jobs holds.
 fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
-    let get = |name: &[u8]| fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
-    Some((JobId::parse(get(b"id")?)?, get(b"record")?))
+    Some((JobId::parse(record::get(fields, b"id")?)?, record::get(fields, b"record")?))
 }
 
 /// The map of a settled job. A record is written after its job was enqueued, so that the search begins there.
@@ -109,7 +111,8 @@ pub fn failed_jobs(ctx: Context, keys: &QueueKeys, ids: Option<&[JobId]>) -> Vec
             if ids.is_none_or(|ids| ids.contains(&id)) {
                 if let Ok(outcome) = serde_json::from_slice::<Outcome>(record) {
                     let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
-                    failed.push(FailedJob { id, entry, name: outcome.job, data });
+                    let extras = JobOptions::read(fields).ok().and_then(|options| Extras::of(&options));
+                    failed.push(FailedJob { id, entry, name: outcome.job, data, extras });
                 }
             }
         }

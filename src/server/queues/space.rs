@@ -112,6 +112,11 @@ impl Extras {
             backoff_ms: options.backoff_ms,
         })
     }
+
+    pub fn options(&self) -> JobOptions<'_> {
+        let Extras { unique, due_ms, attempts, backoff_ms } = self;
+        JobOptions { unique: unique.as_deref(), due_ms: *due_ms, attempts: *attempts, backoff_ms: *backoff_ms }
+    }
 }
 
 impl SpaceQueue {

@@ -5,7 +5,7 @@ use super::space::SpaceQueue;
 use super::wall_ms;
 use crate::core::batch::SpaceBatch;
 use crate::core::job_id::JobId;
-use crate::core::record;
+use crate::core::record::{self, FieldList, JobOptions, OptionNumbers};
 use crate::keyspace::jobs;
 use crate::redis_api::Context;
 
@@ -36,7 +36,14 @@ pub fn record_outcomes(
     // Of more than are kept, only the newest are written at all.
     let newest = fates.failed.len().saturating_sub(failed_max as usize);
     for (id, record) in &fates.failed[newest..] {
-        jobs::append(ctx, &space.keys.failed, &[b"id", id.to_string().as_bytes(), b"record", record]);
+        let (text, mut numbers) = (id.to_string(), OptionNumbers::default());
+        let mut fields = FieldList::new();
+        fields.extend([&b"id"[..], text.as_bytes(), b"record", record]);
+        if let Some(extras) = space.extras.get(id) {
+            // Its time has come.
+            JobOptions { due_ms: None, ..extras.options() }.write(&mut numbers, &mut fields);
+        }
+        jobs::append(ctx, &space.keys.failed, &fields);
     }
     if !fates.failed.is_empty() {
         jobs::keep_newest(ctx, &space.keys.failed, failed_max);

@@ -34,6 +34,7 @@ mod query_toml;
 pub mod queue;
 pub mod rate;
 pub mod record;
+pub mod refusals;
 pub mod retry;
 pub mod sql;
 pub mod tags;

@@ -31,6 +31,7 @@ mod job_fuzz;
 mod job_hands;
 mod job_keys;
 mod job_order;
+mod job_types;
 mod jobs;
 mod large;
 mod limits;

@@ -141,7 +141,13 @@ impl Server {
         let now_ms = self.queues.now_ms();
         let Some(space) = self.queues.spaces.get_mut(&name) else { return Step::Next };
         space.in_main_turn = false;
-        let Some(from) = space.queue.main_from(now_ms).filter(|_| space.may_drain()) else { return Step::Next };
+        if !space.may_drain() {
+            return Step::Next;
+        }
+        let Some(from) = space.queue.main_from(now_ms) else {
+            self.queues.rouse(&name);
+            return Step::Next;
+        };
         let adopt = space.adopt.first().copied();
         let Some(mut batch) = self.space_batch(&name) else { return Step::Next };
         let Some(building) = &mut self.queues.building else { return Step::Next };
@@ -218,14 +224,18 @@ impl Server {
         building.reading = None;
         if last.jobs.is_empty() {
             // What should be there is gone: somebody deleted it by hand.
+            let name = last.space.clone();
             building.batch.spaces.pop();
             space.queue.main_skipped(space.eligible);
+            queues.rouse(&name);
             return Step::Next;
         }
         if space.queue.main_from(queues.origin.elapsed().as_millis() as u64).is_none() {
             // A barrier's time has come while the stream was read.
             building.jobs -= last.jobs.len();
+            let name = last.space.clone();
             building.batch.spaces.pop();
+            queues.rouse(&name);
             return Step::Next;
         }
         (last.blocked, last.any_blocked) = space.queue.blocked();
@@ -240,16 +250,18 @@ impl Server {
         }
         let Some(name) = self.queues.side_turn.pop_front() else { return Step::Exhausted };
         let now_ms = self.queues.now_ms();
-        let Some(mut batch) = self.space_batch(&name) else { return Step::Next };
+        let batch = self.space_batch(&name);
         let queues = &mut self.queues;
-        let refused = &queues.refused;
-        let is_paused = |kind: u32| refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms);
+        let refusals = &queues.refusals;
         let Some(space) = queues.spaces.get_mut(&name) else { return Step::Next };
         space.in_side_turn = false;
-        if !space.may_drain() {
+        let Some(mut batch) = batch.filter(|_| space.may_drain()) else { return Step::Next };
+        let max = room.jobs.min(MAX_SIDE_JOBS);
+        let taken = space.queue.side_take(now_ms, max, &|kind| refusals.is_paused(kind, now_ms));
+        if taken.is_empty() {
+            queues.rouse(&name);
             return Step::Next;
         }
-        let taken = space.queue.side_take(now_ms, room.jobs.min(MAX_SIDE_JOBS), &is_paused);
         let mut bytes = 0;
         for id in taken {
             let epoch = space.epoch_of(id).unwrap_or(queues.epoch);
@@ -292,16 +304,12 @@ impl Server {
             of_space.known = space.known.get(&of_space.epoch).copied();
             of_space.forget = std::mem::take(&mut space.forget);
         }
-        for (kind, refused) in &queues.refused {
-            if refused.until_ms > now_ms {
-                batch.paused.extend(queues.kinds.iter().filter(|(_, known)| *known == kind).filter_map(
-                    |(names, _)| {
-                        let section = batch.sections.iter().position(|section| section.name == names.0)?;
-                        let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
-                        Some((section, batch.sections[section].jobs.iter().position(of)?))
-                    },
-                ));
-            }
+        for kind in queues.refusals.paused(now_ms) {
+            batch.paused.extend(queues.kinds.iter().filter(|(_, known)| **known == kind).filter_map(|(names, _)| {
+                let section = batch.sections.iter().position(|section| section.name == names.0)?;
+                let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
+                Some((section, batch.sections[section].jobs.iter().position(of)?))
+            }));
         }
         let spaces = batch.spaces.iter().map(|of_space| &of_space.space);
         let lives = spaces.map(|name| (name.clone(), queues.spaces.get(name).map_or(0, |space| space.life)));

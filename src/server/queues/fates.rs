@@ -64,14 +64,14 @@ impl Server {
                         continue;
                     }
                     let kind = self.queues.kind_of(section, &job.name);
-                    let refused_until = self.queues.refused.get(&kind).map(|refused| refused.until_ms);
+                    let refused_until = self.queues.refusals.until_ms(kind).filter(|_| *why == Left::TypePaused);
                     let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { continue };
-                    let next = next_try(ctx, space, job, why, now_ms, unix_ms, refused_until);
+                    let next = next_try(ctx, space, job, why, now_ms, unix_ms);
                     fates.delayed.extend(next.unix_due_ms.map(|due| (job.id, due)));
                     fates.attempts.extend(next.record.map(|record| (job.id, record)));
                     if job.id > mark && batch.lane == Lane::Main {
                         // A barrier at the head of the main lane.
-                        fates.held = Some(Held::Until(next.due_ms.unwrap_or(now_ms)));
+                        fates.held = Some(Held::Until(next.due_ms.or(refused_until).unwrap_or(now_ms)));
                         continue;
                     }
                     let left =
@@ -97,15 +97,7 @@ struct NextTry {
     record: Option<Vec<u8>>,
 }
 
-fn next_try(
-    ctx: Context,
-    space: &mut SpaceQueue,
-    job: &QueuedJob,
-    why: &Left,
-    now_ms: u64,
-    unix_ms: u64,
-    refused_until: Option<u64>,
-) -> NextTry {
+fn next_try(ctx: Context, space: &mut SpaceQueue, job: &QueuedJob, why: &Left, now_ms: u64, unix_ms: u64) -> NextTry {
     let mut next = NextTry { holds: true, due_ms: None, unix_due_ms: None, record: None };
     let extras = space.extras.get(&job.id);
     match why {
@@ -114,7 +106,8 @@ fn next_try(
             let due = extras.and_then(|extras| extras.due_ms).unwrap_or(unix_ms);
             next.due_ms = Some(now_ms + due.saturating_sub(unix_ms));
         }
-        Left::Behind => {}
+        // It sleeps while its type is paused.
+        Left::Behind | Left::TypePaused => {}
         Left::Retry(error) => {
             let backoff_ms = extras.map_or(DEFAULT_BACKOFF_MS, |extras| extras.backoff_ms);
             let attempts = job.attempts + 1;
@@ -131,7 +124,6 @@ fn next_try(
             retry.error = Some(error.clone());
             next.due_ms = Some(now_ms + (ISOLATED_MS << retry.isolated.min(16)).min(MAX_ISOLATED_MS));
         }
-        Left::TypePaused => next.due_ms = refused_until,
         Left::Earlier => {
             let due = extras.and_then(|extras| extras.due_ms);
             let found = space.recall(ctx, job.id);

@@ -96,7 +96,7 @@ impl Queues {
             ("queues", self.spaces.len() as u64),
             ("queues_without_ledger", troubled as u64),
             ("queues_with_wrong_keys", wrong as u64),
-            ("job_types_refused", self.refused.len() as u64),
+            ("job_types_refused", self.refusals.len() as u64),
             ("clients_waiting_for_jobs", self.waiters.len() as u64),
             ("batches", self.totals.batches),
             ("batches_in_flight", self.in_flight.len() as u64),

@@ -152,6 +152,7 @@ impl Server {
         let ripening = self.queues.ripen();
         let publishing = self.publish_outcomes(ctx, deadline);
         self.queues.rouse_due();
+        let rousing = self.queues.rouse_woken(deadline);
         let discovering = self.discover(ctx, deadline);
         let dispatching = self.dispatch(ctx, deadline);
         if let Some(due) = self.queues.next_due_ms() {
@@ -159,15 +160,7 @@ impl Server {
             let wait_ms = due.saturating_sub(self.queues.now_ms()).max(1);
             redis_api::arm(std::time::Duration::from_millis(wait_ms));
         }
-        ripening || publishing || discovering || dispatching
-    }
-
-    /// The catalog is another: what was refused may be taken now, and queues that nobody knew may belong to a section.
-    pub(in crate::server) fn forget_refusals(&mut self) {
-        self.queues.refused.clear();
-        let names: Vec<_> = self.queues.spaces.keys().cloned().collect();
-        names.iter().for_each(|name| self.queues.rouse(name));
-        self.begin_discovery();
+        ripening || publishing || rousing || discovering || dispatching
     }
 
     fn take_applied_outcomes(&mut self) {

@@ -49,6 +49,7 @@ use std::time::{Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
+use crate::core::refusals::Refusals;
 use crate::redis_api::Scan;
 
 pub use enqueue::EnqueueOptions;
@@ -79,9 +80,7 @@ pub struct Queues {
     /// Job types by number, for the lanes; the numbers live as long as the process.
     kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
     /// Types that Postgres refuses for now.
-    refused: FxHashMap<u32, refusals::Refused>,
-    /// When the next of them is tried again.
-    refused_due_ms: Option<u64>,
+    refusals: Refusals,
     /// The epoch of what is enqueued now.
     epoch: i64,
     /// Counts how often a queue was read from its keys, see [`Lives`].
@@ -127,8 +126,7 @@ impl Queues {
             settling: VecDeque::new(),
             waiters: Default::default(),
             kinds: FxHashMap::default(),
-            refused: FxHashMap::default(),
-            refused_due_ms: None,
+            refusals: Refusals::default(),
             epoch: 0,
             lives: 0,
             tickets: 0,
@@ -177,11 +175,13 @@ impl Queues {
             space.in_main_turn = true;
             self.main_turn.push_back(name.clone());
         }
-        let refused = &self.refused;
-        let is_paused = |kind: u32| refused.get(&kind).is_some_and(|refused| refused.until_ms > now_ms);
-        if !space.in_side_turn && space.queue.has_side(now_ms, &is_paused) {
+        let refusals = &mut self.refusals;
+        if !space.in_side_turn && space.queue.has_side(now_ms, &|kind| refusals.is_paused(kind, now_ms)) {
             space.in_side_turn = true;
             self.side_turn.push_back(name.clone());
+        }
+        if !space.in_side_turn && !space.asleep && space.queue.counts().left > 0 {
+            space.asleep = refusals.sleep(name, now_ms);
         }
         // What is due already is found when its lane has its turn, which looks again at what is due after that.
         let due = space.queue.next_due().filter(|due| *due > now_ms || !(space.in_main_turn || space.in_side_turn));
@@ -200,15 +200,13 @@ impl Queues {
     /// When time alone gives anybody something to do.
     fn next_due_ms(&self) -> Option<u64> {
         let first = self.due.first().map(|(due, _)| *due);
-        [first, self.refused_due_ms].into_iter().flatten().min()
+        [first, self.refusals.next_due()].into_iter().flatten().min()
     }
 
     /// Has the spaces looked at whose time has come.
     fn rouse_due(&mut self) {
         let now_ms = self.now_ms();
-        if self.refused_due_ms.is_some_and(|due| due <= now_ms) {
-            self.rouse_left_out();
-        }
+        self.refusals.pass_time(now_ms);
         while let Some((due, name)) = self.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
             self.due.remove(&(due, name.clone()));
             if let Some(space) = self.spaces.get_mut(&name) {

@@ -69,6 +69,8 @@ pub struct SpaceQueue {
     pub rate: Rate,
     pub in_main_turn: bool,
     pub in_side_turn: bool,
+    /// Waits for a job type that is refused, see [`crate::core::refusals`].
+    pub asleep: bool,
     /// Its place in [`Queues::due`].
     pub due_ms: Option<u64>,
 }
@@ -151,6 +153,7 @@ impl SpaceQueue {
             rate: Rate::default(),
             in_main_turn: false,
             in_side_turn: false,
+            asleep: false,
             due_ms: None,
             keys,
             prefix,

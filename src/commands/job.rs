@@ -20,7 +20,7 @@ impl Command for Job {
         arity: 3,
         key: KeyAccess::Read,
         summary: c"Returns what is known of a job.",
-        complexity: c"O(log N) for a queued job; O(N) with N the records kept since it was enqueued for a settled one.",
+        complexity: c"O(log N) for a queued job; O(N) with N the entries of records kept for a settled one.",
         args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"id", ArgKind::Text)],
     };
 

@@ -16,6 +16,8 @@ const MIN_AGE_MS: u64 = 60_000;
 struct Entry {
     /// Of the stream's entry.
     id: JobId,
+    /// Its first and its last job.
+    range: (JobId, JobId),
     jobs: u64,
     bytes: u64,
     written_ms: u64,
@@ -37,10 +39,21 @@ impl History {
     }
 
     /// An entry was written.
-    pub fn written(&mut self, id: JobId, jobs: u64, bytes: u64, now_ms: u64) {
-        self.entries.push_back(Entry { id, jobs, bytes, written_ms: now_ms });
+    pub fn written(&mut self, id: JobId, range: (JobId, JobId), jobs: u64, bytes: u64, now_ms: u64) {
+        self.entries.push_back(Entry { id, range, jobs, bytes, written_ms: now_ms });
         self.jobs += jobs;
         self.bytes += bytes;
+    }
+
+    /// Entries that may hold a job's record, newest first; the lump that was found is none of them.
+    pub fn find(&self, job: JobId) -> impl Iterator<Item = JobId> + '_ {
+        let may_hold = move |entry: &&Entry| entry.range.0 <= job && job <= entry.range.1;
+        self.entries.iter().rev().filter(may_hold).map(|entry| entry.id)
+    }
+
+    /// Is there anything of an earlier process?
+    pub fn has_earlier(&self) -> bool {
+        self.earlier.is_some()
     }
 
     /// Drops what is kept no longer: entries before the answer are to go.
@@ -80,7 +93,7 @@ mod tests {
     fn a_hundred_jobs_and_a_minute_are_kept() {
         let mut history = History::default();
         for i in 0..3 {
-            history.written(id(i), 60, 1_000, i);
+            history.written(id(i), (id(i), id(i)), 60, 1_000, i);
         }
         assert_eq!(history.trim(1_000_000, 50_000), None, "a minute is not over");
         assert_eq!(history.trim(1_000_000, 60_001), Some(id(1)), "the first goes; the other two are 120 jobs");
@@ -90,10 +103,10 @@ mod tests {
     #[test]
     fn bytes_are_the_limit() {
         let mut history = History::default();
-        history.written(id(1), 60, 600, 0);
-        history.written(id(2), 60, 600, 0);
+        history.written(id(1), (id(1), id(1)), 60, 600, 0);
+        history.written(id(2), (id(2), id(2)), 60, 600, 0);
         assert_eq!(history.trim(1_000, 0), Some(id(2)));
-        history.written(id(3), 1, 5_000, 0);
+        history.written(id(3), (id(3), id(3)), 1, 5_000, 0);
         assert_eq!(history.trim(1_000, 0), Some(id(3)), "the newest stays, however large");
     }
 
@@ -101,9 +114,22 @@ mod tests {
     fn what_was_found_goes_first() {
         let mut history = History::default();
         history.found(800, 0);
-        history.written(id(5), 1, 100, 10);
+        history.written(id(5), (id(5), id(5)), 1, 100, 10);
         assert_eq!(history.trim(1_000, 20), None);
-        history.written(id(6), 1, 200, 30);
+        history.written(id(6), (id(6), id(6)), 1, 200, 30);
         assert_eq!(history.trim(1_000, 40), Some(id(5)), "all before what this process wrote");
+    }
+
+    #[test]
+    fn a_job_is_found_where_it_may_be() {
+        let mut history = History::default();
+        for (entry, first, last) in [(10, 1, 4), (20, 5, 9), (30, 2, 2), (40, 11, 30)] {
+            history.written(id(entry), (id(first), id(last)), 1, 100, entry);
+        }
+        let find = |job: u64| history.find(id(job)).collect::<Vec<_>>();
+        assert_eq!(find(2), [id(30), id(10)]);
+        assert_eq!((find(5), find(10), find(30)), (vec![id(20)], vec![], vec![id(40)]));
+        history.trim(150, 50);
+        assert_eq!(history.find(id(5)).count(), 0, "its record is gone");
     }
 }

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::support::bears;
 use crate::support::jobs::{
-    self, complete, enqueue, ids_in, set_drain, stat, state, wait_state, JobMap, PATIENT, STATES,
+    self, complete, enqueue, ids_in, set_drain, settle, stat, state, wait_state, JobMap, PATIENT, STATES,
 };
-use crate::support::{eventually, Redis, Reply, Wire};
+use crate::support::{burst, eventually, Redis, Reply, Wire};
 
 const FIELDS: [&str; 11] =
     ["attempts", "data", "due", "enqueued", "error", "finished", "id", "job", "result", "rows", "state"];
@@ -282,4 +282,44 @@ fn a_replica_tells_of_jobs_too() {
     wait_state(&mut wire, "bear", &id, "completed");
     replica.wait_in_sync(&redis);
     assert_eq!(state(&mut replica.wire(), "bear", &id), "completed");
+}
+
+/// A history of four megabytes: jobs are found in it on the master, after a restart and on a replica, and unknown ones are
+/// not looked for long.
+#[test]
+fn a_job_is_found_in_a_long_history_and_an_unknown_one_is_not_looked_for_long() {
+    const JOBS: usize = 4000;
+    let database = bears::database();
+    let mut redis = Redis::builder().postgres(&database).append_only().start();
+    let name = "x".repeat(1000);
+    let line = |n: usize| format!(r#"BEAR.ENQUEUE bear UPDATE_BEAR_NAME {{"id":{},"name":"{name}"}}"#, 1 + n % 8);
+    let lines: Vec<String> = (0..JOBS).map(line).collect();
+    let ids: Vec<String> = burst(&redis, &lines).iter().map(jobs::id_of).collect();
+    let failed = settle(&mut redis.wire(), r#"bear UPDATE_BEAR_COLORS {"id":5,"colors":["pink"]} ATTEMPTS 1"#);
+    jobs::wait_settled(&mut redis.wire(), "bear");
+    let replica = Redis::builder().postgres(&database).replica_of(&redis).start();
+    replica.wait_in_sync(&redis);
+    let check = |redis: &Redis| {
+        let mut wire = redis.wire();
+        let kept = ids_in(&mut wire, "bear", "completed");
+        for id in kept.iter().step_by(97).chain(kept.last()).chain(ids.last()) {
+            assert_eq!(state(&mut wire, "bear", id), "completed", "{id}");
+        }
+        assert_eq!(state(&mut wire, "bear", &failed["id"].text()), "failed");
+        assert!(wire.run("CONFIG RESETSTAT").is_ok());
+        let (first, last) = (jobs::parse_id(&kept[0]).0, jobs::parse_id(&ids[JOBS - 1]).0);
+        for ms in [1, first, (first + last) / 2, last, last + 1_000_000] {
+            for _ in 0..4 {
+                assert!(wire.run(&format!("BEAR.JOB bear {ms}-999999")).is_nil());
+            }
+        }
+        let stats = redis.info("commandstats").text("cmdstat_bear.job").to_owned();
+        let each = stats.split(',').find_map(|part| part.strip_prefix("usec_per_call=")).expect("the time of a call");
+        each.parse::<f64>().expect("microseconds")
+    };
+    let on_master_us = check(&redis);
+    assert!(on_master_us < 300.0, "{on_master_us} us a call");
+    check(&replica);
+    redis.restart();
+    check(&redis);
 }

@@ -41,7 +41,7 @@ impl ListedState {
         ("failed", ListedState::Failed),
     ];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         Self::ALL[self as usize].0
     }
 }
@@ -118,7 +118,7 @@ impl Server {
     pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         let id = parse_id(id)?;
-        match self.queued_report(ctx, &name, &keys, id).or_else(|| find_settled(ctx, &keys, id)) {
+        match self.queued_report(ctx, &name, &keys, id).or_else(|| self.settled_record(ctx, &name, &keys, id)) {
             Some(report) => ctx.reply().value(&report),
             None => {
                 check_types(ctx, &keys)?;
@@ -179,7 +179,12 @@ impl Server {
         if is_queued(ctx, &keys, id) {
             return None;
         }
-        find_settled(ctx, &keys, id)
+        self.settled_record(ctx, space, &keys, id)
+    }
+
+    fn settled_record(&self, ctx: Context, name: &str, keys: &QueueKeys, id: JobId) -> Option<Value> {
+        let space = self.queues.spaces.get(name).filter(|_| self.is_master());
+        find_settled(ctx, keys, space, id)
     }
 
     fn queued_report(&self, ctx: Context, name: &Arc<str>, keys: &QueueKeys, id: JobId) -> Option<Value> {

@@ -4,14 +4,23 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::report::{of_record, ListedState};
-use super::space::Extras;
+use super::space::{Extras, SpaceQueue};
 use crate::core::job_id::JobId;
 use crate::core::record::{self, JobOptions, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
-/// How long a search goes on among records that are older than the job itself, which only a clock that stepped back makes.
-const SEARCH: Duration = Duration::from_micros(500);
+/// How long a search goes on in one stream, among records of which nothing is in memory.
+const SEARCH: Duration = micros(120);
+
+/// The same among entries of which it is known that they may hold it; many do only where jobs were left out again and
+/// again.
+const KNOWN_SEARCH: Duration = micros(250);
+
+/// A build for tests is slower.
+const fn micros(micros: u64) -> Duration {
+    Duration::from_micros(if cfg!(debug_assertions) { 20 * micros } else { micros })
+}
 
 /// A failed job as its record tells.
 pub struct FailedJob {
@@ -29,42 +38,99 @@ fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
     Some((JobId::parse(record::get(fields, b"id")?)?, record::get(fields, b"record")?))
 }
 
-/// The map of a settled job. A record is written after its job was enqueued, so that the search begins there.
-pub fn find_settled(ctx: Context, keys: &QueueKeys, id: JobId) -> Option<Value> {
-    let mut found = None;
-    let text = id.to_string();
-    let deadline = Instant::now() + SEARCH;
-    let since = JobId { ms: id.ms, seq: 0 };
-    let before = JobId { ms: id.ms.saturating_sub(1), seq: u64::MAX };
-    for (direction, range) in [(Direction::Forward, (since, LAST)), (Direction::Backward, (JobId::ZERO, before))] {
-        let late = || direction == Direction::Backward && Instant::now() >= deadline;
-        jobs::walk(ctx, &keys.completed, direction, range, &mut |_, fields| {
-            if let Some((_, record)) = fields.iter().find(|(field, _)| *field == text.as_bytes()) {
-                found = Some(of_record(id, "completed", record));
+/// Where records are looked for.
+struct Records<'a> {
+    key: &'a [u8],
+    state: ListedState,
+    /// Entries that this process knows to be worth a look.
+    entries: Vec<JobId>,
+    /// Are there others?
+    is_all: bool,
+}
+
+/// The map of a settled job. `space` is what is in memory of its queue; what is not is searched for a while.
+pub fn find_settled(ctx: Context, keys: &QueueKeys, space: Option<&SpaceQueue>, id: JobId) -> Option<Value> {
+    let completed = Records {
+        key: &keys.completed,
+        state: ListedState::Completed,
+        entries: space.map_or_else(Vec::new, |space| space.history.find(id).collect()),
+        is_all: space.is_some_and(|space| !space.history.has_earlier()),
+    };
+    let failures = space.into_iter().flat_map(|space| space.failures.iter().filter(|(_, job)| *job == id));
+    let failed = Records {
+        key: &keys.failed,
+        state: ListedState::Failed,
+        entries: failures.map(|(entry, _)| *entry).collect(),
+        is_all: space.is_some_and(|space| !space.has_earlier_failures),
+    };
+    let records = [completed, failed];
+    let deadline = Instant::now() + KNOWN_SEARCH;
+    let known = records.iter().find_map(|records| {
+        let entries = records.entries.iter().take_while(|_| Instant::now() < deadline);
+        entries.into_iter().find_map(|entry| records.find_between(ctx, id, (*entry, *entry), deadline))
+    });
+    known.or_else(|| records.iter().filter(|records| !records.is_all).find_map(|records| records.search(ctx, id)))
+}
+
+impl Records<'_> {
+    /// A record is written after its job was enqueued, and mostly in the order of the jobs. Only jobs that were left
+    /// out come later, and only a clock that stepped back makes records older than their job.
+    fn search(&self, ctx: Context, id: JobId) -> Option<Value> {
+        let deadline = Instant::now() + SEARCH;
+        let from = |ms: u64| JobId { ms, seq: 0 };
+        let near = self.last_before(ctx, id, deadline);
+        let ranges = [(from(near), LAST), (from(id.ms), from(near)), (JobId::ZERO, from(id.ms))];
+        ranges.into_iter().find_map(|range| self.find_between(ctx, id, range, deadline))
+    }
+
+    fn find_between(&self, ctx: Context, id: JobId, range: (JobId, JobId), deadline: Instant) -> Option<Value> {
+        let mut found = None;
+        let text = id.to_string();
+        jobs::walk(ctx, self.key, Direction::Forward, range, &mut |_, fields| {
+            found = match self.state {
+                ListedState::Failed => failed_entry(fields).filter(|(of, _)| *of == id).map(|(_, record)| record),
+                _ => record::get(fields, text.as_bytes()),
             }
-            if found.is_some() || late() {
+            .map(|record| of_record(id, self.state.name(), record));
+            if found.is_some() || is_late(deadline) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         });
-        if found.is_none() {
-            jobs::walk(ctx, &keys.failed, direction, range, &mut |_, fields| {
-                if let Some((_, record)) = failed_entry(fields).filter(|(of, _)| *of == id) {
-                    found = Some(of_record(id, "failed", record));
-                }
-                if found.is_some() || late() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
-        }
-        if found.is_some() {
-            break;
-        }
+        found
     }
-    found
+
+    /// The time of the last entry that begins with this job or an earlier one, by steps that double and halve.
+    fn last_before(&self, ctx: Context, id: JobId, deadline: Instant) -> u64 {
+        let is_before = |ms: u64| {
+            let mut first = None;
+            jobs::walk(ctx, self.key, Direction::Forward, (JobId { ms, seq: 0 }, LAST), &mut |_, fields| {
+                first = match self.state {
+                    ListedState::Failed => failed_entry(fields).map(|(of, _)| of),
+                    _ => fields.first().and_then(|(of, _)| JobId::parse(of)),
+                };
+                ControlFlow::Break(())
+            });
+            first.is_some_and(|first| first <= id)
+        };
+        let (mut low, mut step) = (id.ms, 1);
+        while !is_late(deadline) && is_before(low.saturating_add(step)) {
+            low = low.saturating_add(step);
+            step = step.saturating_mul(2);
+        }
+        while step > 1 && !is_late(deadline) {
+            step /= 2;
+            if is_before(low.saturating_add(step)) {
+                low = low.saturating_add(step);
+            }
+        }
+        low
+    }
+}
+
+fn is_late(deadline: Instant) -> bool {
+    Instant::now() >= deadline
 }
 
 /// Settled jobs in the order in which they settled, from the one after `after` on.

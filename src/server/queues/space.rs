@@ -1,7 +1,7 @@
 //! One space's queue: what the master keeps in memory of it. Everything durable is in its keys, and is read from them
 //! when the space is first touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -66,6 +66,10 @@ pub struct SpaceQueue {
     /// Removed by hand after they were left out.
     pub forget: Vec<JobId>,
     pub history: History,
+    /// Where the records of failed jobs stand that this process wrote: entry and job, oldest first.
+    pub failures: VecDeque<(JobId, JobId)>,
+    /// Are there older ones?
+    pub has_earlier_failures: bool,
     pub rate: Rate,
     pub in_main_turn: bool,
     pub in_side_turn: bool,
@@ -150,6 +154,8 @@ impl SpaceQueue {
             retries: FxHashMap::default(),
             forget: Vec::new(),
             history: History::default(),
+            failures: VecDeque::new(),
+            has_earlier_failures: jobs::len(ctx, &keys.failed) > 0,
             rate: Rate::default(),
             in_main_turn: false,
             in_side_turn: false,

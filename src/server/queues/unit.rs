@@ -9,8 +9,10 @@ use crate::core::record::{self, FieldList, JobOptions, OptionNumbers};
 use crate::keyspace::jobs;
 use crate::redis_api::Context;
 
-/// Completed jobs in one entry of their stream: looking one up reads that many.
+/// Completed jobs in one entry of their stream, and bytes of their records (one may be larger): looking one up reads
+/// that many.
 const RECORDS_AN_ENTRY: usize = 100;
+const BYTES_AN_ENTRY: usize = 32 << 10;
 
 /// Records of the outcomes, and no more of them than are kept.
 pub fn record_outcomes(
@@ -21,13 +23,15 @@ pub fn record_outcomes(
     completed_max: u64,
     now_ms: u64,
 ) {
-    for group in fates.completed.chunks(RECORDS_AN_ENTRY) {
+    for group in groups(&fates.completed) {
         let ids: Vec<String> = group.iter().map(|(id, _)| id.to_string()).collect();
         let fields: Vec<&[u8]> =
             ids.iter().zip(group).flat_map(|(id, (_, record))| [id.as_bytes(), record.as_slice()]).collect();
         let bytes: usize = fields.iter().map(|field| field.len()).sum();
+        let jobs_of = || group.iter().map(|(id, _)| *id);
+        let range = (jobs_of().min().unwrap_or(JobId::ZERO), jobs_of().max().unwrap_or(JobId::ZERO));
         if let Some(entry) = jobs::append(ctx, &space.keys.completed, &fields) {
-            space.history.written(entry, group.len() as u64, bytes as u64, now_ms);
+            space.history.written(entry, range, group.len() as u64, bytes as u64, now_ms);
         }
     }
     if let Some(before) = space.history.trim(completed_max, now_ms) {
@@ -43,10 +47,14 @@ pub fn record_outcomes(
             // Its time has come.
             JobOptions { due_ms: None, ..extras.options() }.write(&mut numbers, &mut fields);
         }
-        jobs::append(ctx, &space.keys.failed, &fields);
+        if let Some(entry) = jobs::append(ctx, &space.keys.failed, &fields) {
+            space.failures.push_back((entry, *id));
+        }
     }
     if !fates.failed.is_empty() {
         jobs::keep_newest(ctx, &space.keys.failed, failed_max);
+        let gone = space.failures.len().saturating_sub(failed_max as usize);
+        space.failures.drain(..gone);
     }
 }
 
@@ -101,4 +109,19 @@ pub fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch,
     if space.jobs == 0 {
         space.bytes = 0;
     }
+}
+
+/// What goes in one entry each.
+fn groups(mut records: &[(JobId, Vec<u8>)]) -> impl Iterator<Item = &[(JobId, Vec<u8>)]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(_, record): &&(JobId, Vec<u8>)| {
+            bytes += record.len();
+            bytes <= BYTES_AN_ENTRY
+        };
+        let count = records.iter().take(RECORDS_AN_ENTRY).take_while(fits).count().max(1);
+        let (group, rest) = records.split_at_checked(count)?;
+        records = rest;
+        Some(group)
+    })
 }

@@ -3,6 +3,15 @@
 //! `BEAR_FAILPOINT=name:count:/path/to/file`: at the count-th passing of the place the file is made, and the thread
 //! waits until somebody has removed it.
 
+/// Idle queues are forgotten after so many ms, where `BEAR_IDLE_MS` says so: no test waits a minute.
+#[inline]
+pub fn idle_ms() -> Option<u64> {
+    #[cfg(debug_assertions)]
+    return armed::idle_ms();
+    #[cfg(not(debug_assertions))]
+    None
+}
+
 /// A place that a test may name.
 #[inline]
 pub fn hit(name: &str) {
@@ -28,6 +37,11 @@ mod armed {
     }
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+    pub(super) fn idle_ms() -> Option<u64> {
+        static IDLE_MS: OnceLock<Option<u64>> = OnceLock::new();
+        *IDLE_MS.get_or_init(|| std::env::var("BEAR_IDLE_MS").ok()?.parse().ok())
+    }
 
     pub(super) fn hit(name: &str) {
         let armed = ARMED.get_or_init(|| std::env::var("BEAR_FAILPOINT").ok().as_deref().and_then(read));

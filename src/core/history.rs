@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use super::job_id::JobId;
 
 /// Kept however old they are.
-const MIN_JOBS: u64 = 100;
+pub const MIN_JOBS: u64 = 100;
 /// Kept however many they are, in milliseconds.
-const MIN_AGE_MS: u64 = 60_000;
+pub const MIN_AGE_MS: u64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {

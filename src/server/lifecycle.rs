@@ -68,7 +68,10 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::on_swap_db(ctx, |first, second| with_server(|server| server.swapped(first, second)));
     redis_api::on_loading(ctx, |_, loading| with_server(|server| server.loading(loading)));
     redis_api::on_config_change(ctx, |ctx| with_server(|server| server.read_policy(ctx)));
-    redis_api::on_cron(ctx, |_| redis_api::rearm_if_late());
+    redis_api::on_cron(ctx, |_| {
+        redis_api::rearm_if_late();
+        with_server(|server| server.look_for_idle_queues());
+    });
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
     server.enter_role(role);
     SERVER.set(Some(server));

@@ -238,6 +238,30 @@ fn a_queue_that_was_deleted_begins_anew() {
     }
 }
 
+/// Of a queue that nobody used for a while nothing is in memory, not even how far its ids had come.
+#[test]
+fn a_forgotten_queue_that_was_deleted_begins_anew() {
+    for command in ["DEL bear:queue", "RENAME bear:queue elsewhere"] {
+        let clock = Clock::new();
+        let database = marked::database();
+        let proxy = Proxy::to(database.postgres().port());
+        let redis = marked::redis(&database, &proxy).clock(&clock).env("BEAR_IDLE_MS", "100").start();
+        let mut marks = enqueue_many(&redis, "before", 8);
+        wait_drained(&redis);
+        eventually("it is forgotten", || redis.info("bear").int("bear_queues") == 0);
+        clock.shift(-3600);
+        let mut wire = redis.wire();
+        wire.begin(command);
+        // Before the server has looked around.
+        wire.send(&Job::Grow { id: 1, by: 1 }.command("after"));
+        assert!(!wire.receive().is_error() && !wire.receive().is_error());
+        marks.push("after".into());
+        marks.extend(enqueue_many(&redis, "later", 8));
+        wait_drained(&redis);
+        assert_applied_once(&database, &marks);
+    }
+}
+
 #[test]
 fn databases_that_are_swapped_bring_their_queues() {
     let (database, _proxy, redis) = start();

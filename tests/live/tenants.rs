@@ -115,3 +115,33 @@ fn one_tenants_bad_jobs_and_pause_concern_no_other() {
     assert!(wire.run("BEAR.RESUME {3}:sale").is_ok());
     jobs::wait_state(&mut wire, "{3}:sale", &paused, "completed");
 }
+
+#[test]
+fn tenants_that_were_used_once_leave_the_memory_and_lose_nothing() {
+    const USED: usize = 300;
+    let database = Postgres::shared().database(SCHEMA);
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).env("BEAR_IDLE_MS", "200").start();
+    let queues = || redis.info("bear").int("bear_queues");
+    let use_all = || {
+        let lines: Vec<String> =
+            (0..USED).map(|n| format!(r#"BEAR.ENQUEUE {{{n}}}:sale ADD {{"amount":{n}}} UNIQUE once"#)).collect();
+        burst(&redis, &lines).iter().map(jobs::id_of).collect::<Vec<String>>()
+    };
+    let mut wire = redis.wire();
+    let delayed = enqueue(&mut wire, r#"{999}:sale ADD {"amount":999} DELAY 2000"#);
+    let first = use_all();
+    eventually("all but the one with a job are forgotten", || queues() == 1 && sales(&database).0 == USED as i64);
+    for _ in 0..2 {
+        assert_eq!(use_all(), first, "read anew, each still holds its UNIQUE key");
+        assert_eq!(redis.info("bear").int("bear_jobs_enqueued"), USED as i64 + 1);
+        eventually("and is forgotten again", || queues() <= 1);
+    }
+    assert_eq!(stat(&mut wire, "{7}:sale", "completed"), 1);
+    assert_eq!(jobs::state(&mut wire, "{7}:sale", &first[7]), "completed");
+    jobs::wait_state(&mut wire, "{999}:sale", &delayed, "completed");
+    eventually("nobody is left", || queues() == 0);
+    assert_eq!(redis.info("bear").int("bear_jobs_completed"), USED as i64 + 1);
+    jobs::complete(&mut wire, r#"{7}:sale ADD {"amount":7}"#);
+    assert_eq!(stat(&mut wire, "{7}:sale", "completed"), 2);
+    assert_eq!(sales(&database).0, USED as i64 + 2);
+}

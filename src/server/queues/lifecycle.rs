@@ -64,6 +64,7 @@ impl Server {
                 // Nothing is known of it: it is read from its keys. Its ids may begin anew.
                 self.queues.epoch = self.queues.random_id();
                 self.queues.space(ctx, name, prefix);
+                self.queues.forget_idle(name);
             }
             return;
         };
@@ -151,16 +152,16 @@ impl Server {
         }
         let ripening = self.queues.ripen();
         let publishing = self.publish_outcomes(ctx, deadline);
-        self.queues.rouse_due();
-        let rousing = self.queues.rouse_woken(deadline);
+        let rousing = self.queues.rouse_due(deadline) | self.queues.rouse_woken(deadline);
         let discovering = self.discover(ctx, deadline);
         let dispatching = self.dispatch(ctx, deadline);
+        let forgetting = self.forget_idle_queues(ctx, deadline);
         if let Some(due) = self.queues.next_due_ms() {
             // A due time that cannot be used now is looked at again soon, and not at once.
             let wait_ms = due.saturating_sub(self.queues.now_ms()).max(1);
             redis_api::arm(std::time::Duration::from_millis(wait_ms));
         }
-        ripening || publishing || rousing || discovering || dispatching
+        ripening || publishing || rousing || discovering || dispatching || forgetting
     }
 
     fn take_applied_outcomes(&mut self) {
@@ -193,6 +194,7 @@ impl Queues {
         self.main_turn.clear();
         self.side_turn.clear();
         self.due.clear();
+        self.idle.clear();
         self.building = None;
         self.discovery = None;
         // What appliers have still counts as in flight: they are busy.
@@ -205,12 +207,8 @@ impl Queues {
 
     /// Drops a space that has nothing to do.
     pub(super) fn forget_idle(&mut self, name: &str) {
-        if self
-            .spaces
-            .get(name)
-            .is_some_and(|space| space.queue.is_idle() && space.fresh.is_none() && space.ripe.is_none())
-        {
-            self.spaces.remove(name);
+        if self.spaces.get(name).is_some_and(|space| space.is_idle()) {
+            self.forget_space(name);
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `figures` | BEAR.STATS, INFO |
 //! | `retry` | BEAR.RETRY |
 //! | `control` | BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
+//! | `idle` | queues that have nothing to do leave the memory |
 //! | `discover` | queues that an earlier process left are found |
 //! | `lifecycle` | what load, promotion, demotion and flushes mean for queues |
 //!
@@ -32,6 +33,7 @@ mod dispatch;
 mod enqueue;
 mod fates;
 mod figures;
+mod idle;
 mod lifecycle;
 mod reading;
 mod refusals;
@@ -59,7 +61,7 @@ pub use retry::RetryTarget;
 
 /// Everything about queues but their keys.
 pub struct Queues {
-    spaces: FxHashMap<Arc<str>, space::SpaceQueue>,
+    spaces: FxHashMap<Arc<str>, Box<space::SpaceQueue>>,
     /// Spaces with jobs that were enqueued in this pass of the event loop, and in the one before: by the next tick but
     /// one the AOF has them, under `appendfsync always`, and only then may they reach Postgres.
     fresh: Vec<Arc<str>>,
@@ -69,6 +71,8 @@ pub struct Queues {
     side_turn: VecDeque<Arc<str>>,
     /// When time alone gives a space something to do.
     due: BTreeSet<(u64, Arc<str>)>,
+    /// Spaces that are idle, or were, by the time when they are to be looked at.
+    idle: VecDeque<(u64, Arc<str>)>,
     /// Which lane was served last, so that they take turns.
     side_is_next: bool,
     building: Option<dispatch::Building>,
@@ -120,6 +124,7 @@ impl Queues {
             main_turn: VecDeque::new(),
             side_turn: VecDeque::new(),
             due: BTreeSet::new(),
+            idle: VecDeque::new(),
             side_is_next: false,
             building: None,
             in_flight: FxHashMap::default(),
@@ -195,6 +200,7 @@ impl Queues {
                 space.due_ms = Some(due);
             }
         }
+        self.note_idleness(name, now_ms);
     }
 
     /// When time alone gives anybody something to do.
@@ -203,8 +209,8 @@ impl Queues {
         [first, self.refusals.next_due()].into_iter().flatten().min()
     }
 
-    /// Has the spaces looked at whose time has come.
-    fn rouse_due(&mut self) {
+    /// Has the spaces looked at whose time has come, until the deadline. True: there are more.
+    fn rouse_due(&mut self, deadline: Instant) -> bool {
         let now_ms = self.now_ms();
         self.refusals.pass_time(now_ms);
         while let Some((due, name)) = self.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
@@ -213,7 +219,11 @@ impl Queues {
                 space.due_ms = None;
             }
             self.rouse(&name);
+            if Instant::now() >= deadline {
+                return self.due.first().is_some_and(|(due, _)| *due <= now_ms);
+            }
         }
+        false
     }
 }
 

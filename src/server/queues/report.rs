@@ -183,7 +183,7 @@ impl Server {
     }
 
     fn settled_record(&self, ctx: Context, name: &str, keys: &QueueKeys, id: JobId) -> Option<Value> {
-        let space = self.queues.spaces.get(name).filter(|_| self.is_master());
+        let space = self.queues.spaces.get(name).filter(|_| self.is_master()).map(AsRef::as_ref);
         find_settled(ctx, keys, space, id)
     }
 

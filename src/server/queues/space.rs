@@ -77,6 +77,9 @@ pub struct SpaceQueue {
     pub asleep: bool,
     /// Its place in [`Queues::due`].
     pub due_ms: Option<u64>,
+    /// Since when it has had nothing to do.
+    pub idle_since_ms: Option<u64>,
+    pub is_in_idle_line: bool,
 }
 
 /// What a job was given beside its payload, where that is not the default.
@@ -161,6 +164,8 @@ impl SpaceQueue {
             in_side_turn: false,
             asleep: false,
             due_ms: None,
+            idle_since_ms: None,
+            is_in_idle_line: false,
             keys,
             prefix,
         };
@@ -295,7 +300,7 @@ impl Queues {
             self.lives += 1;
             let loaded = SpaceQueue::load(ctx, prefix.into(), self.lives, self.now_ms());
             let name: Arc<str> = name.into();
-            self.spaces.insert(name.clone(), loaded);
+            self.spaces.insert(name.clone(), Box::new(loaded));
             self.rouse(&name);
         }
         self.spaces.get_mut(name).expect("inserted above where it was missing")

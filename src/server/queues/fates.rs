@@ -32,15 +32,15 @@ pub struct Fates {
 }
 
 impl Server {
-    /// What becomes of each job. Changes the memory of attempts, and nothing durable.
+    /// What becomes of each job; its record is there where the applier has made it. Changes the memory of attempts, and
+    /// nothing durable. Of a batch that was sent for an earlier life of the queue only who has settled counts.
     pub(super) fn fates(
         &mut self,
         ctx: Context,
         batch: &Batch,
         of_space: &SpaceBatch,
         mark: JobId,
-        outcomes: &[JobOutcome],
-        records: Vec<Option<Vec<u8>>>,
+        (outcomes, records): (&[JobOutcome], Vec<Option<Vec<u8>>>),
         is_current: bool,
     ) -> Fates {
         let mut fates = Fates::default();

@@ -99,7 +99,7 @@ impl Server {
             SpaceApplied::Ledger(text) => return self.ledger_trouble(batch, of_space, text, is_current),
         };
         failpoints::hit("before-publish");
-        let mut fates = self.fates(ctx, batch, of_space, mark, &outcomes, outcome.records, is_current);
+        let mut fates = self.fates(ctx, batch, of_space, mark, (&outcomes, outcome.records), is_current);
         if fates.unknown_changes {
             changed.push(UNKNOWN);
         }

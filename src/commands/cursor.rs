@@ -9,6 +9,23 @@ pub struct Cursor<'a> {
     at: usize,
 }
 
+/// The words of a command that takes a space and nothing else.
+pub fn only_space(args: Args<'_>) -> Result<&[u8], String> {
+    let mut cursor = Cursor::new(args);
+    let space = cursor.next("the space")?;
+    cursor.finish()?;
+    Ok(space)
+}
+
+/// The words of a command that takes a space and the id of a job.
+pub fn space_and_job(args: Args<'_>) -> Result<(&[u8], &[u8]), String> {
+    let mut cursor = Cursor::new(args);
+    let space = cursor.next("the space")?;
+    let id = cursor.next("the job's id")?;
+    cursor.finish()?;
+    Ok((space, id))
+}
+
 impl<'a> Cursor<'a> {
     /// Begins after the command's name.
     pub fn new(args: Args<'a>) -> Cursor<'a> {

@@ -6,7 +6,7 @@
 //! job; a settled one is looked for among the records that are kept. Nothing is replicated.
 //! Errors: ERR (wrong words), WRONGTYPE (of a job that is not found).
 
-use super::cursor::Cursor;
+use super::cursor::space_and_job;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -26,10 +26,7 @@ impl Command for Job {
 
     fn run(ctx: Context, args: Args) {
         server::serve(ctx, |server| {
-            let mut cursor = Cursor::new(args);
-            let space = cursor.next("the space")?;
-            let id = cursor.next("the job's id")?;
-            cursor.finish()?;
+            let (space, id) = space_and_job(args)?;
             server.job(ctx, space, id)
         });
     }

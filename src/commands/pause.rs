@@ -2,7 +2,7 @@
 //!
 //! Reply: OK. O(1). Replicated as SET. Errors: ERR (wrong words).
 
-use super::cursor::Cursor;
+use super::cursor::only_space;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -21,11 +21,6 @@ impl Command for Pause {
     };
 
     fn run(ctx: Context, args: Args) {
-        server::serve(ctx, |server| {
-            let mut cursor = Cursor::new(args);
-            let space = cursor.next("the space")?;
-            cursor.finish()?;
-            server.pause_queue(ctx, space)
-        });
+        server::serve(ctx, |server| server.pause_queue(ctx, only_space(args)?));
     }
 }

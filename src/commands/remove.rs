@@ -3,7 +3,7 @@
 //! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) in the failed jobs kept otherwise.
 //! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active), WRONGTYPE.
 
-use super::cursor::Cursor;
+use super::cursor::space_and_job;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -23,10 +23,7 @@ impl Command for Remove {
 
     fn run(ctx: Context, args: Args) {
         server::serve(ctx, |server| {
-            let mut cursor = Cursor::new(args);
-            let space = cursor.next("the space")?;
-            let id = cursor.next("the job's id")?;
-            cursor.finish()?;
+            let (space, id) = space_and_job(args)?;
             server.remove_job(ctx, space, id)
         });
     }

@@ -4,7 +4,7 @@
 //! Reply: OK. O(1). Replicated as DEL.
 //! Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight), WRONGTYPE.
 
-use super::cursor::Cursor;
+use super::cursor::only_space;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -23,11 +23,6 @@ impl Command for Resume {
     };
 
     fn run(ctx: Context, args: Args) {
-        server::serve(ctx, |server| {
-            let mut cursor = Cursor::new(args);
-            let space = cursor.next("the space")?;
-            cursor.finish()?;
-            server.resume_queue(ctx, space)
-        });
+        server::serve(ctx, |server| server.resume_queue(ctx, only_space(args)?));
     }
 }

@@ -6,7 +6,7 @@
 //! (0 or 1), refused (job types that Postgres refuses for now, with its reason), hits, misses. O(1). Nothing is replicated.
 //! Errors: ERR (wrong words).
 
-use super::cursor::Cursor;
+use super::cursor::only_space;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -25,11 +25,6 @@ impl Command for Stats {
     };
 
     fn run(ctx: Context, args: Args) {
-        server::serve(ctx, |server| {
-            let mut cursor = Cursor::new(args);
-            let space = cursor.next("the space")?;
-            cursor.finish()?;
-            server.queue_stats(ctx, space)
-        });
+        server::serve(ctx, |server| server.queue_stats(ctx, only_space(args)?));
     }
 }

@@ -110,20 +110,30 @@ pub fn error_of(job: &JobMap) -> (String, Option<String>) {
     (error["message"].text(), (!code.is_nil()).then(|| code.text()))
 }
 
-/// A number of BEAR.STATS.
+/// A field of BEAR.STATS.
+#[track_caller]
+pub fn figure(wire: &mut Wire, space: &str, name: &str) -> Reply {
+    let stats = wire.run(&format!("BEAR.STATS {space}")).map();
+    stats.get(name).unwrap_or_else(|| panic!("BEAR.STATS has no {name}: {stats:?}")).clone()
+}
+
+/// The same, a number.
 #[track_caller]
 pub fn stat(wire: &mut Wire, space: &str, name: &str) -> i64 {
+    figure(wire, space, name).int()
+}
+
+/// Has every job of the space settled?
+#[track_caller]
+pub fn has_settled(wire: &mut Wire, space: &str) -> bool {
     let stats = wire.run(&format!("BEAR.STATS {space}")).map();
-    stats.get(name).unwrap_or_else(|| panic!("BEAR.STATS has no {name}: {stats:?}")).int()
+    ["waiting", "active", "delayed"].iter().all(|state| stats[*state].int() == 0)
 }
 
 /// Waits until every job of the space has settled.
 #[track_caller]
 pub fn wait_settled(wire: &mut Wire, space: &str) {
-    eventually(&format!("the jobs of {space} have settled"), || {
-        let stats = wire.run(&format!("BEAR.STATS {space}")).map();
-        ["waiting", "active", "delayed"].iter().all(|state| stats[*state].int() == 0)
-    });
+    eventually(&format!("the jobs of {space} have settled"), || has_settled(wire, space));
 }
 
 /// Starts (`yes`) or stops (`no`) applying.

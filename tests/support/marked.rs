@@ -8,11 +8,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::database::Database;
+use super::jobs;
 use super::postgres::Postgres;
 use super::proxy::Proxy;
 use super::server::{Builder, Redis};
 use super::wait::wait_at_most;
-use super::wire::{Reply, Wire};
+use super::wire::Reply;
 
 const SCHEMA: &str =
     concat!(include_str!("../../schema/bear.sql"), include_str!("bears.sql"), include_str!("marked.sql"));
@@ -283,8 +284,7 @@ pub fn assert_order<M: AsRef<str>>(database: &Database, expected: &[M]) {
 /// A field of BEAR.STATS.
 #[track_caller]
 pub fn stat(redis: &Redis, name: &str) -> Reply {
-    let stats = redis.run("BEAR.STATS bear").map();
-    stats.get(name).unwrap_or_else(|| panic!("BEAR.STATS has no {name}: {stats:?}")).clone()
+    jobs::figure(&mut redis.wire(), "bear", name)
 }
 
 /// Waits until every job of section `bear` has settled and is out of the queue.
@@ -296,17 +296,9 @@ pub fn wait_drained(redis: &Redis) {
 #[track_caller]
 pub fn wait_drained_within(redis: &Redis, limit: Duration) {
     let mut wire = redis.wire();
-    if wait_at_most(limit, || is_drained(&mut wire).then_some(())).is_none() {
+    let mut is_drained = || wire.run("XLEN bear:queue") == Reply::Int(0) && jobs::has_settled(&mut wire, "bear");
+    if wait_at_most(limit, || is_drained().then_some(())).is_none() {
         let (stats, queue) = (wire.run("BEAR.STATS bear"), wire.run("XRANGE bear:queue - + COUNT 3"));
         panic!("the queue is not empty after {limit:?}: {stats:?}, it begins with {queue:?}");
     }
-}
-
-#[track_caller]
-fn is_drained(wire: &mut Wire) -> bool {
-    if wire.run("XLEN bear:queue") != Reply::Int(0) {
-        return false;
-    }
-    let stats = wire.run("BEAR.STATS bear").map();
-    ["waiting", "active", "delayed"].iter().all(|state| stats[*state] == Reply::Int(0))
 }

@@ -11,6 +11,8 @@ pub mod catalog_toml;
 pub mod change;
 mod datetime;
 pub mod duration;
+#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
+pub mod feed;
 pub mod fetch;
 pub mod fills;
 pub mod fit;

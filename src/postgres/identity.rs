@@ -36,13 +36,18 @@ pub(super) fn ask(client: &mut Client, prefix: &str) -> Result<Standing, ClientE
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let text = |i: usize| row.and_then(|row| row.try_get(i).ok().flatten()).unwrap_or_default();
+    Ok(read(|i| row.and_then(|row| row.try_get(i).ok().flatten())))
+}
+
+/// The answer to [`QUERY`] by its columns.
+pub(super) fn read<'a>(column: impl Fn(usize) -> Option<&'a str>) -> Standing {
+    let text = |i: usize| column(i).unwrap_or_default();
     if text(0) != "f" {
-        return Ok(Standing::InRecovery);
+        return Standing::InRecovery;
     }
-    Ok(Standing::Primary(ServerIdentity {
+    Standing::Primary(ServerIdentity {
         system_identifier: text(1).parse().unwrap_or_default(),
         started_at: format!("{}/{}", text(3), text(4)),
         timeline: text(2).parse().unwrap_or_default(),
-    }))
+    })
 }

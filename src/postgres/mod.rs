@@ -10,6 +10,8 @@
 //! Writing: `applier` keeps at a batch through outages; `apply` is one attempt, one transaction on a `writer`; `ledger` (tables: `schema`)
 //! and `left_out` say what has been applied; `isolate` runs the statements on savepoints, `answer` reads what they return (`cells`),
 //! and `tally` knows what has become of each job and which may still run.
+//!
+//! `feed` follows changes that others make.
 
 mod answer;
 mod applier;
@@ -18,6 +20,8 @@ mod cells;
 mod client;
 mod columns;
 mod failure;
+#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
+mod feed;
 mod fetch;
 mod identity;
 mod isolate;
@@ -42,6 +46,8 @@ mod validate;
 mod writer;
 
 pub use applier::{Applier, ApplierControl, ApplierEvent};
+#[cfg_attr(not(test), allow(unused_imports, reason = "nothing starts the feed yet"))]
+pub use feed::{follow, FeedControl, FeedError, FeedSettings};
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use rows::PresentRequest;

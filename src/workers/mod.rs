@@ -7,6 +7,10 @@
 #[cfg(test)]
 mod applier_tests;
 mod appliers;
+#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
+mod feed;
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +30,8 @@ use crate::postgres::{
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
+#[cfg_attr(not(test), allow(unused_imports, reason = "nothing starts the feed yet"))]
+pub use feed::Feed;
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

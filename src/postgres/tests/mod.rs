@@ -7,7 +7,7 @@ mod ledger;
 mod outage;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
-mod proxy;
+pub(crate) mod proxy;
 mod sections;
 pub(crate) mod server;
 mod silence;

@@ -1,0 +1,198 @@
+//! The change feed: every committed change of the catalog's tables, whoever made it, by logical decoding.
+//!
+//! # Layout
+//! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `pgoutput` takes
+//! its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
+//! `tables` says what can be followed, `publication` publishes that, `control` ends it all.
+//!
+//! The slot is temporary: it ends with the connection, so nothing fills Postgres' disk when nobody listens.
+
+mod control;
+mod dial;
+mod error;
+mod follow;
+mod pgoutput;
+mod present;
+mod publication;
+mod snapshot;
+mod tables;
+mod wire;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::catalog::Section;
+use crate::core::feed::FeedOutcome;
+
+use super::client::{Client, ClientError};
+use super::identity::{self, ServerIdentity};
+use super::session::{connect, Access};
+use super::settings::Settings;
+use super::tls;
+
+pub use control::FeedControl;
+pub use error::FeedError;
+
+use dial::{dial, Login};
+use follow::{limit, simple, Follower, Parts};
+use present::Present;
+use snapshot::parse_lsn;
+use tables::Tables;
+use wire::{Stream, WireError};
+
+/// Making a slot takes as long as the transactions that were in progress; after this it is told.
+const SLOT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Publications of partitioned tables by their root, and transaction ids of 64 bits.
+const LEAST_VERSION: u32 = 130_000;
+
+/// What to follow and how.
+#[derive(Debug, Clone)]
+pub struct FeedSettings {
+    /// Where; a connection of its own, which no pooler may be between.
+    pub settings: Settings,
+    /// How old the knowledge may be that all has been told: it is renewed four times as often.
+    pub grace: Duration,
+    /// Longest silence of a stream that is asked for an answer at least twice a second.
+    pub silence: Duration,
+}
+
+impl FeedSettings {
+    /// A grace of 5 s, and a silence of 30 s: a walsender may be busy with a huge transaction.
+    pub fn new(settings: Settings) -> FeedSettings {
+        FeedSettings { settings, grace: Duration::from_secs(5), silence: Duration::from_secs(30) }
+    }
+}
+
+/// Follows until something goes wrong, which is what it returns. `emit` is called on this thread.
+pub fn follow(
+    settings: &FeedSettings,
+    sections: &[Section],
+    control: &Arc<FeedControl>,
+    emit: &mut dyn FnMut(FeedOutcome),
+) -> FeedError {
+    match prepare(settings, sections, control, emit) {
+        Ok(parts) => Follower::new(parts, sections, emit).run(),
+        // Whatever a stop interrupts, fails.
+        Err(_) if control.is_stopping() => FeedError::Stopped,
+        Err(error) => error,
+    }
+}
+
+fn prepare(
+    feed: &FeedSettings,
+    sections: &[Section],
+    control: &Arc<FeedControl>,
+    emit: &mut dyn FnMut(FeedOutcome),
+) -> Result<Parts, FeedError> {
+    // Both connections are direct ones.
+    let settings = Settings { prepare: true, ..feed.settings.clone() };
+    let limit = limit(settings.statement_timeout_ms());
+    let (mut client, identity) = connect(&settings, Access::ReadWrite)?;
+    client.stop_by(control.flag(), Duration::ZERO);
+    client.set_deadline(Instant::now() + limit);
+    // What is committed here is nobody's data; a standby that is gone must not hold it up.
+    client.batch_execute("SET synchronous_commit = local")?;
+    let login = look_at_server(&mut client)?;
+    let deadline = || Instant::now() + limit;
+    client.set_deadline(deadline());
+    let tables = Tables::look(&mut client, sections)?;
+    let publication = publication::name(&tables);
+    client.set_deadline(deadline());
+    publication::ensure(&mut client, &publication, &tables)?;
+    let fingerprint_sql = publication::fingerprint_sql(&publication, &tables);
+    client.set_deadline(deadline());
+    let [fingerprint, ..] = simple(&mut client, &format!("SELECT {fingerprint_sql}"))?;
+    client.set_deadline(deadline());
+    if Tables::look(&mut client, sections)? != tables {
+        return Err(FeedError::Other("the tables of the catalog are being altered".to_owned()));
+    }
+    let (stream, position) = open_stream(&settings, &mut client, &login, &identity, &publication, control, emit)?;
+    let Tables { coverage, covered, selects, .. } = tables;
+    let present = Present::new(sections, selects, limit);
+    let fingerprint = (fingerprint_sql, fingerprint);
+    let (grace, silence) = (feed.grace, feed.silence);
+    Ok(Parts { client, stream, position, coverage, covered, present, fingerprint, limit, grace, silence })
+}
+
+/// Can it decode at all? Who are we there?
+fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
+    let [version, wal_level, _] = simple(
+        client,
+        "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('wal_level'), ''",
+    )?;
+    if version.parse::<u32>().is_ok_and(|version| version < LEAST_VERSION) {
+        return Err(FeedError::Other(format!(
+            "the feed needs Postgres 13 or later, and the server's version is {version}"
+        )));
+    }
+    if wal_level != "logical" {
+        return Err(FeedError::Other(format!(
+            "wal_level is {wal_level}; the feed needs: ALTER SYSTEM SET wal_level = 'logical', and a restart of Postgres"
+        )));
+    }
+    let [user, database, _] = simple(client, "SELECT session_user::text, pg_catalog.current_database()::text, ''")?;
+    Ok(Login { user, database })
+}
+
+/// A stream of what is committed from now on, and where in the WAL that begins.
+fn open_stream(
+    settings: &Settings,
+    client: &mut Client,
+    login: &Login,
+    identity: &ServerIdentity,
+    publication: &str,
+    control: &Arc<FeedControl>,
+    emit: &mut dyn FnMut(FeedOutcome),
+) -> Result<(Stream, u64), FeedError> {
+    let (config, tls) = settings.connection().map_err(FeedError::Other)?;
+    let connector = tls::connector(&tls).map_err(FeedError::Other)?;
+    let limit = limit(settings.statement_timeout_ms());
+    let is_same_server = |stream: &mut Stream, until: Instant| {
+        let rows = stream.query(identity::QUERY, until)?;
+        match identity::read(|at| rows.last().and_then(|row| row.get(at)).and_then(Option::as_deref)) {
+            identity::Standing::Primary(found) if found == *identity => Ok(()),
+            _ => Err(WireError::Refused("the hosts of the URL lead to different servers".to_owned())),
+        }
+    };
+    let allowed = |error: WireError| match error {
+        WireError::Server { sqlstate, message } if &*sqlstate == "42501" => FeedError::Other(format!(
+            "no replication connection: {message}; a superuser may allow it: ALTER ROLE \"{}\" REPLICATION",
+            login.user.replace('"', "\"\"")
+        )),
+        WireError::Stopped => FeedError::Stopped,
+        error => FeedError::Other(format!("no replication connection: {error}")),
+    };
+    let mut stream = dial(&config, &connector, login, control, is_same_server).map_err(allowed)?;
+    let slot = format!("bear_{:016x}", RandomState::new().build_hasher().finish());
+    let started = Instant::now();
+    let mut is_told = false;
+    let waits = || {
+        client.set_deadline(Instant::now() + limit);
+        let is_there = format!("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}'");
+        match client.simple_query(&is_there) {
+            // The row, and the end of rows.
+            Ok(messages)
+                if messages.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_))) => {}
+            Ok(_) => return Err("the connection that makes the slot is gone".to_owned()),
+            Err(ClientError::Silent) => return Err("no answer in time".to_owned()),
+            Err(error) => return Err(FeedError::from(error).to_string()),
+        }
+        if !is_told && started.elapsed() > SLOT_PATIENCE {
+            is_told = true;
+            let error =
+                "it waits for transactions to end that were in progress when it connected (see pg_stat_activity)";
+            emit(FeedOutcome::Down { error: error.to_owned() });
+        }
+        Ok(())
+    };
+    let sql = format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let made = stream.query_patiently(&sql, waits).map_err(allowed)?;
+    // Columns: the slot's name, its consistent point.
+    let position = made.first().and_then(|row| row.get(1)?.as_deref().and_then(parse_lsn)).unwrap_or_default();
+    let sql =
+        format!("START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names '\"{publication}\"')");
+    stream.start_streaming(&sql, Instant::now() + limit).map_err(allowed)?;
+    Ok((stream, position))
+}

@@ -1,0 +1,261 @@
+//! What changed rows are now: the ids that statements of `tables` give, and the present values of rows.
+//!
+//! Everything is read by snapshots that see the change. A statement that fails makes all rows of its section count as
+//! changed; only a lost connection ends the feed.
+
+use std::time::{Duration, Instant};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio_postgres::types::Type;
+use tokio_postgres::Statement;
+
+use crate::core::catalog::Section;
+use crate::core::feed::{
+    canonical, sections_with_predicates, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, SectionChange,
+    Tenant, MAX_ROWS,
+};
+use crate::core::sql::Template;
+use crate::core::value::{ArgType, Value};
+use crate::postgres::client::{Client, ClientError};
+use crate::postgres::failure::Failure;
+use crate::postgres::params::{declared_type, TextParam};
+
+/// Rows that one statement is asked for.
+const ROWS_A_STATEMENT: usize = 1_000;
+
+/// Reads what changes mean, with statements prepared once a connection.
+pub(super) struct Present {
+    /// Of each section, whether its present values are asked for.
+    asked: Vec<bool>,
+    selects: Vec<Template>,
+    statements: FxHashMap<Which, Statement>,
+    /// Longest time for an answer.
+    limit: Duration,
+    /// Sections of which the log has been told why they are not exact.
+    told: FxHashSet<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Which {
+    /// Of a section.
+    Row(usize),
+    /// Of a number.
+    Select(usize),
+}
+
+/// Why all rows of a section count as changed.
+enum Unclear {
+    All(String),
+    Lost(Failure),
+}
+
+impl From<ClientError> for Unclear {
+    fn from(error: ClientError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<Failure> for Unclear {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Fetch(error) => Unclear::All(error.to_string()),
+            Failure::TimedOut => Unclear::All("it took too long".to_owned()),
+            lost => Unclear::Lost(lost),
+        }
+    }
+}
+
+impl Present {
+    pub(super) fn new(sections: &[Section], selects: Vec<Template>, limit: Duration) -> Present {
+        let (statements, told) = (FxHashMap::default(), FxHashSet::default());
+        Present { asked: sections_with_predicates(sections), selects, statements, limit, told }
+    }
+
+    /// What has changed, in the order of sections.
+    pub(super) fn read(
+        &mut self,
+        client: &mut Client,
+        sections: &[Section],
+        gathered: Gathered,
+    ) -> Result<Vec<SectionChange>, Failure> {
+        let mut changes = Vec::new();
+        let mut by_section: Vec<_> = gathered.sections.into_iter().collect();
+        by_section.sort_unstable_by_key(|(section, _)| *section);
+        for (index, rows) in by_section {
+            let Some(section) = sections.get(index) else { continue };
+            let read = match rows {
+                GatheredSection::All => Err(Unclear::All(String::new())),
+                GatheredSection::Some(rows) => self.read_section(client, index, section, rows),
+            };
+            match read {
+                Ok(read) => changes.extend(read),
+                Err(Unclear::Lost(failure)) => return Err(failure),
+                Err(Unclear::All(why)) => {
+                    // Once, for it may be so at every change.
+                    if !why.is_empty() && self.told.insert(index) {
+                        log::warn!("all entries of section '{}' are dropped at some changes: {why}", section.name);
+                    }
+                    let tenant = if section.tenant.is_some() { Tenant::Unknown } else { Tenant::None };
+                    changes.push(SectionChange { section: index, tenant, rows: Rows::All });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn read_section(
+        &mut self,
+        client: &mut Client,
+        index: usize,
+        section: &Section,
+        mut rows: GatheredRows,
+    ) -> Result<Vec<SectionChange>, Unclear> {
+        let mut count: usize = rows.ids.values().map(FxHashSet::len).sum();
+        for ((statement, tenant), keys) in std::mem::take(&mut rows.keys) {
+            let found = self.select(client, section, statement, &tenant, keys)?;
+            count += found.len();
+            rows.ids.entry(tenant).or_default().extend(found);
+        }
+        // What many transactions gathered together may be more.
+        if count > MAX_ROWS {
+            return Err(Unclear::All(String::new()));
+        }
+        let mut by_tenant: Vec<(Tenant, Vec<Box<str>>)> = Vec::new();
+        let unknown = rows.ids.get(&Tenant::Unknown);
+        let mut left: Vec<_> =
+            rows.left.iter().filter(|id| !unknown.is_some_and(|ids| ids.contains(*id))).cloned().collect();
+        for (tenant, ids) in rows.ids {
+            let mut ids: Vec<_> = ids.into_iter().collect();
+            ids.sort_unstable();
+            by_tenant.push((tenant, ids));
+        }
+        let mut changes = Vec::new();
+        for (tenant, ids) in by_tenant {
+            let rows = Rows::Some(self.values(client, index, section, &tenant, ids)?);
+            changes.push(SectionChange { section: index, tenant, rows });
+        }
+        if !left.is_empty() {
+            left.sort_unstable();
+            let rows = Rows::Some(left.into_iter().map(|id| (id, None)).collect());
+            changes.push(SectionChange { section: index, tenant: Tenant::Unknown, rows });
+        }
+        Ok(changes)
+    }
+
+    /// Ids of the section by the keys of a changed table.
+    fn select(
+        &mut self,
+        client: &mut Client,
+        section: &Section,
+        number: usize,
+        tenant: &Tenant,
+        keys: FxHashSet<Box<str>>,
+    ) -> Result<Vec<Box<str>>, Unclear> {
+        let (Some(template), Some(ty)) = (self.selects.get(number).cloned(), section.id) else {
+            return Err(Unclear::All(String::new()));
+        };
+        let sql = format!("SELECT t.id::text FROM ({}\n) AS t(id) LIMIT {}", template.text, MAX_ROWS + 1);
+        // Its type is whatever the statement compares it with.
+        let types = |name: &str| match name {
+            "tenant" => section.tenant.map(ArgType::scalar),
+            _ => None,
+        };
+        let keys: Vec<_> = keys.into_iter().collect();
+        let mut found = Vec::new();
+        for keys in keys.chunks(ROWS_A_STATEMENT) {
+            self.run(client, Which::Select(number), &sql, &template, types, keys, tenant, |row| {
+                let id: Option<&str> = row.try_get(0).map_err(ClientError::from)?;
+                if let Some(id) = id {
+                    found.push(canonical(ty, id.as_bytes()).ok_or_else(|| not_an_id(section))?);
+                }
+                Ok(())
+            })?;
+            if found.len() > MAX_ROWS {
+                return Err(Unclear::All(String::new()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows with their present values, where these are asked for.
+    fn values(
+        &mut self,
+        client: &mut Client,
+        index: usize,
+        section: &Section,
+        tenant: &Tenant,
+        ids: Vec<Box<str>>,
+    ) -> Result<Vec<PresentRow>, Unclear> {
+        let (Some(template), Some(ty), true) = (&section.row, section.id, self.asked.get(index) == Some(&true)) else {
+            return Ok(ids.into_iter().map(|id| (id, None)).collect());
+        };
+        let sql = format!("SELECT r.id::text, pg_catalog.row_to_json(r)::text FROM ({}\n) r", template.text);
+        let types = |name: &str| match name {
+            "tenant" => section.tenant.map(ArgType::scalar),
+            _ => section.id.map(ArgType::array),
+        };
+        let mut present = Vec::with_capacity(ids.len());
+        for asked in ids.chunks(ROWS_A_STATEMENT) {
+            let mut missing: FxHashSet<&Box<str>> = asked.iter().collect();
+            self.run(client, Which::Row(index), &sql, template, types, asked, tenant, |row| {
+                let (id, json): (Option<&str>, &str) =
+                    (row.try_get(0).map_err(ClientError::from)?, row.try_get(1).map_err(ClientError::from)?);
+                let id = id.and_then(|id| canonical(ty, id.as_bytes())).ok_or_else(|| not_an_id(section))?;
+                missing.remove(&id);
+                present.push((id, Some(json.as_bytes().into())));
+                Ok(())
+            })?;
+            present.extend(missing.into_iter().map(|id| (id.clone(), None)));
+        }
+        present.sort_unstable();
+        Ok(present)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one statement, in one place")]
+    fn run(
+        &mut self,
+        client: &mut Client,
+        which: Which,
+        sql: &str,
+        template: &Template,
+        types: impl Fn(&str) -> Option<ArgType>,
+        ids: &[Box<str>],
+        tenant: &Tenant,
+        each: impl FnMut(&tokio_postgres::Row) -> Result<(), Unclear>,
+    ) -> Result<(), Unclear> {
+        let ids = Value::Array(ids.into()).to_postgres_text();
+        let mut params = Vec::new();
+        for name in &template.params {
+            params.push(match (&**name, tenant) {
+                ("tenant", Tenant::Known(tenant)) => TextParam(Some(tenant)),
+                ("tenant", Tenant::None | Tenant::Unknown) => {
+                    return Err(Unclear::All(
+                        "its statement asks for a tenant, which the change does not tell".to_owned(),
+                    ))
+                }
+                _ => TextParam(ids.as_deref()),
+            });
+        }
+        client.set_deadline(Instant::now() + self.limit);
+        let statement = match self.statements.get(&which) {
+            Some(statement) => statement.clone(),
+            None => {
+                let declared: Vec<Type> =
+                    template.params.iter().map(|name| types(name).map_or(Type::UNKNOWN, declared_type)).collect();
+                let statement = client.prepare_typed(sql, &declared)?;
+                self.statements.insert(which, statement.clone());
+                statement
+            }
+        };
+        let result = client.query_each(&statement, params, each);
+        if result.is_err() {
+            // It may be older than a change of its tables.
+            self.statements.remove(&which);
+        }
+        result
+    }
+}
+
+fn not_an_id(section: &Section) -> Unclear {
+    Unclear::All(format!("a statement returned an id of section '{}' that is not of its type", section.name))
+}

@@ -1,0 +1,315 @@
+//! Which tables of a catalog can be followed, by which of their columns, and what is in the way of the others.
+//!
+//! Rule: a table is published only if an old row bears what is mapped: its replica identity holds the column. One
+//! without any identity is never published, for then Postgres refuses the application's own UPDATE and DELETE.
+
+use rustc_hash::FxHashMap;
+use tokio_postgres::types::Type;
+
+use crate::core::catalog::{Section, Table, TableRows};
+use crate::core::feed::{Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::sql::Template;
+use crate::postgres::client::Client;
+use crate::postgres::failure::Failure;
+
+/// The relation that a name means, and what is to be known of it.
+const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, \
+    c.relpersistence::text, c.relispartition, \
+    EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// The tables that hold its rows: itself, or its partitions; each with the columns of its replica identity and of its
+/// primary key.
+const LEAVES: &str = "WITH leaf AS (SELECT t.relid AS oid FROM pg_catalog.pg_partition_tree($1::bigint::oid::regclass) t WHERE t.isleaf \
+    UNION SELECT $1::bigint::oid) \
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relreplident::text, \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index x ON x.indrelid = c.oid AND x.indisvalid \
+        AND x.indimmediate AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END \
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        AND (c.relreplident = 'f' OR a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]))), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid \
+        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) WHERE x.indrelid = c.oid AND x.indisprimary) \
+    FROM leaf JOIN pg_catalog.pg_class c ON c.oid = leaf.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind <> 'p' ORDER BY 1";
+
+/// What is followed, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Tables {
+    pub(super) coverage: Vec<TableCoverage>,
+    pub(super) covered: Vec<CoveredTable>,
+    /// Of the relations that have no identity: publishing them would break the application.
+    pub(super) without_identity: Vec<(u32, Box<str>)>,
+    /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
+    pub(super) names: Vec<Box<str>>,
+    /// What [`IdSource::Select`] numbers.
+    pub(super) selects: Vec<Template>,
+}
+
+/// A table that is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CoveredTable {
+    pub(super) oid: u32,
+    /// Quoted, with its schema.
+    pub(super) name: Box<str>,
+    pub(super) rules: Vec<Rule>,
+}
+
+struct Relation {
+    oid: u32,
+    name: Box<str>,
+    kind: String,
+    persistence: String,
+    is_partition: bool,
+    has_children: bool,
+    columns: Vec<String>,
+    leaves: Vec<Leaf>,
+}
+
+struct Leaf {
+    name: Box<str>,
+    kind: String,
+    /// `relreplident`: d, n, f or i.
+    identity: String,
+    identity_columns: Vec<String>,
+    key: Vec<String>,
+}
+
+/// How a table is followed, and by which rules if it is.
+type Looked = (Coverage, Option<(Relation, Vec<Rule>)>);
+
+/// Why a table is not covered, and what to do.
+type Hindrance = (String, String);
+
+impl Tables {
+    /// Looks at every table that a section names.
+    pub(super) fn look(client: &mut Client, sections: &[Section]) -> Result<Tables, Failure> {
+        let mut tables = Tables::default();
+        let mut by_name: FxHashMap<&str, usize> = FxHashMap::default();
+        let mut named: Vec<(&Table, Vec<usize>)> = Vec::new();
+        for (index, section) in sections.iter().enumerate() {
+            for table in &section.tables {
+                let at = *by_name.entry(&table.name).or_insert_with(|| {
+                    named.push((table, Vec::new()));
+                    named.len() - 1
+                });
+                named[at].1.push(index);
+            }
+        }
+        for (table, mapped_by) in named {
+            let (state, rules) = tables.look_at(client, sections, &table.name, &mapped_by)?;
+            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
+            let Some((relation, rules)) = rules else { continue };
+            // Two names may mean one table.
+            match tables.covered.iter_mut().find(|covered| covered.oid == relation.oid) {
+                Some(covered) => covered.rules.extend(rules),
+                None => tables.covered.push(CoveredTable { oid: relation.oid, name: relation.name, rules }),
+            }
+        }
+        tables.covered.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tables)
+    }
+
+    fn look_at(
+        &mut self,
+        client: &mut Client,
+        sections: &[Section],
+        name: &str,
+        mapped_by: &[usize],
+    ) -> Result<Looked, Failure> {
+        let not_covered =
+            |(why, remedy): Hindrance| (Coverage::NotCovered { why: why.into(), remedy: remedy.into() }, None);
+        let relation = match relation(client, name) {
+            Ok(Some(relation)) => relation,
+            Ok(None) => {
+                self.names.push(name.into());
+                return Ok(not_covered((
+                    "there is no such table".to_owned(),
+                    "create it, or write its schema in the catalog's tables".to_owned(),
+                )));
+            }
+            Err(Failure::Fetch(error)) => {
+                return Ok(not_covered((error.to_string(), "write the table's name as SQL does".to_owned())))
+            }
+            Err(broken) => return Err(broken),
+        };
+        self.names.push(name.into());
+        if relation.leaves.iter().any(|leaf| leaf.identity_columns.is_empty()) {
+            self.without_identity.push((relation.oid, relation.name.clone()));
+        }
+        if let Err(hindrance) = relation.check() {
+            return Ok(not_covered(hindrance));
+        }
+        let (mut rules, mut notes) = (Vec::new(), Vec::new());
+        for &index in mapped_by {
+            for table in sections[index].tables.iter().filter(|table| *table.name == *name) {
+                match self.rule(&relation, index, &sections[index], &table.rows) {
+                    Ok((rule, note)) => {
+                        rules.push(rule);
+                        notes.extend(note);
+                    }
+                    Err(hindrance) => return Ok(not_covered(hindrance)),
+                }
+            }
+        }
+        Ok((Coverage::Covered { note: notes.into_iter().next() }, Some((relation, rules))))
+    }
+
+    fn rule(
+        &mut self,
+        relation: &Relation,
+        index: usize,
+        section: &Section,
+        rows: &TableRows,
+    ) -> Result<(Rule, Option<Box<str>>), Hindrance> {
+        let source = match rows {
+            _ if section.id.is_none() => IdSource::Whole,
+            TableRows::Column(column) => {
+                relation.check_column(column)?;
+                IdSource::Column(column.clone())
+            }
+            TableRows::Select(template) => {
+                let column = relation.single_key()?;
+                self.selects.push(template.clone());
+                IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
+            }
+        };
+        let column = section.tenant_column.as_deref().filter(|name| relation.columns.iter().any(|c| c == name));
+        let (tenant, note) = match (section.tenant, column) {
+            (None, _) => (TenantSource::None, None),
+            (Some(_), None) => (TenantSource::Unknown, None),
+            (Some(ty), Some(name)) => {
+                let in_identity = relation.identity_holds(name);
+                let note = format!(
+                    "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant; \
+                     ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has it, tells the tenant",
+                    relation.name
+                );
+                let tenant = TenantSource::Column { name: name.into(), ty, in_identity };
+                (tenant, (!in_identity).then(|| note.into()))
+            }
+        };
+        Ok((Rule { section: index, source, id: section.id, tenant }, note))
+    }
+}
+
+fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
+    let rows = client.query_typed(RELATION, &[(&name, Type::TEXT)])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let oid: i64 = row.try_get(0)?;
+    let leaf = |row: tokio_postgres::Row| {
+        Ok::<_, tokio_postgres::Error>(Leaf {
+            name: row.try_get::<_, String>(0)?.into(),
+            kind: row.try_get(1)?,
+            identity: row.try_get(2)?,
+            identity_columns: row.try_get(3)?,
+            key: row.try_get(4)?,
+        })
+    };
+    let leaves = client.query_typed(LEAVES, &[(&oid, Type::INT8)])?.into_iter().map(leaf).collect::<Result<_, _>>()?;
+    Ok(Some(Relation {
+        oid: u32::try_from(oid).unwrap_or_default(),
+        name: row.try_get::<_, String>(1)?.into(),
+        kind: row.try_get(2)?,
+        persistence: row.try_get(3)?,
+        is_partition: row.try_get(4)?,
+        has_children: row.try_get(5)?,
+        columns: row.try_get(6)?,
+        leaves,
+    }))
+}
+
+impl Relation {
+    /// Is it one whose changes are in the WAL, with an identity?
+    fn check(&self) -> Result<(), Hindrance> {
+        let name = &self.name;
+        let map = |what: &str| format!("map {what} instead");
+        match &*self.kind {
+            "r" | "p" => {}
+            "v" => return Err(("it is a view".to_owned(), map("the tables that it reads"))),
+            "m" => return Err(("it is a materialised view".to_owned(), map("the tables that it reads"))),
+            "f" => {
+                return Err(("it is a foreign table, whose changes are elsewhere".to_owned(), "set a ttl".to_owned()))
+            }
+            _ => return Err(("it is no table".to_owned(), map("a table"))),
+        }
+        match &*self.persistence {
+            "p" => {}
+            "u" => {
+                return Err((
+                    "it is unlogged: its changes are not in the WAL".to_owned(),
+                    format!("ALTER TABLE {name} SET LOGGED"),
+                ))
+            }
+            _ => return Err(("it is a temporary table".to_owned(), map("a permanent table"))),
+        }
+        if self.is_partition {
+            return Err(("it is a partition, which is published as its root".to_owned(), map("the partitioned table")));
+        }
+        if self.kind == "r" && self.has_children {
+            return Err(("other tables inherit from it".to_owned(), "use partitions, or map each table".to_owned()));
+        }
+        for leaf in &self.leaves {
+            if leaf.kind != "r" {
+                return Err((format!("its partition {} is no ordinary table", leaf.name), "set a ttl".to_owned()));
+            }
+            if leaf.identity_columns.is_empty() {
+                return Err((
+                    format!("{} has no replica identity", leaf.name),
+                    format!("ALTER TABLE {} ADD PRIMARY KEY (…), or REPLICA IDENTITY FULL", leaf.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_column(&self, column: &str) -> Result<(), Hindrance> {
+        if !self.columns.iter().any(|known| known == column) {
+            return Err((
+                format!("it has no column '{column}'"),
+                format!("the columns are {}", self.columns.join(", ")),
+            ));
+        }
+        match self.leaves.iter().find(|leaf| !leaf.holds(column)) {
+            None => Ok(()),
+            Some(leaf) => Err((
+                format!(
+                    "the replica identity of {} does not hold '{column}', so that a DELETE would not tell it",
+                    leaf.name
+                ),
+                format!("ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has '{column}'", leaf.name),
+            )),
+        }
+    }
+
+    fn identity_holds(&self, column: &str) -> bool {
+        self.leaves.iter().all(|leaf| leaf.holds(column))
+    }
+
+    /// The column whose values a statement takes for `{ids}`.
+    fn single_key(&self) -> Result<&str, Hindrance> {
+        let several = || {
+            (
+                "a statement in tables needs a replica identity (or primary key) of one column".to_owned(),
+                "name the column that holds the id instead, or give the table such a key".to_owned(),
+            )
+        };
+        let mut column = None;
+        for leaf in &self.leaves {
+            let key = if leaf.identity == "f" { &leaf.key } else { &leaf.identity_columns };
+            match (&key[..], column) {
+                ([one], None) => column = Some(one.as_str()),
+                ([one], Some(other)) if one == other => {}
+                _ => return Err(several()),
+            }
+        }
+        column.ok_or_else(several)
+    }
+}
+
+impl Leaf {
+    fn holds(&self, column: &str) -> bool {
+        self.identity_columns.iter().any(|held| held == column)
+    }
+}

@@ -1,0 +1,100 @@
+//! The thread that follows the changes of the catalog's tables, `bear-feed`.
+//!
+//! Invariant: between a Down and the next Connected nothing else is told, and a stop ends it whatever the network does.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{unbounded, Receiver, Sender};
+
+use crate::core::catalog::Section;
+use crate::core::feed::FeedOutcome;
+use crate::core::retry::OutageBackoff;
+use crate::postgres::{follow, FeedControl, FeedError, FeedSettings};
+
+use super::{guarded, lock, Wake};
+
+/// One that has lasted so long was well: what comes then is a new failure.
+const LASTED: Duration = Duration::from_secs(10);
+
+pub struct Feed {
+    results: Receiver<FeedOutcome>,
+    control: Arc<FeedControl>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Feed {
+    /// Starts the thread, which connects at once.
+    ///
+    /// `wake` is called on that thread after each outcome; it must be quick and must not call back. For another catalog
+    /// or other settings, stop it and start another.
+    pub fn start(settings: FeedSettings, sections: Arc<[Section]>, wake: Wake) -> io::Result<Feed> {
+        let (outcomes, results) = unbounded();
+        let control = Arc::new(FeedControl::default());
+        let own = control.clone();
+        let body = move || feed_loop(&settings, &sections, &own, &Teller { outcomes, wake });
+        let thread = Builder::new().name("bear-feed".to_owned()).spawn(body)?;
+        Ok(Feed { results, control, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub fn results(&self) -> &Receiver<FeedOutcome> {
+        &self.results
+    }
+
+    /// Asks the thread to end, without waiting. It does at once, but for an attempt to connect, within its limit.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Whether the thread has ended after [`Feed::stop`]; takes its handle away.
+    pub fn is_stopped(&self) -> bool {
+        let mut thread = lock(&self.thread);
+        if let Some(finished) = thread.take_if(|thread| thread.is_finished()) {
+            // Finished, so this does not wait.
+            let _ = finished.join();
+        }
+        thread.is_none()
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Teller {
+    outcomes: Sender<FeedOutcome>,
+    wake: Wake,
+}
+
+impl Teller {
+    fn tell(&self, outcome: FeedOutcome) {
+        // Nobody receives any more once the feed has been dropped.
+        if self.outcomes.send(outcome).is_ok() {
+            (self.wake)();
+        }
+    }
+}
+
+fn feed_loop(settings: &FeedSettings, sections: &[Section], control: &Arc<FeedControl>, teller: &Teller) {
+    let mut backoff = OutageBackoff::default();
+    while !control.is_stopping() {
+        let started = Instant::now();
+        let ended = guarded(|| follow(settings, sections, control, &mut |outcome| teller.tell(outcome)));
+        let error = match ended {
+            Ok(FeedError::Stopped) => return,
+            Ok(FeedError::Other(error)) => error,
+            Err(panic) => panic.to_string(),
+        };
+        log::debug!("the change feed ended: {error}");
+        teller.tell(FeedOutcome::Down { error });
+        if started.elapsed() > LASTED {
+            backoff = OutageBackoff::default();
+        }
+        control.sleep(backoff.next(RandomState::new().build_hasher().finish()));
+    }
+}

@@ -120,7 +120,7 @@ postgres_log=$dir/postgres.log redis_log=$dir/redis.log
 if ((EUID == 0)); then chown "$postgres_user" "$postgres_log"; fi
 
 database=(-h "$dir/socket" -v ON_ERROR_STOP=1 -qX -o /dev/null)
-options=(-c listen_addresses= -c unix_socket_directories="$dir/socket" -c unix_socket_permissions=0700)
+options=(-c listen_addresses= -c wal_level=logical -c unix_socket_directories="$dir/socket" -c unix_socket_permissions=0700)
 sync=()
 if [[ -z ${KEEP-} ]]; then options+=(-c fsync=off) sync=(--no-sync); fi
 
@@ -140,7 +140,7 @@ done
 # once: when it is loaded, the ids have been drawn from.
 {
     psql "${database[@]}" -U postgres postgres <<'SQL'
-SELECT 'CREATE ROLE bear LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bear') \gexec
+SELECT 'CREATE ROLE bear LOGIN REPLICATION' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bear') \gexec
 SELECT 'CREATE DATABASE bear OWNER bear' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'bear') \gexec
 SQL
     PGOPTIONS='-c client_min_messages=warning' psql "${database[@]}" -U bear -f schema/bear.sql bear

@@ -7,6 +7,7 @@ mod catalog;
 mod cursor;
 mod enqueue;
 mod explain;
+mod feed;
 mod invalidate;
 mod job;
 mod jobs;
@@ -26,6 +27,7 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<explain::Explain>(ctx)?;
     register::<catalog::Catalog>(ctx)?;
     register::<reload::Reload>(ctx)?;
+    register::<feed::Feed>(ctx)?;
     register::<enqueue::Enqueue>(ctx)?;
     register::<job::Job>(ctx)?;
     register::<jobs::Jobs>(ctx)?;

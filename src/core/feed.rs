@@ -36,7 +36,11 @@ pub enum FeedOutcome {
         lag_bytes: u64,
     },
     /// It follows no more and tries again; a Connected comes before anything else.
-    Down { error: String },
+    Down {
+        error: String,
+        /// False: Postgres does not allow it, and will not until an administrator changes something.
+        allowed: bool,
+    },
 }
 
 /// Changed rows of one section and tenant.
@@ -56,6 +60,8 @@ pub enum Tenant {
     Known(Box<str>),
     /// Any tenant's rows may be meant.
     Unknown,
+    /// The rows are known to be another's now; whose they were before, if not the same tenant's, nobody told.
+    Former,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::tenant_sets::{after_tenant, TenantSets};
+
 /// Number of a metadata set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetaId(u32);
@@ -52,6 +54,7 @@ pub enum Released {
 #[derive(Debug)]
 pub struct Metas {
     ids: Box<[FxHashMap<Arc<[u8]>, MetaId>]>,
+    tenants: TenantSets,
     chunks: Vec<Option<Chunk>>,
     /// Chunks with room. The first is filled first, so that the last ones empty.
     roomy: BTreeSet<usize>,
@@ -61,7 +64,7 @@ pub struct Metas {
 impl Default for Metas {
     fn default() -> Self {
         let ids = (0..MAPS).map(|_| FxHashMap::default()).collect();
-        Metas { ids, chunks: Vec::new(), roomy: BTreeSet::new(), used: 0 }
+        Metas { ids, tenants: TenantSets::default(), chunks: Vec::new(), roomy: BTreeSet::new(), used: 0 }
     }
 }
 
@@ -81,6 +84,7 @@ impl Metas {
         }
         let name: Arc<[u8]> = name.into();
         let id = self.place(Slot::Used { name: name.clone(), references: 1 });
+        self.tenants.add(&name, id);
         self.ids[map_of(&name)].insert(name, id);
         self.used += 1;
         id
@@ -103,6 +107,7 @@ impl Metas {
             self.chunks[at] = None;
         }
         self.roomy.insert(at);
+        self.tenants.remove(&name, id);
         let map = &mut self.ids[map_of(&name)];
         map.remove(&name);
         if map.capacity() > 16 && map.len() < map.capacity() / 4 {
@@ -117,6 +122,12 @@ impl Metas {
     /// The number of a set that is referred to.
     pub fn find(&self, name: &[u8]) -> Option<MetaId> {
         self.ids[map_of(name)].get(name).copied()
+    }
+
+    /// Names of the sets of all tenants that go on like this after the tenant: `booking:meta:<id>:caches`.
+    pub fn of_tenants<'a>(&'a self, rest: &'a [u8]) -> impl Iterator<Item = &'a Arc<[u8]>> {
+        let names = self.tenants.find(rest).iter().filter_map(|id| self.name(*id));
+        names.filter(move |name| after_tenant(name) == Some(rest))
     }
 
     pub fn name(&self, id: MetaId) -> Option<&Arc<[u8]>> {
@@ -185,6 +196,30 @@ mod tests {
         assert_eq!((metas.find(b"m5"), metas.len()), (None, 0));
         assert_eq!(metas.refer(b"m6"), first);
         assert_eq!(metas.name(first).map(|name| name.to_vec()), Some(b"m6".to_vec()));
+    }
+
+    #[test]
+    fn a_row_is_found_under_every_tenant_that_has_it() {
+        let mut metas = Metas::default();
+        let names: [&[u8]; 5] = [
+            b"{1}:booking:meta:7:caches",
+            b"{2}:booking:meta:7:caches",
+            b"{1}:booking:meta:8:caches",
+            b"{1}:bookings:meta:7:caches",
+            b"booking:meta:7:caches",
+        ];
+        let ids: Vec<MetaId> = names.iter().map(|name| metas.refer(name)).collect();
+        let found = |metas: &Metas| {
+            let mut found: Vec<Vec<u8>> =
+                metas.of_tenants(b"booking:meta:7:caches").map(|name| name.to_vec()).collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(found(&metas), [names[0], names[1]]);
+        metas.release(ids[0]);
+        assert_eq!(found(&metas), [names[1]]);
+        metas.release(ids[1]);
+        assert!(found(&metas).is_empty());
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub mod catalog_toml;
 pub mod change;
 mod datetime;
 pub mod duration;
-#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
 pub mod feed;
 pub mod fetch;
 pub mod fills;
@@ -40,6 +39,7 @@ pub mod refusals;
 pub mod retry;
 pub mod sql;
 pub mod tags;
+mod tenant_sets;
 mod toml_reader;
 pub mod value;
 pub mod waves;

@@ -61,8 +61,17 @@ impl Keyspace {
         self.cold += 1;
     }
 
-    /// Makes the entries of all tenants of a section cold.
+    /// Makes the entries of a space cold, by the prefix of its keys without the colon, and those of others that any row of
+    /// it concerns.
+    pub fn make_space_cold(&mut self, prefix: &[u8]) {
+        self.abort_publications(|_, _| true);
+        self.condemn(Concern::Space(prefix.into()));
+        self.cold += 1;
+    }
+
+    /// The same of all tenants of a section.
     pub fn make_tenants_cold(&mut self, section: &str) {
+        self.abort_publications(|_, _| true);
         self.condemn(Concern::Tenants { section: section.into() });
         self.cold += 1;
     }

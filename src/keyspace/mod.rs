@@ -84,6 +84,16 @@ impl Keyspace {
         self.index.live(key)
     }
 
+    /// Tenants' spaces of the section that have the row whose set is called so after the tenant: the prefix of their keys,
+    /// and the set.
+    pub fn tenants_with(&self, section: &str, set: &[u8]) -> Vec<(Key, Key)> {
+        let of = |name: &std::sync::Arc<[u8]>| {
+            let prefix = &name[..name.len() - (set.len() - section.len())];
+            (prefix.into(), name.as_ref().into())
+        };
+        self.index.metas.of_tenants(set).map(of).collect()
+    }
+
     /// Names of the metadata sets that an entry belongs to.
     pub fn meta_names<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a [u8]> {
         entry.metas.iter().filter_map(|id| self.index.metas.name(*id)).map(AsRef::as_ref)

@@ -135,6 +135,19 @@ impl Keyspace {
         }
     }
 
+    /// As the removal of [`What::Rows`], in force now, while the server allows no writes: carried out later.
+    pub fn condemn_rows(&mut self, space: &[u8], sets: &[Key], changes: &Arc<Changes>) {
+        /// More removals of rows than this that wait are one of the whole space.
+        const MAX_WAITING: usize = 16;
+
+        self.abort_interested_in(changes);
+        let concern = match self.large.len() < MAX_WAITING {
+            true => self.concern_of(&What::Rows { sets, changes }),
+            false => Concern::Space(space.into()),
+        };
+        self.condemn(concern);
+    }
+
     fn concern_of(&self, what: &What) -> Concern {
         match what {
             What::Key(key) => Concern::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },

@@ -20,7 +20,6 @@ mod cells;
 mod client;
 mod columns;
 mod failure;
-#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
 mod feed;
 mod fetch;
 mod identity;
@@ -46,7 +45,6 @@ mod validate;
 mod writer;
 
 pub use applier::{Applier, ApplierControl, ApplierEvent};
-#[cfg_attr(not(test), allow(unused_imports, reason = "nothing starts the feed yet"))]
 pub use feed::{follow, FeedControl, FeedError, FeedSettings};
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};

@@ -14,11 +14,19 @@ use crate::redis_api::Context;
 pub struct ChangedRows<'a> {
     /// Index into the catalog's sections.
     pub section: usize,
-    /// Of the space; None where the section has none, or nobody can tell.
-    pub tenant: Option<&'a str>,
+    pub tenant: Whose<'a>,
     pub ids: ChangedIds,
     /// Values of those that are there; None: nobody can tell.
     pub images: Option<Vec<Image>>,
+}
+
+/// Rows of which tenant of a section they are.
+#[derive(Clone, Copy)]
+pub enum Whose<'a> {
+    /// Of this one; None where the section has no tenants, or nobody can tell.
+    Tenant(Option<&'a str>),
+    /// Of those who have them in a result.
+    WhoHasThem,
 }
 
 pub enum ChangedIds {
@@ -32,28 +40,49 @@ impl Server {
     pub(super) fn rows_changed(&mut self, ctx: Context, rows: ChangedRows) {
         let catalog = self.catalog.clone();
         let section = &catalog.sections[rows.section];
-        if section.tenant.is_some() && rows.tenant.is_none() {
+        let tenant = match (rows.tenant, &rows.ids) {
+            (Whose::Tenant(tenant), _) => tenant,
+            (Whose::WhoHasThem, ChangedIds::These(ids)) => return self.rows_left(ctx, &section.name, ids),
+            (Whose::WhoHasThem, ChangedIds::All) => None,
+        };
+        if section.tenant.is_some() && tenant.is_none() {
             // Rows of a tenant that nobody named.
             self.fills.strike_where(|_, _| true);
-            self.keyspace.abort_publications(|_, _| true);
             self.keyspace.make_tenants_cold(&section.name);
             return;
         }
-        let tenant = rows.tenant.filter(|_| section.tenant.is_some());
+        let tenant = tenant.filter(|_| section.tenant.is_some());
         let mut prefix = Vec::new();
         names::write_prefix(names::space_name(&section.name, tenant).as_bytes(), self.deployment, &mut prefix);
         let ids = match rows.ids {
             ChangedIds::These(ids) => ids,
             ChangedIds::All => {
                 self.fills.strike_where(|_, _| true);
-                self.keyspace.abort_publications(|_, _| true);
-                return self.keyspace.drop_space(ctx, &prefix);
+                match ctx.writes_allowed() {
+                    true => {
+                        self.keyspace.abort_publications(|_, _| true);
+                        self.keyspace.drop_space(ctx, &prefix);
+                    }
+                    false => self.keyspace.make_space_cold(&prefix),
+                }
+                return;
             }
         };
         self.stats.section(rows.section).rows_invalidated += ids.len() as u64;
         let sets = row_sets(&prefix, &ids);
         let changes = Changes::of_space(&prefix, rows.images);
         self.remove_rows(ctx, &prefix, sets, changes, Pace::InSlices);
+    }
+
+    /// The rows are gone from whichever tenants had them.
+    fn rows_left(&mut self, ctx: Context, section: &str, ids: &[Box<str>]) {
+        for id in ids {
+            let set = row_set(section.as_bytes(), &Row::Id(id.as_bytes().into()));
+            for (prefix, set) in self.keyspace.tenants_with(section, &set) {
+                let changes = Changes::of_space(&prefix, Some(Vec::new()));
+                self.remove_rows(ctx, &prefix, vec![set], changes, Pace::InSlices);
+            }
+        }
     }
 
     /// Removes what contains rows of these sets, what any row of the space concerns, and what the changes concern.
@@ -69,6 +98,11 @@ impl Server {
         let changes = Arc::new(changes);
         self.fills.change(sets.iter().map(AsRef::as_ref), Some(&changes));
         self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
+        if !ctx.writes_allowed() {
+            // FAILOVER, CLIENT PAUSE or SHUTDOWN: in force, and carried out when that is over.
+            self.keyspace.condemn_rows(prefix, &sets, &changes);
+            return Outcome::Removed(0);
+        }
         self.keyspace.remove(ctx, What::Rows { sets: &sets, changes: &changes }, pace)
     }
 }

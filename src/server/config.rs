@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::postgres::{check_url, Settings, UrlSource};
+use crate::postgres::{check_url, FeedSettings, Settings, UrlSource};
 use crate::redis_api::{ConfigSpec, ConfigValue, Live};
 
 /// Environment variable with the default URL, which may hold a password.
@@ -63,8 +63,51 @@ pub struct Config {
     pub failed_max_jobs: i64,
     /// Rows of the ledger that nobody touched for so long are removed, in days.
     pub ledger_keep_days: i64,
+    /// Which change feed is used.
+    pub feed: FeedChoice,
+    /// Where the feed connects, if not where all do: past a pooler.
+    pub feed_url: String,
+    /// How long the feed may be behind before what depends on it is not served, in milliseconds.
+    pub feed_grace_ms: i64,
+    /// What happens then.
+    pub feed_behind: FeedBehind,
     /// A line in the log for each hit and miss.
     pub log_calls: bool,
+}
+
+/// `bear.feed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedChoice {
+    /// Logical decoding where Postgres allows it, or else none.
+    Auto,
+    Wal,
+    Off,
+}
+
+impl FeedChoice {
+    const ALL: [(&'static str, FeedChoice); 3] =
+        [("auto", FeedChoice::Auto), ("wal", FeedChoice::Wal), ("off", FeedChoice::Off)];
+
+    pub fn name(self) -> &'static str {
+        FeedChoice::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// `bear.feed-behind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedBehind {
+    /// What depends on the feed is fetched.
+    Refetch,
+    /// It is served, and counted.
+    Serve,
+}
+
+impl FeedBehind {
+    const ALL: [(&'static str, FeedBehind); 2] = [("refetch", FeedBehind::Refetch), ("serve", FeedBehind::Serve)];
+
+    pub fn name(self) -> &'static str {
+        FeedBehind::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
+    }
 }
 
 impl Default for Config {
@@ -82,6 +125,10 @@ impl Default for Config {
             max_call_bytes: 8 << 10,
             max_fills: 10_000,
             prepare: true,
+            feed: FeedChoice::Auto,
+            feed_url: String::new(),
+            feed_grace_ms: 5000,
+            feed_behind: FeedBehind::Refetch,
             log_calls: false,
             drain: true,
             apply_threads: 2,
@@ -130,6 +177,20 @@ impl Config {
         settings.prepare = self.prepare;
         Some(settings)
     }
+
+    /// What the change feed needs; None where there is none to be.
+    pub fn feed_settings(&self) -> Option<FeedSettings> {
+        let mut settings = self.postgres_settings().filter(|_| self.feed != FeedChoice::Off)?;
+        if !self.feed_url.is_empty() {
+            let (password_file, search_path) = (settings.password_file.take(), settings.search_path.take());
+            settings =
+                Settings { password_file, search_path, ..Settings::new(self.feed_url.clone(), UrlSource::Config) };
+            settings.query_timeout_ms = self.query_timeout_ms as u64;
+        }
+        let mut feed = FeedSettings::new(settings);
+        feed.grace = Duration::from_millis(self.feed_grace_ms as u64);
+        Some(feed)
+    }
 }
 
 fn text(value: ConfigValue) -> String {
@@ -177,6 +238,26 @@ macro_rules! number_setting {
     };
 }
 
+/// A setting that is one of some words.
+macro_rules! choice_setting {
+    ($name:literal, $field:ident, $all:expr) => {
+        ConfigSpec {
+            name: $name,
+            default: ConfigValue::Text(Config::default().$field.name().to_owned()),
+            live: Live::Yes,
+            get: || CONFIG.with_borrow(|config| ConfigValue::Text(config.$field.name().to_owned())),
+            set: |value| {
+                let value = text(value);
+                let Some((_, choice)) = $all.into_iter().find(|(name, _)| value.eq_ignore_ascii_case(name)) else {
+                    let names: Vec<&str> = $all.iter().map(|(name, _)| *name).collect();
+                    return Err(format!("must be one of {}", names.join(", ")));
+                };
+                change(|config| config.$field = choice)
+            },
+        }
+    };
+}
+
 /// A setting that is yes or no.
 macro_rules! switch_setting {
     ($name:literal, $field:ident) => {
@@ -190,15 +271,17 @@ macro_rules! switch_setting {
     };
 }
 
+fn check_url_or_none(url: &str) -> Result<(), String> {
+    if url.is_empty() {
+        return Ok(());
+    }
+    check_url(url).map_err(|error| error.to_string())
+}
+
 /// Every setting. The README's table follows it.
 pub fn specs() -> Vec<ConfigSpec> {
     vec![
-        text_setting!("postgres-url", postgres_url, |url| {
-            if url.is_empty() {
-                return Ok(());
-            }
-            check_url(url).map_err(|error| error.to_string())
-        }),
+        text_setting!("postgres-url", postgres_url, check_url_or_none),
         text_setting!("postgres-password-file", postgres_password_file, |_| Ok(())),
         text_setting!("search-path", search_path, |path| {
             if path.contains('\0') {
@@ -228,6 +311,10 @@ pub fn specs() -> Vec<ConfigSpec> {
         number_setting!("completed-max-bytes", completed_max_bytes, Live::Yes, 0, 1 << 40),
         number_setting!("failed-max-jobs", failed_max_jobs, Live::Yes, 1, 1_000_000),
         number_setting!("ledger-keep-days", ledger_keep_days, Live::Yes, 1, 3650),
+        choice_setting!("feed", feed, FeedChoice::ALL),
+        text_setting!("feed-url", feed_url, check_url_or_none),
+        number_setting!("feed-grace-ms", feed_grace_ms, Live::Yes, 100, 3_600_000),
+        choice_setting!("feed-behind", feed_behind, FeedBehind::ALL),
         switch_setting!("prepare", prepare),
         switch_setting!("log-calls", log_calls),
     ]

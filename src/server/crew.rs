@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use crate::core::catalog::Section;
 use crate::redis_api;
-use crate::workers::{Appliers, Workers};
+use crate::workers::{Appliers, Feed, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -16,9 +17,11 @@ const GRACE: Duration = Duration::from_millis(300);
 pub struct Crew {
     at_work: Option<Workers>,
     applying: Option<Appliers>,
+    feeding: Option<Feed>,
     /// Asked to end, not all ended yet.
     ending: Vec<Workers>,
     ending_appliers: Vec<Appliers>,
+    ending_feeds: Vec<Feed>,
 }
 
 impl Crew {
@@ -37,6 +40,26 @@ impl Crew {
         Ok(())
     }
 
+    /// Begins to follow Postgres' changes, if it is wanted and nobody does.
+    pub fn begin_feed(&mut self, config: &Config, sections: &Arc<[Section]>) -> Result<bool, String> {
+        let Some(settings) = config.feed_settings().filter(|_| self.feeding.is_none()) else { return Ok(false) };
+        let feed = Feed::start(settings, sections.clone(), Arc::new(redis_api::wake));
+        self.feeding = Some(feed.map_err(|error| format!("cannot start the change feed's thread: {error}"))?);
+        Ok(true)
+    }
+
+    pub fn feed(&self) -> Option<&Feed> {
+        self.feeding.as_ref()
+    }
+
+    /// Asks the feed to end; what it has told and nobody has taken is dropped.
+    pub fn end_feed(&mut self) {
+        if let Some(feed) = self.feeding.take() {
+            feed.stop();
+            self.ending_feeds.push(feed);
+        }
+    }
+
     pub fn current(&self) -> Option<&Workers> {
         self.at_work.as_ref()
     }
@@ -52,6 +75,7 @@ impl Crew {
             self.ending.push(workers);
         }
         self.end_applying();
+        self.end_feed();
     }
 
     /// Asks those that apply to end: what they have in hand is rolled back, or committed within about a second.
@@ -72,9 +96,9 @@ impl Crew {
         let deadline = Instant::now() + GRACE;
         loop {
             self.forget_ended();
-            let all = self.ending.is_empty() && self.ending_appliers.is_empty();
+            let all = self.ending.is_empty() && self.ending_appliers.is_empty() && self.ending_feeds.is_empty();
             if all || Instant::now() >= deadline {
-                return all && self.at_work.is_none() && self.applying.is_none();
+                return all && self.at_work.is_none() && self.applying.is_none() && self.feeding.is_none();
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -91,6 +115,7 @@ impl Crew {
     /// Lets go of threads that have ended and whose outcomes have been taken.
     pub fn forget_ended(&mut self) {
         self.ending.retain(|workers| !workers.is_stopped());
+        self.ending_feeds.retain(|feed| !feed.is_stopped());
         self.ending_appliers.retain(|appliers| !appliers.is_stopped() || !appliers.results().is_empty());
     }
 }

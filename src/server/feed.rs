@@ -1,7 +1,7 @@
 //! Changes that others made in Postgres, as the change feed tells them; and what is served while it is behind.
 //!
 //! ```text
-//! off <--bear.feed off; auto where Postgres does not allow it
+//! not allowed <--Down-- starting, where bear.feed is auto and Postgres does not allow it
 //! starting --Connected--> following --Down--> lost --Connected--> following
 //! ```
 //! Connected makes the sections that the feed covers cold: what changed before it nobody has told. From then on each
@@ -10,9 +10,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::changes::{ChangedIds, ChangedRows};
+use super::changes::{ChangedIds, ChangedRows, Whose};
+use super::config::{FeedBehind, FeedChoice};
 use super::Server;
-use crate::core::change::Present;
+use crate::core::catalog::Catalog;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
 use crate::core::image::Image;
 use crate::core::names;
@@ -48,6 +49,8 @@ pub enum FeedState {
     Starting,
     Following,
     Lost,
+    /// With `auto`: Postgres does not allow it.
+    NotAllowed,
 }
 
 impl FeedState {
@@ -57,27 +60,41 @@ impl FeedState {
             FeedState::Starting => "starting",
             FeedState::Following => "following",
             FeedState::Lost => "lost",
+            FeedState::NotAllowed => "not allowed",
         }
     }
 }
 
 impl FeedView {
-    /// May entries of the section not be served now?
-    pub fn withholds(&self, section: usize) -> bool {
-        self.behind && self.covered.get(section).copied().unwrap_or(false)
-    }
-
     /// How long ago everything had been told.
     pub fn told_ago(&self) -> Option<Duration> {
         self.told.map(|told| told.elapsed())
     }
 
-    pub fn covers(&self, section: usize) -> bool {
+    /// As Postgres writes it.
+    pub fn position_text(&self) -> String {
+        format!("{:X}/{:X}", self.position >> 32, self.position & 0xFFFF_FFFF)
+    }
+
+    fn covers_any(&self) -> bool {
+        self.covered.contains(&true)
+    }
+
+    fn covers(&self, section: usize) -> bool {
         self.covered.get(section).copied().unwrap_or(false)
     }
 }
 
 impl Server {
+    pub fn feed(&self) -> &FeedView {
+        &self.feed
+    }
+
+    /// `bear.feed`.
+    pub fn feed_kind(&self) -> &'static str {
+        self.config.feed.name()
+    }
+
     /// Takes what the feed tells.
     pub(super) fn take_feed(&mut self, ctx: Context, outcome: FeedOutcome) {
         match outcome {
@@ -97,13 +114,7 @@ impl Server {
                 self.feed.told = Some(asked);
                 self.look_at_lag();
             }
-            FeedOutcome::Down { error } => {
-                if self.feed.state != FeedState::Lost {
-                    log::warn!("the change feed is down: {error}");
-                }
-                self.feed.state = FeedState::Lost;
-                self.feed.last_error = Some(error);
-            }
+            FeedOutcome::Down { error, allowed } => self.feed_down(error, allowed),
         }
     }
 
@@ -151,8 +162,9 @@ impl Server {
     fn rows_told(&mut self, ctx: Context, change: SectionChange) {
         let SectionChange { section, tenant, rows } = change;
         let tenant = match &tenant {
-            Tenant::Known(tenant) => Some(&**tenant),
-            Tenant::None | Tenant::Unknown => None,
+            Tenant::Known(tenant) => Whose::Tenant(Some(tenant)),
+            Tenant::None | Tenant::Unknown => Whose::Tenant(None),
+            Tenant::Former => Whose::WhoHasThem,
         };
         let (ids, images) = match rows {
             Rows::All => (ChangedIds::All, None),
@@ -167,10 +179,97 @@ impl Server {
         self.rows_changed(ctx, ChangedRows { section, tenant, ids, images });
     }
 
+    fn feed_down(&mut self, error: String, allowed: bool) {
+        let was = self.feed.state;
+        let is_new = self.feed.last_error.as_ref() != Some(&error);
+        if !allowed && self.config.feed == FeedChoice::Auto {
+            // As if there were none: nothing depends on it. It tries again, for an administrator may allow it.
+            if was != FeedState::NotAllowed {
+                log::info!("changes that others make in Postgres are not followed: {error}");
+            }
+            self.feed.state = FeedState::NotAllowed;
+            self.feed.covered.clear();
+        } else {
+            if is_new || was != FeedState::Lost {
+                log::warn!("the change feed is down: {error}");
+            }
+            self.feed.state = FeedState::Lost;
+        }
+        self.feed.last_error = Some(error);
+    }
+
+    /// True when some are left.
+    pub(super) fn take_feed_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
+        loop {
+            let Some(outcome) = self.workers.feed().and_then(|feed| feed.results().try_recv().ok()) else {
+                self.look_at_lag();
+                return false;
+            };
+            self.take_feed(ctx, outcome);
+            if Instant::now() >= deadline {
+                return true;
+            }
+        }
+    }
+
+    /// Begins to follow, where that is wanted and nobody does.
+    pub(super) fn begin_feed(&mut self) {
+        if self.workers.feed().is_some() || !self.is_master() {
+            return;
+        }
+        match self.workers.begin_feed(&self.config, &self.catalog.sections) {
+            Ok(true) => {
+                self.feed.state = FeedState::Starting;
+                // Where it was asked for by name, what is stored depends on it from now on.
+                let depends = self.config.feed != FeedChoice::Auto || self.feed.covers_any();
+                self.feed.covered = vec![depends; self.catalog.sections.len()];
+                self.feed.told.get_or_insert_with(Instant::now);
+                self.look_at_lag();
+            }
+            Ok(false) => {}
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+
+    /// Follows with other settings, or another catalog.
+    pub(super) fn begin_feed_again(&mut self) {
+        self.workers.end_feed();
+        if self.config.feed_settings().is_none() {
+            self.end_feed();
+        }
+        self.begin_feed();
+    }
+
+    /// Follows no more: nothing depends on it.
+    pub(super) fn end_feed(&mut self) {
+        self.workers.end_feed();
+        let FeedView { connects, transactions, rows, withheld, .. } = self.feed;
+        self.feed = FeedView { connects, transactions, rows, withheld, ..FeedView::default() };
+    }
+
+    /// The catalog has been replaced: tables, rows and predicates may be others.
+    pub(super) fn feed_takes_catalog(&mut self, old: &Catalog) {
+        let sources =
+            |catalog: &Catalog| catalog.sections.iter().map(|section| section.source.clone()).collect::<Vec<_>>();
+        if sources(old) != sources(&self.catalog) && self.workers.feed().is_some() {
+            self.begin_feed_again();
+        }
+    }
+
+    /// May entries of the section not be served now? Counts it.
+    pub(super) fn withholds(&mut self, section: usize) -> bool {
+        let withholds = self.feed.behind && self.feed.covers(section);
+        self.feed.withheld += u64::from(withholds);
+        withholds
+    }
+
     /// Is the feed too far behind? Asked whenever time may have made it so.
     pub(super) fn look_at_lag(&mut self) {
         let grace = Duration::from_millis(self.config.feed_grace_ms as u64);
-        let Some(told) = self.feed.told else { return };
+        let Some(told) = self.feed.told.filter(|_| self.feed.covers_any()) else {
+            self.feed.behind = false;
+            return;
+        };
         let was_behind = self.feed.behind;
         let age = told.elapsed();
         self.feed.behind = age > grace && self.config.feed_behind == FeedBehind::Refetch;
@@ -179,7 +278,10 @@ impl Server {
         }
         if self.feed.behind != was_behind {
             match self.feed.behind {
-                true => log::warn!("the change feed is behind by over {} ms: what depends on it is fetched", grace.as_millis()),
+                true => log::warn!(
+                    "the change feed is behind by over {} ms: what depends on it is fetched",
+                    grace.as_millis()
+                ),
                 false => log::info!("the change feed has caught up"),
             }
         }

@@ -16,6 +16,9 @@ impl Server {
         if info.section("postgres") {
             self.write_postgres(info);
         }
+        if info.section("feed") {
+            self.write_feed(info);
+        }
         if info.section("queues") {
             for (name, value) in self.queues.figures() {
                 info.number(name, value);
@@ -65,6 +68,23 @@ impl Server {
         info.number("sweeping_all", keyspace.is_sweeping_all().into());
         info.number("cold", keyspace.cold);
         info.number("longest_tick_us", self.longest_tick_us);
+    }
+
+    fn write_feed(&self, info: &InfoWriter) {
+        let feed = &self.feed;
+        info.text("feed_kind", self.config.feed.name());
+        info.text("feed_state", feed.state.name());
+        info.number("feed_behind", feed.behind.into());
+        info.number("feed_told_ms", feed.told_ago().map_or(0, |ago| ago.as_millis() as u64));
+        info.number("feed_lag_bytes", feed.lag_bytes);
+        info.number("feed_lag_ms", feed.lag_us / 1000);
+        info.number("feed_connects", feed.connects);
+        info.number("feed_transactions", feed.transactions);
+        info.number("feed_rows", feed.rows);
+        info.number("feed_withheld", feed.withheld);
+        if let Some(error) = &feed.last_error {
+            info.text("feed_last_error", error);
+        }
     }
 
     fn write_postgres(&self, info: &InfoWriter) {

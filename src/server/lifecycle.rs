@@ -52,6 +52,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         answers: Default::default(),
         removing: Default::default(),
         changing: Default::default(),
+        feed: Default::default(),
         key: Vec::new(),
         payload: Vec::new(),
         longest_tick_us: 0,
@@ -123,6 +124,10 @@ impl Server {
             self.make_all_cold();
             self.check_catalog_again();
         }
+        if before.feed != now.feed || before.feed_settings() != now.feed_settings() {
+            self.begin_feed_again();
+        }
+        self.look_at_lag();
         if let Some(catalog) = catalog {
             self.cancel_reload("bear.catalog was set meanwhile");
             self.replace_catalog(catalog);
@@ -163,6 +168,7 @@ impl Server {
                 if let Err(error) = self.workers.begin(&self.config) {
                     log::warn!("{error}");
                 }
+                self.begin_feed_again();
                 self.make_all_cold();
                 self.forget_queues(ForgottenQueues::Replaced);
             }
@@ -173,6 +179,7 @@ impl Server {
                 self.let_go(forgotten);
                 // At once: what is not committed yet is the new master's.
                 self.workers.end_applying();
+                self.end_feed();
                 self.forget_queues(ForgottenQueues::Demoted);
             }
         }

@@ -10,6 +10,7 @@
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
 //! | `changes` | rows that changed in Postgres: what they concern goes |
+//! | `feed` | changes that others made in Postgres, as the change feed tells them |
 //! | `changing` | rows whose present values are read, for a client that waits |
 //! | `explain` | what is known of a call |
 //! | `crew` | the worker threads: begun, replaced, ended |
@@ -25,6 +26,7 @@ pub mod config;
 mod crew;
 mod errors;
 mod explain;
+mod feed;
 mod fetching;
 mod info;
 mod invalidate;
@@ -81,6 +83,7 @@ pub struct Server {
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: changing::Changing,
+    feed: feed::FeedView,
     /// The key of the call at hand; kept for its memory.
     key: Vec<u8>,
     /// A payload as it is stored; kept for its memory.

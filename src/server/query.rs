@@ -43,7 +43,8 @@ impl Server {
         let limit = self.config.max_call_bytes as usize;
         section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;
 
-        if freshness != Freshness::Fresh && self.answer_from_cache(ctx) {
+        let is_wanted = freshness != Freshness::Fresh && !self.withholds(space.section);
+        if is_wanted && self.answer_from_cache(ctx) {
             self.stats.section(space.section).hits += 1;
             self.log_call(ctx, "HIT");
             return Ok(());
@@ -94,6 +95,7 @@ impl Server {
         words: &Words,
     ) -> Result<(), String> {
         self.workers.begin(&self.config).map_err(errors::usage)?;
+        self.begin_feed();
         let section = space.section;
         if self.workers.current().is_none() {
             return Err(format!(

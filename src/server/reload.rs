@@ -118,6 +118,7 @@ impl Server {
     pub(super) fn replace_catalog(&mut self, new: Catalog) {
         self.fills.strike_where(|_, _| true);
         let old = std::mem::replace(&mut self.catalog, Rc::new(new));
+        self.feed_takes_catalog(&old);
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
         self.checked = Checked::new(&self.config.catalog);
         if self.is_master() {

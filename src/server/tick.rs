@@ -42,6 +42,7 @@ impl Server {
         self.settle();
         let paused = !ctx.writes_allowed();
         let more_outcomes = self.take_outcomes(ctx, deadline);
+        let more_changes = self.take_feed_outcomes(ctx, deadline);
         if !paused {
             self.finish_changes(ctx, start);
         }
@@ -56,7 +57,7 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline),
         };
-        if more_outcomes || more_jobs || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
+        if more_outcomes || more_changes || more_jobs || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();
         } else if left != Left::Nothing || self.changing.has_work() {

@@ -85,13 +85,14 @@ fn feed_loop(settings: &FeedSettings, sections: &[Section], control: &Arc<FeedCo
     while !control.is_stopping() {
         let started = Instant::now();
         let ended = guarded(|| follow(settings, sections, control, &mut |outcome| teller.tell(outcome)));
-        let error = match ended {
+        let (error, allowed) = match ended {
             Ok(FeedError::Stopped) => return,
-            Ok(FeedError::Other(error)) => error,
-            Err(panic) => panic.to_string(),
+            Ok(FeedError::Forbidden(error)) => (error, false),
+            Ok(FeedError::Other(error)) => (error, true),
+            Err(panic) => (panic.to_string(), true),
         };
         log::debug!("the change feed ended: {error}");
-        teller.tell(FeedOutcome::Down { error });
+        teller.tell(FeedOutcome::Down { error, allowed });
         if started.elapsed() > LASTED {
             backoff = OutageBackoff::default();
         }

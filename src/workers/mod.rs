@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod applier_tests;
 mod appliers;
-#[cfg_attr(not(test), allow(dead_code, reason = "nothing starts the feed yet"))]
 mod feed;
 #[cfg(test)]
 mod feed_tests;
@@ -30,7 +29,6 @@ use crate::postgres::{
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
-#[cfg_attr(not(test), allow(unused_imports, reason = "nothing starts the feed yet"))]
 pub use feed::Feed;
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -6,7 +6,7 @@ use crate::support::bears::{self, selects};
 use crate::support::{eventually, Database, Redis, Reply};
 
 /// Name, default, values that are taken.
-const SETTINGS: [(&str, &str, &[&str]); 27] = [
+const SETTINGS: [(&str, &str, &[&str]); 31] = [
     ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
     ("apply-batch-jobs", "500", &["1", "10000"]),
     ("apply-linger-ms", "0", &["10000", "0"]),
@@ -17,6 +17,10 @@ const SETTINGS: [(&str, &str, &[&str]); 27] = [
     ("db", "0", &[]),
     ("drain", "yes", &["no", "yes"]),
     ("failed-max-jobs", "500", &["1", "1000000"]),
+    ("feed", "auto", &["off", "wal", "auto"]),
+    ("feed-behind", "refetch", &["serve", "refetch"]),
+    ("feed-grace-ms", "5000", &["100", "3600000"]),
+    ("feed-url", "", &["postgres://bear@db.internal:5433/bears", ""]),
     ("fetch-threads", "4", &[]),
     ("ledger-keep-days", "30", &["1", "3650"]),
     ("lock-timeout-ms", "100", &["10", "60000"]),
@@ -49,7 +53,7 @@ const SETTINGS: [(&str, &str, &[&str]); 27] = [
 const FIXED: [(&str, &str); 3] = [("apply-threads", "1"), ("db", "1"), ("fetch-threads", "2")];
 
 /// What is refused, and a part of the reason that says what would be right.
-const WRONG: [(&str, &str, &str); 37] = [
+const WRONG: [(&str, &str, &str); 41] = [
     ("query-timeout-ms", "9", "between 10 and 600000"),
     ("query-timeout-ms", "600001", "between 10 and 600000"),
     ("query-timeout-ms", "-1", "between 10 and 600000"),
@@ -69,6 +73,10 @@ const WRONG: [(&str, &str, &str); 37] = [
     ("drain", "maybe", "'yes' or 'no'"),
     ("prepare", "maybe", "'yes' or 'no'"),
     ("log-calls", "2", "'yes' or 'no'"),
+    ("feed", "both", "must be one of auto, wal"),
+    ("feed-behind", "wait", "must be one of refetch, serve"),
+    ("feed-grace-ms", "99", "between 100 and 3600000"),
+    ("feed-url", "hello", "postgres://user@host:5432/database"),
     ("postgres-url", "hello", "postgres://user@host:5432/database"),
     ("postgres-url", "mysql://h/db", "postgres://user@host:5432/database"),
     ("postgres-url", "postgres://h:99999/db", "between 1 and 65535"),

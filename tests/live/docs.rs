@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 13] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 14] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
     ("bear.catalog", -1, "readonly", &[]),
     ("bear.reload", 1, "admin", &[]),
+    ("bear.feed", 1, "readonly", &[]),
     ("bear.enqueue", -4, "write", &["RW", "access", "delete"]),
     ("bear.job", 3, "readonly", &["RO", "access"]),
     ("bear.jobs", -3, "readonly", &["RO", "access"]),
@@ -58,6 +59,7 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.invalidate", "<space> ROW id... | CHANGED id... | IMAGE image | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
         ("bear.catalog", "[section]"),
         ("bear.reload", ""),
+        ("bear.feed", ""),
         (
             "bear.enqueue",
             "<space> job json [UNIQUE unique-key] [DELAY delay-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] [BLOCK block-ms]",

@@ -16,6 +16,7 @@ mod drain_roles;
 mod enqueue;
 mod examples;
 mod explain;
+mod feed;
 mod fuzz;
 mod harness;
 mod identity;

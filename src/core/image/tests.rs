@@ -239,16 +239,13 @@ fn spelled_cents(cents: i64, short: bool) -> String {
     }
 }
 
-fn relation() -> impl Strategy<Value = (&'static str, fn(i64, i64) -> bool)> {
-    type Comparator = fn(i64, i64) -> bool;
-    let all: Vec<(&'static str, Comparator)> = vec![
-        ("=", |a, b| a == b),
-        ("<", |a, b| a < b),
-        ("<=", |a, b| a <= b),
-        (">", |a, b| a > b),
-        (">=", |a, b| a >= b),
-    ];
-    prop::sample::select(all)
+/// An operator and what it means.
+type Relation = (&'static str, fn(i64, i64) -> bool);
+
+fn relation() -> impl Strategy<Value = Relation> {
+    let all: [Relation; 5] =
+        [("=", |a, b| a == b), ("<", |a, b| a < b), ("<=", |a, b| a <= b), (">", |a, b| a > b), (">=", |a, b| a >= b)];
+    prop::sample::select(all.to_vec())
 }
 
 proptest! {
@@ -268,7 +265,13 @@ proptest! {
     }
 
     #[test]
-    fn decimals_compare_by_value((operator, holds) in relation(), a in -500_000..500_000i64, by in -2..3i64, short in any::<bool>(), brief in any::<bool>()) {
+    fn decimals_compare_by_value(
+        (operator, holds) in relation(),
+        a in -500_000..500_000i64,
+        by in -2..3i64,
+        short in any::<bool>(),
+        brief in any::<bool>(),
+    ) {
         let b = a + by;
         let (row, given) = (spelled_cents(a, short), spelled_cents(b, brief));
         prop_assert_eq!(meets(&format!("c {operator} {{n}}"), &format!("n={given}"), &format!(r#"{{"c":{row}}}"#)), {
@@ -293,7 +296,12 @@ proptest! {
     }
 
     #[test]
-    fn arrays_are_sets(held in prop::collection::btree_set(0..6i64, 0..4), wanted in prop::collection::btree_set(0..6i64, 0..4), c in 0..6i64, null in any::<bool>()) {
+    fn arrays_are_sets(
+        held in prop::collection::btree_set(0..6i64, 0..4),
+        wanted in prop::collection::btree_set(0..6i64, 0..4),
+        c in 0..6i64,
+        null in any::<bool>(),
+    ) {
         let join = |set: &std::collections::BTreeSet<i64>| set.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
         let given = format!("li={} i={c}", join(&wanted));
         let null = match (null, held.is_empty()) { (false, _) => "", (true, true) => "null", (true, false) => ",null" };
@@ -306,8 +314,10 @@ proptest! {
 
     /// What a float4 is printed as, against its value as a float8: equality is never missed.
     #[test]
-    fn a_printed_float4_meets_its_value(float in any::<f32>(), scientific in any::<bool>()) {
-        prop_assume!(float.is_normal());
+    fn a_printed_float4_meets_its_value(
+        float in prop::num::f32::NORMAL | prop::num::f32::POSITIVE | prop::num::f32::NEGATIVE,
+        scientific in any::<bool>(),
+    ) {
         let printed = if scientific || float.abs() >= 1e6 { format!("{float:e}") } else { format!("{float}") };
         let json = format!(r#"{{"c":{printed}}}"#);
         if json.len() < 60 {
@@ -323,7 +333,11 @@ proptest! {
     }
 
     #[test]
-    fn places_are_in_the_order_of_values(a in "-?[0-9]{1,20}(\\.[0-9]{1,5})?(e-?[0-9]{1,3})?", b in "-?[0-9]{1,20}(\\.[0-9]{1,5})?(e-?[0-9]{1,3})?", ty in prop::sample::select(vec![ScalarType::Int, ScalarType::Float])) {
+    fn places_are_in_the_order_of_values(
+        a in "-?[0-9]{1,20}(\\.[0-9]{1,5})?(e-?[0-9]{1,3})?",
+        b in "-?[0-9]{1,20}(\\.[0-9]{1,5})?(e-?[0-9]{1,3})?",
+        ty in prop::sample::select(vec![ScalarType::Int, ScalarType::Float]),
+    ) {
         let (row, operand) = (Seen::read(ty, &a).unwrap(), Comparable::read(ty, &b).unwrap());
         let (first, last) = row.places();
         prop_assert!(first <= row.value.place() && row.value.place() <= last);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::plan::{Lookup, Plan};
-use super::ranges::Ranges;
+use super::ranges::{Interval, Ranges};
 use super::{Interest, InterestId};
 use crate::core::call::CallPattern;
 use crate::core::image::Image;
@@ -106,7 +106,7 @@ impl Group {
     }
 
     /// Those under a hash code.
-    fn candidates_of(&self, code: u64, places: &Lookup<super::ranges::Interval>, visit: Visit) -> ControlFlow<()> {
+    fn candidates_of(&self, code: u64, places: &Lookup<Interval>, visit: Visit) -> ControlFlow<()> {
         self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId(*id)))?;
         let visit = &mut |id| visit(InterestId(id));
         match places {

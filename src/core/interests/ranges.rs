@@ -5,8 +5,7 @@
 //! sorted sets keep the intervals by node, one by their beginnings and one by their ends.
 //!
 //! Node `w` at level `t` (its zeros at the right) stands over the places `w - 2^t ..= w + 2^t - 1`: its intervals hold
-//! `w`, and none goes beyond these. An interval that overlaps `first ..= last` belongs to a node in there, or to one over
-//! `first` or `last`:
+//! `w`, and none goes beyond these. One that overlaps `first ..= last` belongs to a node in there, or above an end:
 //!
 //! ```text
 //!   w < first          : those that end at or after `first`

@@ -135,6 +135,8 @@ fn few_calls_are_candidates() {
         ("size >= {i} and size < {j}", r#"{"size":500}"#, 3),
         ("size > {n} and size <= {f}", r#"{"size":500.25}"#, 3),
         ("size = {n}", r#"{"size":500.5}"#, 1),
+        ("size = {f}", r#"{"size":500}"#, 1),
+        ("size in {lf} and size < {j}", r#"{"size":998.5}"#, 3),
         ("exam = {i}", r#"{"exam":500}"#, 1),
         ("exam = {i} and day between {d} and {d}", r#"{"exam":500,"day":"2026-11-21"}"#, 1),
         ("day = {d} and state = 'open'", r#"{"day":"2026-11-21","state":"open"}"#, 40),
@@ -333,8 +335,11 @@ proptest! {
         for change in &changes {
             let wants = |interest: &Interest| interest.space == change.space
                 && interest.predicate.meets(call.args(), &interest.args, &change.image);
-            let of_space: Vec<InterestId> = model.iter().filter(|(_, list)| list.iter().any(|i| i.space == change.space)).map(|(id, _)| *id).collect();
-            let expected: Vec<InterestId> = model.iter().filter(|(_, list)| list.iter().any(wants)).map(|(id, _)| *id).collect();
+            let of_change = |interest: &Interest| interest.space == change.space;
+            let ids_where = |wanted: &dyn Fn(&Interest) -> bool| -> Vec<InterestId> {
+                model.iter().filter(|(_, list)| list.iter().any(wanted)).map(|(id, _)| *id).collect()
+            };
+            let (of_space, expected) = (ids_where(&of_change), ids_where(&wants));
             prop_assert_eq!(found(&interests, change), expected.clone(), "{:?}", change);
             for (id, _) in &model {
                 prop_assert_eq!(interests.meets(*id, change), expected.contains(id));

@@ -12,6 +12,9 @@ use super::wire::WireError;
 pub enum FeedError {
     #[error("stopped")]
     Stopped,
+    /// The server's version, its settings or the role's rights forbid it.
+    #[error("{0}")]
+    Forbidden(String),
     #[error("{0}")]
     Other(String),
 }

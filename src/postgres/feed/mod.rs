@@ -48,7 +48,7 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 const LEAST_VERSION: u32 = 130_000;
 
 /// What to follow and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedSettings {
     /// Where; a connection of its own, which no pooler may be between.
     pub settings: Settings,
@@ -123,12 +123,12 @@ fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
         "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('wal_level'), ''",
     )?;
     if version.parse::<u32>().is_ok_and(|version| version < LEAST_VERSION) {
-        return Err(FeedError::Other(format!(
+        return Err(FeedError::Forbidden(format!(
             "the feed needs Postgres 13 or later, and the server's version is {version}"
         )));
     }
     if wal_level != "logical" {
-        return Err(FeedError::Other(format!(
+        return Err(FeedError::Forbidden(format!(
             "wal_level is {wal_level}; the feed needs: ALTER SYSTEM SET wal_level = 'logical', and a restart of Postgres"
         )));
     }
@@ -157,7 +157,7 @@ fn open_stream(
         }
     };
     let allowed = |error: WireError| match error {
-        WireError::Server { sqlstate, message } if &*sqlstate == "42501" => FeedError::Other(format!(
+        WireError::Server { sqlstate, message } if &*sqlstate == "42501" => FeedError::Forbidden(format!(
             "no replication connection: {message}; a superuser may allow it: ALTER ROLE \"{}\" REPLICATION",
             login.user.replace('"', "\"\"")
         )),
@@ -183,7 +183,7 @@ fn open_stream(
             is_told = true;
             let error =
                 "it waits for transactions to end that were in progress when it connected (see pg_stat_activity)";
-            emit(FeedOutcome::Down { error: error.to_owned() });
+            emit(FeedOutcome::Down { error: error.to_owned(), allowed: true });
         }
         Ok(())
     };

@@ -137,7 +137,7 @@ impl Present {
         if !left.is_empty() {
             left.sort_unstable();
             let rows = Rows::Some(left.into_iter().map(|id| (id, None)).collect());
-            changes.push(SectionChange { section: index, tenant: Tenant::Unknown, rows });
+            changes.push(SectionChange { section: index, tenant: Tenant::Former, rows });
         }
         Ok(changes)
     }
@@ -228,7 +228,7 @@ impl Present {
         for name in &template.params {
             params.push(match (&**name, tenant) {
                 ("tenant", Tenant::Known(tenant)) => TextParam(Some(tenant)),
-                ("tenant", Tenant::None | Tenant::Unknown) => {
+                ("tenant", Tenant::None | Tenant::Unknown | Tenant::Former) => {
                     return Err(Unclear::All(
                         "its statement asks for a tenant, which the change does not tell".to_owned(),
                     ))

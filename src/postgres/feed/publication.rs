@@ -78,7 +78,7 @@ pub(super) fn ensure(client: &mut Client, name: &str, tables: &Tables) -> Result
             match refused {
                 Some(db) if matches!(db.code().code(), "42710" | "23505" | "42704" | "XX000") => {}
                 Some(db) if db.code().code() == "42501" => {
-                    return Err(FeedError::Other(format!(
+                    return Err(FeedError::Forbidden(format!(
                         "cannot make the publication: {}; as the owner of the tables, who may create in the database, or as a \
                          superuser, run: {statement}",
                         message(db)

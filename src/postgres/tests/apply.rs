@@ -12,6 +12,7 @@ use crate::core::catalog_toml;
 use crate::core::job_id::JobId;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings, UrlSource};
 
+use super::eventually;
 use super::server::Server;
 
 pub(crate) const BEAR: &str = include_str!("../../../catalogs/bear.toml");
@@ -296,7 +297,11 @@ fn a_locked_table_leaves_no_job_out() {
     held.batch_execute("LOCK TABLE bear").unwrap();
     let jobs = (1..=200).map(|i| job(i, "UPDATE_BEAR_NAME", format!(r#"{{"id":{i},"name":"n"}}"#))).collect();
     let thread = std::thread::spawn(move || applier.apply(&bears(jobs)).unwrap());
-    std::thread::sleep(Duration::from_millis(1_500));
+    // Between two attempts: who is let in amid one finds some jobs tried alone, and in vain.
+    eventually("it has given up an attempt", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'";
+        database.int(sql) == 1
+    });
     assert!(!thread.is_finished());
     held.rollback().unwrap();
     let applied = thread.join().unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::core::batch::{Batch, Changed, SpaceBatch};
 use crate::core::change::Present;
 use crate::redis_api::Context;
-use crate::server::changes::{ChangedIds, ChangedRows};
+use crate::server::changes::{ChangedIds, ChangedRows, Whose};
 use crate::server::Server;
 
 impl Server {
@@ -38,7 +38,7 @@ impl Server {
             };
             let at = present.iter().position(|present| present.section == section);
             let images = at.map(|at| present.swap_remove(at).images);
-            let rows = ChangedRows { section, tenant: of_space.tenant.as_deref(), ids, images };
+            let rows = ChangedRows { section, tenant: Whose::Tenant(of_space.tenant.as_deref()), ids, images };
             self.rows_changed(ctx, rows);
         }
     }

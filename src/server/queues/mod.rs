@@ -228,6 +228,6 @@ impl Queues {
 }
 
 /// Unix time in milliseconds.
-fn wall_ms() -> u64 {
+pub(in crate::server) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

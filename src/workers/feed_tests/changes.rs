@@ -132,7 +132,7 @@ fn a_change_reaches_its_tenant() {
     assert_eq!(followed.changes(), [present(salon, "NEW")]);
     // It may have come from another salon.
     database.run("UPDATE booking SET status = 'DONE'");
-    assert_eq!(followed.changes(), [present(salon, "DONE"), format!("{{?}}booking {id}")]);
+    assert_eq!(followed.changes(), [present(salon, "DONE"), format!("{{former}}booking {id}")]);
     database.run("DELETE FROM booking");
     assert_eq!(followed.changes(), ["{?}booking: all"]);
 

@@ -95,7 +95,7 @@ fn silence_ends_caught_up_and_then_the_connection_and_a_stop_ends_silence() {
     loop {
         match followed.next() {
             FeedOutcome::CaughtUp { asked, .. } => assert!(asked < stalled + Duration::from_millis(100)),
-            FeedOutcome::Down { error } => {
+            FeedOutcome::Down { error, .. } => {
                 assert!(error.contains("no answer") || error.contains("sent nothing"), "{error}");
                 break;
             }
@@ -208,7 +208,7 @@ fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_i
             match followed.next() {
                 FeedOutcome::CaughtUp { asked, .. } if asked > now => return count,
                 FeedOutcome::Connected { .. } => count += 1,
-                FeedOutcome::Down { error } => panic!("{error}"),
+                FeedOutcome::Down { error, .. } => panic!("{error}"),
                 FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } => {}
             }
         }

@@ -133,7 +133,7 @@ impl Followed {
                     };
                     return coverage.iter().map(|table| format!("{}: {}", table.table, line(&table.state))).collect();
                 }
-                FeedOutcome::Down { error } => panic!("{error}"),
+                FeedOutcome::Down { error, .. } => panic!("{error}"),
                 FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } => {}
             }
         }
@@ -144,7 +144,7 @@ impl Followed {
         let started = Instant::now();
         loop {
             assert!(started.elapsed() < PATIENCE, "the feed goes on");
-            if let FeedOutcome::Down { error } = self.next() {
+            if let FeedOutcome::Down { error, .. } = self.next() {
                 return error;
             }
         }
@@ -161,7 +161,7 @@ impl Followed {
                 FeedOutcome::Changed { changes, .. } => {
                     seen.push(changes.iter().flat_map(|change| self.lines(change)).collect());
                 }
-                FeedOutcome::Down { error } => panic!("{error}"),
+                FeedOutcome::Down { error, .. } => panic!("{error}"),
             }
         }
     }
@@ -176,6 +176,7 @@ impl Followed {
             Tenant::None => String::new(),
             Tenant::Known(tenant) => format!("{{{tenant}}}"),
             Tenant::Unknown => "{?}".to_owned(),
+            Tenant::Former => "{former}".to_owned(),
         };
         let head = format!("{tenant}{}", self.sections[change.section].name);
         match &change.rows {

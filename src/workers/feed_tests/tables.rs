@@ -114,7 +114,7 @@ fn altered_tables_are_looked_at_again() {
             FeedOutcome::Changed { changes, .. } => {
                 seen.extend(changes.iter().flat_map(|change| followed.lines(change)));
             }
-            FeedOutcome::Down { error } => break error,
+            FeedOutcome::Down { error, .. } => break error,
             FeedOutcome::CaughtUp { .. } | FeedOutcome::Connected { .. } => {}
         }
     };

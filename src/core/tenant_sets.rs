@@ -1,0 +1,61 @@
+//! Sets of one row by whatever tenant it is kept under: `{…}:booking:meta:<id>:caches`.
+//!
+//! Who changes a row without saying whose it was wants to know which tenants have it.
+
+use std::hash::BuildHasher;
+
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use smallvec::SmallVec;
+
+use super::metas::MetaId;
+
+/// As [`super::metas::Metas`]: many small maps, none of which grows in one large step.
+const MAPS: usize = 1024;
+
+#[derive(Debug)]
+pub struct TenantSets {
+    maps: Box<[FxHashMap<u64, SmallVec<[MetaId; 1]>>]>,
+}
+
+impl Default for TenantSets {
+    fn default() -> Self {
+        TenantSets { maps: (0..MAPS).map(|_| FxHashMap::default()).collect() }
+    }
+}
+
+impl TenantSets {
+    /// Takes note of a set; one that is no tenant's is passed over.
+    pub fn add(&mut self, name: &[u8], id: MetaId) {
+        let Some(rest) = after_tenant(name) else { return };
+        let (map, hash) = place_of(rest);
+        self.maps[map].entry(hash).or_default().push(id);
+    }
+
+    pub fn remove(&mut self, name: &[u8], id: MetaId) {
+        let Some(rest) = after_tenant(name) else { return };
+        let (map, hash) = place_of(rest);
+        if let Some(ids) = self.maps[map].get_mut(&hash) {
+            ids.retain(|known| *known != id);
+            if ids.is_empty() {
+                self.maps[map].remove(&hash);
+            }
+        }
+    }
+
+    /// Sets of this name after the tenant, and perhaps a few others.
+    pub fn find(&self, rest: &[u8]) -> &[MetaId] {
+        let (map, hash) = place_of(rest);
+        self.maps[map].get(&hash).map_or(&[], |ids| ids)
+    }
+}
+
+/// What follows `{…}:`.
+pub fn after_tenant(name: &[u8]) -> Option<&[u8]> {
+    let end = name.strip_prefix(b"{")?.iter().position(|byte| *byte == b'}')?;
+    name[end + 2..].strip_prefix(b":")
+}
+
+fn place_of(rest: &[u8]) -> (usize, u64) {
+    let hash = FxBuildHasher.hash_one(rest);
+    ((hash >> 48) as usize % MAPS, hash)
+}

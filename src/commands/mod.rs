@@ -18,6 +18,7 @@ mod remove;
 mod resume;
 mod retry;
 mod stats;
+mod verify;
 
 use crate::redis_api::{register, Context};
 
@@ -36,5 +37,6 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<remove::Remove>(ctx)?;
     register::<pause::Pause>(ctx)?;
     register::<resume::Resume>(ctx)?;
+    register::<verify::Verify>(ctx)?;
     Ok(())
 }

@@ -82,8 +82,22 @@ impl Calls {
         check_length(words, max_bytes)?;
         let mut key = Vec::new();
         let (query, fit) = self.resolve(words, Spelling::Typed, &mut key)?;
-        let args = self.patterns[query].values(words, &fit)?;
+        let args = self.patterns[query].values(words, &fit, Spelling::Typed)?;
         Ok(BoundCall { query, args, key })
+    }
+
+    /// The call that [`Calls::write_key`] wrote this for, and its words as a client may type them; None where it could
+    /// not have written it.
+    pub fn bind_key(&self, call_part: &[u8]) -> Option<(BoundCall, Vec<Box<[u8]>>)> {
+        let words: Vec<&[u8]> = call_part.split(|b| *b == b':').take(self.max_words + 1).collect();
+        let mut key = Vec::with_capacity(call_part.len());
+        if words.len() > self.max_words {
+            return None;
+        }
+        let (query, fit) = self.resolve(&words, Spelling::Key, &mut key).ok()?;
+        let pattern = &self.patterns[query];
+        let args = pattern.values(&words, &fit, Spelling::Key).ok()?;
+        (key == call_part).then(|| (BoundCall { query, args, key }, pattern.typed(&words, &fit)))
     }
 
     /// Whether [`Calls::write_key`] could have written this.
@@ -186,6 +200,7 @@ mod tests {
                 let bound = bound.unwrap();
                 assert_eq!((bound.query, &bound.key[..]), (query, &out[5..]));
                 assert!(calls.is_canonical(&bound.key), "{text}");
+                assert_read_back(calls, &bound);
                 Ok(String::from_utf8(bound.key).unwrap())
             }
             Err(error) => {
@@ -194,6 +209,14 @@ mod tests {
                 Err(error.to_string())
             }
         }
+    }
+
+    /// The key tells the call, and words that a client may type for it.
+    fn assert_read_back(calls: &Calls, bound: &BoundCall) {
+        let (read, typed) = calls.bind_key(&bound.key).expect("a key of this section");
+        assert_eq!(&read, bound);
+        let typed: Vec<&[u8]> = typed.iter().map(AsRef::as_ref).collect();
+        assert_eq!(calls.bind(&typed, 1_000).as_ref(), Ok(bound), "{typed:?}");
     }
 
     #[test]

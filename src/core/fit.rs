@@ -104,20 +104,36 @@ impl CallPattern {
         }
     }
 
-    /// Values of typed words that fit.
-    pub(super) fn values(&self, words: &[&[u8]], fit: &Fit) -> Result<Vec<Value>, ArgError> {
+    /// Values of words that fit.
+    pub(super) fn values(&self, words: &[&[u8]], fit: &Fit, spelling: Spelling) -> Result<Vec<Value>, ArgError> {
         let absent = |arg: &Arg| arg.default.as_ref().map_or(Value::Null, |d| d.value.clone());
         let mut values: Vec<Value> = self.args().iter().map(absent).collect();
-        let typed = self.parts.iter().take(fit.typed).zip(words);
-        let in_groups = self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT);
-        for (part, word) in typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(&words[at..]))) {
-            if let Part::Arg(index) = part {
-                let arg = &self.args()[*index];
-                values[*index] = word::read_value(arg.ty, word, Spelling::Typed)
-                    .map_err(|error| ArgError { arg: arg.name.clone(), error })?;
-            }
+        for (index, at) in self.places(fit) {
+            let arg = &self.args()[index];
+            values[index] = word::read_value(arg.ty, words[at], spelling)
+                .map_err(|error| ArgError { arg: arg.name.clone(), error })?;
         }
         Ok(values)
+    }
+
+    /// The words of a key as a client may type them.
+    pub(super) fn typed(&self, words: &[&[u8]], fit: &Fit) -> Vec<Box<[u8]>> {
+        let mut typed: Vec<Box<[u8]>> = words.iter().map(|word| (*word).into()).collect();
+        for (index, at) in self.places(fit) {
+            typed[at] = word::typed(self.args()[index].ty, words[at]).into();
+        }
+        typed
+    }
+
+    /// Which arguments were typed, and at which word each.
+    fn places<'a>(&'a self, fit: &'a Fit) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let typed = self.parts.iter().take(fit.typed).zip(0..);
+        let in_groups = self.groups.iter().zip(fit.groups).filter(|(_, at)| *at != ABSENT);
+        let parts = typed.chain(in_groups.flat_map(|(group, at)| group.iter().zip(at..)));
+        parts.filter_map(|(part, at)| match part {
+            Part::Arg(index) => Some((*index, at)),
+            Part::Literal(_) => None,
+        })
     }
 }
 

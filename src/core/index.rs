@@ -14,6 +14,7 @@ use super::change::Changes;
 use super::glob;
 use super::interests::{InterestId, Interests};
 use super::metas::{MetaId, Metas};
+use super::moment::Moment;
 
 /// Name of a key.
 pub type Key = Box<[u8]>;
@@ -41,6 +42,7 @@ pub struct Facts {
     pub rows: u32,
     /// What its fetch cost, in microseconds.
     pub took_us: u32,
+    pub stored: Moment,
 }
 
 /// What a removal is about.
@@ -153,6 +155,11 @@ impl Index {
         let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return 0 };
         let taken = |(key, entry): &(&Key, &Entry)| self.is_taken(removal, key, entry);
         self.range(removal.concern.prefix(), None).filter(taken).count() as u64
+    }
+
+    /// The first entry of a prefix after a key of it, or the first of all.
+    pub fn next_key(&self, prefix: &[u8], after: Option<&[u8]>) -> Option<Key> {
+        self.range(prefix, after).next().map(|(key, _)| key.clone())
     }
 
     fn range<'a>(&'a self, prefix: &'a [u8], after: Option<&[u8]>) -> impl Iterator<Item = (&'a Key, &'a Entry)> {

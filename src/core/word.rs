@@ -56,6 +56,15 @@ pub fn decode_word(word: &[u8]) -> Cow<'_, [u8]> {
     decode(word, b"%:,")
 }
 
+/// A word of a key as a client may type it.
+pub(super) fn typed(ty: ArgType, word: &[u8]) -> Cow<'_, [u8]> {
+    match ty.array {
+        // A list is typed with its own escapes of `,` and `%`.
+        true => decode(word, b":"),
+        false => decode_word(word),
+    }
+}
+
 fn scalar_text(word: &[u8], spelling: Spelling) -> Cow<'_, [u8]> {
     match spelling {
         Spelling::Typed => Cow::Borrowed(word),

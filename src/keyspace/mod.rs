@@ -94,6 +94,11 @@ impl Keyspace {
         self.index.metas.of_tenants(set).map(of).collect()
     }
 
+    /// The key of the entry that follows another one of a prefix, or of the first.
+    pub fn next_key(&self, prefix: &[u8], after: Option<&[u8]>) -> Option<Key> {
+        self.index.next_key(prefix, after)
+    }
+
     /// Names of the metadata sets that an entry belongs to.
     pub fn meta_names<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a [u8]> {
         entry.metas.iter().filter_map(|id| self.index.metas.name(*id)).map(AsRef::as_ref)

@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `ERR` | the command is wrong; the text says what would be right |
 //! | `NOWAIT` | in MULTI or a script, where nothing can wait |
-//! | `READONLY` | an invalidation on a replica; a client that waits for a job as its master is demoted |
+//! | `READONLY` | an invalidation, or BEAR.VERIFY, on a replica; a client that waits for a job as its master is demoted |
 //! | `POSTGRES` | Postgres cannot be reached |
 //! | `TIMEOUT` | no answer within `bear.query-timeout-ms`; a job that has not settled within BLOCK |
 //! | `TOOLARGE` | the result is over `bear.max-result-bytes`; a payload over `bear.max-job-bytes`, a UNIQUE key over 1,024 bytes |
 //! | `QUERY` | Postgres refused the statement, or its result has not the promised shape |
-//! | `OVERLOADED` | `bear.max-fills` fetches are under way |
+//! | `OVERLOADED` | `bear.max-fills` fetches are under way; 16 BEAR.VERIFY wait |
 //! | `FULL` | a queue is at `bear.queue-max-jobs` or `bear.queue-max-bytes` |
 //! | `DUPLICATE` | another job holds the UNIQUE key |
 //! | `UNSAFE` | the memory policy may evict queued jobs |

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::query::Words;
 use super::waiting::WaiterId;
-use super::{errors, Server};
+use super::{errors, verify, Server};
 use crate::core::belonging::{Belonging, Related};
+use crate::core::calls::BoundCall;
 use crate::core::catalog::{Catalog, OnRule, Section};
 use crate::core::change::Changes;
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
@@ -15,6 +16,7 @@ use crate::core::fills::Ended;
 use crate::core::index::Facts;
 use crate::core::interests::Interest;
 use crate::core::keys;
+use crate::core::moment::Moment;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::core::predicate::Predicate;
 use crate::core::value::Value;
@@ -53,15 +55,21 @@ pub struct PostgresView {
 
 impl Call {
     pub fn new(server: &Server, space_name: &[u8], space: SpaceRef, words: &Words) -> Result<Call, String> {
-        let catalog = server.catalog.clone();
         let limit = server.config.max_call_bytes as usize;
-        let bound = catalog.sections[space.section].calls.bind(words, limit).map_err(errors::usage)?;
+        let calls = &server.catalog.sections[space.section].calls;
+        let bound = calls.bind(words, limit).map_err(errors::usage)?;
+        Ok(Call::of(server, space_name, space, bound))
+    }
+
+    /// A call of the present catalog.
+    pub fn of(server: &Server, space_name: &[u8], space: SpaceRef, bound: BoundCall) -> Call {
+        let catalog = server.catalog.clone();
         let mut prefix = Vec::new();
         names::write_prefix(space_name, server.deployment, &mut prefix);
         let mut key = Vec::new();
         keys::write_entry_key(&prefix, &bound.key, &mut key);
         let deployment = server.deployment;
-        Ok(Call {
+        Call {
             interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
             section: space.section,
             query: bound.query,
@@ -70,7 +78,7 @@ impl Call {
             key: key.into(),
             prefix: prefix.into(),
             catalog,
-        })
+        }
     }
 
     /// Values of the statement's parameters in Postgres' text format.
@@ -117,8 +125,30 @@ impl Call {
 }
 
 impl Server {
+    /// Has workers at hand; the error says why there are none.
+    pub(super) fn begin_fetching(&mut self) -> Result<(), String> {
+        self.workers.begin(&self.config).map_err(errors::usage)?;
+        if self.workers.current().is_none() {
+            return Err(format!(
+                "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
+                super::config::URL_VARIABLE
+            ));
+        }
+        self.begin_feed();
+        Ok(())
+    }
+
     /// Sends the fetch of a call to the workers.
     pub(super) fn send(&mut self, ticket: u64, call: &Call) {
+        self.send_fetch(ticket, call, Some(Box::new(call.belonging(self.deployment))));
+    }
+
+    /// The same for a result that is only looked at.
+    pub(super) fn send_alone(&mut self, ticket: u64, call: &Call) {
+        self.send_fetch(ticket, call, None);
+    }
+
+    fn send_fetch(&mut self, ticket: u64, call: &Call, belonging: Option<Box<Belonging>>) {
         let Some(workers) = self.workers.current() else { return };
         let query = &call.catalog.sections[call.section].queries[call.query];
         let request = FetchRequest {
@@ -127,7 +157,7 @@ impl Server {
             params: call.params(),
             deadline: Instant::now() + self.config.query_timeout(),
             max_result_bytes: self.config.max_result_bytes as usize,
-            belonging: Some(Box::new(call.belonging(self.deployment))),
+            belonging,
         };
         workers.submit(Request::Fetch(request));
     }
@@ -135,6 +165,9 @@ impl Server {
     /// Takes one outcome from the workers.
     pub(super) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
         match outcome {
+            Outcome::Fetched { ticket, result, .. } if verify::is_ours(ticket) => {
+                self.verify_fetched(ctx, ticket, result)
+            }
             Outcome::Fetched { ticket, connection, result } => self.fetched(ctx, ticket, connection, result),
             Outcome::Present { ticket, result } => self.rows_present(ticket, result),
             Outcome::Connected { connection, identity, changed } => {
@@ -259,7 +292,8 @@ impl Server {
         let rows = fetched.row_count.min(u32::MAX as usize) as u32;
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
         let expires = Instant::now() + Duration::from_millis(ttl_ms);
-        let facts = Facts { ticket, rows, took_us };
+        let stored = Moment::at(self.begun.elapsed());
+        let facts = Facts { ticket, rows, took_us, stored };
         let interests = call.interests.clone();
         self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts, interests });
     }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::config::{self, Config};
 use super::crew::Crew;
@@ -53,6 +54,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),
+        verifying: Default::default(),
+        begun: Instant::now(),
         key: Vec::new(),
         payload: Vec::new(),
         longest_tick_us: 0,

@@ -13,6 +13,7 @@
 //! | `feed` | changes that others made in Postgres, as the change feed tells them |
 //! | `changing` | rows whose present values are read, for a client that waits |
 //! | `explain` | what is known of a call |
+//! | `verify` | entries are compared with Postgres |
 //! | `crew` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -36,11 +37,13 @@ mod queues;
 pub mod reload;
 mod stats;
 mod tick;
+mod verify;
 mod waiting;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -84,6 +87,9 @@ pub struct Server {
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: changing::Changing,
     feed: feed::FeedView,
+    verifying: verify::Verifying,
+    /// When the module was loaded; moments count from here.
+    begun: Instant,
     /// The key of the call at hand; kept for its memory.
     key: Vec<u8>,
     /// A payload as it is stored; kept for its memory.

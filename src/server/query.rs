@@ -94,15 +94,8 @@ impl Server {
         freshness: Freshness,
         words: &Words,
     ) -> Result<(), String> {
-        self.workers.begin(&self.config).map_err(errors::usage)?;
-        self.begin_feed();
+        self.begin_fetching()?;
         let section = space.section;
-        if self.workers.current().is_none() {
-            return Err(format!(
-                "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
-                super::config::URL_VARIABLE
-            ));
-        }
         let call = Rc::new(Call::new(self, space_name, space, words)?);
         if freshness == Freshness::Fresh {
             // The fetch under way may have read before the caller's last change.

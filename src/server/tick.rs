@@ -50,6 +50,7 @@ impl Server {
         self.answer_late(start);
         self.answer_late_for_jobs(start);
         let more_jobs = self.work_on_queues(ctx, deadline);
+        let more_to_verify = self.work_on_verifying(ctx, start);
         self.send_answers();
         let left = match self.keyspace.left() {
             Left::Nothing => Left::Nothing,
@@ -57,13 +58,19 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline),
         };
-        if more_outcomes || more_changes || more_jobs || !self.answers.is_empty() || (left == Left::Urgent && !paused) {
+        let more = more_outcomes || more_changes || more_jobs || more_to_verify || !self.answers.is_empty();
+        if more || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();
         } else if left != Left::Nothing || self.changing.has_work() {
             redis_api::arm(if paused { PAUSED } else { PAUSE });
         }
-        let deadlines = [self.waiting.next_deadline(), self.queues.next_deadline(), self.changing.next_deadline()];
+        let deadlines = [
+            self.waiting.next_deadline(),
+            self.queues.next_deadline(),
+            self.changing.next_deadline(),
+            self.verifying.next_deadline(),
+        ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             redis_api::arm(deadline.saturating_duration_since(Instant::now()));
         }

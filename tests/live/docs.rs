@@ -21,6 +21,7 @@ const COMMANDS: [(&str, i64, &str, &[&str]); 14] = [
     ("bear.remove", 3, "write admin", &["RW", "access", "delete"]),
     ("bear.pause", 2, "write admin", &["RW", "access", "delete"]),
     ("bear.resume", 2, "write admin", &["RW", "access", "delete"]),
+    ("bear.verify", -2, "readonly admin", &["RO", "access"]),
 ];
 
 fn docs(redis: &Redis, name: &str) -> BTreeMap<String, Reply> {
@@ -71,6 +72,7 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.remove", "<space> id"),
         ("bear.pause", "<space>"),
         ("bear.resume", "<space>"),
+        ("bear.verify", "<space> [COUNT count]"),
     ] {
         let docs = docs(&redis, name);
         let arguments = docs.get("arguments").map(|arguments| arguments.list().to_vec()).unwrap_or_default();

@@ -55,3 +55,4 @@ mod tenants;
 mod tls;
 mod unique;
 mod unload;
+mod verify;

@@ -6,6 +6,7 @@
 use super::cursor::Cursor;
 use crate::core::catalog::{Catalog as Loaded, OnRule, Query, Section};
 use crate::core::job::{Job, Order};
+use crate::core::life::Life;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -67,7 +68,7 @@ fn all(reply: Replier, server: &Server) {
 }
 
 fn section(reply: Replier, catalog: &Loaded, section: &Section) {
-    reply.map(8);
+    reply.map(7 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
@@ -76,8 +77,7 @@ fn section(reply: Replier, catalog: &Loaded, section: &Section) {
     optional_text(reply, section.tenant.map(|tenant| tenant.name()));
     reply.text("tenant_column");
     optional_text(reply, section.tenant_column.as_deref());
-    reply.text("ttl_ms");
-    reply.integer(section.ttl_ms as i64);
+    life(reply, &section.life);
     reply.text("tables");
     let tables: Vec<&str> = section.tables.iter().map(|table| table.name.as_ref()).collect();
     reply.texts(&tables);
@@ -94,13 +94,12 @@ fn section(reply: Replier, catalog: &Loaded, section: &Section) {
 }
 
 fn query(reply: Replier, catalog: &Loaded, query: &Query) {
-    reply.map(8);
+    reply.map(7 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
     reply.text(&query.plan.sql);
-    reply.text("ttl_ms");
-    reply.integer(query.ttl_ms as i64);
+    life(reply, &query.life);
     reply.text("single");
     reply.boolean(query.single);
     reply.text("rows");
@@ -119,6 +118,22 @@ fn query(reply: Replier, catalog: &Loaded, query: &Query) {
     reply.text("tags");
     let tags: Vec<String> = query.tags.iter().map(ToString::to_string).collect();
     reply.texts(&tags);
+}
+
+/// Fields that [`life`] writes.
+const LIFE_FIELDS: usize = 4;
+
+fn life(reply: Replier, life: &Life) {
+    let fields = [
+        ("ttl_ms", life.ttl_ms),
+        ("stale_ms", life.stale_ms),
+        ("refresh_ahead_ms", life.refresh_ahead_ms),
+        ("jitter_percent", life.jitter_percent.into()),
+    ];
+    for (name, value) in fields {
+        reply.text(name);
+        reply.integer(value as i64);
+    }
 }
 
 fn job(reply: Replier, job: &Job) {

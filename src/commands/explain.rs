@@ -1,6 +1,7 @@
 //! `BEAR.EXPLAIN space word …`: what is known of a call.
 //!
-//! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, bytes, rows, tags, dropped_by, fetch_us.
+//! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
+//! tags, dropped_by, fetch_us.
 //! O(N) in the metadata of the entry. Nothing is replicated. Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
@@ -41,7 +42,7 @@ fn reply(ctx: Context, explained: &Explained) {
     let section = &call.catalog.sections[call.section];
     let query = &section.queries[call.query];
     let reply = ctx.reply();
-    reply.map(11);
+    reply.map(13);
     reply.text("key");
     reply.bytes(&call.key);
     reply.text("query");
@@ -67,6 +68,12 @@ fn reply(ctx: Context, explained: &Explained) {
         }
     };
     optional("ttl_ms", explained.ttl_ms);
+    optional("stale_ms", explained.stale_ms);
+    reply.text("stale");
+    match explained.stale {
+        Some(stale) => reply.boolean(stale),
+        None => reply.null(),
+    }
     optional("bytes", explained.bytes.map(|bytes| bytes as i64));
     optional("rows", explained.rows.map(i64::from));
     reply.text("tags");

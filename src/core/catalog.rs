@@ -10,6 +10,7 @@ use super::call::CallPattern;
 use super::calls::Calls;
 use super::fetch::FetchPlan;
 use super::job::Job;
+use super::life::Life;
 use super::predicate::{Comparison, Operand, Predicate, Test};
 use super::sql::Template;
 use super::tags::TagTemplate;
@@ -46,8 +47,10 @@ pub struct Section {
     pub name: Box<str>,
     /// Type of the row ids; None where the section has no rows of its own.
     pub id: Option<ScalarType>,
-    /// Life of an entry whose query says nothing else.
-    pub ttl_ms: u64,
+    /// Of entries whose query says nothing else.
+    pub life: Life,
+    /// Has any of its queries entries whose age Redis alone does not tell?
+    pub has_soft_life: bool,
     pub tenant: Option<ScalarType>,
     /// Column of the section's tables that holds the tenant, for the change feed.
     pub tenant_column: Option<Box<str>>,
@@ -110,7 +113,7 @@ pub struct Query {
     pub plan: Arc<FetchPlan>,
     /// Where `$1 … $n` of the plan come from.
     pub params: Vec<ParamSource>,
-    pub ttl_ms: u64,
+    pub life: Life,
     /// One object or null instead of an array.
     pub single: bool,
     /// Whether the result's rows are tracked; if not, any change of the section drops the entry.

@@ -7,7 +7,9 @@ use toml::Table as TomlTable;
 use super::calls::Calls;
 use super::catalog::{Catalog, CatalogError, On, OnRule, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
 use super::job_toml;
-use super::outline::{read_ttl, Outline};
+use super::life::Life;
+use super::life_toml;
+use super::outline::Outline;
 use super::query_toml::QueryReader;
 use super::sql::Template;
 use super::toml_reader::Report;
@@ -44,7 +46,7 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
 fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Report) -> Option<Section> {
     let outline = &reader.outlines[index];
     let fields = outline.fields;
-    let ttl_ms = read_ttl(fields, report).unwrap_or(DEFAULT_TTL_MS);
+    let life = life_toml::read(fields, Life::of_ttl(DEFAULT_TTL_MS), report);
     let tenant_column = fields.string("tenant_column", report);
     if tenant_column.is_some() && !fields.has("tenant") {
         report.problem("tenant_column needs tenant, the type of its values");
@@ -60,7 +62,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         .unwrap_or_default()
         .into_iter()
         .enumerate()
-        .filter_map(|(i, query)| reader.query(index, i, query, ttl_ms, report))
+        .filter_map(|(i, query)| reader.query(index, i, query, life, report))
         .collect();
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
@@ -68,7 +70,8 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     Some(Section {
         name: outline.name.into(),
         id: outline.id,
-        ttl_ms,
+        life,
+        has_soft_life: queries.iter().any(|query| query.life.is_soft()),
         tenant: outline.tenant,
         tenant_column: tenant_column.map(Into::into),
         tables: read_tables(outline, report),
@@ -154,7 +157,7 @@ mod tests {
     fn the_bear_catalog_loads() {
         let catalog = load(super::super::catalog::DEFAULT).unwrap();
         let (_, bear) = catalog.section(b"bear").unwrap();
-        assert_eq!((bear.id, bear.ttl_ms, bear.tenant), (Some(ScalarType::Int), 300_000, None));
+        assert_eq!((bear.id, bear.life.ttl_ms, bear.tenant), (Some(ScalarType::Int), 300_000, None));
         assert_eq!(bear.row.as_ref().unwrap().params, ["ids".into()]);
         let tables: Vec<_> = bear.tables.iter().map(|t| (&*t.name, matches!(t.rows, TableRows::Column(_)))).collect();
         assert_eq!(tables, [("bear", true), ("bear_colors", true), ("color", false)]);
@@ -207,7 +210,7 @@ mod tests {
         let (question, _) = catalog.section(b"question").unwrap();
         assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
         let open = &exam.queries[2];
-        assert_eq!((open.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
+        assert_eq!((open.life.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
         assert!(exam.source.contains("# question"), "a column names the section");
         assert!(!exam.source.contains("# user"));
     }
@@ -247,7 +250,7 @@ mod tests {
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, tenant, tenant_column, tables, row, query, job"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, job"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),

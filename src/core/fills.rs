@@ -13,6 +13,7 @@
 //! Invariants, for every order of joins, strikes and finishes:
 //! - a waiter is never answered with a result whose fetch was sent before a strike that came before the waiter;
 //! - a result is never stored when a strike came after its fetch was sent;
+//! - a fetch for nobody (a refresh) is like any other, but that none is sent where one runs whose result may be stored;
 //! - at most [`MAX_RUNNING`] fetches of one entry run at a time, however often it is struck: who comes then waits for
 //!   one more fetch, sent when one of them ends.
 //!
@@ -168,6 +169,22 @@ impl<C: Clone, W> Fills<C, W> {
         let key: Rc<[u8]> = key.into();
         self.slots.insert(key.clone(), Slot { call, running: Vec::new(), pending: Vec::new() });
         Joined::Send(self.send(&key, vec![(seq, waiter)]))
+    }
+
+    /// Begins a fetch for nobody: None where one is under way whose result may be stored, or too many are.
+    pub fn refresh(&mut self, key: &[u8], call: C) -> Option<u64> {
+        if !self.would_send(key) {
+            return None;
+        }
+        let key = match self.slots.get_key_value(key) {
+            Some((key, _)) => key.clone(),
+            None => {
+                let key: Rc<[u8]> = key.into();
+                self.slots.insert(key.clone(), Slot { call, running: Vec::new(), pending: Vec::new() });
+                key
+            }
+        };
+        Some(self.send(&key, Vec::new()))
     }
 
     fn send(&mut self, key: &Rc<[u8]>, waiters: Vec<(Seq, W)>) -> u64 {
@@ -374,6 +391,31 @@ mod tests {
             assert_eq!(done.answer.len(), if struck { 1 } else { 2 });
             assert_eq!(done.send.is_some(), struck);
         }
+    }
+
+    #[test]
+    fn a_fetch_for_nobody_is_one_and_answers_who_comes_meanwhile() {
+        let mut fills = Fills::default();
+        assert_eq!(fills.refresh(KEY, ()), Some(1));
+        assert_eq!(fills.refresh(KEY, ()), None);
+        assert_eq!(fills.join(KEY, (), "meanwhile"), Joined::Waits);
+        let done = fills.finish(1, Ended::Got(&[]), no_rows).unwrap();
+        assert_eq!((done.answer, done.store, done.send.is_none()), (vec!["meanwhile"], true, true));
+
+        // Struck, it is nobody's loss; at most two run, and who waits has the next one.
+        assert_eq!(fills.refresh(KEY, ()), Some(2));
+        fills.strike(KEY);
+        assert_eq!(fills.refresh(KEY, ()), Some(3));
+        fills.strike(KEY);
+        assert_eq!(fills.refresh(KEY, ()), None);
+        assert_eq!(fills.join(KEY, (), "after"), Joined::Waits);
+        let done = fills.finish(2, Ended::Got(&[]), no_rows).unwrap();
+        assert_eq!((done.answer.len(), done.store, done.send), (0, false, Some((4, ()))));
+        assert!(!fills.finish(3, Ended::Got(&[]), no_rows).unwrap().store);
+        let done = fills.finish(4, Ended::Got(&[]), no_rows).unwrap();
+        assert_eq!((done.answer, done.store, fills.running()), (vec!["after"], true, 0));
+        assert_eq!(fills.refresh(KEY, ()), Some(5), "nothing is left of it");
+        assert!(fills.finish(5, Ended::Failed, no_rows).unwrap().answer.is_empty());
     }
 
     #[test]

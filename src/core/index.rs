@@ -43,6 +43,8 @@ pub struct Facts {
     /// What its fetch cost, in microseconds.
     pub took_us: u32,
     pub stored: Moment,
+    /// When its TTL is over; it may be kept longer, to be served stale.
+    pub ends: Moment,
 }
 
 /// What a removal is about.

@@ -26,6 +26,8 @@ mod job_toml;
 pub mod json_text;
 pub mod keys;
 mod left_out;
+pub mod life;
+mod life_toml;
 pub mod metas;
 pub mod moment;
 pub mod names;

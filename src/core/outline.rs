@@ -2,13 +2,13 @@
 
 use toml::Table;
 
-use super::duration;
 use super::names;
 use super::tags::Tenancy;
 use super::toml_reader::{Fields, Report};
 use super::value::ScalarType;
 
-const SECTION_KEYS: [&str; 8] = ["id", "ttl", "tenant", "tenant_column", "tables", "row", "query", "job"];
+const SECTION_KEYS: [&str; 11] =
+    ["id", "ttl", "stale", "refresh_ahead", "jitter", "tenant", "tenant_column", "tables", "row", "query", "job"];
 
 /// What other sections must know of a section.
 pub(super) struct Outline<'a> {
@@ -53,9 +53,4 @@ impl<'a> Outline<'a> {
     pub fn placeholders<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
         names.chain(self.tenant.map(|_| "tenant")).collect()
     }
-}
-
-pub(super) fn read_ttl(fields: Fields<'_>, report: &mut Report) -> Option<u64> {
-    let text = fields.string("ttl", report)?;
-    report.keep("ttl", duration::parse_ms(text))
 }

@@ -7,14 +7,17 @@ use toml::Table;
 use super::call::CallPattern;
 use super::catalog::{On, OnRule, ParamSource, Query};
 use super::fetch::FetchPlan;
-use super::outline::{read_ttl, Outline};
+use super::life::Life;
+use super::life_toml;
+use super::outline::Outline;
 use super::predicate::Predicate;
 use super::sql::Template;
 use super::tags::TagTemplate;
 use super::toml_reader::{Fields, Report};
 use super::value::ArgType;
 
-const QUERY_KEYS: [&str; 8] = ["call", "sql", "single", "rows", "ttl", "match", "on", "tags"];
+const QUERY_KEYS: [&str; 11] =
+    ["call", "sql", "single", "rows", "ttl", "stale", "refresh_ahead", "jitter", "match", "on", "tags"];
 
 /// Reads queries of any section.
 pub(super) struct QueryReader<'a, 'p> {
@@ -29,14 +32,14 @@ impl QueryReader<'_, '_> {
         section: usize,
         index: usize,
         table: &Table,
-        section_ttl_ms: u64,
+        section_life: Life,
         report: &mut Report,
     ) -> Option<Query> {
         let call = table.get("call").and_then(|call| call.as_str());
         let place = call.map_or_else(|| format!("query {}", index + 1), |call| format!("query '{call}'"));
         report.within(place, |report| {
             let fields = Fields::new(table, &QUERY_KEYS, report);
-            self.query_body(section, fields, section_ttl_ms, report)
+            self.query_body(section, fields, section_life, report)
         })
     }
 
@@ -44,7 +47,7 @@ impl QueryReader<'_, '_> {
         &mut self,
         section: usize,
         fields: Fields<'_>,
-        section_ttl_ms: u64,
+        section_life: Life,
         report: &mut Report,
     ) -> Option<Query> {
         let outline = &self.outlines[section];
@@ -64,7 +67,7 @@ impl QueryReader<'_, '_> {
         if rows && !outline.fields.has("id") {
             report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
         }
-        let ttl_ms = read_ttl(fields, report).unwrap_or(section_ttl_ms);
+        let life = life_toml::read(fields, section_life, report);
         let (match_, on) = self.predicates(section, fields, &call, report);
         let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
         if match_.is_some() && !rows && !lists {
@@ -100,7 +103,7 @@ impl QueryReader<'_, '_> {
             sections: self.outlines.iter().map(|outline| outline.name.into()).collect(),
             tag_columns,
         };
-        Some(Query { call, plan: Arc::new(plan), params: sources, ttl_ms, single, rows, match_, on, tags })
+        Some(Query { call, plan: Arc::new(plan), params: sources, life, single, rows, match_, on, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.

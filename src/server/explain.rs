@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::query::Words;
 use super::{Call, Server};
+use crate::core::life::Age;
 use crate::core::names;
 use crate::redis_api::{Context, StringKey};
 
@@ -12,8 +13,12 @@ pub struct Explained {
     pub call: Rc<Call>,
     /// Is an entry stored that would be served?
     pub cached: bool,
-    /// None where nothing is stored, or it does not end.
+    /// What is left of its TTL. None where nothing is stored, or it does not end.
     pub ttl_ms: Option<i64>,
+    /// How long it will be served beyond its TTL; only the master that filled it knows, as of the next.
+    pub stale_ms: Option<i64>,
+    /// Is its TTL over?
+    pub stale: Option<bool>,
     pub bytes: Option<usize>,
     /// Rows of the stored result; only the master that filled it knows.
     pub rows: Option<u32>,
@@ -33,8 +38,19 @@ impl Server {
         } else {
             ctx.flags().replica_in_sync() && crate::keyspace::replica_may_serve(ctx)
         };
+        let life = call.catalog.sections[call.section].queries[call.query].life;
         let entry = if served { StringKey::open(ctx, &call.key) } else { None };
         let live = entry.as_ref().and_then(|_| self.keyspace.live(&call.key));
+        let age = live.map(|live| self.age_of(&life, live));
+        let entry = entry.filter(|_| age != Some(Age::Over));
+        let kept_ms = entry.as_ref().and_then(StringKey::ttl_ms);
+        let ttl_ms = match live {
+            Some(live) if life.is_soft() => {
+                let left = live.facts.ends.since_beginning().saturating_sub(self.begun.elapsed()).as_millis() as i64;
+                kept_ms.map(|kept_ms| kept_ms.min(left))
+            }
+            _ => kept_ms,
+        };
         let metas = live.map_or_else(Vec::new, |live| {
             let split = |name: &[u8]| {
                 let (_, set) = names::split_key(&call.catalog, self.deployment, name)?;
@@ -47,7 +63,12 @@ impl Server {
         });
         Ok(Explained {
             cached: entry.is_some(),
-            ttl_ms: entry.as_ref().and_then(StringKey::ttl_ms),
+            ttl_ms,
+            stale_ms: live
+                .and(kept_ms)
+                .zip(ttl_ms)
+                .map(|(kept_ms, ttl_ms)| if life.stale_ms > 0 { kept_ms - ttl_ms } else { 0 }),
+            stale: age.map(|age| age == Age::Stale),
             bytes: entry.as_ref().map(|entry| entry.bytes().len()),
             rows: live.map(|live| live.facts.rows),
             took_us: live.map(|live| live.facts.took_us),

@@ -1,5 +1,6 @@
 //! Fetches: sent to the workers, their outcomes answered, stored, or struck.
 
+use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -220,6 +221,7 @@ impl Server {
 
     fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<WaiterId>) {
         self.with_stats(call, |stats| stats.failed += 1);
+        self.rest(call);
         let section = &call.catalog.sections[call.section];
         let text = errors::of_fetch(error, &section.name, section.queries[call.query].call.text());
         self.answer(waiters, &Answer::Error(text.into()));
@@ -276,12 +278,12 @@ impl Server {
     /// Has a result published, if it may be stored at all.
     fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
         let query = &call.catalog.sections[call.section].queries[call.query];
-        let ttl_ms = fetched.lives_ms.map_or(query.ttl_ms, |lives| query.ttl_ms.min(lives.max(0) as u64));
+        let span = query.life.span(self.jitter.hash_one(ticket), fetched.lives_ms);
         let storable = self.is_master()
             && self.may_store
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && json.len() <= self.config.max_entry_bytes as usize
-            && ttl_ms > 0
+            && span.fresh_ms > 0
             && self.keyspace.may_publish()
             && self.has_memory(ctx);
         if !storable {
@@ -291,9 +293,10 @@ impl Server {
         }
         let rows = fetched.row_count.min(u32::MAX as usize) as u32;
         let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
-        let expires = Instant::now() + Duration::from_millis(ttl_ms);
-        let stored = Moment::at(self.begun.elapsed());
-        let facts = Facts { ticket, rows, took_us, stored };
+        let expires = Instant::now() + Duration::from_millis(span.kept_ms);
+        let now = self.begun.elapsed();
+        let ends = Moment::at(now + Duration::from_millis(span.fresh_ms));
+        let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
         let interests = call.interests.clone();
         self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts, interests });
     }

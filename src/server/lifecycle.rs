@@ -55,6 +55,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         changing: Default::default(),
         feed: Default::default(),
         verifying: Default::default(),
+        resting: Default::default(),
+        jitter: Default::default(),
         begun: Instant::now(),
         key: Vec::new(),
         payload: Vec::new(),

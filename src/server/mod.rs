@@ -6,6 +6,7 @@
 //! | `reload` | the catalog: loaded, checked, replaced |
 //! | `query` | a call becomes a hit, a wait, or an error |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
+//! | `refresh` | entries at the end of their life are fetched for nobody |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
@@ -34,6 +35,7 @@ mod invalidate;
 mod lifecycle;
 mod query;
 mod queues;
+mod refresh;
 pub mod reload;
 mod stats;
 mod tick;
@@ -42,6 +44,7 @@ mod waiting;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::RandomState;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -88,6 +91,9 @@ pub struct Server {
     changing: changing::Changing,
     feed: feed::FeedView,
     verifying: verify::Verifying,
+    resting: refresh::Resting,
+    /// Gives each entry its share of jitter.
+    jitter: RandomState,
     /// When the module was loaded; moments count from here.
     begun: Instant,
     /// The key of the call at hand; kept for its memory.

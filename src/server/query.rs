@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::{errors, Call, Server};
+use super::{errors, refresh, Call, Server};
 use crate::core::fills::Joined;
+use crate::core::life::Age;
 use crate::core::names;
 use crate::keyspace::{self, watch};
 use crate::redis_api::{Context, StringKey};
@@ -41,12 +42,18 @@ impl Server {
         names::write_prefix(space_name, self.deployment, &mut self.key);
         self.key.push(b':');
         let limit = self.config.max_call_bytes as usize;
-        section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;
-
-        let is_wanted = freshness != Freshness::Fresh && !self.withholds(space.section);
+        let query = section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;
+        // Only entries of some queries have an age that Redis does not tell; the others cost no look-up.
+        let age = if section.has_soft_life { self.age_of_key(&section.queries[query].life) } else { Age::Fresh };
+        let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
         if is_wanted && self.answer_from_cache(ctx) {
-            self.stats.section(space.section).hits += 1;
-            self.log_call(ctx, "HIT");
+            let stats = self.stats.section(space.section);
+            stats.hits += 1;
+            stats.stale_hits += u64::from(age == Age::Stale);
+            self.log_call(ctx, if age == Age::Stale { "STALE" } else { "HIT" });
+            if age != Age::Fresh {
+                self.refresh(space_name, space, words);
+            }
             return Ok(());
         }
         self.stats.section(space.section).misses += 1;

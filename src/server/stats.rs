@@ -9,6 +9,10 @@ use rustc_hash::FxHashMap;
 pub struct SectionStats {
     /// Answered from the cache.
     pub hits: u64,
+    /// Those of them that were answered with an entry beyond its TTL.
+    pub stale_hits: u64,
+    /// Fetches begun for nobody, at a hit on an entry at the end of its life.
+    pub refreshes: u64,
     /// Not in the cache: fetched, refused, or nil for CACHED.
     pub misses: u64,
     /// Misses that waited for a fetch which somebody else began.
@@ -33,6 +37,8 @@ impl Default for SectionStats {
     fn default() -> Self {
         SectionStats {
             hits: 0,
+            stale_hits: 0,
+            refreshes: 0,
             misses: 0,
             joined: 0,
             fills: 0,
@@ -50,6 +56,8 @@ impl Default for SectionStats {
 impl SectionStats {
     pub fn add(&mut self, other: &SectionStats) {
         self.hits += other.hits;
+        self.stale_hits += other.stale_hits;
+        self.refreshes += other.refreshes;
         self.misses += other.misses;
         self.joined += other.joined;
         self.fills += other.fills;
@@ -66,6 +74,8 @@ impl SectionStats {
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
         vec![
             ("hits", self.hits),
+            ("stale_hits", self.stale_hits),
+            ("refreshes", self.refreshes),
             ("misses", self.misses),
             ("joined", self.joined),
             ("fills", self.fills),

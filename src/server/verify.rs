@@ -18,7 +18,8 @@ use rustc_hash::FxHashMap;
 
 use super::{Call, Server};
 use crate::core::fetch::{FetchError, Fetched};
-use crate::core::index::Key;
+use crate::core::index::{Entry, Key};
+use crate::core::life::Age;
 use crate::core::names;
 use crate::core::walk::Walk;
 use crate::redis_api::{Answer, BlockedClient, Context, StringKey, Value};
@@ -228,15 +229,19 @@ impl Server {
         true
     }
 
-    /// None where the entry is not live, or no call of the catalog any more.
+    /// None where the entry is not live, beyond its TTL, or no call of the catalog any more.
     fn pick(&self, ctx: Context, key: &[u8]) -> Option<Check> {
         let run = self.verifying.runs.front()?;
-        let stamp = self.keyspace.live(key)?.stamp;
+        let entry = self.keyspace.live(key)?;
         let space = self.space(ctx, &run.space_name).ok()?;
         let call_part = key.strip_prefix(run.prefix.as_ref())?;
         let (bound, words) = self.catalog.sections[space.section].calls.bind_key(call_part)?;
+        let life = &self.catalog.sections[space.section].queries[bound.query].life;
+        if matches!(self.age_of(life, entry), Age::Stale | Age::Over) {
+            return None;
+        }
         let call = Rc::new(Call::of(self, &run.space_name, space, bound));
-        Some(Check { call, words, stamp, look: Look::First })
+        Some(Check { call, words, stamp: entry.stamp, look: Look::First })
     }
 
     fn send_check(&mut self, check: Check) {
@@ -278,7 +283,10 @@ impl Server {
 
     fn compare(&self, ctx: Context, check: &Check, fetched: &[u8]) -> Verdict {
         let key = check.call.key.as_ref();
-        let entry = self.keyspace.live(key).filter(|entry| entry.stamp == check.stamp);
+        let life = &check.call.catalog.sections[check.call.section].queries[check.call.query].life;
+        let is_meant =
+            |entry: &&Entry| entry.stamp == check.stamp && matches!(self.age_of(life, entry), Age::Fresh | Age::Ending);
+        let entry = self.keyspace.live(key).filter(is_meant);
         let is_replaced = self.keyspace.publishing(key).is_some();
         let stored = if is_replaced { None } else { StringKey::open(ctx, key) };
         match (entry, stored) {

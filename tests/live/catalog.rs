@@ -63,7 +63,19 @@ fn a_section_shows_its_queries_and_jobs() {
         let found = wire.run("BEAR.CATALOG bear").map();
         assert_eq!(
             found.keys().collect::<Vec<_>>(),
-            ["id", "jobs", "queries", "section", "tables", "tenant", "tenant_column", "ttl_ms"]
+            [
+                "id",
+                "jitter_percent",
+                "jobs",
+                "queries",
+                "refresh_ahead_ms",
+                "section",
+                "stale_ms",
+                "tables",
+                "tenant",
+                "tenant_column",
+                "ttl_ms"
+            ]
         );
         assert_eq!((found["section"].text(), found["id"].text()), ("bear".into(), "int".into()));
         assert!(found["tenant"].is_nil() && found["tenant_column"].is_nil());

@@ -5,8 +5,21 @@ use std::collections::BTreeMap;
 use crate::support::bears::{self, selects};
 use crate::support::{eventually, Redis, Reply};
 
-const FIELDS: [&str; 11] =
-    ["bytes", "cached", "dropped_by", "fetch_us", "key", "params", "query", "rows", "sql", "tags", "ttl_ms"];
+const FIELDS: [&str; 13] = [
+    "bytes",
+    "cached",
+    "dropped_by",
+    "fetch_us",
+    "key",
+    "params",
+    "query",
+    "rows",
+    "sql",
+    "stale",
+    "stale_ms",
+    "tags",
+    "ttl_ms",
+];
 
 fn explain(redis: &Redis, call: &str) -> BTreeMap<String, Reply> {
     redis.resp3_wire().run(&format!("BEAR.EXPLAIN {call}")).map()

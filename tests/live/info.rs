@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::support::bears;
 use crate::support::{eventually, Database, Info, Postgres, Redis, Reply};
 
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 14] = [
     "hits",
+    "stale_hits",
+    "refreshes",
     "misses",
     "joined",
     "fills",

@@ -49,6 +49,7 @@ mod query;
 mod replica;
 mod restore;
 mod secrets;
+mod stale;
 mod stampede;
 mod sweep;
 mod tenants;

@@ -54,6 +54,7 @@ mod stampede;
 mod sweep;
 mod tenants;
 mod tls;
+mod tracking;
 mod unique;
 mod unload;
 mod verify;

@@ -14,6 +14,7 @@ mod docs;
 mod drain_outage;
 mod drain_roles;
 mod enqueue;
+mod eviction;
 mod examples;
 mod explain;
 mod feed;

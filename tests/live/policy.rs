@@ -175,7 +175,7 @@ end
 return {missing, dead, entries}
 "#;
 
-fn look(redis: &Redis) -> (Vec<String>, i64, i64) {
+pub(super) fn look(redis: &Redis) -> (Vec<String>, i64, i64) {
     let reply = redis.wire().call(&["EVAL", LOOK, "0"]);
     let parts = reply.list();
     (parts[0].list().iter().map(Reply::text).collect(), parts[1].int(), parts[2].int())

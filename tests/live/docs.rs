@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 14] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 15] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),

@@ -17,6 +17,7 @@ mod commands;
 mod core;
 mod failpoints;
 mod keyspace;
+mod mutations;
 mod postgres;
 mod redis_api;
 mod server;

@@ -3,14 +3,14 @@
 //! ```text
 //! commands -> server -> keyspace -> workers -> postgres -> core
 //!     \---------\----------\--> redis_api (the module API; all unsafe code; knows nobody)
-//! failpoints: below all of them; where a test of crashes may stop a thread
+//! failpoints, mutations: below all of them; where a test of crashes may stop a thread, or put a fault in
 //! ```
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// From the top down: a layer may use what stands after it.
-const LAYERS: [&str; 7] = ["commands", "server", "keyspace", "workers", "postgres", "core", "failpoints"];
+const LAYERS: [&str; 8] = ["commands", "server", "keyspace", "workers", "postgres", "core", "failpoints", "mutations"];
 
 /// The module API, which is beside the layers: these use it, and it uses none of them.
 const REDIS_API: &str = "redis_api";

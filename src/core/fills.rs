@@ -28,6 +28,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::change::Changes;
+use crate::mutations;
 
 /// Fetches of one entry at a time: a struck one and its successor.
 pub const MAX_RUNNING: usize = 2;
@@ -150,7 +151,7 @@ impl<C: Clone, W> Fills<C, W> {
             slot.call = call;
             let full = slot.running.len() >= MAX_RUNNING;
             match slot.running.last_mut() {
-                Some(last) if last.struck.is_none() => {
+                Some(last) if last.struck.is_none() || joins_struck() => {
                     last.waiters.push((seq, waiter));
                     return Joined::Waits;
                 }
@@ -272,9 +273,11 @@ impl<C: Clone, W> Fills<C, W> {
             }
             Ended::Failed => None,
         };
-        let (answer, late): (Vec<_>, Vec<_>) =
-            fill.waiters.into_iter().partition(|(joined, _)| struck.is_none_or(|strike| *joined < strike));
-        let store = matches!(ended, Ended::Got(_)) && struck.is_none();
+        let (answer, late): (Vec<_>, Vec<_>) = fill
+            .waiters
+            .into_iter()
+            .partition(|(joined, _)| struck.is_none_or(|strike| *joined < strike) || joins_struck());
+        let store = matches!(ended, Ended::Got(_)) && (struck.is_none() || mutations::is("no-strike-check"));
         let mut waiting: Vec<(Seq, W)> = late;
         let call = slot.call.clone();
         let successor_runs = slot.running.last().is_some_and(|last| last.struck.is_none());
@@ -321,6 +324,10 @@ impl<C: Clone, W> Fills<C, W> {
             self.log_cost -= self.log.drain(..forgotten).map(|(_, logged)| logged.cost()).sum::<usize>();
         }
     }
+}
+
+fn joins_struck() -> bool {
+    mutations::is("join-struck")
 }
 
 /// The first change after `sent` that one of `metadata` (sorted) names, or whose rows belong.

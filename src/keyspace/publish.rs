@@ -13,6 +13,7 @@ use crate::core::change::Changes;
 use crate::core::index::Facts;
 use crate::core::interests::{Interest, InterestId};
 use crate::core::metas::MetaId;
+use crate::mutations;
 use crate::redis_api::Context;
 
 /// A result to be stored.
@@ -107,7 +108,11 @@ impl Keyspace {
     pub fn publish(&mut self, key: &[u8], mut publication: Publication) {
         self.abort_publication(key);
         let key: Arc<[u8]> = key.into();
-        let interests = std::mem::take(&mut publication.interests);
+        let mut interests = std::mem::take(&mut publication.interests);
+        if mutations::is("publish-before-tracking") {
+            publication.metas.clear();
+            interests = Box::default();
+        }
         let interest = (!interests.is_empty()).then(|| self.index.interests.add(key.clone(), interests));
         self.publications.add(key, publication, interest);
     }

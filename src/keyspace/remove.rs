@@ -7,6 +7,7 @@ use super::{store, Keyspace};
 use crate::core::change::Changes;
 use crate::core::index::{Concern, Key};
 use crate::core::interests::InterestId;
+use crate::mutations;
 use crate::redis_api::Context;
 
 /// Candidates that one command may go through: about 0.3 ms.
@@ -103,7 +104,8 @@ impl Keyspace {
         let what = What::Rows { sets, changes };
         let mut interested = Vec::new();
         let interests = &self.index.interests;
-        let nobody = !changes.spaces.iter().any(|space| interests.has_any(space));
+        let nobody =
+            !changes.spaces.iter().any(|space| interests.has_any(space)) || mutations::is("no-predicate-index");
         let few = nobody
             || changes.rows.len() <= ROWS_AT_ONCE
                 && interests.find_spaces(changes, AT_ONCE, &mut interested)

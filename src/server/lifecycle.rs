@@ -15,6 +15,7 @@ use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
+use crate::mutations;
 use crate::redis_api::{self, Context, Loading, Role};
 
 /// Starts the module. An error refuses the load.
@@ -174,7 +175,9 @@ impl Server {
                     log::warn!("{error}");
                 }
                 self.begin_feed_again();
-                self.make_all_cold();
+                if !mutations::is("no-cold-start") {
+                    self.make_all_cold();
+                }
                 self.forget_queues(ForgottenQueues::Replaced);
             }
             Role::Replica => {

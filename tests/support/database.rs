@@ -95,6 +95,11 @@ impl Database {
         self.postgres.client(&self.name)
     }
 
+    /// None where the server is away.
+    pub fn try_client(&self) -> Option<Client> {
+        self.postgres.try_client(&self.name)
+    }
+
     /// Runs statements; a failure fails the test.
     #[track_caller]
     pub fn run(&self, sql: &str) {

@@ -179,6 +179,11 @@ impl Postgres {
         self.config(database).connect(NoTls).unwrap_or_else(|error| panic!("connecting to {database}: {error:?}"))
     }
 
+    /// None where it is away.
+    pub fn try_client(&self, database: &str) -> Option<Client> {
+        self.config(database).connect(NoTls).ok()
+    }
+
     fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
         config.host("127.0.0.1").port(self.cluster.port).user(SUPERUSER).dbname(database).application_name("test");

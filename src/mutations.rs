@@ -1,0 +1,35 @@
+//! Faults that a test of the freshness checker puts into the module, to see that the checker finds them; nothing at all in
+//! a release build.
+//!
+//! `BEAR_MUTATION=name`:
+//!
+//! | name | what goes wrong |
+//! |---|---|
+//! | `no-strike-check` | a struck fill is stored all the same |
+//! | `publish-before-tracking` | an entry is stored without its metadata and without its interest |
+//! | `no-predicate-index` | nothing is found in which a changed row belongs now |
+//! | `join-struck` | who comes after a strike is answered with what was fetched before it |
+//! | `no-cold-start` | what an earlier process or master stored is served |
+
+/// Is this the mutation that was asked for?
+#[inline]
+pub fn is(name: &str) -> bool {
+    #[cfg(debug_assertions)]
+    return asked::mutation() == Some(name);
+    #[cfg(not(debug_assertions))]
+    {
+        let _ = name;
+        false
+    }
+}
+
+#[cfg(debug_assertions)]
+mod asked {
+    use std::sync::OnceLock;
+
+    static MUTATION: OnceLock<Option<String>> = OnceLock::new();
+
+    pub(super) fn mutation() -> Option<&'static str> {
+        MUTATION.get_or_init(|| std::env::var("BEAR_MUTATION").ok()).as_deref()
+    }
+}

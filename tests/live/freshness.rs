@@ -1,0 +1,138 @@
+//! The freshness checker: many clients ask while others write by jobs and past the module, servers fail, and no answer is
+//! older than what the client that asked could know to be seen.
+//!
+//! ```text
+//! Writer ──job, or SQL and BEAR.INVALIDATE──┐      begin: version n + 1 may be seen
+//!    │                                      ▼      seen:  version n + 1 must be seen
+//! History <──floors, versions── Reader ──BEAR.QUERY──> Redis ──Proxy──> Postgres
+//! ```
+//!
+//! `BEAR_TEST_READS` says how many answers are checked, `BEAR_TEST_SEED` repeats the choices of a run (not its moments).
+
+mod answer;
+mod exact;
+mod history;
+mod load;
+mod model;
+mod reader;
+mod run;
+mod site;
+mod writer;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::support::Random;
+
+use exact::Exactness;
+use load::under_load;
+use run::Run;
+use site::{pause, Fault, Site, FAULTS};
+
+/// Faults between two looks at exactness.
+const FAULTS_OF_A_ROUND: usize = 9;
+
+fn number_of_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+#[test]
+fn no_answer_is_older_than_what_was_seen_before_and_no_entry_goes_in_vain() {
+    let reads = number_of_env("BEAR_TEST_READS").unwrap_or(20_000);
+    let seed = number_of_env("BEAR_TEST_SEED").unwrap_or(1);
+    let run = Run::new(seed);
+    let mut random = Random::new(seed);
+    let mut site = Site::start(&run, None);
+    let (mut faults, mut exactness, mut left) = (0, Exactness::default(), Vec::new());
+    let begun = Instant::now();
+    while run.reads() < reads && !run.has_failed() {
+        let database = site.database.clone();
+        under_load(&run, &database, &mut random, 8, |random| {
+            for _ in 0..FAULTS_OF_A_ROUND {
+                pause(random, 300);
+                let fault = draw(&mut left, random);
+                site.strike(fault, &run, random);
+                faults += 1;
+                if run.has_failed() {
+                    return;
+                }
+            }
+            let so_far = run.reads();
+            run.wait_reads(so_far + reads.min(20_000) / 4, Duration::from_secs(10));
+        });
+        run.check();
+        exactness.add(exact::measure(&run, &site, &mut random, 6));
+        eprintln!(
+            "seed {seed}: {} reads checked, {} writes, {faults} faults; {} entries dropped rightly, {} in excess; {:?}",
+            run.reads(),
+            run.writes.load(Ordering::Relaxed),
+            exactness.due,
+            exactness.excess,
+            begun.elapsed()
+        );
+    }
+    run.check();
+    assert_eq!(exactness.excess, 0, "entries dropped that need not have been: {exactness:?}");
+}
+
+/// The next of all faults in an order of chance; each comes before one comes again.
+fn draw(left: &mut Vec<Fault>, random: &mut Random) -> Fault {
+    if left.is_empty() {
+        *left = FAULTS.to_vec();
+    }
+    left.swap_remove(random.below(left.len()))
+}
+
+/// What the checker says of a module with a fault in it, None where it has found none in so many reads.
+fn failure_with(mutation: &str, fault: Option<Fault>) -> Option<String> {
+    let run = Run::new(1);
+    let mut random = Random::new(1);
+    let mut site = Site::start(&run, Some(mutation));
+    let database = site.database.clone();
+    under_load(&run, &database, &mut random, 4, |random| {
+        for _ in 0..8 {
+            let so_far = run.reads();
+            run.wait_reads(so_far + 10_000, Duration::from_secs(5));
+            if run.has_failed() {
+                return;
+            }
+            if let Some(fault) = fault {
+                site.strike(fault, &run, random);
+            }
+        }
+    });
+    eprintln!("{mutation}: {} reads, {} writes", run.reads(), run.writes.load(Ordering::Relaxed));
+    run.failure()
+}
+
+#[track_caller]
+fn assert_is_caught(mutation: &str, fault: Option<Fault>) {
+    let failure = failure_with(mutation, fault).unwrap_or_else(|| panic!("nobody has noticed {mutation}"));
+    assert!(failure.contains("floor") || failure.contains("must be from"), "{failure}");
+}
+
+#[test]
+fn storing_struck_fills_is_caught() {
+    assert_is_caught("no-strike-check", None);
+}
+
+#[test]
+fn storing_before_tracking_is_caught() {
+    assert_is_caught("publish-before-tracking", None);
+}
+
+#[test]
+fn an_index_that_finds_nothing_is_caught() {
+    assert_is_caught("no-predicate-index", None);
+}
+
+#[test]
+fn joining_a_struck_fill_is_caught() {
+    assert_is_caught("join-struck", None);
+}
+
+#[test]
+fn serving_what_an_earlier_process_stored_is_caught() {
+    assert_is_caught("no-cold-start", Some(Fault::Kill));
+}

@@ -10,8 +10,18 @@ use super::run::Run;
 use crate::support::{Random, Reply, Wire};
 
 /// Errors that a client may meet while servers come and go.
-const EXPECTED: [&str; 8] =
-    ["LOADING ", "POSTGRES ", "TIMEOUT ", "OVERLOADED ", "READONLY ", "MASTERDOWN ", "OOM ", "UNBLOCKED "];
+const EXPECTED: [&str; 9] = [
+    "LOADING ",
+    "POSTGRES ",
+    "TIMEOUT ",
+    "OVERLOADED ",
+    "READONLY ",
+    "MASTERDOWN ",
+    "OOM ",
+    "UNBLOCKED ",
+    // Who waits for a job is told so.
+    "ERR the queue was ",
+];
 
 /// May a client meet this error?
 pub fn is_expected(error: &str) -> bool {

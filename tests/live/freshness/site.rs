@@ -101,7 +101,12 @@ impl Site {
     fn change_master(&mut self, fault: Fault, run: &Run) {
         let replica = match self.replica.take() {
             Some(replica) => replica,
-            None => builder(&self.database, &self.proxy).replica_of(&self.master).start(),
+            None => {
+                // Not by its configuration: it shall be a master still when it comes back from a crash.
+                let replica = builder(&self.database, &self.proxy).start();
+                assert!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", self.master.port())).is_ok());
+                replica
+            }
         };
         eventually("the replica follows", || replica.info("replication").get("master_link_status") == Some("up"));
         run.change_master(|| {

@@ -7,7 +7,7 @@ use super::writer::{Way, Writer};
 use crate::support::{Random, Reply, Wire};
 
 /// What was found.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Exactness {
     /// Entries that were cached before a write.
     pub cached: u64,
@@ -15,6 +15,8 @@ pub struct Exactness {
     pub due: u64,
     /// Gone although the row belongs in them neither before nor after.
     pub excess: u64,
+    /// Some of those.
+    pub examples: Vec<String>,
 }
 
 impl Exactness {
@@ -22,6 +24,8 @@ impl Exactness {
         self.cached += other.cached;
         self.due += other.due;
         self.excess += other.excess;
+        self.examples.extend(other.examples);
+        self.examples.truncate(8);
     }
 }
 
@@ -32,7 +36,7 @@ pub fn measure(run: &Run, site: &Site, random: &mut Random, times: usize) -> Exa
     let mut wire = site.master.wire();
     let mut writer =
         Writer::new(run, &site.database, Random::new(random.next()), format!("q{:x}", random.next() >> 40));
-    for time in 0..times {
+    for _ in 0..times {
         for way in [Way::Job, Way::Changed, Way::Image, Way::ImageAndRow, Way::Row] {
             let lasting: Vec<&Asked> = run.calls.iter().filter(|asked| !asked.call.is_brief).collect();
             fill(&mut wire, &lasting, site);
@@ -44,11 +48,11 @@ pub fn measure(run: &Run, site: &Site, random: &mut Random, times: usize) -> Exa
                 let is_concerned = asked.call.is_concerned(row(at), old, new);
                 found.cached += u64::from(before);
                 found.due += u64::from(before && !after && is_concerned);
-                // The one row of an id is known by its id, whatever it looks like.
-                let is_excess = before && !after && !is_concerned && !is_of_row(asked, at);
+                let is_excess = before && !after && !is_concerned && !is_told_by_id(asked, at, way);
                 if is_excess {
                     found.excess += 1;
-                    run.event(&format!("in excess ({way:?}, write {time}): {:?}, {:?}", asked.call.words, row(at)));
+                    let words = format!("{} {}", asked.call.space.name(), asked.call.words);
+                    found.examples.push(format!("{words} after {way:?} of {:?}, {old:?} to {new:?}", row(at)));
                 }
                 // ROW is about what contains the row, and nothing contains one that is not there.
                 let must_go = is_concerned && (way != Way::Row || asked.call.has(row(at), old));
@@ -61,9 +65,11 @@ pub fn measure(run: &Run, site: &Site, random: &mut Random, times: usize) -> Exa
     found
 }
 
-fn is_of_row(asked: &Asked, at: usize) -> bool {
+/// The one row of an id is known by that id, there or not; and an image without an id may be that of any of them.
+fn is_told_by_id(asked: &Asked, at: usize, way: Way) -> bool {
     let (section, id) = row(at);
-    asked.call.shape == Shape::One && asked.call.space == section && asked.call.id == Some(id)
+    let is_about = way == Way::ImageAndRow || asked.call.id == Some(id);
+    asked.call.shape == Shape::One && asked.call.space == section && is_about
 }
 
 /// Has all calls cached.

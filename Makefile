@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-long crash test-servers lint fmt bench docker clean
+.PHONY: build help run test test-long crash check-freshness test-servers lint fmt bench docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -28,6 +28,12 @@ crash: ## the crash sweep in full: 500 kills, 100,000 jobs with bad ones, a minu
 	BEAR_TEST_KILLS=$${BEAR_TEST_KILLS:-500} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} BEAR_TEST_POISON=100000 \
 	BEAR_TEST_OUTAGE_S=60 cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=2 \
 		crash:: restore:: lost_ledger:: drain_roles:: poison:: drain_outage::
+
+check-freshness: ## the freshness checker in full: 10,000,000 answers checked under faults; BEAR_TEST_READS, BEAR_TEST_SEED
+	@scripts/setup.sh
+	cargo test --locked --lib $(ARGS) -- --include-ignored fills::model::
+	BEAR_TEST_READS=$${BEAR_TEST_READS:-10000000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
+	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 freshness::
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh

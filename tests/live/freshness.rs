@@ -32,6 +32,12 @@ use site::{pause, Fault, Site, FAULTS};
 /// Faults between two looks at exactness.
 const FAULTS_OF_A_ROUND: usize = 9;
 
+/// Reads without a fault, at the end of a round.
+const READS_OF_A_ROUND: u64 = 200_000;
+
+/// The longest that a writer waits between two writes: the more is written, the less is answered from the cache.
+const PAUSES_MS: [usize; 4] = [4, 10, 30, 60];
+
 fn number_of_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
@@ -48,7 +54,8 @@ fn no_answer_is_older_than_what_was_seen_before_and_no_entry_goes_in_vain() {
     let begun = Instant::now();
     while run.reads() < reads && !run.has_failed() {
         let database = site.database.clone();
-        under_load(&run, &database, &mut random, 8, |random| {
+        let pause_ms = PAUSES_MS[random.below(PAUSES_MS.len())];
+        under_load(&run, &database, &mut random, pause_ms, |random| {
             for _ in 0..FAULTS_OF_A_ROUND {
                 pause(random, 300);
                 let fault = draw(&mut left, random);
@@ -59,7 +66,7 @@ fn no_answer_is_older_than_what_was_seen_before_and_no_entry_goes_in_vain() {
                 }
             }
             let so_far = run.reads();
-            run.wait_reads(so_far + reads.min(20_000) / 4, Duration::from_secs(10));
+            run.wait_reads(so_far + (reads / 4).min(READS_OF_A_ROUND), Duration::from_secs(5));
         });
         run.check();
         exactness.add(exact::measure(&run, &site, &mut random, 6));

@@ -38,6 +38,8 @@ struct Cluster {
     process: Mutex<Option<Process>>,
     /// `on` where a test looks at what survives a crash of the machine; else nothing waits for disks.
     fsync: &'static str,
+    /// `logical` where a test has changes decoded.
+    wal_level: &'static str,
 }
 
 impl Postgres {
@@ -64,22 +66,27 @@ impl Postgres {
 
     /// A cluster of the caller's own, which ends when its last handle is dropped.
     pub fn start() -> Postgres {
-        Postgres::start_with_fsync("off")
+        Postgres::start_with("off", "replica")
+    }
+
+    /// One whose changes can be decoded.
+    pub fn start_logical() -> Postgres {
+        Postgres::start_with("off", "logical")
     }
 
     /// One that waits for its disk, as a production server does.
     pub fn start_durable() -> Postgres {
-        Postgres::start_with_fsync("on")
+        Postgres::start_with("on", "replica")
     }
 
-    fn start_with_fsync(fsync: &'static str) -> Postgres {
+    fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);
-        Postgres::start_in(data, fsync)
+        Postgres::start_in(data, fsync, wal_level)
     }
 
-    fn start_in(data: PathBuf, fsync: &'static str) -> Postgres {
-        let cluster = Cluster { data, port: free_port(), process: Mutex::new(None), fsync };
+    fn start_in(data: PathBuf, fsync: &'static str, wal_level: &'static str) -> Postgres {
+        let cluster = Cluster { data, port: free_port(), process: Mutex::new(None), fsync, wal_level };
         let postgres = Postgres { cluster: Arc::new(cluster) };
         postgres.start_again();
         postgres
@@ -89,7 +96,7 @@ impl Postgres {
     pub fn start_unrelated() -> Postgres {
         let data = folder_of_the_server("postgres").join("data");
         initialize(&data);
-        Postgres::start_in(data, "off")
+        Postgres::start_in(data, "off", "replica")
     }
 
     /// A standby that follows this cluster.
@@ -100,7 +107,7 @@ impl Postgres {
         copy.arg(format!("--port={}", self.port())).arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(&data);
         let output = as_server_user(&mut copy).output().expect("pg_basebackup runs");
         assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
-        Postgres::start_in(data, "off")
+        Postgres::start_in(data, "off", "replica")
     }
 
     /// Makes a standby a primary.
@@ -224,6 +231,7 @@ impl Cluster {
             "log_timezone=UTC",
             &format!("log_line_prefix={LOG_LINE_PREFIX}"),
             &format!("fsync={}", self.fsync),
+            &format!("wal_level={}", self.wal_level),
             "full_page_writes=off",
             "autovacuum=off",
         ] {

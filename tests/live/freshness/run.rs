@@ -20,6 +20,8 @@ pub struct Run {
     pub calls: Vec<Asked>,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
+    /// When at the latest the change feed has a write seen, where there is a feed.
+    pub feed_grace: Option<Duration>,
     port: AtomicU16,
     /// Odd while it is open who is the master: what comes in meanwhile may be a replica's answer.
     era: AtomicU64,
@@ -44,6 +46,7 @@ impl Run {
             calls: model::calls().into_iter().map(asked).collect(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            feed_grace: None,
             port: AtomicU16::new(0),
             era: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -51,6 +54,11 @@ impl Run {
             events: Mutex::new(VecDeque::new()),
             begun: Instant::now(),
         }
+    }
+
+    /// Writes are seen by the change feed, after this time at the latest.
+    pub fn with_feed(seed: u64, grace: Duration) -> Run {
+        Run { feed_grace: Some(grace), ..Run::new(seed) }
     }
 
     pub fn port(&self) -> u16 {

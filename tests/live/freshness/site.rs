@@ -49,20 +49,23 @@ pub struct Site {
     replica: Option<Redis>,
     postgres: Postgres,
     proxy: Proxy,
+    /// Of each Redis.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Site {
     pub fn start(run: &Run, mutation: Option<&str>) -> Site {
-        let postgres = Postgres::start();
+        let postgres = if run.feed_grace.is_some() { Postgres::start_logical() } else { Postgres::start() };
         let database = Arc::new(postgres.database(SCHEMA));
         database.log_errors_only();
         write_first(&database);
         let proxy = Proxy::to(postgres.port());
-        let builder = builder(&database, &proxy);
+        let settings = settings(run);
+        let builder = builder(&database, &proxy).configs(&as_words(&settings));
         let builder = mutation.into_iter().fold(builder, |builder, name| builder.env("BEAR_MUTATION", name));
         let master = builder.start();
         run.set_port(master.port());
-        Site { database, master, replica: None, postgres, proxy }
+        Site { database, master, replica: None, postgres, proxy, settings }
     }
 
     /// One fault, over when this returns.
@@ -103,7 +106,7 @@ impl Site {
             Some(replica) => replica,
             None => {
                 // Not by its configuration: it shall be a master still when it comes back from a crash.
-                let replica = builder(&self.database, &self.proxy).start();
+                let replica = builder(&self.database, &self.proxy).configs(&as_words(&self.settings)).start();
                 assert!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", self.master.port())).is_ok());
                 replica
             }
@@ -145,6 +148,17 @@ impl Site {
             };
         }
     }
+}
+
+/// How the change feed is used.
+fn settings(run: &Run) -> Vec<(&'static str, String)> {
+    run.feed_grace.map_or_else(Vec::new, |grace| {
+        vec![("bear.feed", "wal".to_owned()), ("bear.feed-grace-ms", grace.as_millis().to_string())]
+    })
+}
+
+fn as_words<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 fn builder(database: &Database, proxy: &Proxy) -> Builder {

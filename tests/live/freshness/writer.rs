@@ -29,10 +29,15 @@ pub enum Way {
     Row,
     /// … by dropping all that is cached.
     All,
+    /// Nobody tells: the change feed sees it, within its grace.
+    Feed,
 }
 
 impl Way {
-    pub fn draw(random: &mut Random) -> Way {
+    pub fn draw(random: &mut Random, has_feed: bool) -> Way {
+        if has_feed && !random.once_in(4) {
+            return Way::Feed;
+        }
         match random.below(20) {
             0..=8 => Way::Job,
             9..=12 => Way::Changed,
@@ -66,9 +71,9 @@ impl<'a> Writer<'a> {
         while !stop.load(Ordering::Relaxed) && !self.run.has_failed() {
             let own = ROWS.div_ceil(of);
             let first = number + self.random.below(own) * of;
-            let way = Way::draw(&mut self.random);
+            let way = Way::draw(&mut self.random, self.run.feed_grace.is_some());
             // A transaction of several rows of a section.
-            let count = if way == Way::Changed { 1 + self.random.below(3) } else { 1 };
+            let count = if matches!(way, Way::Changed | Way::Feed) { 1 + self.random.below(3) } else { 1 };
             let rows = (0..count).map(|at| first + at * of);
             let rows: Vec<usize> = rows.filter(|at| *at < ROWS && row(*at).0 == row(first.min(ROWS - 1)).0).collect();
             if !rows.is_empty() {
@@ -90,6 +95,7 @@ impl<'a> Writer<'a> {
         let changes: Vec<(usize, u32, State, State)> = changes.collect();
         let is_seen = match way {
             Way::Job => changes.iter().all(|(at, version, _, new)| self.apply_by_job(*at, *version, *new)),
+            Way::Feed => self.put(&changes) && self.wait_for_feed(),
             _ => self.put(&changes) && self.tell(&changes, way),
         };
         if !is_seen {
@@ -169,7 +175,7 @@ impl<'a> Writer<'a> {
         let by_ids = |word: &str| -> Vec<String> { std::iter::once(word.to_owned()).chain(ids.clone()).collect() };
         let is_gone = changes[0].3.size.is_none();
         let messages = match way {
-            Way::Changed | Way::Job => vec![by_ids("CHANGED")],
+            Way::Changed | Way::Job | Way::Feed => vec![by_ids("CHANGED")],
             Way::Image if !is_gone => vec![image(true)],
             Way::ImageAndRow if !is_gone => vec![by_ids("ROW"), image(false)],
             Way::Image | Way::ImageAndRow | Way::Row => vec![by_ids("ROW")],
@@ -187,6 +193,35 @@ impl<'a> Writer<'a> {
             Reply::Int(_) => Some(true),
             reply => writer.refused(&reply).map(|()| false),
         })
+    }
+
+    /// Waits until the feed has passed what was written, or its grace is over: it must be seen then, whatever the feed does.
+    fn wait_for_feed(&mut self) -> bool {
+        let written = Instant::now();
+        let grace = self.run.feed_grace.expect("there is a feed");
+        let mut end = None;
+        self.until_done(|writer| {
+            if written.elapsed() > grace {
+                return Some(true);
+            }
+            if end.is_none() {
+                end = Some(writer.end_of_log()?);
+            }
+            let reply = writer.ask(&["BEAR.FEED"])?;
+            if reply.is_error() {
+                return writer.refused(&reply).map(|()| false);
+            }
+            let feed = reply.map();
+            let is_past = end.is_some_and(|end| position(&feed["position"]) >= Some(end));
+            Some(is_past && feed["state"].text() == "following")
+        })
+    }
+
+    /// Where Postgres' log ends.
+    fn end_of_log(&mut self) -> Option<u64> {
+        let client = self.client.as_mut()?;
+        let row = client.query_one("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint", &[]).ok()?;
+        u64::try_from(row.get::<_, i64>(0)).ok()
     }
 
     /// Tries until it is done. None of `attempt`: the connection broke; false: not yet.
@@ -232,5 +267,18 @@ impl<'a> Writer<'a> {
                 None
             }
         }
+    }
+}
+
+/// A place in Postgres' log, as a number or as Postgres writes it.
+fn position(reply: &Reply) -> Option<u64> {
+    match reply {
+        Reply::Int(position) => u64::try_from(*position).ok(),
+        Reply::Bulk(_) | Reply::Simple(_) => {
+            let text = reply.text();
+            let (high, low) = text.split_once('/')?;
+            Some(u64::from_str_radix(high, 16).ok()? << 32 | u64::from_str_radix(low, 16).ok()?)
+        }
+        _ => None,
     }
 }

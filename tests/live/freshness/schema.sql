@@ -25,10 +25,13 @@ BEGIN
 END $$;
 
 -- Some fetches take their time after they have seen the rows: what happens meanwhile must strike them.
+CREATE TABLE napping (share float NOT NULL, seconds float NOT NULL);
+INSERT INTO napping VALUES (0.2, 0.005);
 CREATE FUNCTION nap() RETURNS int LANGUAGE plpgsql VOLATILE AS $$
+DECLARE napping public.napping := (SELECT n FROM public.napping n);
 BEGIN
-    IF random() < 0.2 THEN
-        PERFORM pg_sleep(0.005 * random());
+    IF random() < napping.share THEN
+        PERFORM pg_sleep(napping.seconds * random());
     END IF;
     RETURN 0;
 END $$;

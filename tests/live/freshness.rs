@@ -151,26 +151,31 @@ fn assert_is_caught(mutation: &str, fault: Option<Fault>) {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn storing_struck_fills_is_caught() {
     assert_is_caught("no-strike-check", None);
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn storing_before_tracking_is_caught() {
     assert_is_caught("publish-before-tracking", None);
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn an_index_that_finds_nothing_is_caught() {
     assert_is_caught("no-predicate-index", None);
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn joining_a_struck_fill_is_caught() {
     assert_is_caught("join-struck", None);
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn serving_what_an_earlier_process_stored_is_caught() {
     assert_is_caught("no-cold-start", Some(Fault::Kill));
 }

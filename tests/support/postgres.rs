@@ -55,15 +55,6 @@ impl Postgres {
         SHARED.get_or_init(Postgres::start_logical)
     }
 
-    /// A cluster of the caller's own whose changes can be followed by logical decoding.
-    pub fn start_logical() -> Postgres {
-        let postgres = Postgres::start();
-        postgres.client(SUPERUSER).batch_execute("ALTER SYSTEM SET wal_level = 'logical'").expect("a superuser");
-        postgres.stop_fast();
-        postgres.start_again();
-        postgres
-    }
-
     /// A cluster of the caller's own, which ends when its last handle is dropped.
     pub fn start() -> Postgres {
         Postgres::start_with("off", "replica")

@@ -5,12 +5,15 @@
 //! its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
 //! `tables` says what can be followed, `publication` publishes that, `control` ends it all.
 //!
+//! `outbox` is the other kind, where Postgres may not decode: triggers and a table that is polled.
+//!
 //! The slot is temporary: it ends with the connection, so nothing fills Postgres' disk when nobody listens.
 
 mod control;
 mod dial;
 mod error;
 mod follow;
+mod outbox;
 mod pgoutput;
 mod present;
 mod publication;
@@ -47,9 +50,20 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 /// Publications of partitioned tables by their root, and transaction ids of 64 bits.
 const LEAST_VERSION: u32 = 130_000;
 
+/// Where changes are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FeedKind {
+    /// In the WAL, by logical decoding.
+    #[default]
+    Wal,
+    /// In a table that triggers write to.
+    Outbox,
+}
+
 /// What to follow and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedSettings {
+    pub kind: FeedKind,
     /// Where; a connection of its own, which no pooler may be between.
     pub settings: Settings,
     /// How old the knowledge may be that all has been told: it is renewed four times as often.
@@ -61,7 +75,7 @@ pub struct FeedSettings {
 impl FeedSettings {
     /// A grace of 5 s, and a silence of 30 s: a walsender may be busy with a huge transaction.
     pub fn new(settings: Settings) -> FeedSettings {
-        FeedSettings { settings, grace: Duration::from_secs(5), silence: Duration::from_secs(30) }
+        FeedSettings { kind: FeedKind::default(), settings, grace: Duration::from_secs(5), silence: Duration::from_secs(30) }
     }
 }
 
@@ -72,6 +86,9 @@ pub fn follow(
     control: &Arc<FeedControl>,
     emit: &mut dyn FnMut(FeedOutcome),
 ) -> FeedError {
+    if settings.kind == FeedKind::Outbox {
+        return outbox::follow(settings, sections, control, emit);
+    }
     match prepare(settings, sections, control, emit) {
         Ok(parts) => Follower::new(parts, sections, emit).run(),
         // Whatever a stop interrupts, fails.

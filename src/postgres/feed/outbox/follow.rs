@@ -1,0 +1,267 @@
+//! One life of the feed over the outbox.
+//!
+//! ```text
+//! connect -> alive -> triggers -> registered -> triggers still there -> Connected
+//!                                                   |
+//!   poll -> transactions that became visible -> present values read -> Changed
+//!   each quarter of the grace: are the triggers still there, in the same round trip? -> CaughtUp
+//! ```
+//! Invariant: from the first poll's snapshot on, every commit to a covered table is in the outbox when it becomes
+//! visible. A transaction that had written to a table before its triggers were there has ended when they are made, for
+//! that takes a lock; one that may have found nobody alive is waited for.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::catalog::Section;
+use crate::core::feed::{FeedOutcome, Gathered};
+use crate::postgres::client::Client;
+use crate::postgres::session::{connect, Access};
+use crate::postgres::settings::Settings;
+
+use super::super::follow::{limit, simple, FeedError};
+use super::super::present::Present;
+use super::super::{FeedControl, FeedSettings, LEAST_VERSION};
+use super::clean::Cleaner;
+use super::poll::{read_snapshot, Look, News, Poller, ALIVE_S};
+use super::schema;
+use super::tables::Tables;
+
+/// Rows that one message of changes is made of, unless one transaction has more.
+const ROWS_A_MESSAGE: usize = 1_000;
+
+/// The wait between two polls: after one that found something, and the most that it grows to.
+const POLL_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+
+/// How often the triggers are told that somebody reads, and the cleaner how far.
+const ALIVE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Follows until something goes wrong, which is what it returns.
+pub(in crate::postgres::feed) fn follow(
+    feed: &FeedSettings,
+    sections: &[Section],
+    control: &Arc<FeedControl>,
+    emit: &mut dyn FnMut(FeedOutcome),
+) -> FeedError {
+    match connect_and_run(feed, sections, control, emit) {
+        Ok(never) => match never {},
+        // Whatever a stop interrupts, fails.
+        Err(_) if control.is_stopping() => FeedError::Stopped,
+        Err(error) => error,
+    }
+}
+
+fn connect_and_run(
+    feed: &FeedSettings,
+    sections: &[Section],
+    control: &Arc<FeedControl>,
+    emit: &mut dyn FnMut(FeedOutcome),
+) -> Result<Infallible, FeedError> {
+    // A direct connection: statements stay prepared.
+    let settings = Settings { prepare: true, ..feed.settings.clone() };
+    let (mut client, _) = connect(&settings, Access::ReadWrite)?;
+    client.stop_by(control.flag(), Duration::ZERO);
+    let mut desk = Desk {
+        client,
+        limit: limit(settings.statement_timeout_ms()),
+        number: (RandomState::new().build_hasher().finish() >> 1) as i64,
+    };
+    let ready = desk.prepare(sections)?;
+    let now = Instant::now();
+    let present = Present::new(sections, ready.tables.selects.clone());
+    let grace = feed.grace;
+    let cleaner = Cleaner::new(desk.number);
+    let reader = Reader { desk, sections, control, emit, ready, present, cleaner, grace, probe_at: now, alive_at: now };
+    reader.run()
+}
+
+/// The connection and who we are on it.
+struct Desk {
+    client: Client,
+    /// Longest time for an answer.
+    limit: Duration,
+    /// Another one for each connection.
+    number: i64,
+}
+
+/// What connecting has made.
+struct Ready {
+    tables: Tables,
+    poller: Poller,
+    /// In progress when the triggers were told that somebody is alive: they may have written nothing.
+    unsettled: Vec<u64>,
+}
+
+impl Desk {
+    /// The connection, for one more statement.
+    fn client(&mut self) -> &mut Client {
+        self.client.set_deadline(Instant::now() + self.limit);
+        &mut self.client
+    }
+
+    fn prepare(&mut self, sections: &[Section]) -> Result<Ready, FeedError> {
+        // What is committed here is nobody's data; a standby that is gone must not hold it up.
+        self.client()
+            .batch_execute("SET synchronous_commit = off; SET default_transaction_isolation = 'read committed'")?;
+        let [version, ..] = simple(self.client(), "SELECT pg_catalog.current_setting('server_version_num'), '', ''")?;
+        if version.parse::<u32>().is_ok_and(|version| version < LEAST_VERSION) {
+            return Err(FeedError::Other(format!(
+                "the feed needs Postgres 13 or later, and the server's version is {version}"
+            )));
+        }
+        schema::ensure(self.client())?;
+        let unsettled = self.come_alive()?;
+        let tables = Tables::follow(self.client(), sections)?;
+        self.register(&tables)?;
+        let sql = tables.fingerprint_sql();
+        let [fingerprint, ..] = simple(self.client(), &format!("SELECT {sql}"))?;
+        // Until somebody was registered for them, they might have been swept away.
+        if Tables::follow(self.client(), sections)? != tables {
+            return Err(FeedError::Other("the tables of the catalog are being altered".to_owned()));
+        }
+        let number = self.number;
+        let poller = Poller::start(self.client(), &tables, (sql, fingerprint), number)?;
+        Ok(Ready { tables, poller, unsettled })
+    }
+
+    /// From now on triggers write, but for those that have asked already: these transactions are told.
+    fn come_alive(&mut self) -> Result<Vec<u64>, FeedError> {
+        let [was_alive, ..] = simple(
+            self.client(),
+            &format!(
+                "SELECT (a.last_value >= extract(epoch FROM pg_catalog.clock_timestamp())::int8 - {ALIVE_S})::text, {SET_ALIVE} \
+                 FROM bear.outbox_alive a"
+            ),
+        )?;
+        if was_alive == "true" {
+            return Ok(Vec::new());
+        }
+        // An id of our own is newer than all that had begun.
+        let [snapshot, newest, _] = simple(
+            self.client(),
+            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text, ''",
+        )?;
+        Ok(read_snapshot(&snapshot)?.in_progress_before(newest.parse().unwrap_or(0)))
+    }
+
+    fn register(&mut self, tables: &Tables) -> Result<(), FeedError> {
+        let sources: Vec<String> = tables.sources().iter().map(i64::to_string).collect();
+        let sql = format!(
+            "INSERT INTO bear.outbox_reader (reader, sources, snapshot) \
+             VALUES ({}, ARRAY[{}]::int8[], pg_catalog.pg_current_snapshot())",
+            self.number,
+            sources.join(",")
+        );
+        Ok(self.client().batch_execute(&sql)?)
+    }
+
+    /// Nobody needs to wait until it is forgotten. A stop leaves time for a try.
+    fn leave(&mut self) {
+        let sql = format!("DELETE FROM bear.outbox_reader WHERE reader = {}", self.number);
+        if let Err(error) = self.client().batch_execute(&sql) {
+            log::debug!("the outbox will forget its reader later: {}", FeedError::from(error));
+        }
+    }
+}
+
+const SET_ALIVE: &str =
+    "pg_catalog.setval('bear.outbox_alive', extract(epoch FROM pg_catalog.clock_timestamp())::int8)";
+
+struct Reader<'a> {
+    desk: Desk,
+    sections: &'a [Section],
+    control: &'a FeedControl,
+    emit: &'a mut dyn FnMut(FeedOutcome),
+    ready: Ready,
+    present: Present,
+    cleaner: Cleaner,
+    grace: Duration,
+    probe_at: Instant,
+    alive_at: Instant,
+}
+
+impl Reader<'_> {
+    fn run(mut self) -> Result<Infallible, FeedError> {
+        let ended = self.poll_on();
+        if self.control.is_stopping() {
+            self.desk.leave();
+        }
+        ended
+    }
+
+    fn poll_on(&mut self) -> Result<Infallible, FeedError> {
+        self.tell_connected();
+        let mut gap = POLL_AGAIN.0;
+        loop {
+            let found = self.step()?;
+            gap = if found { POLL_AGAIN.0 } else { (gap + gap / 4).min(POLL_AGAIN.1) };
+            if self.cleaner.is_due() {
+                let limit = self.desk.limit;
+                self.cleaner.clean(&mut self.desk.client, limit)?;
+            }
+            self.control.sleep(gap);
+            if self.control.is_stopping() {
+                return Err(FeedError::Stopped);
+            }
+        }
+    }
+
+    fn tell_connected(&mut self) {
+        (self.emit)(FeedOutcome::Connected { coverage: self.ready.tables.coverage.clone() });
+    }
+
+    /// One poll and what it brings; says whether there was something.
+    fn step(&mut self) -> Result<bool, FeedError> {
+        let asked = Instant::now();
+        let look = if asked >= self.probe_at { Look::AtTablesToo } else { Look::AtRows };
+        let Ready { tables, poller, .. } = &mut self.ready;
+        let news = poller.poll(&mut self.desk.client, tables, look, self.desk.limit)?;
+        self.settle(&news);
+        let position = news.position;
+        let found = !news.transactions.is_empty();
+        self.tell(news)?;
+        if look == Look::AtTablesToo {
+            self.probe_at = asked + self.grace / 4;
+            (self.emit)(FeedOutcome::CaughtUp { asked, position, lag_bytes: 0 });
+        }
+        if asked >= self.alive_at {
+            self.alive_at = asked + ALIVE_AGAIN;
+            let sql = format!(
+                "UPDATE bear.outbox_reader SET snapshot = '{}', seen_at = pg_catalog.clock_timestamp() WHERE reader = {}; \
+                 SELECT {SET_ALIVE}",
+                self.ready.poller.last(),
+                self.desk.number
+            );
+            self.desk.client().batch_execute(&sql)?;
+        }
+        Ok(found)
+    }
+
+    /// One that has ended may have changed what no trigger wrote down.
+    fn settle(&mut self, news: &News) {
+        let before = self.ready.unsettled.len();
+        self.ready.unsettled.retain(|xid| !news.snapshot.has_ended(*xid));
+        if self.ready.unsettled.len() < before {
+            self.tell_connected();
+        }
+    }
+
+    fn tell(&mut self, news: News) -> Result<(), FeedError> {
+        let (position, committed_us) = (news.position, news.since_us);
+        let mut transactions = news.transactions.into_values().peekable();
+        while let Some(mut gathered) = transactions.next() {
+            let mut count = 1;
+            let fits = |next: &Gathered, kept: usize| kept + next.len() <= ROWS_A_MESSAGE;
+            while let Some(next) = transactions.next_if(|next| fits(next, gathered.len())) {
+                count += 1;
+                gathered.merge(next);
+            }
+            let client = self.desk.client();
+            let changes = self.present.read(client, self.sections, gathered)?;
+            (self.emit)(FeedOutcome::Changed { changes, position, transactions: count, committed_us });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,337 @@
+//! Which tables of a catalog triggers can follow, and the triggers.
+//!
+//! Triggers see whole rows, old and new, so that no replica identity matters.
+
+use rustc_hash::FxHashMap;
+use tokio_postgres::types::Type;
+
+use crate::core::catalog::{Section, Table, TableRows};
+use crate::core::feed::{BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::sql::Template;
+use crate::postgres::client::Client;
+use crate::postgres::failure::Failure;
+
+/// The relation that a name means; the last column names one of its tree whose changes no trigger sees.
+const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::oid UNION \
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
+    SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relpersistence::text, \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid \
+        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) \
+        WHERE x.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END), \
+    (SELECT pg_catalog.format('%I.%I', mn.nspname, m.relname) FROM tree JOIN pg_catalog.pg_class m ON m.oid = tree.oid \
+        JOIN pg_catalog.pg_namespace mn ON mn.oid = m.relnamespace \
+        WHERE m.relkind NOT IN ('r', 'p') OR m.relpersistence = 't' ORDER BY 1 LIMIT 1) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// A lock on a table makes all wait that come after; so it is not waited for long.
+const LOCK_LIMIT_MS: u32 = 500;
+
+/// What is followed, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Tables {
+    pub(super) coverage: Vec<TableCoverage>,
+    pub(super) covered: Vec<CoveredTable>,
+    /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
+    pub(super) names: Vec<Box<str>>,
+    /// What [`IdSource::Select`] numbers.
+    pub(super) selects: Vec<Template>,
+}
+
+/// A table with triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CoveredTable {
+    oid: i64,
+    /// Quoted, with its schema.
+    name: Box<str>,
+    /// By which its rows in the outbox are known.
+    pub(super) source: i64,
+    /// Those that the triggers write, in that order.
+    pub(super) columns: Vec<Box<str>>,
+    rules: Vec<Rule>,
+    /// The same for the columns.
+    pub(super) bound: BoundRules,
+}
+
+struct Relation {
+    oid: i64,
+    name: Box<str>,
+    kind: String,
+    persistence: String,
+    columns: Vec<String>,
+    key: Vec<String>,
+    unseen: Option<String>,
+}
+
+/// Why a table is not covered, and what to do.
+type Hindrance = (String, String);
+
+impl Tables {
+    /// Looks at every table that a section names, and makes the triggers that are missing.
+    pub(super) fn follow(client: &mut Client, sections: &[Section]) -> Result<Tables, Failure> {
+        let mut tables = Tables::default();
+        let mut by_name: FxHashMap<&str, usize> = FxHashMap::default();
+        let mut named: Vec<(&Table, Vec<usize>)> = Vec::new();
+        for (index, section) in sections.iter().enumerate() {
+            for table in &section.tables {
+                let at = *by_name.entry(&table.name).or_insert_with(|| {
+                    named.push((table, Vec::new()));
+                    named.len() - 1
+                });
+                named[at].1.push(index);
+            }
+        }
+        for (table, mapped_by) in named {
+            let state = match tables.look_at(client, sections, &table.name, &mapped_by)? {
+                Ok(()) => Coverage::Covered { note: None },
+                Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
+            };
+            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
+        }
+        tables.make_triggers(client)?;
+        Ok(tables)
+    }
+
+    pub(super) fn sources(&self) -> Vec<i64> {
+        self.covered.iter().map(|table| table.source).collect()
+    }
+
+    fn look_at(
+        &mut self,
+        client: &mut Client,
+        sections: &[Section],
+        name: &str,
+        mapped_by: &[usize],
+    ) -> Result<Result<(), Hindrance>, Failure> {
+        let relation = match relation(client, name) {
+            Ok(relation) => relation,
+            Err(Failure::Fetch(error)) => {
+                return Ok(Err((error.to_string(), "write the table's name as SQL does".to_owned())))
+            }
+            Err(broken) => return Err(broken),
+        };
+        self.names.push(name.into());
+        let Some(relation) = relation else {
+            let remedy = "create it, or write its schema in the catalog's tables".to_owned();
+            return Ok(Err(("there is no such table".to_owned(), remedy)));
+        };
+        Ok(self.map(sections, name, mapped_by, relation))
+    }
+
+    fn map(
+        &mut self,
+        sections: &[Section],
+        name: &str,
+        mapped_by: &[usize],
+        relation: Relation,
+    ) -> Result<(), Hindrance> {
+        relation.check()?;
+        let mut rules = Vec::new();
+        for &index in mapped_by {
+            for table in sections[index].tables.iter().filter(|table| *table.name == *name) {
+                rules.push(self.rule(&relation, index, &sections[index], &table.rows)?);
+            }
+        }
+        // Two names may mean one table.
+        let at = self.covered.iter().position(|covered| covered.oid == relation.oid);
+        let mut rules_before = at.map(|at| self.covered.swap_remove(at).rules).unwrap_or_default();
+        rules_before.extend(rules);
+        let rules = rules_before;
+        let columns = columns_of(&rules);
+        let bound = BoundRules::bind(&rules, &columns)
+            .map_err(|column| (format!("it has no column '{column}'"), "name one that it has".to_owned()))?;
+        let (oid, name) = (relation.oid, relation.name);
+        self.covered.push(CoveredTable { oid, name, source: 0, columns, rules, bound });
+        Ok(())
+    }
+
+    fn rule(
+        &mut self,
+        relation: &Relation,
+        index: usize,
+        section: &Section,
+        rows: &TableRows,
+    ) -> Result<Rule, Hindrance> {
+        let source = match rows {
+            _ if section.id.is_none() => IdSource::Whole,
+            TableRows::Column(column) => {
+                relation.check_column(column)?;
+                IdSource::Column(column.clone())
+            }
+            TableRows::Select(template) => {
+                let column = relation.single_key()?;
+                self.selects.push(template.clone());
+                IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
+            }
+        };
+        let column = section.tenant_column.as_deref().filter(|name| relation.columns.iter().any(|c| c == name));
+        let tenant = match (section.tenant, column) {
+            (None, _) => TenantSource::None,
+            (Some(_), None) => TenantSource::Unknown,
+            (Some(ty), Some(name)) => TenantSource::Column { name: name.into(), ty, in_identity: true },
+        };
+        Ok(Rule { section: index, source, id: section.id, tenant })
+    }
+
+    /// One transaction a table, so that no two tables are locked at once. A table that refuses is not covered.
+    fn make_triggers(&mut self, client: &mut Client) -> Result<(), Failure> {
+        self.covered.sort_by(|a, b| a.name.cmp(&b.name));
+        for mut table in std::mem::take(&mut self.covered) {
+            let columns: Vec<String> = table.columns.iter().map(|column| array_element(column)).collect();
+            let call = format!(
+                "SELECT bear.outbox_follow({}, {})",
+                literal(&table.name),
+                literal(&format!("{{{}}}", columns.join(",")))
+            );
+            let sql = format!("SET LOCAL lock_timeout = {LOCK_LIMIT_MS}; {call}");
+            match client.simple_query(&sql).map_err(Failure::from) {
+                Ok(messages) => {
+                    let source = messages.iter().find_map(|message| match message {
+                        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+                        _ => None,
+                    });
+                    table.source = source.unwrap_or_default();
+                    self.covered.push(table);
+                }
+                // Somebody does the same at the same time, or holds what we need.
+                Err(failure) if failure.sqlstate().is_some_and(|code| code.starts_with("40") || code == "XX000") => {
+                    return Err(Failure::Broken(format!("the triggers of {} cannot be made: {failure:?}", table.name)))
+                }
+                Err(Failure::Fetch(error)) => {
+                    let why: Box<str> = format!("its triggers cannot be made: {error}").into();
+                    let remedy: Box<str> = format!("as a superuser, or the owner of both, run: {call}").into();
+                    let sections: Vec<usize> = table.rules.iter().map(|rule| rule.section).collect();
+                    for coverage in &mut self.coverage {
+                        let is_covered = matches!(coverage.state, Coverage::Covered { .. });
+                        // By section, for another name may mean the same table.
+                        if is_covered && coverage.sections.iter().any(|section| sections.contains(section)) {
+                            let same = relation(client, &coverage.table)?.is_some_and(|found| found.oid == table.oid);
+                            if same {
+                                coverage.state = Coverage::NotCovered { why: why.clone(), remedy: remedy.clone() };
+                            }
+                        }
+                    }
+                }
+                Err(Failure::TimedOut) => {
+                    return Err(Failure::Broken(format!(
+                        "{} is locked by a transaction that is in progress (see pg_stat_activity), so that its triggers \
+                         cannot be made",
+                        table.name
+                    )))
+                }
+                Err(broken) => return Err(broken),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the names of the catalog mean and which triggers follow them, as one number.
+    pub(super) fn fingerprint_sql(&self) -> String {
+        let names: Vec<String> = self.names.iter().map(|name| literal(name)).collect();
+        let ours: Vec<String> =
+            self.covered.iter().map(|table| format!("'bear_outbox_{:016x}'", table.source)).collect();
+        let covered: Vec<String> = self.covered.iter().map(|table| table.oid.to_string()).collect();
+        format!(
+            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM pg_catalog.unnest(ARRAY[{}]::text[]) name), \
+             tree(oid, root) AS (SELECT oid, oid FROM named WHERE oid IS NOT NULL UNION \
+               SELECT i.inhrelid, tree.root FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
+             SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(x, ',' ORDER BY x), 0) FROM ( \
+             SELECT 'n' || coalesce(oid::text, '') FROM named UNION ALL \
+             SELECT 'c' || c.oid::text || c.relkind::text || c.relpersistence::text || c.relreplident::text || c.relname || c.relnamespace::text \
+               FROM pg_catalog.pg_class c WHERE c.oid IN (SELECT oid FROM tree) UNION ALL \
+             SELECT 'h' || i.inhrelid::text || ':' || i.inhparent::text FROM pg_catalog.pg_inherits i \
+               WHERE i.inhparent IN (SELECT oid FROM tree) OR i.inhrelid IN (SELECT oid FROM tree) UNION ALL \
+             SELECT 'a' || a.attrelid::text || ':' || a.attnum::text || ':' || a.xmin::text FROM pg_catalog.pg_attribute a \
+               WHERE a.attrelid IN (SELECT oid FROM tree) AND a.attnum > 0 UNION ALL \
+             SELECT 'i' || x.indexrelid::text || x.indisprimary::text || x.indisreplident::text FROM pg_catalog.pg_index x \
+               WHERE x.indrelid IN (SELECT oid FROM named) AND x.indisunique UNION ALL \
+             SELECT 't' || g.tgrelid::text || ':' || g.tgname || g.tgenabled::text || g.tgfoid::text FROM pg_catalog.pg_trigger g JOIN tree ON tree.oid = g.tgrelid \
+               WHERE pg_catalog.left(g.tgname, -2) = ANY (ARRAY[{}]::text[]) OR tree.root <> ALL (ARRAY[{}]::oid[]) AND g.tgname ~ '^bear_outbox_' UNION ALL \
+             SELECT 'f' || p.oid::text || ':' || p.xmin::text FROM pg_catalog.pg_proc p \
+               WHERE p.pronamespace = pg_catalog.to_regnamespace('bear') AND p.proname = ANY (ARRAY[{}]::text[])) all_(x))",
+            names.join(", "), ours.join(", "), covered.join(", "), ours.join(", ")
+        )
+    }
+}
+
+fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {
+    let mut columns = Vec::new();
+    for rule in rules {
+        match &rule.source {
+            IdSource::Column(column) | IdSource::Select { column, .. } => columns.push(column.clone()),
+            IdSource::Whole => {}
+        }
+        if let TenantSource::Column { name, .. } = &rule.tenant {
+            columns.push(name.clone());
+        }
+    }
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
+    let rows = client.query_typed(RELATION, &[(&name, Type::TEXT)])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(Relation {
+        oid: row.try_get(0)?,
+        name: row.try_get::<_, String>(1)?.into(),
+        kind: row.try_get(2)?,
+        persistence: row.try_get(3)?,
+        columns: row.try_get(4)?,
+        key: row.try_get(5)?,
+        unseen: row.try_get(6)?,
+    }))
+}
+
+impl Relation {
+    /// Do its changes fire triggers?
+    fn check(&self) -> Result<(), Hindrance> {
+        let map = |what: &str| format!("map {what} instead");
+        match &*self.kind {
+            "r" | "p" => {}
+            "v" => return Err(("it is a view".to_owned(), map("the tables that it reads"))),
+            "m" => return Err(("it is a materialised view".to_owned(), map("the tables that it reads"))),
+            "f" => {
+                return Err(("it is a foreign table, whose changes are elsewhere".to_owned(), "set a ttl".to_owned()))
+            }
+            _ => return Err(("it is no table".to_owned(), map("a table"))),
+        }
+        if self.persistence == "t" {
+            return Err(("it is a temporary table".to_owned(), map("a permanent table")));
+        }
+        match &self.unseen {
+            Some(part) => Err((format!("its partition or child {part} is no ordinary table"), "set a ttl".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_column(&self, column: &str) -> Result<(), Hindrance> {
+        if self.columns.iter().any(|known| known == column) {
+            return Ok(());
+        }
+        Err((format!("it has no column '{column}'"), format!("the columns are {}", self.columns.join(", "))))
+    }
+
+    /// The column whose values a statement takes for `{ids}`.
+    fn single_key(&self) -> Result<&str, Hindrance> {
+        match &self.key[..] {
+            [one] => Ok(one),
+            _ => Err((
+                "a statement in tables needs a primary key of one column".to_owned(),
+                "name the column that holds the id instead, or give the table such a key".to_owned(),
+            )),
+        }
+    }
+}
+
+/// As SQL writes it.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// As an array's text writes it.
+fn array_element(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -2,6 +2,8 @@
 
 mod changes;
 mod faults;
+#[path = "../outbox_tests/mod.rs"]
+mod outbox;
 mod speed;
 mod tables;
 mod ways_in;

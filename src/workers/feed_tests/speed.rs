@@ -6,12 +6,12 @@ const CATALOG: &str =
     "[t]\nid = \"int\"\ntables = { t = \"id\" }\nrow = \"SELECT id, x FROM t WHERE id = ANY({ids})\"\n\
     [[t.query]]\ncall = \"x {x:int}\"\nsql = \"SELECT id FROM t WHERE x = {x}\"\nmatch = \"x = {x}\"\n";
 
-fn quantile(sorted: &[Duration], q: f64) -> Duration {
+pub(super) fn quantile(sorted: &[Duration], q: f64) -> Duration {
     sorted[((sorted.len() - 1) as f64 * q) as usize]
 }
 
 /// Times from the answer to COMMIT to the row's change; other rows' changes are passed over.
-fn latencies(database: &Database, followed: &Followed, count: usize) -> Vec<Duration> {
+pub(super) fn latencies(database: &Database, followed: &Followed, count: usize) -> Vec<Duration> {
     let mut client = database.client();
     let mut times = Vec::new();
     for n in 0..count {

@@ -1,0 +1,86 @@
+//! From COMMIT to the change being told, and what the triggers and the polls cost.
+
+use super::*;
+use super::super::speed::{latencies, quantile};
+use std::sync::atomic::AtomicBool;
+
+const CATALOG: &str =
+    "[t]\nid = \"int\"\ntables = { t = \"id\" }\nrow = \"SELECT id, x FROM t WHERE id = ANY({ids})\"\n\
+    [[t.query]]\ncall = \"x {x:int}\"\nsql = \"SELECT id FROM t WHERE x = {x}\"\nmatch = \"x = {x}\"\n";
+const TABLE: &str =
+    "CREATE TABLE t (id int PRIMARY KEY, x int); INSERT INTO t SELECT i, 0 FROM generate_series(0, 2000) i";
+
+#[test]
+fn a_change_is_told_within_milliseconds() {
+    let database = database(TABLE);
+    let followed = follow(&database, CATALOG);
+    followed.connected();
+    let idle = latencies(&database, &followed, 200);
+    println!("idle: median {:?}, p99 {:?}", quantile(&idle, 0.5), quantile(&idle, 0.99));
+    assert!(quantile(&idle, 0.5) < Duration::from_millis(20), "{:?}", quantile(&idle, 0.5));
+}
+
+/// Updates of single rows by eight clients, as fast as they can or `rate` a second in all; how many a second.
+fn load(database: &Database, rate: Option<u32>, meanwhile: impl FnOnce()) -> f64 {
+    let (ended, updates) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in 0..8_i32 {
+            let (database, ended, updates) = (&database, &ended, &updates);
+            scope.spawn(move || {
+                let mut client = database.client();
+                let update = client.prepare("UPDATE t SET x = x + 1 WHERE id = $1").unwrap();
+                let (started, mut n) = (Instant::now(), 0_u32);
+                while !ended.load(Ordering::Relaxed) {
+                    client.execute(&update, &[&(1 + worker * 200 + (n % 200) as i32)]).unwrap();
+                    n += 1;
+                    updates.fetch_add(1, Ordering::Relaxed);
+                    let due = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(8) / rate * n);
+                    if let Some(early) = due.checked_sub(started.elapsed()) {
+                        std::thread::sleep(early);
+                    }
+                }
+            });
+        }
+        meanwhile();
+        ended.store(true, Ordering::Relaxed);
+    });
+    updates.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Ticks of the processor that the backends of readers have used.
+fn reader_ticks(database: &Database) -> u64 {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%bear_news%' AND pid <> pg_backend_pid()";
+    let ticks = |row: &::postgres::Row| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", row.get::<_, i32>(0))).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    database.client().query(sql, &[]).unwrap().iter().map(ticks).sum()
+}
+
+/// Run by hand: `cargo test --release --lib outbox::speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures, and wants the machine for itself"]
+fn figures() {
+    let database = Database::on(Arc::new(Server::new()), TABLE);
+    let pause = || std::thread::sleep(Duration::from_secs(5));
+    let mut without = vec![load(&database, None, pause)];
+    let followed = follow(&database, CATALOG);
+    followed.connected();
+    let (before, started) = (reader_ticks(&database), Instant::now());
+    pause();
+    let (used, passed) = ((reader_ticks(&database) - before) as f64 / 100.0, started.elapsed().as_secs_f64());
+    println!("idle polls: {:.2} % of a core in Postgres", used / passed * 100.0);
+    let idle = latencies(&database, &followed, 500);
+    println!("idle: median {:?}, p99 {:?}", quantile(&idle, 0.5), quantile(&idle, 0.99));
+    let mut times = Vec::new();
+    let rate = load(&database, Some(2000), || times = latencies(&database, &followed, 1000));
+    println!("{rate:.0} updates/s: median {:?}, p99 {:?}", quantile(&times, 0.5), quantile(&times, 0.99));
+    let with = load(&database, None, pause);
+    followed.end();
+    let triggers_alone = load(&database, None, pause);
+    database.run("SELECT bear.outbox_unfollow(source) FROM bear.outbox_source");
+    without.push(load(&database, None, pause));
+    println!("updates/s: {without:.0?} without triggers, {triggers_alone:.0} with triggers, {with:.0} with a reader too");
+}

@@ -25,7 +25,7 @@ use super::super::follow::{limit, simple, FeedError};
 use super::super::present::Present;
 use super::super::{FeedControl, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
-use super::poll::{read_snapshot, Look, News, Poller, ALIVE_S};
+use super::poll::{leap, read_snapshot, Look, News, Poller, ALIVE_S};
 use super::schema;
 use super::tables::Tables;
 
@@ -128,13 +128,8 @@ impl Desk {
 
     /// From now on triggers write, but for those that have asked already: these transactions are told.
     fn come_alive(&mut self) -> Result<Vec<u64>, FeedError> {
-        let [was_alive, ..] = simple(
-            self.client(),
-            &format!(
-                "SELECT (a.last_value >= extract(epoch FROM pg_catalog.clock_timestamp())::int8 - {ALIVE_S})::text, {SET_ALIVE} \
-                 FROM bear.outbox_alive a"
-            ),
-        )?;
+        let sql = set_alive();
+        let [was_alive, ..] = simple(self.client(), &sql)?;
         if was_alive == "true" {
             return Ok(Vec::new());
         }
@@ -144,6 +139,20 @@ impl Desk {
             "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text, ''",
         )?;
         Ok(read_snapshot(&snapshot)?.in_progress_before(newest.parse().unwrap_or(0)))
+    }
+
+    /// Tells triggers and cleaners that somebody reads, and how far.
+    fn stay_alive(&mut self, last: &str) -> Result<(), FeedError> {
+        let number = self.number;
+        self.client().batch_execute(&format!(
+            "UPDATE bear.outbox_reader SET snapshot = '{last}', seen_at = pg_catalog.clock_timestamp() WHERE reader = {number}"
+        ))?;
+        // The next poll would not see any more that there was a leap.
+        let sql = set_alive();
+        match &simple(self.client(), &sql)?[0][..] {
+            "true" => Ok(()),
+            _ => Err(leap()),
+        }
     }
 
     fn register(&mut self, tables: &Tables) -> Result<(), FeedError> {
@@ -166,8 +175,14 @@ impl Desk {
     }
 }
 
-const SET_ALIVE: &str =
-    "pg_catalog.setval('bear.outbox_alive', extract(epoch FROM pg_catalog.clock_timestamp())::int8)";
+/// Also says whether any trigger, asked until now, would have found somebody alive.
+fn set_alive() -> String {
+    format!(
+        "SELECT (a.last_value >= extract(epoch FROM pg_catalog.clock_timestamp())::int8 - {ALIVE_S})::text, \
+         pg_catalog.setval('bear.outbox_alive', extract(epoch FROM pg_catalog.clock_timestamp())::int8)::text, '' \
+         FROM bear.outbox_alive a"
+    )
+}
 
 struct Reader<'a> {
     desk: Desk,
@@ -228,13 +243,7 @@ impl Reader<'_> {
         }
         if asked >= self.alive_at {
             self.alive_at = asked + ALIVE_AGAIN;
-            let sql = format!(
-                "UPDATE bear.outbox_reader SET snapshot = '{}', seen_at = pg_catalog.clock_timestamp() WHERE reader = {}; \
-                 SELECT {SET_ALIVE}",
-                self.ready.poller.last(),
-                self.desk.number
-            );
-            self.desk.client().batch_execute(&sql)?;
+            self.desk.stay_alive(self.ready.poller.last())?;
         }
         Ok(found)
     }

@@ -164,9 +164,7 @@ impl Poller {
             return Err(FeedError::Other("the outbox has forgotten this reader, who was away for long".to_owned()));
         }
         if head.get(1) != Some("t") {
-            return Err(FeedError::Other(
-                "the triggers may have found nobody alive: this process, or Postgres' clock, has made a leap".to_owned(),
-            ));
+            return Err(leap());
         }
         let text = head.get(0).unwrap_or_default();
         let snapshot = read_snapshot(text)?;
@@ -186,6 +184,13 @@ impl Poller {
         let cells = (0..table.columns.len().min(self.width)).map(cell).collect();
         gathered.add(&table.bound, &RowChange::Insert(Tuple { key_only: false, cells }));
     }
+}
+
+/// Nobody told the triggers in time that somebody reads.
+pub(super) fn leap() -> FeedError {
+    FeedError::Other(
+        "the triggers may have found nobody alive: this process, or Postgres' clock, has made a leap".to_owned(),
+    )
 }
 
 fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {

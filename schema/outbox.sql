@@ -47,9 +47,11 @@ CREATE OR REPLACE FUNCTION bear.outbox_follow(tab regclass, cols text[]) RETURNS
 SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
     tab_name text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = tab);
-    -- Who writes to a table of a tree may name another one of it, which is the one whose statement triggers fire.
+    -- Who writes to a table of a tree may name another one of it, which is the one whose statement triggers fire; and
+    -- what a subscription applies fires none of them.
     by_row bool := EXISTS (SELECT FROM pg_class WHERE oid = tab AND relkind = 'p')
-        OR EXISTS (SELECT FROM pg_inherits WHERE tab IN (inhparent, inhrelid));
+        OR EXISTS (SELECT FROM pg_inherits WHERE tab IN (inhparent, inhrelid))
+        OR EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = tab);
     -- The text of other types depends on what the application has set.
     pins text := CASE WHEN EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
             WHERE a.attrelid = tab AND a.attname = ANY (cols) AND t.typtype <> 'e' AND t.oid <> ALL (ARRAY['int2', 'int4', 'int8',
@@ -94,48 +96,36 @@ END $body$;
         body := replace(body, '@old@', coalesce((SELECT format('ARRAY[%s]', string_agg(format('OLD.%I::text', col), ', ' ORDER BY at)) FROM unnest(cols) WITH ORDINALITY c(col, at) HAVING count(*) > 0), 'NULL'));
         body := replace(body, '@new@', coalesce((SELECT format('ARRAY[%s]', string_agg(format('NEW.%I::text', col), ', ' ORDER BY at)) FROM unnest(cols) WITH ORDINALITY c(col, at) HAVING count(*) > 0), 'NULL'));
     ELSE
+        -- What an UPDATE left as it was is written once.
         body := $body$
-DECLARE alive int8; unclear bool := @none@;
+DECLARE alive int8; changed int8; unclear bool := @none@;
 BEGIN
     BEGIN
         IF TG_OP = 'INSERT' THEN
-            SELECT a.last_value INTO alive FROM bear.outbox_alive a WHERE NOT EXISTS (SELECT @columns@ FROM bear_new r LIMIT 0);
-        ELSIF TG_OP = 'TRUNCATE' THEN
-            SELECT a.last_value INTO alive FROM bear.outbox_alive a;
+            SELECT a.last_value, (SELECT count(*) FROM (SELECT @columns@ FROM bear_new r LIMIT 10001) m) INTO alive, changed
+                FROM bear.outbox_alive a;
+        ELSIF TG_OP IN ('UPDATE', 'DELETE') THEN
+            SELECT a.last_value, (SELECT count(*) FROM (SELECT @columns@ FROM bear_old r LIMIT 10001) m) INTO alive, changed
+                FROM bear.outbox_alive a;
         ELSE
-            SELECT a.last_value INTO alive FROM bear.outbox_alive a WHERE NOT EXISTS (SELECT @columns@ FROM bear_old r LIMIT 0);
+            SELECT a.last_value INTO alive FROM bear.outbox_alive a;
         END IF;
     EXCEPTION WHEN undefined_column THEN unclear := true; WHEN undefined_table THEN RETURN NULL;
     END;
-    IF alive < extract(epoch FROM clock_timestamp())::int8 - 600 THEN RETURN NULL; END IF;
-    IF TG_OP = 'INSERT' THEN
-        IF NOT unclear THEN
-            INSERT INTO bear.outbox (source, vals) SELECT DISTINCT @source@, ARRAY[@columns@]::text[] FROM bear_new r
-                WHERE (SELECT count(*) FROM (SELECT FROM bear_new LIMIT 10001) m) <= 10000;
-            IF FOUND THEN RETURN NULL; END IF;
-        END IF;
-        unclear := EXISTS (SELECT FROM bear_new);
-    ELSIF TG_OP = 'TRUNCATE' THEN
-        unclear := true;
-    ELSIF TG_OP = 'DELETE' THEN
-        IF NOT unclear THEN
-            INSERT INTO bear.outbox (source, vals) SELECT DISTINCT @source@, ARRAY[@columns@]::text[] FROM bear_old r
-                WHERE (SELECT count(*) FROM (SELECT FROM bear_old LIMIT 10001) m) <= 10000;
-            IF FOUND THEN RETURN NULL; END IF;
-        END IF;
-        unclear := EXISTS (SELECT FROM bear_old);
+    IF changed = 0 OR alive < extract(epoch FROM clock_timestamp())::int8 - 600 THEN RETURN NULL; END IF;
+    IF unclear OR TG_OP = 'TRUNCATE' OR changed > 10000 THEN
+        INSERT INTO bear.outbox (source) VALUES (@source@);
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO bear.outbox (source, vals) SELECT @source@, u.v FROM (
+            SELECT @vals@ AS v FROM bear_old r UNION SELECT @vals@ FROM bear_new r) u;
+    ELSIF TG_OP = 'INSERT' THEN
+        INSERT INTO bear.outbox (source, vals) SELECT DISTINCT @source@, @vals@ FROM bear_new r;
     ELSE
-        IF NOT unclear THEN
-            INSERT INTO bear.outbox (source, vals) SELECT @source@, u.v FROM (
-                    SELECT ARRAY[@columns@]::text[] AS v FROM bear_old r UNION SELECT ARRAY[@columns@]::text[] FROM bear_new r) u
-                WHERE (SELECT count(*) FROM (SELECT FROM bear_old LIMIT 10001) m) <= 10000;
-            IF FOUND THEN RETURN NULL; END IF;
-        END IF;
-        unclear := EXISTS (SELECT FROM bear_old);
+        INSERT INTO bear.outbox (source, vals) SELECT DISTINCT @source@, @vals@ FROM bear_old r;
     END IF;
-    IF unclear THEN INSERT INTO bear.outbox (source) VALUES (@source@); END IF;
     RETURN NULL;
 END $body$;
+        body := replace(body, '@vals@', 'ARRAY[@columns@]::text[]');
         body := replace(body, '@columns@', coalesce((SELECT string_agg(format('r.%I::text', col), ', ' ORDER BY at) FROM unnest(cols) WITH ORDINALITY c(col, at)), ''));
     END IF;
     body := replace(body, '@none@', (cardinality(cols) = 0)::text);

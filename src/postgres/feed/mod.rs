@@ -75,7 +75,12 @@ pub struct FeedSettings {
 impl FeedSettings {
     /// A grace of 5 s, and a silence of 30 s: a walsender may be busy with a huge transaction.
     pub fn new(settings: Settings) -> FeedSettings {
-        FeedSettings { kind: FeedKind::default(), settings, grace: Duration::from_secs(5), silence: Duration::from_secs(30) }
+        FeedSettings {
+            kind: FeedKind::default(),
+            settings,
+            grace: Duration::from_secs(5),
+            silence: Duration::from_secs(30),
+        }
     }
 }
 

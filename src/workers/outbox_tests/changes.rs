@@ -173,7 +173,10 @@ fn partitions_and_children_are_followed_whichever_table_is_named() {
     let followed = follow(&database, &catalog("int", "p = \"id\", parent = \"id\""));
     assert_eq!(followed.connected(), ["p: covered", "parent: covered"]);
     for (sql, expected) in [
-        ("INSERT INTO p VALUES (1, 1), (2, 11); INSERT INTO p1 VALUES (3, 3); INSERT INTO p21 VALUES (4, 12)", vec!["t 1", "t 2", "t 3", "t 4"]),
+        (
+            "INSERT INTO p VALUES (1, 1), (2, 11); INSERT INTO p1 VALUES (3, 3); INSERT INTO p21 VALUES (4, 12)",
+            vec!["t 1", "t 2", "t 3", "t 4"],
+        ),
         ("UPDATE p SET k = 12 WHERE id = 1", vec!["t 1"]),
         ("UPDATE p2 SET id = 20 WHERE id = 2", vec!["t 2", "t 20"]),
         ("DELETE FROM p21 WHERE id = 1", vec!["t 1"]),
@@ -204,7 +207,9 @@ fn values_are_told_alike_whatever_the_application_has_set() {
     let database = database("CREATE TABLE d (at timestamptz, n numeric, t text)");
     let followed = follow(&database, &catalog("timestamptz", "d = \"at\""));
     followed.connected();
-    database.run("SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; INSERT INTO d VALUES ('2026-02-01 12:00:00.5+09')");
+    database.run(
+        "SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; INSERT INTO d VALUES ('2026-02-01 12:00:00.5+09')",
+    );
     assert_eq!(followed.changes(), ["t 2026-02-01T03:00:00.5Z"]);
 }
 

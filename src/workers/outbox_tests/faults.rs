@@ -60,7 +60,9 @@ fn an_application_needs_no_rights_on_the_outbox() {
 #[test]
 fn a_trigger_that_is_dropped_or_disabled_is_missed() {
     let (database, followed) = followed();
-    for statement in ["DROP TRIGGER name ON t", "ALTER TABLE t DISABLE TRIGGER name", "ALTER TABLE t ENABLE TRIGGER name"] {
+    for statement in
+        ["DROP TRIGGER name ON t", "ALTER TABLE t DISABLE TRIGGER name", "ALTER TABLE t ENABLE TRIGGER name"]
+    {
         let statement = statement.replace("name", &trigger(&database, "u"));
         database.run(&format!("{statement}; INSERT INTO t VALUES (1, 1) ON CONFLICT DO NOTHING"));
         assert!(followed.down().contains("triggers"), "{statement}");
@@ -175,6 +177,18 @@ fn restarts_crashes_cuts_and_silence_are_survived() {
     followed.feed.stop();
     let took = eventually("the end of the feed", || followed.feed.is_stopped());
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn rows_from_another_cluster_are_not_taken_for_new_ones() {
+    let (database, followed) = followed();
+    followed.end();
+    database.run("INSERT INTO bear.outbox SELECT '1000000000000000', source, '{5}' FROM bear.outbox_source");
+    let followed = follow(&database, CATALOG);
+    followed.connected();
+    assert_eq!(followed.changes(), Vec::<String>::new());
+    database.run("INSERT INTO t VALUES (1, 1)");
+    assert_eq!(followed.changes(), ["t 1"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From COMMIT to the change being told, and what the triggers and the polls cost.
 
-use super::*;
 use super::super::speed::{latencies, quantile};
+use super::*;
 use std::sync::atomic::AtomicBool;
 
 const CATALOG: &str =
@@ -72,7 +72,14 @@ fn figures() {
     pause();
     let (used, passed) = ((reader_ticks(&database) - before) as f64 / 100.0, started.elapsed().as_secs_f64());
     println!("idle polls: {:.2} % of a core in Postgres", used / passed * 100.0);
-    let idle = latencies(&database, &followed, 500);
+    // One at a time, with pauses in which the polls become rare.
+    let mut idle: Vec<_> = (0..300)
+        .flat_map(|n| {
+            std::thread::sleep(Duration::from_millis(50 + n % 11));
+            latencies(&database, &followed, 1)
+        })
+        .collect();
+    idle.sort_unstable();
     println!("idle: median {:?}, p99 {:?}", quantile(&idle, 0.5), quantile(&idle, 0.99));
     let mut times = Vec::new();
     let rate = load(&database, Some(2000), || times = latencies(&database, &followed, 1000));
@@ -82,5 +89,7 @@ fn figures() {
     let triggers_alone = load(&database, None, pause);
     database.run("SELECT bear.outbox_unfollow(source) FROM bear.outbox_source");
     without.push(load(&database, None, pause));
-    println!("updates/s: {without:.0?} without triggers, {triggers_alone:.0} with triggers, {with:.0} with a reader too");
+    println!(
+        "updates/s: {without:.0?} without triggers, {triggers_alone:.0} with triggers, {with:.0} with a reader too"
+    );
 }

@@ -67,9 +67,8 @@ impl Cleaner {
             SELECT DISTINCT pg_catalog.pg_snapshot_xip(r.snapshot) FROM bear.outbox_reader r), ',') FROM bear.outbox_reader";
         let messages = client.simple_query(&format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})::text; {read}"))?;
         let rows: Vec<&SimpleQueryRow> = rows(&messages).collect();
-        let text = |row: usize, column: usize| {
-            rows.get(row).and_then(|row| row.get(column)).unwrap_or_default().to_owned()
-        };
+        let text =
+            |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column)).unwrap_or_default().to_owned();
         if text(0, 0) != "true" {
             return Ok(false);
         }

@@ -113,6 +113,10 @@ impl Desk {
         }
         schema::ensure(self.client())?;
         let unsettled = self.come_alive()?;
+        // What a dump has brought from elsewhere would be new for ever.
+        self.client().batch_execute(
+            "DELETE FROM bear.outbox WHERE xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())",
+        )?;
         let tables = Tables::follow(self.client(), sections)?;
         self.register(&tables)?;
         let sql = tables.fingerprint_sql();

@@ -97,8 +97,7 @@ impl Poller {
             "{PLANNING}; PREPARE bear_news(pg_snapshot) AS {news}; PREPARE bear_touched(pg_snapshot) AS {touched}"
         ))?;
         let columns = tables.covered.iter().enumerate().map(|(at, table)| (table.source, at)).collect();
-        let mut poller =
-            Poller { columns, width, fingerprint, last: String::new(), polled_us: 0 };
+        let mut poller = Poller { columns, width, fingerprint, last: String::new(), polled_us: 0 };
         let now = super::super::follow::simple(
             client,
             "SELECT pg_catalog.pg_current_snapshot()::text, (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, ''",
@@ -146,7 +145,9 @@ impl Poller {
         for row in rows {
             if row.len() == 1 {
                 if row.get(0) != Some(&self.fingerprint.1) {
-                    return Err(FeedError::Other("a table of the catalog, or its triggers, have been altered".to_owned()));
+                    return Err(FeedError::Other(
+                        "a table of the catalog, or its triggers, have been altered".to_owned(),
+                    ));
                 }
                 continue;
             }

@@ -42,9 +42,9 @@ pub(super) fn ensure(client: &mut Client) -> Result<(), FeedError> {
 
 fn make(client: &mut Client) -> Result<(), ClientError> {
     let exists = client.simple_query(EXISTS)?;
-    let is_there = exists.iter().any(|message| {
-        matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("true"))
-    });
+    let is_there = exists
+        .iter()
+        .any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("true")));
     if !is_there {
         let lock = format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})");
         client.batch_execute(&format!("BEGIN READ WRITE; {lock}; {OUTBOX_SQL}\nCOMMIT")).inspect_err(|_| {

@@ -213,13 +213,11 @@ impl Tables {
                         }
                     }
                 }
-                Err(Failure::TimedOut) => {
-                    return Err(Failure::Broken(format!(
-                        "{} is locked by a transaction that is in progress (see pg_stat_activity), so that its triggers \
+                Err(Failure::TimedOut) => return Err(Failure::Broken(format!(
+                    "{} is locked by a transaction that is in progress (see pg_stat_activity), so that its triggers \
                          cannot be made",
-                        table.name
-                    )))
-                }
+                    table.name
+                ))),
                 Err(broken) => return Err(broken),
             }
         }
@@ -242,6 +240,7 @@ impl Tables {
                FROM pg_catalog.pg_class c WHERE c.oid IN (SELECT oid FROM tree) UNION ALL \
              SELECT 'h' || i.inhrelid::text || ':' || i.inhparent::text FROM pg_catalog.pg_inherits i \
                WHERE i.inhparent IN (SELECT oid FROM tree) OR i.inhrelid IN (SELECT oid FROM tree) UNION ALL \
+             SELECT 's' || s.srrelid::text FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid IN (SELECT oid FROM tree) UNION ALL \
              SELECT 'a' || a.attrelid::text || ':' || a.attnum::text || ':' || a.xmin::text FROM pg_catalog.pg_attribute a \
                WHERE a.attrelid IN (SELECT oid FROM tree) AND a.attnum > 0 UNION ALL \
              SELECT 'i' || x.indexrelid::text || x.indisprimary::text || x.indisreplident::text FROM pg_catalog.pg_index x \

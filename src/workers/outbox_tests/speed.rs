@@ -2,6 +2,7 @@
 
 use super::super::speed::{latencies, quantile};
 use super::*;
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
 const CATALOG: &str =
@@ -48,15 +49,17 @@ fn load(database: &Database, rate: Option<u32>, meanwhile: impl FnOnce()) -> f64
     updates.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Ticks of the processor that the backends of readers have used.
-fn reader_ticks(database: &Database) -> u64 {
-    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%bear_news%' AND pid <> pg_backend_pid()";
-    let ticks = |row: &::postgres::Row| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", row.get::<_, i32>(0))).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+/// Ticks of the processor that other backends have used, which is the reader's when nobody else is there.
+fn ticks(database: &Database) -> HashMap<i32, u64> {
+    let sql =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()";
+    let of = |row: &::postgres::Row| {
+        let pid = row.get::<_, i32>(0);
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        Some((pid, fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?))
     };
-    database.client().query(sql, &[]).unwrap().iter().map(ticks).sum()
+    database.client().query(sql, &[]).unwrap().iter().filter_map(of).collect()
 }
 
 /// Run by hand: `cargo test --release --lib outbox::speed -- --ignored --nocapture`.
@@ -68,9 +71,10 @@ fn figures() {
     let mut without = vec![load(&database, None, pause)];
     let followed = follow(&database, CATALOG);
     followed.connected();
-    let (before, started) = (reader_ticks(&database), Instant::now());
+    let (before, started) = (ticks(&database), Instant::now());
     pause();
-    let (used, passed) = ((reader_ticks(&database) - before) as f64 / 100.0, started.elapsed().as_secs_f64());
+    let (after, passed) = (ticks(&database), started.elapsed().as_secs_f64());
+    let used = after.iter().filter_map(|(pid, ticks)| Some(ticks - before.get(pid)?)).sum::<u64>() as f64 / 100.0;
     println!("idle polls: {:.2} % of a core in Postgres", used / passed * 100.0);
     // One at a time, with pauses in which the polls become rare.
     let mut idle: Vec<_> = (0..300)

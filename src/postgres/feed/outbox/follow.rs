@@ -33,7 +33,7 @@ use super::tables::Tables;
 const ROWS_A_MESSAGE: usize = 1_000;
 
 /// The wait between two polls: after one that found something, and the most that it grows to.
-const POLL_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(10));
+const POLL_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(16));
 
 /// How often the triggers are told that somebody reads, and the cleaner how far.
 const ALIVE_AGAIN: Duration = Duration::from_secs(2);

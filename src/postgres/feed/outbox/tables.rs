@@ -213,11 +213,13 @@ impl Tables {
                         }
                     }
                 }
-                Err(Failure::TimedOut) => return Err(Failure::Broken(format!(
+                Err(Failure::TimedOut) => {
+                    return Err(Failure::Broken(format!(
                     "{} is locked by a transaction that is in progress (see pg_stat_activity), so that its triggers \
                          cannot be made",
                     table.name
-                ))),
+                )))
+                }
                 Err(broken) => return Err(broken),
             }
         }

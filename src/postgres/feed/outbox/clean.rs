@@ -75,7 +75,7 @@ impl Cleaner {
         let (floor, left) = (text(1, 0), text(1, 1));
         let passed = "NOT EXISTS (SELECT FROM bear.outbox_reader r WHERE NOT pg_catalog.pg_visible_in_snapshot(o.xid, r.snapshot))";
         let sql = format!(
-            "SET LOCAL enable_seqscan = off; \
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
              DELETE FROM bear.outbox WHERE ctid = ANY (ARRAY(SELECT p.at FROM ( \
                SELECT o.ctid AS at FROM bear.outbox o WHERE o.xid >= '{}' AND o.xid < '{floor}' AND {passed} UNION ALL \
                SELECT o.ctid FROM bear.outbox o WHERE o.xid = ANY ('{{{}}}'::xid8[]) AND {passed}) p LIMIT {ROWS_A_TURN}))",

@@ -45,9 +45,9 @@ mod validate;
 mod writer;
 
 pub use applier::{Applier, ApplierControl, ApplierEvent};
-pub use feed::{follow, FeedControl, FeedError, FeedSettings};
 #[cfg_attr(not(test), allow(unused_imports, reason = "nothing chooses the outbox yet"))]
 pub use feed::FeedKind;
+pub use feed::{follow, FeedControl, FeedError, FeedSettings};
 pub use identity::ServerIdentity;
 pub use pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use rows::PresentRequest;

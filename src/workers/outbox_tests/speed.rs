@@ -69,7 +69,9 @@ fn figures() {
     let database = Database::on(Arc::new(Server::new()), TABLE);
     let pause = || std::thread::sleep(Duration::from_secs(5));
     let mut without = vec![load(&database, None, pause)];
-    let followed = follow(&database, CATALOG);
+    // As it is by default, with a grace of 5 s.
+    let settings = Settings::new(&database.url("bear", database.server.port), UrlSource::Config);
+    let followed = Followed::start(FeedSettings { kind: FeedKind::Outbox, ..FeedSettings::new(settings) }, CATALOG);
     followed.connected();
     let (before, started) = (ticks(&database), Instant::now());
     pause();

@@ -10,7 +10,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::Failure;
 
-use super::super::follow::FeedError;
+use super::super::FeedError;
 
 /// Rows that go at once, in a few milliseconds.
 const ROWS_A_TURN: u64 = 2_000;

@@ -21,9 +21,9 @@ use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;
 
-use super::super::follow::{limit, simple, FeedError};
+use super::super::follow::{limit, simple};
 use super::super::present::Present;
-use super::super::{FeedControl, FeedSettings, LEAST_VERSION};
+use super::super::{FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
 use super::poll::{leap, read_snapshot, Look, News, Poller, ALIVE_S};
 use super::schema;
@@ -107,7 +107,7 @@ impl Desk {
             .batch_execute("SET synchronous_commit = off; SET default_transaction_isolation = 'read committed'")?;
         let [version, ..] = simple(self.client(), "SELECT pg_catalog.current_setting('server_version_num'), '', ''")?;
         if version.parse::<u32>().is_ok_and(|version| version < LEAST_VERSION) {
-            return Err(FeedError::Other(format!(
+            return Err(FeedError::Forbidden(format!(
                 "the feed needs Postgres 13 or later, and the server's version is {version}"
             )));
         }

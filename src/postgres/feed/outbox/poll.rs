@@ -16,8 +16,8 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use crate::core::feed::{Cell, Gathered, RowChange, Tuple};
 use crate::postgres::client::Client;
 
-use super::super::follow::FeedError;
 use super::super::snapshot::Snapshot;
+use super::super::FeedError;
 use super::tables::Tables;
 
 /// Rows of the outbox that are read at once; of more, only the tables.

@@ -3,7 +3,8 @@
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::message;
 
-use super::super::follow::{simple, FeedError};
+use super::super::follow::simple;
+use super::super::FeedError;
 
 /// What an administrator runs by hand where the role may not.
 const OUTBOX_SQL: &str = include_str!("../../../../schema/outbox.sql");
@@ -21,7 +22,7 @@ const EXISTS: &str =
 pub(super) fn ensure(client: &mut Client) -> Result<(), FeedError> {
     make(client).map_err(|error| match &error {
         ClientError::Driver(driver) => match driver.as_db_error() {
-            Some(db) if db.code().code() == "42501" => FeedError::Other(format!(
+            Some(db) if db.code().code() == "42501" => FeedError::Forbidden(format!(
                 "the outbox is missing or not open to this role ({}); let an administrator run schema/outbox.sql, which says \
                  what to grant",
                 message(db)

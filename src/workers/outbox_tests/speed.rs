@@ -70,7 +70,7 @@ fn figures() {
     let pause = || std::thread::sleep(Duration::from_secs(5));
     let mut without = vec![load(&database, None, pause)];
     // As it is by default, with a grace of 5 s.
-    let settings = Settings::new(&database.url("bear", database.server.port), UrlSource::Config);
+    let settings = Settings::new(database.url("bear", database.server.port), UrlSource::Config);
     let followed = Followed::start(FeedSettings { kind: FeedKind::Outbox, ..FeedSettings::new(settings) }, CATALOG);
     followed.connected();
     let (before, started) = (ticks(&database), Instant::now());

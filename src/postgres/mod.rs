@@ -45,7 +45,6 @@ mod validate;
 mod writer;
 
 pub use applier::{Applier, ApplierControl, ApplierEvent};
-#[cfg_attr(not(test), allow(unused_imports, reason = "nothing chooses the outbox yet"))]
 pub use feed::FeedKind;
 pub use feed::{follow, FeedControl, FeedError, FeedSettings};
 pub use identity::ServerIdentity;

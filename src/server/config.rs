@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::postgres::{check_url, FeedSettings, Settings, UrlSource};
+use crate::postgres::{check_url, FeedKind, FeedSettings, Settings, UrlSource};
 use crate::redis_api::{ConfigSpec, ConfigValue, Live};
 
 /// Environment variable with the default URL, which may hold a password.
@@ -81,12 +81,18 @@ pub enum FeedChoice {
     /// Logical decoding where Postgres allows it, or else none.
     Auto,
     Wal,
+    /// Triggers that write what changes into a table.
+    Outbox,
     Off,
 }
 
 impl FeedChoice {
-    const ALL: [(&'static str, FeedChoice); 3] =
-        [("auto", FeedChoice::Auto), ("wal", FeedChoice::Wal), ("off", FeedChoice::Off)];
+    const ALL: [(&'static str, FeedChoice); 4] = [
+        ("auto", FeedChoice::Auto),
+        ("wal", FeedChoice::Wal),
+        ("outbox", FeedChoice::Outbox),
+        ("off", FeedChoice::Off),
+    ];
 
     pub fn name(self) -> &'static str {
         FeedChoice::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
@@ -189,6 +195,7 @@ impl Config {
         }
         let mut feed = FeedSettings::new(settings);
         feed.grace = Duration::from_millis(self.feed_grace_ms as u64);
+        feed.kind = if self.feed == FeedChoice::Outbox { FeedKind::Outbox } else { FeedKind::Wal };
         Some(feed)
     }
 }

@@ -128,6 +128,23 @@ fn a_row_that_moves_to_another_tenant_leaves_the_first() {
 }
 
 #[test]
+fn the_outbox_tells_the_same_without_logical_decoding() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.feed", "outbox").start();
+    wait_told(&redis);
+    let mut wire = redis.wire();
+    let calls = ["bear size 100 200", "bear size 300 400", "bear size 401 500"];
+    for call in calls {
+        wire.run(&format!("BEAR.QUERY {call}"));
+    }
+    redis.wait_stored();
+    database.run("UPDATE bear SET size = 350 WHERE id = 5");
+    wait_told(&redis);
+    assert_eq!(calls.map(|call| is_cached(&mut wire, call)), [false, false, true]);
+    assert!(wire.run("BEAR.QUERY bear size 300 400").text().contains("Yogi"));
+}
+
+#[test]
 fn while_the_feed_is_behind_what_depends_on_it_is_fetched() {
     let database = bears::database_in(&Postgres::start_logical());
     let redis = Redis::builder().postgres(&database).config("bear.feed-grace-ms", 500).start();

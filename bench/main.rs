@@ -7,10 +7,14 @@
 //! meets both sides.
 
 mod bullmq;
+mod by_hand;
 mod drain;
 mod drain_holds;
 mod enqueue;
+mod feed;
 mod figures;
+mod followed;
+mod freshness;
 mod generator;
 mod hits;
 mod holds;
@@ -20,6 +24,7 @@ mod latency;
 mod memory;
 mod misses;
 mod plain_client;
+mod predicates;
 mod probe;
 mod queue;
 mod queue_memory;
@@ -36,11 +41,14 @@ const ROUNDS: usize = 5;
 
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 15] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
     ("invalidations", invalidations::run),
+    ("predicates", predicates::run),
+    ("feed", feed::run),
+    ("freshness", freshness::run),
     ("memory", memory::run),
     ("misses", misses::run),
     ("enqueue", enqueue::run),

@@ -1,4 +1,4 @@
-//! Servers of the write path: a Postgres that waits for its disk, with fresh tables for each run, and a Redis with an
+//! Servers of the write path and the feed: a Postgres that waits for its disk, with fresh tables for each run, and a Redis with an
 //! append-only file that fills its queue before it drains it.
 
 use std::time::{Duration, Instant};
@@ -31,9 +31,20 @@ pub struct Durable {
 
 impl Durable {
     pub fn start(bears: usize) -> Durable {
+        Durable::start_with(bears, &["track_commit_timestamp = on"])
+    }
+
+    /// One whose changes can be followed by logical decoding.
+    pub fn start_logical(bears: usize) -> Durable {
+        Durable::start_with(bears, &["wal_level = logical"])
+    }
+
+    fn start_with(bears: usize, settings: &[&str]) -> Durable {
         let postgres = Postgres::start_durable();
         let mut admin = postgres.client("postgres");
-        admin.batch_execute("ALTER SYSTEM SET track_commit_timestamp = on").expect("a superuser");
+        for setting in settings {
+            admin.batch_execute(&format!("ALTER SYSTEM SET {setting}")).expect("a superuser");
+        }
         drop(admin);
         postgres.stop_fast();
         postgres.start_again();

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Measures bear with a Redis and a Postgres of its own, and prints the README's table. Called by `make bench`.
 #
-#   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations memory misses
-#                                                  enqueue queue-memory latency drain bullmq drain-holds; none: all
+#   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
+#                                                  freshness memory misses enqueue queue-memory latency drain
+#                                                  bullmq drain-holds; none: all
 #
-# The table goes to standard output, progress to standard error. About a quarter of an hour for all; keep the machine
-# quiet. Only `bullmq` needs Node and npm, which bring BullMQ in.
+# The table goes to standard output, progress to standard error. About half an hour for all; keep the machine quiet.
+# Only `bullmq` needs Node and npm, which bring BullMQ in; `feed` needs pgbench, which comes with Postgres.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin

@@ -44,7 +44,12 @@ impl Servers {
 
     /// A new Redis with the module, connected to Postgres.
     pub fn redis(&self) -> Redis {
-        let redis = Redis::builder().postgres(&self.database).catalog(CATALOG).start();
+        self.redis_with(CATALOG)
+    }
+
+    /// The same with another catalog.
+    pub fn redis_with(&self, catalog: &str) -> Redis {
+        let redis = Redis::builder().postgres(&self.database).catalog(catalog).start();
         redis.wire().call(&["BEAR.QUERY", "color", "all"]).bulk();
         redis
     }
@@ -117,7 +122,7 @@ pub fn wait_idle(redis: &Redis) {
         if ["publishing", "removals_running", "to_sweep", "fills_running"].iter().all(|name| bear(&info, name) == 0) {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "the module is still at work");
+        assert!(begun.elapsed() < Duration::from_secs(300), "the module is still at work");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -15,6 +15,9 @@ const RANGES: [usize; 3] = [1_000, 10_000, 100_000];
 /// Clients that fill.
 const CLIENTS: usize = 50;
 
+/// Entries made and removed before memory is looked at.
+const WARM_UP: usize = 1_000;
+
 /// Ranges come in blocks: ten of them around one size, each longer than the one before by one on both sides. So the
 /// size in the middle is in all, one at the edge in the last only.
 const BLOCK: usize = 10;
@@ -149,6 +152,10 @@ fn range(number: usize) -> Vec<String> {
 /// A server with so many ranges cached, and the bytes that each takes.
 fn filled(servers: &Servers, catalog: &str, ranges: usize) -> (Redis, f64) {
     let redis = servers.redis_with(catalog);
+    // What is allocated once, by connections and tables, is no range's.
+    setup::fill(&redis, CLIENTS, WARM_UP, |at| range(ranges + at));
+    redis.wire().run("BEAR.INVALIDATE bear ALL").int();
+    setup::wait_idle(&redis);
     let before = used(&redis);
     setup::fill(&redis, CLIENTS, ranges, range);
     setup::wait_idle(&redis);

@@ -34,7 +34,10 @@ pub fn is_known(feed: Feed) -> bool {
 pub fn with_redis<T>(database: &Database, feed: Feed, run: impl FnOnce(&Redis) -> T) -> T {
     let redis = Redis::builder().postgres(database).catalog(CATALOG).config("bear.feed", feed.name()).start();
     redis.wire().call(&["BEAR.QUERY", "color", "all"]).bulk();
-    wait_told(&redis, feed);
+    let begun = Instant::now();
+    if feed != Feed::Off {
+        eventually("the feed follows", || has_told(&redis, begun));
+    }
     let result = run(&redis);
     set(&mut redis.wire(), "bear.feed", Feed::Off.name());
     drop(redis);
@@ -45,18 +48,13 @@ pub fn with_redis<T>(database: &Database, feed: Feed, run: impl FnOnce(&Redis) -
     result
 }
 
-/// Waits until all that has been committed by now has been told. How long that took is how far the feed was behind.
-pub fn wait_told(redis: &Redis, feed: Feed) {
-    if feed == Feed::Off {
-        return;
-    }
-    let begun = Instant::now();
-    eventually("the feed has told what was committed", || {
-        let info = redis.info("bear");
-        info.text("bear_feed_state") == "following"
-            && bear(&info, "feed_behind") == 0
-            && bear(&info, "feed_told_ms") < begun.elapsed().as_millis() as i64
-    });
+/// Has everything been told that was committed before this moment?
+pub fn has_told(redis: &Redis, before: Instant) -> bool {
+    let elapsed_ms = before.elapsed().as_millis() as i64;
+    let info = redis.info("bear");
+    info.text("bear_feed_state") == "following"
+        && bear(&info, "feed_behind") == 0
+        && bear(&info, "feed_told_ms") < elapsed_ms
 }
 
 pub fn is_cached(wire: &mut Wire, call: &[String]) -> bool {

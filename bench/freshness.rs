@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Seen {
     gone_us: Vec<f64>,
+    /// The UPDATEs themselves: what the machine and its disk make of a round trip.
+    update_us: Vec<f64>,
     written: usize,
     took: Duration,
 }
@@ -38,7 +40,16 @@ struct Seen {
 pub fn run(_: &Servers, _: usize) -> Vec<Table> {
     let mut table = Table::new(
         "From an outside COMMIT to the entry being gone",
-        &["feed", "meanwhile", "p50 ms", "p99 ms", "longest ms", "UPDATEs a second meanwhile"],
+        &[
+            "feed",
+            "meanwhile",
+            "p50 ms",
+            "p99 ms",
+            "longest ms",
+            "the UPDATE itself p50 ms",
+            "p99 ms",
+            "others' UPDATEs a second",
+        ],
     );
     let durable = Durable::start_logical(BEARS);
     for feed in [Feed::Wal, Feed::Outbox].into_iter().filter(|feed| followed::is_known(*feed)) {
@@ -60,6 +71,8 @@ pub fn run(_: &Servers, _: usize) -> Vec<Table> {
                 ms(median(&seen.gone_us)),
                 ms(quantile(&seen.gone_us, 0.99)),
                 ms(quantile(&seen.gone_us, 1.0)),
+                ms(median(&seen.update_us)),
+                ms(quantile(&seen.update_us, 0.99)),
                 count(seen.written as f64 / seen.took.as_secs_f64()),
             ]);
         }
@@ -92,7 +105,9 @@ fn measure(database: &Database, redis: &Redis, bears: std::ops::Range<usize>, is
             assert!(is_cached(&mut wire, &call), "it was stored");
             std::thread::sleep(IDLE);
             let id = (FIRST_ID + bear) as i64;
+            let sent = Instant::now();
             assert_eq!(client.execute(&rename, &[&id]).expect("an UPDATE"), 1);
+            seen.update_us.push(sent.elapsed().as_secs_f64() * 1e6);
             let committed = Instant::now();
             while is_cached(&mut wire, &call) {
                 assert!(committed.elapsed() < PATIENCE, "the entry stays");

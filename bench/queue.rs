@@ -31,23 +31,21 @@ pub struct Durable {
 
 impl Durable {
     pub fn start(bears: usize) -> Durable {
-        Durable::start_with(bears, &["track_commit_timestamp = on"])
+        let postgres = Postgres::start_durable();
+        let mut admin = postgres.client("postgres");
+        admin.batch_execute("ALTER SYSTEM SET track_commit_timestamp = on").expect("a superuser");
+        drop(admin);
+        postgres.stop_fast();
+        postgres.start_again();
+        Durable::of(postgres, bears)
     }
 
     /// One whose changes can be followed by logical decoding.
     pub fn start_logical(bears: usize) -> Durable {
-        Durable::start_with(bears, &["wal_level = logical"])
+        Durable::of(Postgres::start_durable_logical(), bears)
     }
 
-    fn start_with(bears: usize, settings: &[&str]) -> Durable {
-        let postgres = Postgres::start_durable();
-        let mut admin = postgres.client("postgres");
-        for setting in settings {
-            admin.batch_execute(&format!("ALTER SYSTEM SET {setting}")).expect("a superuser");
-        }
-        drop(admin);
-        postgres.stop_fast();
-        postgres.start_again();
+    fn of(postgres: Postgres, bears: usize) -> Durable {
         Durable { postgres, schema: format!("{SCHEMA}\n{}", bears_sql(bears)), bears }
     }
 

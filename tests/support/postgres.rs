@@ -70,6 +70,11 @@ impl Postgres {
         Postgres::start_with("on", "replica")
     }
 
+    /// One that waits for its disk, and whose changes can be decoded.
+    pub fn start_durable_logical() -> Postgres {
+        Postgres::start_with("on", "logical")
+    }
+
     fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);

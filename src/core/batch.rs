@@ -85,6 +85,13 @@ pub struct SpaceBatch {
     pub forget: Vec<JobId>,
 }
 
+impl SpaceBatch {
+    /// Jobs whose time has come; the others are only taken note of.
+    pub fn due(&self) -> usize {
+        self.jobs.iter().filter(|job| !job.undue).count()
+    }
+}
+
 /// A job as it stands in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedJob {

@@ -240,7 +240,7 @@ impl Server {
         }
         (last.blocked, last.any_blocked) = space.queue.blocked();
         space.queue.main_taken(through);
-        space.active += last.jobs.len();
+        space.active += last.due();
         Step::Next
     }
 
@@ -358,7 +358,7 @@ impl Queues {
         match lane {
             Lane::Main => {
                 space.queue.main_put_back();
-                space.active = space.active.saturating_sub(of_space.jobs.len());
+                space.active = space.active.saturating_sub(of_space.due());
             }
             Lane::Side => space.queue.side_put_back(),
         }

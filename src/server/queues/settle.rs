@@ -146,7 +146,7 @@ impl Server {
         space.adopt.retain(|epoch| *epoch != of_space.epoch);
         match lane {
             Lane::Main => {
-                space.active = space.active.saturating_sub(of_space.jobs.len());
+                space.active = space.active.saturating_sub(of_space.due());
                 space.queue.main_done(mark, std::mem::take(&mut fates.left), fates.held.take().unwrap_or(Held::No));
                 let known = space.known.entry(of_space.epoch).or_insert(mark);
                 *known = mark.max(*known);

@@ -53,6 +53,9 @@ pub struct Publications {
     bytes: usize,
 }
 
+/// Room for so many is kept.
+const FEW: usize = 256;
+
 impl Publications {
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
@@ -87,6 +90,10 @@ impl Publications {
     fn take(&mut self, key: &[u8]) -> Option<InProgress> {
         let progress = self.by_key.remove(key)?;
         self.bytes -= progress.publication.bytes();
+        if self.by_key.is_empty() && self.by_key.capacity() > FEW {
+            // What a crowd took is given back.
+            *self = Publications::default();
+        }
         Some(progress)
     }
 

@@ -10,8 +10,9 @@ use crate::core::record::{self, JobOptions, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
-/// How long a search goes on in one stream, among records of which nothing is in memory.
-const SEARCH: Duration = micros(120);
+/// How long a search goes on among records of completed jobs of which nothing is in memory: some thousands. Those of
+/// failed jobs are few (`bear.failed-max-jobs`), and all looked at.
+const SEARCH: Duration = micros(700);
 
 /// The same among entries of which it is known that they may hold it; many do only where jobs were left out again and
 /// again.
@@ -76,7 +77,11 @@ impl Records<'_> {
     /// A record is written after its job was enqueued, and mostly in the order of the jobs. Only jobs that were left
     /// out come later, and only a clock that stepped back makes records older than their job.
     fn search(&self, ctx: Context, id: JobId) -> Option<Value> {
-        let deadline = Instant::now() + SEARCH;
+        let now = Instant::now();
+        if self.state == ListedState::Failed {
+            return self.find_between(ctx, id, (JobId::ZERO, LAST), now + SEARCH * 100);
+        }
+        let deadline = now + SEARCH;
         let from = |ms: u64| JobId { ms, seq: 0 };
         let near = self.last_before(ctx, id, deadline);
         let ranges = [(from(near), LAST), (from(id.ms), from(near)), (JobId::ZERO, from(id.ms))];
@@ -106,10 +111,7 @@ impl Records<'_> {
         let is_before = |ms: u64| {
             let mut first = None;
             jobs::walk(ctx, self.key, Direction::Forward, (JobId { ms, seq: 0 }, LAST), &mut |_, fields| {
-                first = match self.state {
-                    ListedState::Failed => failed_entry(fields).map(|(of, _)| of),
-                    _ => fields.first().and_then(|(of, _)| JobId::parse(of)),
-                };
+                first = fields.first().and_then(|(of, _)| JobId::parse(of));
                 ControlFlow::Break(())
             });
             first.is_some_and(|first| first <= id)

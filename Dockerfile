@@ -18,6 +18,7 @@ RUN mkdir src \
 
 COPY src src
 COPY catalogs catalogs
+COPY schema schema
 # The empty library above is newer than the sources may be.
 RUN touch src/lib.rs \
     && cargo build --release --locked

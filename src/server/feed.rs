@@ -17,7 +17,7 @@ use crate::core::catalog::Catalog;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
 use crate::core::image::Image;
 use crate::core::names;
-use crate::redis_api::{self, Context};
+use crate::redis_api::Context;
 
 /// What is known of the feed.
 #[derive(Debug, Default)]
@@ -258,29 +258,27 @@ impl Server {
 
     /// May entries of the section not be served now? Counts it.
     pub(super) fn withholds(&mut self, section: usize) -> bool {
-        let withholds = self.feed.behind && self.feed.covers(section);
+        let withholds = self.feed.covers(section) && self.is_feed_late();
         self.feed.withheld += u64::from(withholds);
         withholds
     }
 
-    /// Is the feed too far behind? Asked whenever time may have made it so.
-    pub(super) fn look_at_lag(&mut self) {
+    /// Is what it has told too old? By the clock and no flag, for whoever holds Redis' thread delays all who would set one.
+    fn is_feed_late(&self) -> bool {
         let grace = Duration::from_millis(self.config.feed_grace_ms as u64);
-        let Some(told) = self.feed.told.filter(|_| self.feed.covers_any()) else {
-            self.feed.behind = false;
-            return;
-        };
+        self.config.feed_behind == FeedBehind::Refetch && self.feed.told_ago().is_some_and(|ago| ago > grace)
+    }
+
+    /// Shows whether the feed is too far behind. Asked by the cron loop, too: a timer that were always armed would keep
+    /// the module from being unloaded.
+    pub(super) fn look_at_lag(&mut self) {
         let was_behind = self.feed.behind;
-        let age = told.elapsed();
-        self.feed.behind = age > grace && self.config.feed_behind == FeedBehind::Refetch;
-        if !self.feed.behind {
-            redis_api::arm(grace.saturating_sub(age) + Duration::from_millis(1));
-        }
+        self.feed.behind = self.feed.covers_any() && self.is_feed_late();
         if self.feed.behind != was_behind {
             match self.feed.behind {
                 true => log::warn!(
                     "the change feed is behind by over {} ms: what depends on it is fetched",
-                    grace.as_millis()
+                    self.config.feed_grace_ms
                 ),
                 false => log::info!("the change feed has caught up"),
             }

@@ -77,7 +77,10 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::on_config_change(ctx, |ctx| with_server(|server| server.read_policy(ctx)));
     redis_api::on_cron(ctx, |_| {
         redis_api::rearm_if_late();
-        with_server(|server| server.look_for_idle_queues());
+        with_server(|server| {
+            server.look_for_idle_queues();
+            server.look_at_lag();
+        });
     });
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
     server.enter_role(role);

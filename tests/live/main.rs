@@ -18,6 +18,7 @@ mod eviction;
 mod examples;
 mod explain;
 mod feed;
+mod feed_edges;
 mod freshness;
 mod fuzz;
 mod harness;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::changes::{ChangedIds, ChangedRows, Whose};
 use super::config::{FeedBehind, FeedChoice};
 use super::Server;
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, Query};
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
 use crate::core::image::Image;
 use crate::core::names;
@@ -131,14 +131,8 @@ impl Server {
                 }
             }
         }
-        // An entry depends on all sections that its query names.
         let catalog = self.catalog.clone();
-        let depends = |index: usize| {
-            let section = &catalog.sections[index];
-            let others = section.queries.iter().flat_map(|query| &query.on).any(|on| covered[on.section]);
-            covered[index] || others
-        };
-        let depending: Vec<bool> = (0..covered.len()).map(depends).collect();
+        let depending: Vec<bool> = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();
         self.fills.strike_where(|_, _| true);
         for (index, section) in catalog.sections.iter().enumerate().filter(|(index, _)| depending[*index]) {
             match section.tenant {
@@ -284,4 +278,20 @@ impl Server {
             }
         }
     }
+}
+
+/// Does an entry of the section depend on one that is covered? On its own, and on all that a query names: by `on`, or by a
+/// column `_<section>`, which lists rows (a name that only looks like one costs no more than fetches).
+fn depends(catalog: &Catalog, index: usize, covered: &[bool]) -> bool {
+    let names: Vec<String> = catalog
+        .sections
+        .iter()
+        .zip(covered)
+        .filter(|(_, covered)| **covered)
+        .map(|(section, _)| format!("_{}", section.name))
+        .collect();
+    let names_one = |query: &Query| {
+        query.on.iter().any(|on| covered[on.section]) || names.iter().any(|name| query.plan.sql.contains(name))
+    };
+    covered[index] || catalog.sections[index].queries.iter().any(names_one)
 }

@@ -43,6 +43,45 @@ fn store(redis: &Redis, wire: &mut Wire, call: &str) {
     assert!(is_cached(wire, call));
 }
 
+/// No section maps the table `product`; its query lists rows of `category`, whose table is followed.
+const LISTING: &str = r#"
+[product]
+id = "int"
+[[product.query]]
+call = "all"
+sql = "SELECT p.id, c.name, c.id AS _category FROM product p JOIN category c ON c.id = p.category_id"
+[category]
+id = "int"
+tables = { category = "id" }
+[[category.query]]
+call = "all"
+sql = "SELECT id, name FROM category"
+"#;
+
+#[test]
+fn what_lists_rows_of_a_covered_section_is_fetched_too_while_the_feed_is_behind() {
+    let postgres = Postgres::start_logical();
+    let database = postgres.database(
+        "CREATE TABLE category(id int PRIMARY KEY, name text); CREATE TABLE product(id int PRIMARY KEY, category_id int); \
+         INSERT INTO category VALUES (1, 'old'); INSERT INTO product VALUES (1, 1)",
+    );
+    let redis = Redis::builder().postgres(&database).catalog(LISTING).config("bear.feed-grace-ms", 300).start();
+    wait_told(&redis);
+    let mut wire = redis.wire();
+    for call in ["product all", "category all"] {
+        store(&redis, &mut wire, call);
+    }
+    let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender'";
+    let walsender: i32 = database.client().query_one(sql, &[]).expect("a walsender").get(0);
+    let walsender = rustix::process::Pid::from_raw(walsender).expect("a process");
+    rustix::process::kill_process(walsender, rustix::process::Signal::STOP).expect("a process of the test's own");
+    database.run("UPDATE category SET name = 'new'");
+    eventually("it is behind", || redis.info("bear").int("bear_feed_behind") == 1);
+    let seen = ["category all", "product all"].map(|call| wire.run(&format!("BEAR.QUERY {call}")).text());
+    rustix::process::kill_process(walsender, rustix::process::Signal::CONT).expect("a process of the test's own");
+    assert!(seen.iter().all(|json| json.contains("new")), "{seen:?}");
+}
+
 #[test]
 fn the_module_can_be_unloaded_while_it_follows() {
     let database = bears::database_in(Postgres::shared_logical());

@@ -93,6 +93,8 @@ fn text(ty: &Type, raw: &[u8]) -> Option<String> {
         }
         Type::TIMESTAMP => time(micros()?)?.to_string(),
         Type::TIMESTAMPTZ => format!("{}Z", time(micros()?)?),
+        // As its cast to text has it, by which queries list their rows.
+        Type::BPCHAR => String::from_utf8(raw.to_vec()).ok()?.trim_end_matches(' ').to_owned(),
         Type::JSONB => String::from_utf8(raw.strip_prefix(&[1])?.to_vec()).ok()?,
         _ => String::from_utf8(raw.to_vec()).ok()?,
     })

@@ -1,6 +1,7 @@
 //! The change feed at its edges: columns whose text is spelled in two ways, sections that only list the covered ones, a URL
 //! that leads elsewhere, an unload.
 
+use crate::support::jobs::complete;
 use crate::support::server::module_path;
 use crate::support::{bears, eventually, Database, Postgres, Redis, Wire};
 
@@ -41,6 +42,51 @@ fn store(redis: &Redis, wire: &mut Wire, call: &str) {
     assert!(!wire.run(&format!("BEAR.QUERY {call}")).is_error());
     redis.wait_stored();
     assert!(is_cached(wire, call));
+}
+
+#[test]
+fn an_id_that_postgres_pads_or_shortens_is_found_all_the_same() {
+    for (column, value) in [("char(5)", "ab"), ("codeword", "ab"), ("inet", "10.0.0.1"), ("text", "ab")] {
+        let database = Postgres::shared_logical().database(&format!(
+            "CREATE DOMAIN codeword AS char(5); CREATE TABLE item(code {column} PRIMARY KEY, size int); \
+             INSERT INTO item VALUES ('{value}', 1)"
+        ));
+        for feed in ["wal", "outbox"] {
+            let redis = start(&database, feed);
+            wait_told(&redis);
+            let mut wire = redis.wire();
+            store(&redis, &mut wire, "item all");
+            database.run("UPDATE item SET size = size + 1");
+            wait_told(&redis);
+            assert!(!is_cached(&mut wire, "item all"), "{column}, {feed}");
+        }
+    }
+}
+
+#[test]
+fn a_job_that_returns_a_padded_id_drops_the_row() {
+    let database = Postgres::shared()
+        .database("CREATE TABLE item(code char(5) PRIMARY KEY, size int); INSERT INTO item VALUES ('ab', 1)");
+    let redis = start(&database, "off");
+    let mut wire = redis.wire();
+    store(&redis, &mut wire, "item all");
+    complete(&mut wire, r#"item GROW {"id":"ab"}"#);
+    assert!(!is_cached(&mut wire, "item all"));
+}
+
+#[test]
+fn a_generated_column_is_not_covered_and_does_not_break_the_feed() {
+    let database = Postgres::shared_logical().database(
+        "CREATE TABLE item(base int, size int, code text GENERATED ALWAYS AS ('c' || base) STORED PRIMARY KEY); \
+         INSERT INTO item VALUES (1, 1)",
+    );
+    let redis = start(&database, "wal");
+    wait_told(&redis);
+    let not_covered = redis.run("BEAR.FEED").map()["not_covered"].sorted_texts();
+    assert!(not_covered.len() == 1 && not_covered[0].contains("generated"), "{not_covered:?}");
+    database.run("UPDATE item SET size = 2");
+    wait_told(&redis);
+    assert_eq!(redis.info("bear").int("bear_feed_connects"), 1);
 }
 
 /// No section maps the table `product`; its query lists rows of `category`, whose table is followed.

@@ -12,11 +12,17 @@ use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
 
-/// The relation that a name means, and what is to be known of it.
+/// The relation that a name means, and what is to be known of it. The last columns: those that are generated; those of
+/// char(n), inet and cidr, or of a domain over one.
 const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, \
     c.relpersistence::text, c.relispartition, \
     EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated <> ''), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        AND EXISTS (WITH RECURSIVE base(oid) AS (SELECT a.atttypid UNION ALL \
+            SELECT t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype = 'd') \
+        SELECT FROM base WHERE base.oid IN (1042, 869, 650))) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid = pg_catalog.to_regclass($1)";
 
@@ -64,6 +70,10 @@ struct Relation {
     is_partition: bool,
     has_children: bool,
     columns: Vec<String>,
+    /// Columns that are computed from others, which the stream leaves out.
+    generated: Vec<String>,
+    /// Columns that the stream spells otherwise than their cast to text, by which queries list their rows.
+    respelled: Vec<String>,
     leaves: Vec<Leaf>,
 }
 
@@ -163,31 +173,42 @@ impl Tables {
         section: &Section,
         rows: &TableRows,
     ) -> Result<(Rule, Option<Box<str>>), Hindrance> {
+        let mut note = None;
         let source = match rows {
             _ if section.id.is_none() => IdSource::Whole,
+            TableRows::Column(column) if relation.respells(column) => {
+                note = Some(relation.respelling(column, "any change of it concerns all rows"));
+                IdSource::Whole
+            }
             TableRows::Column(column) => {
                 relation.check_column(column)?;
                 IdSource::Column(column.clone())
             }
             TableRows::Select(template) => {
                 let column = relation.single_key()?;
+                relation.check_column(column)?;
                 self.selects.push(template.clone());
                 IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
             }
         };
         let column = section.tenant_column.as_deref().filter(|name| relation.columns.iter().any(|c| c == name));
-        let (tenant, note) = match (section.tenant, column) {
-            (None, _) => (TenantSource::None, None),
-            (Some(_), None) => (TenantSource::Unknown, None),
+        let column = column.filter(|name| !relation.generated.iter().any(|generated| generated == name));
+        let tenant = match (section.tenant, column) {
+            (None, _) => TenantSource::None,
+            (Some(_), None) => TenantSource::Unknown,
+            (Some(_), Some(name)) if relation.respells(name) => {
+                note = Some(relation.respelling(name, "any change of it concerns all tenants"));
+                TenantSource::Unknown
+            }
             (Some(ty), Some(name)) => {
                 let in_identity = relation.identity_holds(name);
-                let note = format!(
+                let no_identity = format!(
                     "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant; \
                      ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has it, tells the tenant",
                     relation.name
                 );
-                let tenant = TenantSource::Column { name: name.into(), ty, in_identity };
-                (tenant, (!in_identity).then(|| note.into()))
+                note = note.or((!in_identity).then(|| no_identity.into()));
+                TenantSource::Column { name: name.into(), ty, in_identity }
             }
         };
         Ok((Rule { section: index, source, id: section.id, tenant }, note))
@@ -216,6 +237,8 @@ fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure
         is_partition: row.try_get(4)?,
         has_children: row.try_get(5)?,
         columns: row.try_get(6)?,
+        generated: row.try_get(7)?,
+        respelled: row.try_get(8)?,
         leaves,
     }))
 }
@@ -264,7 +287,21 @@ impl Relation {
         Ok(())
     }
 
+    fn respells(&self, column: &str) -> bool {
+        self.respelled.iter().any(|respelled| respelled == column)
+    }
+
+    fn respelling(&self, column: &str, so: &str) -> Box<str> {
+        format!("'{column}' is char(n), inet or cidr, which the WAL spells otherwise than queries do, so that {so}; text does not").into()
+    }
+
     fn check_column(&self, column: &str) -> Result<(), Hindrance> {
+        if self.generated.iter().any(|generated| generated == column) {
+            return Err((
+                format!("'{column}' is generated, and the WAL does not tell it"),
+                "name a column that it is computed from, or find the ids by a SELECT".to_owned(),
+            ));
+        }
         if !self.columns.iter().any(|known| known == column) {
             return Err((
                 format!("it has no column '{column}'"),

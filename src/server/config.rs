@@ -194,6 +194,7 @@ impl Config {
             settings.query_timeout_ms = self.query_timeout_ms as u64;
         }
         let mut feed = FeedSettings::new(settings);
+        feed.reads = self.postgres_settings().filter(|_| !self.feed_url.is_empty());
         feed.grace = Duration::from_millis(self.feed_grace_ms as u64);
         feed.kind = if self.feed == FeedChoice::Outbox { FeedKind::Outbox } else { FeedKind::Wal };
         Some(feed)

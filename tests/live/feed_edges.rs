@@ -129,6 +129,26 @@ fn what_lists_rows_of_a_covered_section_is_fetched_too_while_the_feed_is_behind(
 }
 
 #[test]
+fn a_feed_url_that_leads_to_another_database_is_refused() {
+    let database = bears::database_in(Postgres::shared_logical());
+    let other = bears::database_in(Postgres::shared_logical());
+    for feed in ["wal", "outbox"] {
+        let redis = Redis::builder()
+            .postgres(&database)
+            .config("bear.feed", feed)
+            .config("bear.feed-url", other.url())
+            .config("bear.feed-grace-ms", 100)
+            .start();
+        eventually("it is said", || redis.run("BEAR.FEED").map()["last_error"] != crate::support::Reply::Nil);
+        let error = redis.run("BEAR.FEED").map()["last_error"].text();
+        assert!(error.contains("another database"), "{error}");
+        let mut wire = redis.wire();
+        assert!(wire.call(&["CONFIG", "SET", "bear.feed-url", &database.url()]).is_ok());
+        wait_told(&redis);
+    }
+}
+
+#[test]
 fn the_module_can_be_unloaded_while_it_follows() {
     let database = bears::database_in(Postgres::shared_logical());
     let redis = Redis::builder().postgres(&database).start();

@@ -66,6 +66,8 @@ pub struct FeedSettings {
     pub kind: FeedKind,
     /// Where; a connection of its own, which no pooler may be between.
     pub settings: Settings,
+    /// Where queries read, if by another URL: it must lead to the same database.
+    pub reads: Option<Settings>,
     /// How old the knowledge may be that all has been told: it is renewed four times as often.
     pub grace: Duration,
     /// Longest silence of a stream that is asked for an answer at least twice a second.
@@ -78,6 +80,7 @@ impl FeedSettings {
         FeedSettings {
             kind: FeedKind::default(),
             settings,
+            reads: None,
             grace: Duration::from_secs(5),
             silence: Duration::from_secs(30),
         }
@@ -114,6 +117,8 @@ fn prepare(
     let (mut client, identity) = connect(&settings, Access::ReadWrite)?;
     client.stop_by(control.flag(), Duration::ZERO);
     client.set_deadline(Instant::now() + limit);
+    check_database(feed, &mut client, &identity, control)?;
+    client.set_deadline(Instant::now() + limit);
     // What is committed here is nobody's data; a standby that is gone must not hold it up.
     client.batch_execute("SET synchronous_commit = local")?;
     let login = look_at_server(&mut client)?;
@@ -136,6 +141,27 @@ fn prepare(
     let fingerprint = (fingerprint_sql, fingerprint);
     let (grace, silence) = (feed.grace, feed.silence);
     Ok(Parts { client, stream, position, coverage, covered, present, fingerprint, limit, grace, silence })
+}
+
+/// A feed of another database would find nothing to tell, and say that all is well.
+fn check_database(
+    feed: &FeedSettings,
+    client: &mut Client,
+    identity: &ServerIdentity,
+    control: &Arc<FeedControl>,
+) -> Result<(), FeedError> {
+    const NUMBER: &str =
+        "SELECT d.oid::text, '', '' FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+
+    let Some(reads) = &feed.reads else { return Ok(()) };
+    let (mut other, found) = connect(reads, Access::ReadWrite)?;
+    other.stop_by(control.flag(), Duration::ZERO);
+    other.set_deadline(Instant::now() + limit(reads.statement_timeout_ms()));
+    if found == *identity && simple(&mut other, NUMBER)? == simple(client, NUMBER)? {
+        return Ok(());
+    }
+    let why = "bear.feed-url leads to another database than bear.postgres-url; it must be another way to the same one";
+    Err(FeedError::Other(why.to_owned()))
 }
 
 /// Can it decode at all? Who are we there?

@@ -23,7 +23,7 @@ use crate::postgres::settings::Settings;
 
 use super::super::follow::{limit, simple};
 use super::super::present::Present;
-use super::super::{FeedControl, FeedError, FeedSettings, LEAST_VERSION};
+use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
 use super::poll::{leap, read_snapshot, Look, News, Poller, ALIVE_S};
 use super::schema;
@@ -61,8 +61,10 @@ fn connect_and_run(
 ) -> Result<Infallible, FeedError> {
     // A direct connection: statements stay prepared.
     let settings = Settings { prepare: true, ..feed.settings.clone() };
-    let (mut client, _) = connect(&settings, Access::ReadWrite)?;
+    let (mut client, identity) = connect(&settings, Access::ReadWrite)?;
     client.stop_by(control.flag(), Duration::ZERO);
+    client.set_deadline(Instant::now() + limit(settings.statement_timeout_ms()));
+    check_database(feed, &mut client, &identity, control)?;
     let mut desk = Desk {
         client,
         limit: limit(settings.statement_timeout_ms()),

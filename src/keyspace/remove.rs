@@ -241,7 +241,13 @@ impl Keyspace {
 
     /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
     /// is under way takes what has been stored since, instead of a second one: a flood of events is one removal.
-    pub(super) fn condemn(&mut self, concern: Concern) {
+    pub(super) fn condemn(&mut self, mut concern: Concern) {
+        /// More than these are one of everything: each hit is compared with all of them.
+        const MAX_CONDEMNED: usize = 64;
+
+        if self.large.iter().filter(|large| large.condemns.is_some()).count() >= MAX_CONDEMNED {
+            concern = Concern::Calls { prefix: Box::default(), pattern: None };
+        }
         if let Some(large) =
             self.large.iter_mut().find(|large| large.condemns.as_ref().is_some_and(|known| known.repeats(&concern)))
         {
@@ -312,5 +318,21 @@ impl Keyspace {
     /// Ends all large removals at once: what they were about is forgotten as a whole. Returns tickets and counts.
     pub(super) fn abandon_removals(&mut self) -> Vec<(u64, u64)> {
         self.large.drain(..).map(|large| (large.id, large.removed)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_condemned_for_many_spaces_becomes_one_of_everything() {
+        let mut keyspace = Keyspace::default();
+        for tenant in 0..10_000 {
+            keyspace.condemn(Concern::Space(format!("{{{tenant}}}:sale").into_bytes().into()));
+        }
+        assert!(keyspace.large.len() <= 65, "{}", keyspace.large.len());
+        assert!(keyspace.large.iter().any(|large| matches!(&large.condemns,
+            Some(Concern::Calls { prefix, pattern: None }) if prefix.is_empty())));
     }
 }

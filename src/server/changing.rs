@@ -109,8 +109,8 @@ impl Server {
     }
 
     /// Drops what the rows concern that have been read; who has waited too long for an answer of Postgres is served
-    /// without one.
-    pub(super) fn finish_changes(&mut self, ctx: Context, now: Instant) {
+    /// without one. True: some are left at the deadline.
+    pub(super) fn finish_changes(&mut self, ctx: Context, now: Instant, deadline: Instant) -> bool {
         let late = |(ticket, change): (&u64, &Change)| (change.deadline <= now).then_some(*ticket);
         let late: Vec<u64> = self.changing.by_ticket.iter().filter_map(late).collect();
         for ticket in late {
@@ -120,7 +120,11 @@ impl Server {
         }
         while let Some((change, images)) = self.changing.read.pop_front() {
             self.finish_change(ctx, change, images);
+            if Instant::now() >= deadline {
+                break;
+            }
         }
+        self.changing.has_work()
     }
 
     fn finish_change(&mut self, ctx: Context, change: Change, images: Option<Vec<Image>>) {

@@ -43,9 +43,7 @@ impl Server {
         let paused = !ctx.writes_allowed();
         let more_outcomes = self.take_outcomes(ctx, deadline);
         let more_changes = self.take_feed_outcomes(ctx, deadline);
-        if !paused {
-            self.finish_changes(ctx, start);
-        }
+        let more_read = !paused && self.finish_changes(ctx, start, deadline);
         self.check_catalog_late(start);
         self.answer_late(start);
         self.answer_late_for_jobs(start);
@@ -58,7 +56,8 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline),
         };
-        let more = more_outcomes || more_changes || more_jobs || more_to_verify || !self.answers.is_empty();
+        let more =
+            more_outcomes || more_changes || more_read || more_jobs || more_to_verify || !self.answers.is_empty();
         if more || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();

@@ -5,9 +5,10 @@
 //! removal of more than a few hundred takes effect at once, is carried out in slices, and replies when it is done.
 //! Replicated as UNLINK and SREM, the first in the reply's own unit.
 //!
-//! ROW drops what contains the rows, and what lists no rows of the section but depends on them (`rows = false`). CHANGED reads the rows' present values from Postgres, and drops what they belong in now, too; where
-//! Postgres does not answer within `bear.query-timeout-ms`, all that a `match` or `on` may concern. IMAGE does the same
-//! with the values that it is given: a JSON object of the columns of the section's `row` statement.
+//! ROW drops what contains the rows, and what lists no rows of the section but depends on them (`rows = false`). CHANGED
+//! reads the rows' present values from Postgres, and drops what they belong in now, too; where Postgres does not answer
+//! within `bear.query-timeout-ms`, all that a `match` or `on` may concern. IMAGE does the same with the values that it is
+//! given: a JSON object of the columns of the section's `row` statement.
 //! Errors: ERR (wrong words), READONLY (a replica), NOWAIT (CHANGED in MULTI or a script).
 
 use super::cursor::Cursor;

@@ -34,7 +34,8 @@ impl Server {
         self.settle();
         let call = Rc::new(Call::new(self, space_name, space, words)?);
         let served = if self.is_master() {
-            !self.keyspace.is_strict() || self.keyspace.live(&call.key).is_some()
+            let trusted = !self.keyspace.is_strict() || self.keyspace.live(&call.key).is_some();
+            trusted && !self.would_withhold(call.section)
         } else {
             ctx.flags().replica_in_sync() && crate::keyspace::replica_may_serve(ctx)
         };

@@ -183,6 +183,7 @@ impl Server {
             }
             self.feed.state = FeedState::NotAllowed;
             self.feed.covered.clear();
+            self.feed.coverage.clear();
         } else {
             if is_new || was != FeedState::Lost {
                 log::warn!("the change feed is down: {error}");
@@ -252,9 +253,13 @@ impl Server {
 
     /// May entries of the section not be served now? Counts it.
     pub(super) fn withholds(&mut self, section: usize) -> bool {
-        let withholds = self.feed.covers(section) && self.is_feed_late();
+        let withholds = self.would_withhold(section);
         self.feed.withheld += u64::from(withholds);
         withholds
+    }
+
+    pub(super) fn would_withhold(&self, section: usize) -> bool {
+        self.feed.covers(section) && self.is_feed_late()
     }
 
     /// Is what it has told too old? By the clock and no flag, for whoever holds Redis' thread delays all who would set one.

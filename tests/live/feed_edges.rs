@@ -123,9 +123,11 @@ fn what_lists_rows_of_a_covered_section_is_fetched_too_while_the_feed_is_behind(
     rustix::process::kill_process(walsender, rustix::process::Signal::STOP).expect("a process of the test's own");
     database.run("UPDATE category SET name = 'new'");
     eventually("it is behind", || redis.info("bear").int("bear_feed_behind") == 1);
+    let explained = wire.run("BEAR.EXPLAIN category all").map()["cached"].int();
     let seen = ["category all", "product all"].map(|call| wire.run(&format!("BEAR.QUERY {call}")).text());
     rustix::process::kill_process(walsender, rustix::process::Signal::CONT).expect("a process of the test's own");
     assert!(seen.iter().all(|json| json.contains("new")), "{seen:?}");
+    assert_eq!(explained, 0, "BEAR.EXPLAIN says that a query would be answered from the cache");
 }
 
 #[test]

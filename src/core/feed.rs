@@ -10,8 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::catalog::{OnRule, Section};
 use super::value::ScalarType;
 
-/// Changed rows of a section that are kept of one transaction; of more, all rows count as changed.
-pub const MAX_ROWS: usize = 10_000;
+/// Changed rows of a section that are kept of one transaction; of more, all rows count as changed. They are dropped in one
+/// unit: 10,000 held Redis' thread 8 ms, 1,000 hold it 0.6 ms.
+pub const MAX_ROWS: usize = 1_000;
 
 /// What the feed tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::catalog::{OnRule, Section};
+use super::catalog::{Section, Table};
 use super::value::ScalarType;
 
 /// Changed rows of a section that are kept of one transaction; of more, all rows count as changed. They are dropped in one
@@ -374,23 +374,20 @@ pub fn canonical(ty: ScalarType, text: &[u8]) -> Option<Box<str>> {
     String::from_utf8(out).ok().map(Into::into)
 }
 
-/// Which sections' present values are asked for: those with a row statement and a predicate over it.
-pub fn sections_with_predicates(sections: &[Section]) -> Vec<bool> {
-    let mut asked = vec![false; sections.len()];
+/// The tables that sections name, each with the sections that do.
+pub fn tables_of(sections: &[Section]) -> Vec<(&Table, Vec<usize>)> {
+    let mut by_name: FxHashMap<&str, usize> = FxHashMap::default();
+    let mut named: Vec<(&Table, Vec<usize>)> = Vec::new();
     for (index, section) in sections.iter().enumerate() {
-        for query in &section.queries {
-            asked[index] |= query.match_.is_some();
-            for on in &query.on {
-                if let (OnRule::Rows(_), Some(asked)) = (&on.rule, asked.get_mut(on.section)) {
-                    *asked = true;
-                }
-            }
+        for table in &section.tables {
+            let at = *by_name.entry(&table.name).or_insert_with(|| {
+                named.push((table, Vec::new()));
+                named.len() - 1
+            });
+            named[at].1.push(index);
         }
     }
-    for (asked, section) in asked.iter_mut().zip(sections) {
-        *asked &= section.row.is_some() && section.id.is_some();
-    }
-    asked
+    named
 }
 
 #[cfg(test)]

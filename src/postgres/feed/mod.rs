@@ -137,7 +137,7 @@ fn prepare(
     }
     let (stream, position) = open_stream(&settings, &mut client, &login, &identity, &publication, control, emit)?;
     let Tables { coverage, covered, selects, .. } = tables;
-    let present = Present::new(sections, selects, limit);
+    let present = Present::new(selects, limit);
     let fingerprint = (fingerprint_sql, fingerprint);
     let (grace, silence) = (feed.grace, feed.silence);
     Ok(Parts { client, stream, position, coverage, covered, present, fingerprint, limit, grace, silence })

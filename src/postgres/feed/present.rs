@@ -11,8 +11,7 @@ use tokio_postgres::Statement;
 
 use crate::core::catalog::Section;
 use crate::core::feed::{
-    canonical, sections_with_predicates, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, SectionChange,
-    Tenant, MAX_ROWS,
+    canonical, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, SectionChange, Tenant, MAX_ROWS,
 };
 use crate::core::sql::Template;
 use crate::core::value::{ArgType, Value};
@@ -25,8 +24,6 @@ const ROWS_A_STATEMENT: usize = 1_000;
 
 /// Reads what changes mean, with statements prepared once a connection.
 pub(super) struct Present {
-    /// Of each section, whether its present values are asked for.
-    asked: Vec<bool>,
     selects: Vec<Template>,
     statements: FxHashMap<Which, Statement>,
     /// Longest time for an answer.
@@ -66,9 +63,9 @@ impl From<Failure> for Unclear {
 }
 
 impl Present {
-    pub(super) fn new(sections: &[Section], selects: Vec<Template>, limit: Duration) -> Present {
+    pub(super) fn new(selects: Vec<Template>, limit: Duration) -> Present {
         let (statements, told) = (FxHashMap::default(), FxHashSet::default());
-        Present { asked: sections_with_predicates(sections), selects, statements, limit, told }
+        Present { selects, statements, limit, told }
     }
 
     /// What has changed, in the order of sections.
@@ -186,7 +183,7 @@ impl Present {
         tenant: &Tenant,
         ids: Vec<Box<str>>,
     ) -> Result<Vec<PresentRow>, Unclear> {
-        let (Some(template), Some(ty), true) = (&section.row, section.id, self.asked.get(index) == Some(&true)) else {
+        let (Some(template), Some(ty), true) = (&section.row, section.id, section.has_predicates) else {
             return Ok(ids.into_iter().map(|id| (id, None)).collect());
         };
         let sql = format!("SELECT r.id::text, pg_catalog.row_to_json(r)::text FROM ({}\n) r", template.text);

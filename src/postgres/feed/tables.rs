@@ -3,11 +3,10 @@
 //! Rule: a table is published only if an old row bears what is mapped: its replica identity holds the column. One
 //! without any identity is never published, for then Postgres refuses the application's own UPDATE and DELETE.
 
-use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
-use crate::core::catalog::{Section, Table, TableRows};
-use crate::core::feed::{Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::catalog::{Section, TableRows};
+use crate::core::feed::{tables_of, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
@@ -96,18 +95,7 @@ impl Tables {
     /// Looks at every table that a section names.
     pub(super) fn look(client: &mut Client, sections: &[Section]) -> Result<Tables, Failure> {
         let mut tables = Tables::default();
-        let mut by_name: FxHashMap<&str, usize> = FxHashMap::default();
-        let mut named: Vec<(&Table, Vec<usize>)> = Vec::new();
-        for (index, section) in sections.iter().enumerate() {
-            for table in &section.tables {
-                let at = *by_name.entry(&table.name).or_insert_with(|| {
-                    named.push((table, Vec::new()));
-                    named.len() - 1
-                });
-                named[at].1.push(index);
-            }
-        }
-        for (table, mapped_by) in named {
+        for (table, mapped_by) in tables_of(sections) {
             let (state, rules) = tables.look_at(client, sections, &table.name, &mapped_by)?;
             tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
             let Some((relation, rules)) = rules else { continue };

@@ -72,7 +72,7 @@ fn connect_and_run(
     };
     let ready = desk.prepare(sections)?;
     let now = Instant::now();
-    let present = Present::new(sections, ready.tables.selects.clone(), desk.limit);
+    let present = Present::new(ready.tables.selects.clone(), desk.limit);
     let grace = feed.grace;
     let cleaner = Cleaner::new(desk.number);
     let reader = Reader { desk, sections, control, emit, ready, present, cleaner, grace, probe_at: now, alive_at: now };

@@ -2,11 +2,10 @@
 //!
 //! Triggers see whole rows, old and new, so that no replica identity matters.
 
-use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
-use crate::core::catalog::{Section, Table, TableRows};
-use crate::core::feed::{BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::catalog::{Section, TableRows};
+use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
@@ -71,18 +70,7 @@ impl Tables {
     /// Looks at every table that a section names, and makes the triggers that are missing.
     pub(super) fn follow(client: &mut Client, sections: &[Section]) -> Result<Tables, Failure> {
         let mut tables = Tables::default();
-        let mut by_name: FxHashMap<&str, usize> = FxHashMap::default();
-        let mut named: Vec<(&Table, Vec<usize>)> = Vec::new();
-        for (index, section) in sections.iter().enumerate() {
-            for table in &section.tables {
-                let at = *by_name.entry(&table.name).or_insert_with(|| {
-                    named.push((table, Vec::new()));
-                    named.len() - 1
-                });
-                named[at].1.push(index);
-            }
-        }
-        for (table, mapped_by) in named {
+        for (table, mapped_by) in tables_of(sections) {
             let state = match tables.look_at(client, sections, &table.name, &mapped_by)? {
                 Ok(()) => Coverage::Covered { note: None },
                 Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },

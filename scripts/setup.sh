@@ -93,38 +93,111 @@ fi
 have() { command -v "$1" >/dev/null; }
 any() { [[ -e $1 ]]; } # of an expanded pattern
 
-packages=()
-have cc && have make || packages+=(build-essential)
-if [[ -z ${LIBCLANG_PATH-} ]] && ! any /usr/lib/llvm-*/lib/libclang*.so* && ! any /usr/lib/*/libclang*.so* \
-    && ! any /usr/lib64/libclang*.so*; then
-    packages+=(libclang-dev)
-fi
-have redis-server || packages+=(redis-server)
-have redis-cli || packages+=(redis-tools)
-have initdb || any /usr/lib/postgresql/*/bin/initdb || packages+=(postgresql)
-have psql || packages+=(postgresql-client)
-if [[ ${1-} == lint ]]; then
-    have shellcheck || packages+=(shellcheck)
-fi
-if [[ ${1-} == bench ]]; then
-    have node || packages+=(nodejs)
-    have npm || packages+=(npm)
-fi
-
-if ((${#packages[@]})); then
-    have apt-get || fail "this system has no apt-get; install the equivalents of: ${packages[*]}"
-    self=$(realpath "$0")
-    echo "setup: installing ${packages[*]} (their services are neither started nor enabled)"
-    if ((EUID == 0)); then
-        bash "$self" --install "${packages[@]}"
-    elif ! have sudo; then
-        fail "there is no sudo; as root, run: $self --install ${packages[*]}"
-    elif [[ -t 0 ]]; then
-        sudo bash "$self" --install "${packages[@]}" || fail "not installed; as root, run: $self --install ${packages[*]}"
+# The library that the build will load: bindgen (by clang-sys) takes, from these folders, the one with the highest version.
+# libclang-cpp is another library, which it passes over.
+libclang() {
+    local folders=() more=() folder file name
+    if [[ -n ${LIBCLANG_PATH-} ]]; then
+        if [[ -f $LIBCLANG_PATH ]]; then
+            printf '%s\n' "$LIBCLANG_PATH"
+            return
+        fi
+        folders=("$LIBCLANG_PATH")
     else
-        sudo -n bash "$self" --install "${packages[@]}" </dev/null \
-            || fail "not installed (sudo may want a password); as root, run: $self --install ${packages[*]}"
+        if folder=$(llvm-config --prefix 2>/dev/null); then folders+=("$folder"/{bin,lib,lib64}); fi
+        IFS=: read -ra more <<<"${LD_LIBRARY_PATH-}:${LIBRARY_PATH-}"
+        folders+=("${more[@]}" /usr/local/llvm*/lib* /usr/local/lib* /usr/local/lib*/* /usr/local/lib*/*/* /usr/lib* /usr/lib*/* /usr/lib*/*/*)
     fi
+    for folder in "${folders[@]}"; do
+        [[ -n $folder ]] || continue
+        for file in "$folder"/libclang.so "$folder"/libclang-*.so "$folder"/libclang.so.* "$folder"/libclang-*.so.*; do
+            name=${file##*/}
+            if [[ ! -f $file || $name == *-cpp.* ]]; then continue; fi
+            name=${name#libclang} name=${name#.so} name=${name#[.-]}
+            printf '%s %s\n' "${name:-0}" "$file"
+        done
+    done | sort -V -k1,1 | tail -n 1 | cut -d ' ' -f 2-
+}
+
+# reads LIBRARY: can this libclang parse what the build gives it? It needs headers that come in another package.
+reads() {
+    local folder status=0
+    folder=$(mktemp -d)
+    cat >"$folder/probe.c" <<'C'
+#include <dlfcn.h>
+int main(int argc, char **argv) {
+    void *lib = argc == 3 ? dlopen(argv[1], RTLD_NOW) : 0;
+    if (!lib) return 1;
+    void *(*create_index)(int, int) = dlsym(lib, "clang_createIndex");
+    void *(*parse)(void *, const char *, const char *const *, int, void *, unsigned, unsigned) = dlsym(lib, "clang_parseTranslationUnit");
+    unsigned (*diagnostics)(void *) = dlsym(lib, "clang_getNumDiagnostics");
+    void *(*diagnostic)(void *, unsigned) = dlsym(lib, "clang_getDiagnostic");
+    int (*severity)(void *) = dlsym(lib, "clang_getDiagnosticSeverity");
+    if (!create_index || !parse || !diagnostics || !diagnostic || !severity) return 1;
+    void *unit = parse(create_index(0, 0), argv[2], 0, 0, 0, 0, 0);
+    if (!unit) return 1;
+    for (unsigned i = 0; i < diagnostics(unit); i++)
+        if (severity(diagnostic(unit, i)) >= 3) return 1; /* an error */
+    return 0;
+}
+C
+    printf '#include <%s>\n' stddef.h stdarg.h stdint.h stdio.h stdlib.h sys/types.h >"$folder/header.h"
+    cc -o "$folder/probe" "$folder/probe.c" -ldl 2>/dev/null && "$folder/probe" "$1" "$folder/header.h" || status=1
+    rm -rf "$folder"
+    return "$status"
+}
+
+look() { # look TARGET: what packages are missing?
+    local library version
+    packages=()
+    have cc && have make || packages+=(build-essential)
+    library=$(libclang)
+    if [[ -z $library ]]; then
+        packages+=(libclang-dev)
+    elif have cc && ! reads "$library"; then
+        # Debian's package of those headers bears the library's version
+        version=$(realpath "$library" | sed -n 's:.*/llvm-\([0-9]*\)/.*:\1:p')
+        if [[ -n $version ]]; then packages+=("libclang-common-$version-dev"); else packages+=(libclang-dev); fi
+    fi
+    have redis-server || packages+=(redis-server)
+    have redis-cli || packages+=(redis-tools)
+    have initdb || any /usr/lib/postgresql/*/bin/initdb || packages+=(postgresql)
+    have psql || packages+=(postgresql-client)
+    if [[ $1 == lint ]]; then
+        have shellcheck || packages+=(shellcheck)
+    fi
+    if [[ $1 == bench ]]; then
+        have node || packages+=(nodejs)
+        have npm || packages+=(npm)
+    fi
+}
+
+install() {
+    local self
+    have apt-get || fail "this system has no apt-get; install the equivalents of: $*"
+    self=$(realpath "$0")
+    echo "setup: installing $* (their services are neither started nor enabled)"
+    if ((EUID == 0)); then
+        bash "$self" --install "$@"
+    elif ! have sudo; then
+        fail "there is no sudo; as root, run: $self --install $*"
+    elif [[ -t 0 ]]; then
+        sudo bash "$self" --install "$@" || fail "not installed; as root, run: $self --install $*"
+    else
+        sudo -n bash "$self" --install "$@" </dev/null \
+            || fail "not installed (sudo may want a password); as root, run: $self --install $*"
+    fi
+}
+
+# Twice: with a compiler there, the second look tells whether libclang has its headers.
+for attempt in 1 2; do
+    look "${1-}"
+    if ((${#packages[@]} == 0)); then break; fi
+    install "${packages[@]}"
+done
+if ((attempt == 2 && ${#packages[@]})); then
+    look "${1-}"
+    ((${#packages[@]} == 0)) || fail "still missing, though installed: ${packages[*]}; is another version in the way (LIBCLANG_PATH: ${LIBCLANG_PATH:-not set}; libclang: $(libclang))?"
 fi
 
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin

@@ -11,6 +11,11 @@
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
+# What was ignored when a shell started it cannot trap, and scripts start what they put behind & with SIGINT ignored.
+for signal in INT TERM; do
+    if [[ $(trap -p "$signal") == "trap -- '' "* ]]; then exec env --default-signal=INT,TERM scripts/run.sh "$@"; fi
+done
+
 say() { printf '%s\n' "$*" 2>/dev/null || true; } # the terminal may be gone
 fail() {
     printf 'run: %s\n' "$*" >&2 || true

@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-long crash check-freshness test-servers lint fmt bench docker clean
+.PHONY: build help run test test-long crash check-freshness check-fresh test-servers lint fmt bench docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -34,6 +34,9 @@ check-freshness: ## the freshness checker in full: 10,000,000 answers checked un
 	cargo test --locked --lib $(ARGS) -- --include-ignored fills::model::
 	BEAR_TEST_READS=$${BEAR_TEST_READS:-10000000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 freshness::
+
+check-fresh: ## `make run` and `make test` in clean Debian roots, as root and with sudo; ARGS names cases
+	@scripts/check-fresh.sh $(ARGS)
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh

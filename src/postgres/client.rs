@@ -226,10 +226,12 @@ impl Driven {
         let Driven { wire, runtime, deadline, stop } = self;
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
-            if let Err(error) = advance(wire, cx) {
-                return Poll::Ready(Err(ClientError::Driver(error).into()));
+            let end = advance(wire, cx).err();
+            // What came before the end says more than that it came: why Postgres ended the connection.
+            match (answer.as_mut().poll(cx), end) {
+                (Poll::Pending, Some(error)) => Poll::Ready(Err(ClientError::Driver(error).into())),
+                (answer, _) => answer.map_err(E::from),
             }
-            answer.as_mut().poll(cx).map_err(E::from)
         });
         let timed = async {
             let mut driven = pin!(driven);

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::core::fetch::FetchError;
 
@@ -11,7 +11,9 @@ use super::client::ClientError;
 /// Why an operation on a session failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The connection is gone, or leads to a server that must not be used; another may do.
+    /// The connection ended amid the operation, or the system grants no more: for whatever reason, perhaps the statement.
+    Ended(String),
+    /// The connection leads to a server that must not be used; another may do.
     Broken(String),
     /// Final for this request.
     Fetch(FetchError),
@@ -24,6 +26,15 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn shape(text: impl Into<String>) -> Self {
         Failure::Fetch(FetchError::Shape(text.into()))
+    }
+
+    /// Is the session of no more use?
+    pub(super) fn abandons(&self) -> bool {
+        match self {
+            Failure::Ended(_) | Failure::Broken(_) | Failure::Silent => true,
+            Failure::Fetch(error) => matches!(error, FetchError::TooLarge { .. }),
+            Failure::TimedOut => false,
+        }
     }
 
     pub(super) fn sqlstate(&self) -> Option<&str> {
@@ -39,7 +50,7 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Driver(error) => error.into(),
             ClientError::Silent => Failure::Silent,
-            ClientError::Runtime(error) => Failure::Broken(error.to_string()),
+            ClientError::Runtime(error) => Failure::Ended(error.to_string()),
         }
     }
 }
@@ -48,25 +59,43 @@ impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) => from_db(db),
-            None => Failure::Broken(describe(&error)),
+            None => Failure::Ended(describe(&error)),
         }
     }
 }
 
 fn from_db(db: &DbError) -> Failure {
     let code = db.code();
+    if ends_connection(db) {
+        return Failure::Ended(last_words(db));
+    }
     if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
         return Failure::TimedOut;
-    }
-    if ends_connection(code) {
-        return Failure::Broken(db.message().to_owned());
     }
     Failure::Fetch(FetchError::Statement { sqlstate: code.code().to_owned(), message: message(db) })
 }
 
-fn ends_connection(code: &SqlState) -> bool {
+/// Is it the last that the connection says? Its severity tells and its code does not: any of them may be a statement's own,
+/// of a foreign server that is away (08001), of a limit (53400), or of a function that raises it.
+pub(super) fn ends_connection(db: &DbError) -> bool {
+    match db.parsed_severity() {
+        Some(severity) => matches!(severity, Severity::Fatal | Severity::Panic),
+        // A pooler's, or a server's before 9.6, which may be in another language.
+        None => {
+            db.severity() != "ERROR"
+                && (db.severity() == "FATAL" || db.severity() == "PANIC" || is_of_connections(db.code()))
+        }
+    }
+}
+
+fn is_of_connections(code: &SqlState) -> bool {
     code.code().starts_with("08")
         || matches!(code.code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "53300" | "25P03")
+}
+
+/// What Postgres said as it ended a connection.
+pub(super) fn last_words(db: &DbError) -> String {
+    format!("{} ({})", db.message(), db.code().code())
 }
 
 /// The server's message with its detail and hint.

@@ -16,7 +16,7 @@ use super::session::Session;
 use super::shape::{Arity, Shape};
 
 impl Session {
-    /// Runs the request. After [`Failure::Broken`] and a result that was too large the session is of no more use.
+    /// Runs the request. Where a failure abandons it ([`Failure::abandons`]), the session is of no more use.
     ///
     /// `moved` is called with another server's identity, where a pooler has led the session to one, before anything
     /// is read from it.
@@ -70,8 +70,7 @@ impl Session {
         }
         time_left(request)?;
         let result = self.attempt_unnamed(request, moved);
-        let abandoned =
-            matches!(result, Err(Failure::Broken(_) | Failure::Silent | Failure::Fetch(FetchError::TooLarge { .. })));
+        let abandoned = result.as_ref().is_err_and(Failure::abandons);
         if !abandoned {
             self.client.batch_execute(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
         }

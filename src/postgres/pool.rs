@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use r2d2::{ManageConnection, PooledConnection};
+use rustc_hash::FxHashMap;
+use tokio_postgres::error::SqlState;
 
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 
@@ -31,6 +33,13 @@ const WAIT_SLICE: Duration = Duration::from_millis(10);
 /// request to cancel (200 ms) less than half a second.
 const GRACE: Duration = Duration::from_millis(200);
 const IDLE_LIFE: Duration = Duration::from_secs(300);
+/// A statement under which so many sessions ended, one after the other and with none that lived, while Postgres answers
+/// others, ends them itself.
+const ENDS_TO_BE_GUILTY: u32 = 2;
+/// Statements of which that is remembered.
+const MAX_SUSPECTS: usize = 1_000;
+/// Sessions in a row that do not even answer a question: then Postgres is not there.
+const MAX_SILENT: u32 = 3;
 
 /// What the pool has noticed; sent from its own threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +144,8 @@ struct State {
     /// Connections up to this number were there when one of them broke: idle ones are closed unasked, for whatever
     /// ended one has mostly ended all.
     distrusted: AtomicU64,
+    /// Statements under which sessions have ended since one last lived through them, and how many.
+    suspects: Mutex<FxHashMap<u64, u32>>,
     connects: AtomicU64,
     connect_failures: AtomicU64,
     /// No session will be made any more.
@@ -170,6 +181,7 @@ impl Pool {
             shapes: Arc::default(),
             health: Mutex::new(Health { standing: Standing::Starting, since: SystemTime::now(), last_error: None }),
             distrusted: AtomicU64::new(0),
+            suspects: Mutex::default(),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -193,7 +205,7 @@ impl Pool {
 
     /// Runs a fetch; the number of the connection that it ran on, 0 where there was none.
     pub fn fetch(&self, request: &FetchRequest) -> (u64, Result<Fetched, FetchError>) {
-        self.with_session(request.deadline, |numbered| {
+        self.with_session(request.deadline, request.plan.id, |numbered| {
             let Numbered { session, connection } = numbered;
             session.fetch(request, &mut |identity| match self.state.tracker.connected(self.state.number, identity) {
                 Some(number) => {
@@ -226,34 +238,64 @@ impl Pool {
     }
 
     /// Runs `work`, which only reads, on a session; a second time where the first session turned out to be gone.
+    ///
+    /// Where that one ends as well, and Postgres answers a third, it is the statement that ends them, and so is the error:
+    /// Postgres is not away, and no other session is given up. `statement` tells whose ends are counted; 0 is nobody's.
     pub(super) fn with_session<T>(
         &self,
         deadline: Instant,
+        statement: u64,
         mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>,
     ) -> (u64, Result<T, FetchError>) {
-        let mut retried = false;
+        // What the last session said as it ended, and how many ended here, under the statement and before it.
+        let mut end: Option<String> = None;
+        let (mut ends, mut silent, mut misled) = (0, 0, false);
         loop {
             let mut numbered = match self.checkout(deadline) {
                 Ok(numbered) => numbered,
                 Err(error) => return (0, Err(error)),
             };
+            let connection = numbered.connection;
             numbered.session.unusable = true;
             numbered.session.client.set_deadline(deadline + GRACE);
+            if let Some(what) = &end {
+                if let Err(error) = numbered.session.client.batch_execute("SELECT 1") {
+                    // Whatever ended that one has ended this one, too, before anybody used it.
+                    self.state.distrust(connection);
+                    silent += 1;
+                    match Failure::from(error) {
+                        Failure::Silent | Failure::TimedOut => return (connection, Err(self.state.timeout())),
+                        _ if silent >= MAX_SILENT => return (connection, Err(self.state.unavailable(what))),
+                        _ => continue,
+                    }
+                }
+                if ends >= ENDS_TO_BE_GUILTY || self.state.is_guilty(statement) {
+                    numbered.session.unusable = false;
+                    return (connection, Err(ends_its_connection(what)));
+                }
+            }
             let result = work(&mut numbered);
-            numbered.session.unusable = matches!(
-                result,
-                Err(Failure::Broken(_) | Failure::Silent | Failure::Fetch(FetchError::TooLarge { .. }))
-            );
+            numbered.session.unusable = result.as_ref().is_err_and(Failure::abandons);
             let connection = numbered.connection;
             let error = match result {
-                Ok(done) => return (connection, Ok(done)),
-                // A connection that has just been made would fail again.
-                Err(Failure::Broken(what)) if !retried => {
-                    self.state.distrust(connection);
+                Ok(done) => {
+                    self.state.acquit(statement);
+                    return (connection, Ok(done));
+                }
+                Err(Failure::Ended(what)) => {
                     log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
-                    retried = true;
+                    self.state.suspect(statement);
+                    ends += 1;
+                    end = Some(what);
                     continue;
                 }
+                Err(Failure::Broken(what)) if !misled => {
+                    self.state.distrust(connection);
+                    log::info!("gave up a connection to Postgres at {}: {what}", self.state.address);
+                    misled = true;
+                    continue;
+                }
+                // A connection that has just been made would lead there again.
                 Err(Failure::Broken(what)) => self.state.unavailable(&what),
                 Err(Failure::TimedOut) => self.state.timeout(),
                 Err(Failure::Silent) => {
@@ -304,6 +346,27 @@ impl State {
         let _ = self
             .distrusted
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
+    }
+
+    /// A session has ended under the statement.
+    fn suspect(&self, statement: u64) {
+        let mut suspects = lock(&self.suspects);
+        if suspects.len() >= MAX_SUSPECTS {
+            suspects.clear();
+        }
+        *suspects.entry(statement).or_default() += 1;
+    }
+
+    fn is_guilty(&self, statement: u64) -> bool {
+        statement != 0 && lock(&self.suspects).get(&statement).is_some_and(|ends| *ends >= ENDS_TO_BE_GUILTY)
+    }
+
+    /// A session has lived through it.
+    fn acquit(&self, statement: u64) {
+        let mut suspects = lock(&self.suspects);
+        if !suspects.is_empty() {
+            suspects.remove(&statement);
+        }
     }
 
     fn fail_if_down(&self, sessions: u32) -> Result<(), FetchError> {
@@ -371,6 +434,14 @@ impl State {
             Standing::Down { error, next_attempt } if Instant::now() < *next_attempt => Some(error.clone()),
             _ => None,
         }
+    }
+}
+
+/// What becomes of a statement that ends the sessions that run it.
+fn ends_its_connection(what: &str) -> FetchError {
+    FetchError::Statement {
+        sqlstate: SqlState::CONNECTION_FAILURE.code().to_owned(),
+        message: format!("the statement ends its connection each time, and Postgres answers on others: {what}"),
     }
 }
 

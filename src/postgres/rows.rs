@@ -80,7 +80,7 @@ impl Pool {
             let reason = format!("'{}' has no row statement for so many rows", section.name);
             return Err(FetchError::Shape(reason));
         };
-        let (_, result) = self.with_session(request.deadline, |numbered| {
+        let (_, result) = self.with_session(request.deadline, 0, |numbered| {
             let session = &mut numbered.session;
             let prepares = session.settings.prepare;
             if !prepares {

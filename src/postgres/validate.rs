@@ -73,7 +73,7 @@ pub struct ValidationReport {
 impl Pool {
     /// Tries every statement. An error means that Postgres could not be asked.
     pub fn validate(&self, validation: &Validation) -> Result<ValidationReport, FetchError> {
-        let (_, report) = self.with_session(validation.deadline, |numbered| {
+        let (_, report) = self.with_session(validation.deadline, 0, |numbered| {
             let session = &mut numbered.session;
             open(session)?;
             let report = check_all(&mut session.client, validation);

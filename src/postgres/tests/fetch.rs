@@ -209,7 +209,7 @@ fn without_prepare_no_statement_and_no_setting_outlives_a_transaction() {
     });
     assert_eq!(tried.json("SELECT id FROM only_here"), "[]");
     assert_eq!(tried.json("SELECT count(*) AS n FROM pg_prepared_statements"), r#"[{"n":0}]"#);
-    let (_, state) = tried.pool.with_session(Instant::now() + Duration::from_secs(5), |numbered| {
+    let (_, state) = tried.pool.with_session(Instant::now() + Duration::from_secs(5), 0, |numbered| {
         let rows = numbered.session.client.query_typed(
             "SELECT current_setting('TimeZone') || current_setting('jit') || current_setting('search_path')",
             &[],

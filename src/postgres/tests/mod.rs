@@ -5,6 +5,7 @@ mod cells;
 mod fetch;
 mod ledger;
 mod outage;
+mod own_errors;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
 pub(crate) mod proxy;

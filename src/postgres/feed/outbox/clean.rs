@@ -108,7 +108,7 @@ impl Cleaner {
                 }
                 Ok(())
             }
-            Err(Failure::Broken(error)) => Err(FeedError::Other(error)),
+            Err(Failure::Ended(error) | Failure::Broken(error)) => Err(FeedError::Other(error)),
             Err(Failure::Silent) => Err(ClientError::Silent.into()),
             // Another turn, or another role, may do it.
             Err(Failure::Fetch(error)) => {

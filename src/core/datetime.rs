@@ -40,7 +40,7 @@ pub(super) fn write_timestamptz(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Microseconds since 1970 in UTC of any of the three: a date is its midnight, a time without zone is in UTC.
-pub(super) fn read_micros(raw: &[u8]) -> Option<i64> {
+pub fn read_micros(raw: &[u8]) -> Option<i64> {
     let mut cursor = Cursor { rest: raw };
     let local = match cursor.clone().datetime() {
         Some(_) => cursor.datetime()?,

@@ -20,6 +20,8 @@ pub enum FeedOutcome {
     /// It follows from now on. What was cached before is to be forgotten, of the sections whose tables are covered.
     /// It may come again while connected: a change from before may have become visible only now.
     Connected { coverage: Vec<TableCoverage> },
+    /// While it follows, tables have been altered: what was cached of these sections before is to be forgotten.
+    Altered { coverage: Vec<TableCoverage>, sections: Vec<usize> },
     /// Whole transactions in commit order, all visible to new snapshots; present values were read after that.
     Changed {
         changes: Vec<SectionChange>,
@@ -263,6 +265,15 @@ impl Gathered {
         }
         // A row without an id concerns nothing.
         self.sections.retain(|_, section| !matches!(section, GatheredSection::Some(rows) if rows.count == 0));
+    }
+
+    /// Of sections of which rows are known by keys alone, any row may be meant.
+    pub fn forget_keys(&mut self) {
+        for section in self.sections.values_mut() {
+            if matches!(section, GatheredSection::Some(rows) if !rows.keys.is_empty()) {
+                *section = GatheredSection::All;
+            }
+        }
     }
 
     /// Adds what a later transaction changed.

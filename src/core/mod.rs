@@ -9,7 +9,7 @@ mod canonical;
 pub mod catalog;
 pub mod catalog_toml;
 pub mod change;
-mod datetime;
+pub mod datetime;
 pub mod duration;
 pub mod feed;
 pub mod fetch;

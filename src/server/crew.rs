@@ -48,6 +48,11 @@ impl Crew {
         Ok(true)
     }
 
+    /// Follows another catalog with the connections that the feed has; false where it cannot.
+    pub fn feed_follows_instead(&mut self, sections: &Arc<[Section]>) -> bool {
+        self.feeding.as_mut().is_some_and(|feed| feed.follow_instead(sections.clone()))
+    }
+
     pub fn feed(&self) -> Option<&Feed> {
         self.feeding.as_ref()
     }

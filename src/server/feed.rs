@@ -99,6 +99,14 @@ impl Server {
     pub(super) fn take_feed(&mut self, ctx: Context, outcome: FeedOutcome) {
         match outcome {
             FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
+            FeedOutcome::Altered { coverage, sections } => {
+                self.take_coverage(coverage);
+                self.forget_sections(|catalog| {
+                    let altered: Vec<bool> =
+                        (0..catalog.sections.len()).map(|index| sections.contains(&index)).collect();
+                    (0..altered.len()).map(|index| depends(catalog, index, &altered)).collect()
+                });
+            }
             FeedOutcome::Changed { changes, position, transactions, committed_us } => {
                 let now_us = super::queues::wall_ms().saturating_mul(1000) as i64;
                 self.feed.position = position;
@@ -119,10 +127,22 @@ impl Server {
     }
 
     fn feed_connected(&mut self, coverage: Vec<TableCoverage>) {
+        self.take_coverage(coverage);
+        let covered = self.feed.covered.clone();
+        self.forget_sections(|_| covered);
+        self.feed.connects += 1;
+        self.feed.state = FeedState::Following;
+        self.feed.last_error = None;
+    }
+
+    /// Which sections depend on the feed from now on.
+    fn take_coverage(&mut self, coverage: Vec<TableCoverage>) {
         let mut covered = vec![false; self.catalog.sections.len()];
         for table in &coverage {
             if let Coverage::NotCovered { why, remedy } = &table.state {
-                log::warn!("the change feed does not follow table {}: {why}; {remedy}", table.table);
+                if !self.feed.coverage.contains(table) {
+                    log::warn!("the change feed does not follow table {}: {why}; {remedy}", table.table);
+                }
                 continue;
             }
             for section in &table.sections {
@@ -132,9 +152,16 @@ impl Server {
             }
         }
         let catalog = self.catalog.clone();
-        let depending: Vec<bool> = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();
+        self.feed.covered = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();
+        self.feed.coverage = coverage;
+    }
+
+    /// Makes the sections cold that `which` says, by their index.
+    fn forget_sections(&mut self, which: impl FnOnce(&Catalog) -> Vec<bool>) {
+        let catalog = self.catalog.clone();
+        let forgotten = which(&catalog);
         self.fills.strike_where(|_, _| true);
-        for (index, section) in catalog.sections.iter().enumerate().filter(|(index, _)| depending[*index]) {
+        for (index, section) in catalog.sections.iter().enumerate().filter(|(index, _)| forgotten[*index]) {
             match section.tenant {
                 Some(_) => self.keyspace.make_tenants_cold(&section.name),
                 None => {
@@ -143,13 +170,8 @@ impl Server {
                     self.keyspace.make_space_cold(&prefix);
                 }
             }
-            log::debug!("section {index} is cold: the change feed begins");
+            log::debug!("section {index} is cold: what was changed before, nobody told");
         }
-        self.feed.covered = depending;
-        self.feed.coverage = coverage;
-        self.feed.connects += 1;
-        self.feed.state = FeedState::Following;
-        self.feed.last_error = None;
         self.arm_soon();
     }
 
@@ -213,17 +235,19 @@ impl Server {
             return;
         }
         match self.workers.begin_feed(&self.config, &self.catalog.sections) {
-            Ok(true) => {
-                self.feed.state = FeedState::Starting;
-                // Where it was asked for by name, what is stored depends on it from now on.
-                let depends = self.config.feed != FeedChoice::Auto || self.feed.covers_any();
-                self.feed.covered = vec![depends; self.catalog.sections.len()];
-                self.feed.told.get_or_insert_with(Instant::now);
-                self.look_at_lag();
-            }
+            Ok(true) => self.feed_starts(),
             Ok(false) => {}
             Err(error) => log::warn!("{error}"),
         }
+    }
+
+    fn feed_starts(&mut self) {
+        self.feed.state = FeedState::Starting;
+        // Where it was asked for by name, what is stored depends on it from now on.
+        let depends = self.config.feed != FeedChoice::Auto || self.feed.covers_any();
+        self.feed.covered = vec![depends; self.catalog.sections.len()];
+        self.feed.told.get_or_insert_with(Instant::now);
+        self.look_at_lag();
     }
 
     /// Follows with other settings, or another catalog.
@@ -246,8 +270,13 @@ impl Server {
     pub(super) fn feed_takes_catalog(&mut self, old: &Catalog) {
         let sources =
             |catalog: &Catalog| catalog.sections.iter().map(|section| section.source.clone()).collect::<Vec<_>>();
-        if sources(old) != sources(&self.catalog) && self.workers.feed().is_some() {
-            self.begin_feed_again();
+        if sources(old) == sources(&self.catalog) || self.workers.feed().is_none() {
+            return;
+        }
+        // With the connections that it has, for others would wait for transactions in progress.
+        match self.workers.feed_follows_instead(&self.catalog.sections) {
+            true => self.feed_starts(),
+            false => self.begin_feed_again(),
         }
     }
 

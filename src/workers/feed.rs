@@ -13,7 +13,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use crate::core::catalog::Section;
 use crate::core::feed::FeedOutcome;
 use crate::core::retry::OutageBackoff;
-use crate::postgres::{follow, FeedControl, FeedError, FeedSettings};
+use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
 
 use super::{guarded, lock, Wake};
 
@@ -22,6 +22,8 @@ const LASTED: Duration = Duration::from_secs(10);
 
 pub struct Feed {
     results: Receiver<FeedOutcome>,
+    kind: FeedKind,
+    turn: Arc<Mutex<Option<Turn>>>,
     control: Arc<FeedControl>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -29,15 +31,32 @@ pub struct Feed {
 impl Feed {
     /// Starts the thread, which connects at once.
     ///
-    /// `wake` is called on that thread after each outcome; it must be quick and must not call back. For another catalog
-    /// or other settings, stop it and start another.
+    /// `wake` is called on that thread after each outcome; it must be quick and must not call back. For other settings,
+    /// stop it and start another.
     pub fn start(settings: FeedSettings, sections: Arc<[Section]>, wake: Wake) -> io::Result<Feed> {
         let (outcomes, results) = unbounded();
-        let control = Arc::new(FeedControl::default());
-        let own = control.clone();
-        let body = move || feed_loop(&settings, &sections, &own, &Teller { outcomes, wake });
+        let control = Arc::new(FeedControl::new(sections));
+        let turn = Arc::new(Mutex::new(None));
+        let kind = settings.kind;
+        let (own, own_turn) = (control.clone(), turn.clone());
+        let body = move || feed_loop(&settings, &own, &mut Teller { outcomes, turn: own_turn, control: &own, wake });
         let thread = Builder::new().name("bear-feed".to_owned()).spawn(body)?;
-        Ok(Feed { results, control, thread: Mutex::new(Some(thread)) })
+        Ok(Feed { results, kind, turn, control, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Follows another catalog with the connections that it has, if it can: a new one would wait for the transactions that
+    /// are in progress. What has been told of the old catalog and not been taken is dropped; a Connected comes.
+    pub fn follow_instead(&mut self, sections: Arc<[Section]>) -> bool {
+        if self.kind != FeedKind::Wal {
+            return false;
+        }
+        let (outcomes, results) = unbounded();
+        // First, so that whoever finds the new catalog finds where to tell of it.
+        let mut turn = lock(&self.turn);
+        let catalog = self.control.follow_instead(sections);
+        *turn = Some(Turn { catalog, outcomes });
+        self.results = results;
+        true
     }
 
     pub fn results(&self) -> &Receiver<FeedOutcome> {
@@ -66,13 +85,24 @@ impl Drop for Feed {
     }
 }
 
-struct Teller {
+/// Where to tell of the catalog with that number.
+struct Turn {
+    catalog: u64,
     outcomes: Sender<FeedOutcome>,
+}
+
+struct Teller<'a> {
+    outcomes: Sender<FeedOutcome>,
+    turn: Arc<Mutex<Option<Turn>>>,
+    control: &'a FeedControl,
     wake: Wake,
 }
 
-impl Teller {
-    fn tell(&self, outcome: FeedOutcome) {
+impl Teller<'_> {
+    fn tell(&mut self, outcome: FeedOutcome) {
+        if let Some(turn) = lock(&self.turn).take_if(|turn| turn.catalog <= self.control.followed()) {
+            self.outcomes = turn.outcomes;
+        }
         // Nobody receives any more once the feed has been dropped.
         if self.outcomes.send(outcome).is_ok() {
             (self.wake)();
@@ -80,11 +110,11 @@ impl Teller {
     }
 }
 
-fn feed_loop(settings: &FeedSettings, sections: &[Section], control: &Arc<FeedControl>, teller: &Teller) {
+fn feed_loop(settings: &FeedSettings, control: &Arc<FeedControl>, teller: &mut Teller<'_>) {
     let mut backoff = OutageBackoff::default();
     while !control.is_stopping() {
         let started = Instant::now();
-        let ended = guarded(|| follow(settings, sections, control, &mut |outcome| teller.tell(outcome)));
+        let ended = guarded(|| follow(settings, control, &mut |outcome| teller.tell(outcome)));
         let (error, allowed) = match ended {
             Ok(FeedError::Stopped) => return,
             Ok(FeedError::Forbidden(error)) => (error, false),

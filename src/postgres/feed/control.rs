@@ -1,25 +1,70 @@
-//! How the feed is told to end: every wait of its thread looks here.
+//! How the feed is told what to follow, and to end: every wait of its thread looks here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::core::catalog::Section;
 use crate::postgres::session::lock;
 
 /// Shared by the feed's thread and whoever stops it.
-#[derive(Default)]
 pub struct FeedControl {
     stopping: Arc<AtomicBool>,
     /// For waits on the network.
     notify: Notify,
+    /// The catalog to be followed, and which one it is.
+    wanted: Mutex<(u64, Arc<[Section]>)>,
+    /// Which one is followed.
+    followed: AtomicU64,
+    /// For a wait on the stream.
+    called: Notify,
     /// For waits between two tries.
     sleep: Mutex<()>,
     woken: Condvar,
 }
 
 impl FeedControl {
+    pub fn new(sections: Arc<[Section]>) -> FeedControl {
+        FeedControl {
+            stopping: Arc::default(),
+            notify: Notify::new(),
+            wanted: Mutex::new((1, sections)),
+            followed: AtomicU64::new(0),
+            called: Notify::new(),
+            sleep: Mutex::default(),
+            woken: Condvar::new(),
+        }
+    }
+
+    /// Another catalog from now on; its number. Whoever follows goes on with the connections that it has.
+    pub fn follow_instead(&self, sections: Arc<[Section]>) -> u64 {
+        let mut wanted = lock(&self.wanted);
+        *wanted = (wanted.0 + 1, sections);
+        self.called.notify_one();
+        wanted.0
+    }
+
+    /// Number of the catalog of which the thread tells.
+    pub fn followed(&self) -> u64 {
+        self.followed.load(Ordering::Acquire)
+    }
+
+    /// The catalog to be followed, if it is not the one that is; what is told from now on is of it.
+    pub(super) fn take_catalog(&self) -> Option<Arc<[Section]>> {
+        let wanted = lock(&self.wanted);
+        let is_new = self.followed.swap(wanted.0, Ordering::AcqRel) != wanted.0;
+        is_new.then(|| wanted.1.clone())
+    }
+
+    /// The same, whichever was followed.
+    pub(super) fn catalog(&self) -> Arc<[Section]> {
+        let wanted = lock(&self.wanted);
+        self.followed.store(wanted.0, Ordering::Release);
+        wanted.1.clone()
+    }
+
     /// The thread ends at its next step, and no wait delays that.
     pub fn stop(&self) {
         let _sleep = lock(&self.sleep);
@@ -42,6 +87,10 @@ impl FeedControl {
 
     pub(super) fn flag(&self) -> Arc<AtomicBool> {
         self.stopping.clone()
+    }
+
+    pub(super) async fn called(&self) {
+        self.called.notified().await;
     }
 
     pub(super) async fn stopped(&self) {

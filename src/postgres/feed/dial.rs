@@ -20,13 +20,14 @@ use super::control::FeedControl;
 use super::wire::{Pipe, Stream, Waits, Wire, WireError};
 
 /// What pins the text of values, whatever the role or the database has set.
-const PINNED: [(&str, &str); 9] = [
+const PINNED: [(&str, &str); 10] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, YMD"),
     ("TimeZone", "UTC"),
     ("IntervalStyle", "postgres"),
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
+    ("quote_all_identifiers", "off"),
     // Making a slot waits for others' transactions.
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),

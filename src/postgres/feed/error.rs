@@ -4,7 +4,7 @@ use crate::postgres::client::ClientError;
 use crate::postgres::failure::{describe, Failure};
 use crate::postgres::session::ConnectError;
 
-use super::pgoutput::Malformed;
+use super::decoding::Malformed;
 use super::wire::WireError;
 
 /// Why the feed does not follow any more.

@@ -1,10 +1,11 @@
 //! One life of the feed: connects, follows, and tells, until something goes wrong.
 //!
 //! ```text
-//! connect -> tables -> publication -> slot -> stream -> Connected
-//!                                                |
+//! connect -> slot -> stream -> tables -> Connected
+//!                                 |
 //!   received -> a transaction -> pending -> a new snapshot sees it -> present values read -> Changed
 //!   each quarter of the grace: where is the WAL? -> the stream is there -> CaughtUp
+//!      the tables are others -> Altered;   another catalog -> tables -> Connected
 //! ```
 //! Invariant: a transaction is told only once new snapshots see it (its record may be decoded before, for ever where a
 //! synchronous standby is gone), and then wholly; one that is not visible holds up no other.
@@ -13,18 +14,22 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::Section;
-use crate::core::feed::{BoundRules, FeedOutcome, Gathered, TableCoverage};
+use crate::core::feed::{FeedOutcome, Gathered};
 use crate::postgres::client::Client;
 
+use super::control::FeedControl;
+use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};
 use super::error::FeedError;
-use super::pgoutput::{frame, message, status_update, Frame, Message, Relation};
 use super::present::Present;
 use super::snapshot::{parse_lsn, Snapshot};
-use super::tables::CoveredTable;
+use super::tables::Tables;
 use super::wire::Stream;
 
 /// Rows that one message of changes is made of, unless one transaction has more.
@@ -42,6 +47,15 @@ const NUDGE_AFTER: Duration = Duration::from_millis(250);
 /// Two probes are so far apart, however short the grace is.
 const LEAST_GAP: Duration = Duration::from_millis(20);
 
+/// A probe that a transaction without rows has hastened comes so much later than the last one.
+const HASTE: Duration = Duration::from_millis(100);
+
+/// Names of tables that are kept though nobody asks for them.
+const MAX_STRANGERS: usize = 10_000;
+
+/// How often tables are looked at that are being altered meanwhile.
+const LOOKS: u32 = 10;
+
 /// A wait that lets the network be looked at.
 const LEAST_WAIT: Duration = Duration::from_micros(500);
 
@@ -54,6 +68,10 @@ struct Transaction {
     committed_us: i64,
     end: u64,
     gathered: Gathered,
+    /// Nothing at all has been told of it yet.
+    is_empty: bool,
+    /// Some of its rows have been understood by the tables as they were.
+    is_of_both: bool,
 }
 
 /// The question whether all has been told that was committed before a moment.
@@ -80,11 +98,7 @@ pub(super) struct Parts {
     pub(super) stream: Stream,
     /// Where the stream begins.
     pub(super) position: u64,
-    pub(super) coverage: Vec<TableCoverage>,
-    pub(super) covered: Vec<CoveredTable>,
-    pub(super) present: Present,
-    /// SQL of the fingerprint of the tables, and its value when they were looked at.
-    pub(super) fingerprint: (String, String),
+    pub(super) control: Arc<FeedControl>,
     /// Longest time for an answer.
     pub(super) limit: Duration,
     pub(super) grace: Duration,
@@ -93,9 +107,15 @@ pub(super) struct Parts {
 
 pub(super) struct Follower<'a> {
     parts: Parts,
-    sections: &'a [Section],
+    sections: Arc<[Section]>,
     emit: &'a mut dyn FnMut(FeedOutcome),
-    relations: FxHashMap<u32, Option<BoundRules>>,
+    tables: Tables,
+    /// SQL of the fingerprint of the tables, and its value when they were looked at.
+    fingerprint: (String, String),
+    present: Present,
+    /// Tables that rows have been told of and nobody asks for; None where they are too many.
+    strangers: Option<FxHashSet<Box<[u8]>>>,
+    asked_at: Instant,
     current: Option<Transaction>,
     pending: VecDeque<Transaction>,
     pending_rows: usize,
@@ -112,12 +132,16 @@ pub(super) struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(parts: Parts, sections: &'a [Section], emit: &'a mut dyn FnMut(FeedOutcome)) -> Follower<'a> {
+    pub(super) fn new(parts: Parts, emit: &'a mut dyn FnMut(FeedOutcome)) -> Follower<'a> {
         let now = Instant::now();
         Follower {
-            sections,
+            sections: Arc::default(),
             emit,
-            relations: FxHashMap::default(),
+            tables: Tables::default(),
+            fingerprint: Default::default(),
+            present: Present::new(Vec::new(), parts.limit),
+            strangers: Some(FxHashSet::default()),
+            asked_at: now,
             current: None,
             pending: VecDeque::new(),
             pending_rows: 0,
@@ -141,21 +165,97 @@ impl<'a> Follower<'a> {
     }
 
     fn follow(&mut self) -> Result<Infallible, FeedError> {
+        let sections = self.parts.control.catalog();
+        self.begin(sections)?;
+        loop {
+            if let Some(sections) = self.parts.control.take_catalog() {
+                self.begin(sections)?;
+            }
+            self.step()?;
+        }
+    }
+
+    /// Follows the tables of a catalog from now on.
+    fn begin(&mut self, sections: Arc<[Section]>) -> Result<(), FeedError> {
+        self.sections = sections;
+        self.look()?;
+        // What has been received is of the tables and sections as they were; those who are told to forget read it anew.
+        self.pending.clear();
+        self.pending_rows = 0;
+        self.watch_those_in_progress()?;
+        self.tell_connected();
+        Ok(())
+    }
+
+    /// Looks at the tables until they are not altered meanwhile.
+    fn look(&mut self) -> Result<(), FeedError> {
+        let mut tables = self.look_once()?;
+        for _ in 0..LOOKS {
+            let sql = tables.fingerprint_sql();
+            let [value, ..] = self.simple(&format!("SELECT {sql}, '', ''"))?;
+            let again = self.look_once()?;
+            if again == tables {
+                self.present = Present::new(tables.selects.clone(), self.parts.limit);
+                self.fingerprint = (sql, value);
+                self.tables = tables;
+                return Ok(());
+            }
+            tables = again;
+        }
+        Err(FeedError::Other("the tables of the catalog are being altered".to_owned()))
+    }
+
+    fn look_once(&mut self) -> Result<Tables, FeedError> {
+        self.parts.client.set_deadline(Instant::now() + self.parts.limit);
+        Ok(Tables::look(&mut self.parts.client, &self.sections)?)
+    }
+
+    /// They may have changed what nobody here has understood, and may become visible only later.
+    fn watch_those_in_progress(&mut self) -> Result<(), FeedError> {
         // An id of our own is newer than all that had begun by the snapshot, which lists only those older than the
         // newest that had ended.
         let row =
             self.simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text, ''")?;
         let (snapshot, newest) = (read_snapshot(&row[0])?, row[1].parse().unwrap_or(0));
-        self.unsettled = snapshot.in_progress_before(newest);
-        self.epoch_of = Some(snapshot);
-        self.tell_connected();
-        loop {
-            self.step()?;
+        for xid in snapshot.in_progress_before(newest) {
+            if !self.unsettled.contains(&xid) {
+                self.unsettled.push(xid);
+            }
         }
+        self.epoch_of = Some(snapshot);
+        if let Some(current) = &mut self.current {
+            current.is_of_both = true;
+            current.gathered = Gathered::default();
+        }
+        Ok(())
+    }
+
+    /// The tables are not what they were.
+    fn look_again(&mut self) -> Result<(), FeedError> {
+        let before = std::mem::take(&mut self.tables);
+        self.look()?;
+        let strangers = self.strangers.as_ref();
+        let seen = |name: &[u8]| strangers.is_none_or(|strangers| strangers.contains(name));
+        let difference = self.tables.difference(&before, seen);
+        if self.tables.selects != before.selects {
+            // Keys are known by the number of their statement.
+            let transactions = self.pending.iter_mut().chain(&mut self.current);
+            transactions.for_each(|transaction| transaction.gathered.forget_keys());
+        }
+        if difference.has_gained {
+            self.watch_those_in_progress()?;
+        }
+        self.tell_altered(difference.sections);
+        Ok(())
+    }
+
+    fn tell_altered(&mut self, sections: BTreeSet<usize>) {
+        let coverage = self.tables.coverage.clone();
+        (self.emit)(FeedOutcome::Altered { coverage, sections: sections.into_iter().collect() });
     }
 
     fn tell_connected(&mut self) {
-        (self.emit)(FeedOutcome::Connected { coverage: self.parts.coverage.clone() });
+        (self.emit)(FeedOutcome::Connected { coverage: self.tables.coverage.clone() });
     }
 
     fn step(&mut self) -> Result<(), FeedError> {
@@ -188,7 +288,7 @@ impl<'a> Follower<'a> {
         while let Some(bytes) = next {
             self.heard = Instant::now();
             match frame(&bytes)? {
-                Frame::Data(data) => self.take(message(data)?)?,
+                Frame::Data { position, text } => self.take(message(text)?, position)?,
                 Frame::Keepalive { position, reply } => {
                     self.position = self.position.max(position);
                     if reply {
@@ -204,34 +304,34 @@ impl<'a> Follower<'a> {
         Ok(self.pending.len() > before)
     }
 
-    fn take(&mut self, message: Message<'_>) -> Result<(), FeedError> {
+    fn take(&mut self, message: Message<'_>, position: u64) -> Result<(), FeedError> {
         match message {
-            Message::Begin { xid, committed_us } => {
-                self.current = Some(Transaction { xid, committed_us, end: 0, gathered: Gathered::default() });
+            Message::Begin { xid } => {
+                let gathered = Gathered::default();
+                self.current =
+                    Some(Transaction { xid, committed_us: 0, end: 0, gathered, is_empty: true, is_of_both: false });
             }
-            Message::Commit { end } => {
-                self.position = self.position.max(end);
+            Message::Commit { committed_us } => {
+                self.position = self.position.max(position);
                 if let Some(done) = self.current.take() {
-                    self.settle(done.xid);
+                    if done.is_empty {
+                        self.hasten_probe();
+                    }
+                    if !done.is_of_both {
+                        self.settle(done.xid);
+                    }
                     if !done.gathered.is_empty() {
                         self.pending_rows += done.gathered.len();
-                        self.pending.push_back(Transaction { end, ..done });
+                        self.pending.push_back(Transaction { end: position, committed_us, ..done });
                     }
                 }
             }
-            Message::Relation(relation) => {
-                let bound = self.bind(&relation)?;
-                self.relations.insert(relation.oid, bound);
-            }
-            Message::Row { relation, change } => {
-                if let (Some(current), Some(Some(rules))) = (&mut self.current, self.relations.get(&relation)) {
-                    current.gathered.add(rules, &change);
-                }
-            }
-            Message::Truncate { relations } => {
-                for relation in relations {
-                    if let (Some(current), Some(Some(rules))) = (&mut self.current, self.relations.get(&relation)) {
-                        current.gathered.add_all(rules);
+            Message::Row { table, row } => self.take_row(table, row)?,
+            Message::Truncate { tables } => {
+                for name in tables {
+                    self.note(name);
+                    if let (Some(current), Some((table, _))) = (&mut self.current, self.tables.named(name)) {
+                        current.gathered.add_all(&table.bound);
                     }
                 }
             }
@@ -240,12 +340,37 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Rules for the table as it is now; None where the catalog does not name it.
-    fn bind(&self, relation: &Relation) -> Result<Option<BoundRules>, FeedError> {
-        let Some(table) = self.parts.covered.iter().find(|table| table.oid == relation.oid) else { return Ok(None) };
-        match BoundRules::bind(&table.rules, &relation.columns) {
-            Ok(rules) => Ok(Some(rules)),
-            Err(column) => Err(FeedError::Other(format!("{} has no column '{column}' any more", relation.name))),
+    fn take_row(&mut self, name: &[u8], row: Row<'_>) -> Result<(), FeedError> {
+        let Some((table, part)) = self.tables.named(name) else {
+            self.note(name);
+            return Ok(());
+        };
+        if let Some(current) = &mut self.current {
+            current.is_empty = false;
+            let wanted = Wanted { columns: &table.columns, identity_is_full: part.identity_is_full };
+            current.gathered.add(&table.bound, &row.read(wanted)?.as_change());
+        }
+        Ok(())
+    }
+
+    /// Something was told of that table.
+    fn note(&mut self, name: &[u8]) {
+        if let Some(current) = &mut self.current {
+            current.is_empty = false;
+        }
+        let Some(strangers) = &mut self.strangers else { return };
+        if !strangers.contains(name) && self.tables.named(name).is_none() {
+            strangers.insert(name.into());
+            if strangers.len() > MAX_STRANGERS {
+                self.strangers = None;
+            }
+        }
+    }
+
+    /// A transaction without rows may have altered something.
+    fn hasten_probe(&mut self) {
+        if let Probe::Due(at) = &mut self.probe {
+            *at = (*at).min(self.asked_at + HASTE.min(self.parts.grace / 4));
         }
     }
 
@@ -284,7 +409,7 @@ impl<'a> Follower<'a> {
                 transactions += 1;
                 gathered.merge(next.gathered);
             }
-            let changes = self.parts.present.read(&mut self.parts.client, self.sections, gathered)?;
+            let changes = self.present.read(&mut self.parts.client, &self.sections, gathered)?;
             let committed_us = first.committed_us;
             (self.emit)(FeedOutcome::Changed { changes, position: end, transactions, committed_us });
         }
@@ -323,14 +448,15 @@ impl<'a> Follower<'a> {
     fn ask(&mut self, now: Instant) -> Result<(), FeedError> {
         let sql = format!(
             "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, {}",
-            self.parts.fingerprint.0
+            self.fingerprint.0
         );
+        self.asked_at = now;
         let row = self.simple(&sql)?;
         let snapshot = read_snapshot(&row[0])?;
         let wal = parse_lsn(&row[1])
             .ok_or_else(|| FeedError::Other(format!("Postgres' place in the WAL '{}' cannot be read", row[1])))?;
-        if row[2] != self.parts.fingerprint.1 {
-            return Err(FeedError::Other("a table of the catalog, or its publication, has been altered".to_owned()));
+        if row[2] != self.fingerprint.1 {
+            self.look_again()?;
         }
         let ended = self.unsettled.iter().copied().filter(|xid| snapshot.has_ended(*xid)).collect();
         let lag_bytes = wal.saturating_sub(self.position);

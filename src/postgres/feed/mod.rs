@@ -1,22 +1,25 @@
 //! The change feed: every committed change of the catalog's tables, whoever made it, by logical decoding.
 //!
 //! # Layout
-//! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `pgoutput` takes
-//! its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
-//! `tables` says what can be followed, `publication` publishes that, `control` ends it all.
+//! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `decoding`
+//! takes its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
+//! `tables` says what can be followed, `control` which catalog is followed and when it ends, `former` removes what earlier
+//! versions left.
 //!
 //! `outbox` is the other kind, where Postgres may not decode: triggers and a table that is polled.
 //!
-//! The slot is temporary: it ends with the connection, so nothing fills Postgres' disk when nobody listens.
+//! The slot is temporary: it ends with the connection, so nothing fills Postgres' disk when nobody listens. Nothing else is
+//! made in the database: the plugin test_decoding tells of every table, so that none is published, and no UPDATE of the
+//! application can fail for want of a key that a publication asks for.
 
 mod control;
+mod decoding;
 mod dial;
 mod error;
 mod follow;
+mod former;
 mod outbox;
-mod pgoutput;
 mod present;
-mod publication;
 mod snapshot;
 mod tables;
 mod wire;
@@ -25,7 +28,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::catalog::Section;
 use crate::core::feed::FeedOutcome;
 
 use super::client::{Client, ClientError};
@@ -39,15 +41,13 @@ pub use error::FeedError;
 
 use dial::{dial, Login};
 use follow::{limit, simple, Follower, Parts};
-use present::Present;
 use snapshot::parse_lsn;
-use tables::Tables;
 use wire::{Stream, WireError};
 
 /// Making a slot takes as long as the transactions that were in progress; after this it is told.
 const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Publications of partitioned tables by their root, and transaction ids of 64 bits.
+/// Transaction ids of 64 bits.
 const LEAST_VERSION: u32 = 130_000;
 
 /// Where changes are read.
@@ -88,17 +88,14 @@ impl FeedSettings {
 }
 
 /// Follows until something goes wrong, which is what it returns. `emit` is called on this thread.
-pub fn follow(
-    settings: &FeedSettings,
-    sections: &[Section],
-    control: &Arc<FeedControl>,
-    emit: &mut dyn FnMut(FeedOutcome),
-) -> FeedError {
+pub fn follow(settings: &FeedSettings, control: &Arc<FeedControl>, emit: &mut dyn FnMut(FeedOutcome)) -> FeedError {
     if settings.kind == FeedKind::Outbox {
-        return outbox::follow(settings, sections, control, emit);
+        return outbox::follow(settings, control, emit);
     }
-    match prepare(settings, sections, control, emit) {
-        Ok(parts) => Follower::new(parts, sections, emit).run(),
+    // What goes wrong from here on is told of it.
+    control.catalog();
+    match prepare(settings, control, emit) {
+        Ok(parts) => Follower::new(parts, emit).run(),
         // Whatever a stop interrupts, fails.
         Err(_) if control.is_stopping() => FeedError::Stopped,
         Err(error) => error,
@@ -107,7 +104,6 @@ pub fn follow(
 
 fn prepare(
     feed: &FeedSettings,
-    sections: &[Section],
     control: &Arc<FeedControl>,
     emit: &mut dyn FnMut(FeedOutcome),
 ) -> Result<Parts, FeedError> {
@@ -119,28 +115,14 @@ fn prepare(
     client.set_deadline(Instant::now() + limit);
     check_database(feed, &mut client, &identity, control)?;
     client.set_deadline(Instant::now() + limit);
-    // What is committed here is nobody's data; a standby that is gone must not hold it up.
-    client.batch_execute("SET synchronous_commit = local")?;
+    // What is committed here is nobody's data; a standby that is gone must not hold it up. Names are as the stream has them.
+    client.batch_execute("SET synchronous_commit = local; SET quote_all_identifiers = off")?;
     let login = look_at_server(&mut client)?;
-    let deadline = || Instant::now() + limit;
-    client.set_deadline(deadline());
-    let tables = Tables::look(&mut client, sections)?;
-    let publication = publication::name(&tables);
-    client.set_deadline(deadline());
-    publication::ensure(&mut client, &publication, &tables)?;
-    let fingerprint_sql = publication::fingerprint_sql(&publication, &tables);
-    client.set_deadline(deadline());
-    let [fingerprint, ..] = simple(&mut client, &format!("SELECT {fingerprint_sql}"))?;
-    client.set_deadline(deadline());
-    if Tables::look(&mut client, sections)? != tables {
-        return Err(FeedError::Other("the tables of the catalog are being altered".to_owned()));
-    }
-    let (stream, position) = open_stream(&settings, &mut client, &login, &identity, &publication, control, emit)?;
-    let Tables { coverage, covered, selects, .. } = tables;
-    let present = Present::new(selects, limit);
-    let fingerprint = (fingerprint_sql, fingerprint);
+    client.set_deadline(Instant::now() + limit);
+    former::drop_publications(&mut client)?;
+    let (stream, position) = open_stream(&settings, &mut client, &login, &identity, control, emit)?;
     let (grace, silence) = (feed.grace, feed.silence);
-    Ok(Parts { client, stream, position, coverage, covered, present, fingerprint, limit, grace, silence })
+    Ok(Parts { client, stream, position, control: control.clone(), limit, grace, silence })
 }
 
 /// A feed of another database would find nothing to tell, and say that all is well.
@@ -190,7 +172,6 @@ fn open_stream(
     client: &mut Client,
     login: &Login,
     identity: &ServerIdentity,
-    publication: &str,
     control: &Arc<FeedControl>,
     emit: &mut dyn FnMut(FeedOutcome),
 ) -> Result<(Stream, u64), FeedError> {
@@ -209,6 +190,12 @@ fn open_stream(
             "no replication connection: {message}; a superuser may allow it: ALTER ROLE \"{}\" REPLICATION",
             login.user.replace('"', "\"\"")
         )),
+        WireError::Server { sqlstate, message } if matches!(&*sqlstate, "58P01" | "42704") => {
+            FeedError::Forbidden(format!(
+                "the feed needs the plugin test_decoding, one of Postgres' contrib modules ({message}); install them \
+             (postgresql-contrib), or take bear.feed outbox"
+            ))
+        }
         WireError::Stopped => FeedError::Stopped,
         error => FeedError::Other(format!("no replication connection: {error}")),
     };
@@ -235,12 +222,13 @@ fn open_stream(
         }
         Ok(())
     };
-    let sql = format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+    let sql = format!("CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL test_decoding NOEXPORT_SNAPSHOT");
     let made = stream.query_patiently(&sql, waits).map_err(allowed)?;
     // Columns: the slot's name, its consistent point.
     let position = made.first().and_then(|row| row.get(1)?.as_deref().and_then(parse_lsn)).unwrap_or_default();
+    // A transaction without rows may be one that altered a table, so it is told, too.
     let sql =
-        format!("START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names '\"{publication}\"')");
+        format!("START_REPLICATION SLOT {slot} LOGICAL 0/0 (\"include-timestamp\" 'on', \"skip-empty-xacts\" 'off')");
     stream.start_streaming(&sql, Instant::now() + limit).map_err(allowed)?;
     Ok((stream, position))
 }

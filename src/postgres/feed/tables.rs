@@ -1,12 +1,14 @@
 //! Which tables of a catalog can be followed, by which of their columns, and what is in the way of the others.
 //!
-//! Rule: a table is published only if an old row bears what is mapped: its replica identity holds the column. One
-//! without any identity is never published, for then Postgres refuses the application's own UPDATE and DELETE.
+//! Rule: a table is followed only if an old row bears what is mapped: its replica identity holds the column.
 
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
-use crate::core::feed::{tables_of, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
@@ -26,16 +28,21 @@ const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspna
     WHERE c.oid = pg_catalog.to_regclass($1)";
 
 /// The tables that hold its rows: itself, or its partitions; each with the columns of its replica identity and of its
-/// primary key.
-const LEAVES: &str = "WITH leaf AS (SELECT t.relid AS oid FROM pg_catalog.pg_partition_tree($1::bigint::oid::regclass) t WHERE t.isleaf \
-    UNION SELECT $1::bigint::oid) \
+/// primary key. The last column: has it been a partition ever since it was made, and what it is a part of?
+///
+/// Not by pg_partition_tree, which waits for locks.
+const LEAVES: &str = "WITH RECURSIVE leaf(oid) AS (SELECT $1::bigint::oid UNION \
+        SELECT i.inhrelid FROM leaf JOIN pg_catalog.pg_inherits i ON i.inhparent = leaf.oid \
+        JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid WHERE p.relispartition) \
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relreplident::text, \
     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index x ON x.indrelid = c.oid AND x.indisvalid \
         AND x.indimmediate AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END \
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
         AND (c.relreplident = 'f' OR a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]))), \
     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid \
-        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) WHERE x.indrelid = c.oid AND x.indisprimary) \
+        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) WHERE x.indrelid = c.oid AND x.indisprimary), \
+    NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid::regclass) a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.relid \
+        JOIN pg_catalog.pg_type y ON y.typrelid = a.relid WHERE i.xmin::text <> y.xmin::text) \
     FROM leaf JOIN pg_catalog.pg_class c ON c.oid = leaf.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind <> 'p' ORDER BY 1";
 
@@ -44,21 +51,46 @@ const LEAVES: &str = "WITH leaf AS (SELECT t.relid AS oid FROM pg_catalog.pg_par
 pub(super) struct Tables {
     pub(super) coverage: Vec<TableCoverage>,
     pub(super) covered: Vec<CoveredTable>,
-    /// Of the relations that have no identity: publishing them would break the application.
-    pub(super) without_identity: Vec<(u32, Box<str>)>,
+    /// By the name that the stream uses: the table of `covered` and the part of it.
+    by_name: FxHashMap<Box<[u8]>, (usize, usize)>,
     /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
     pub(super) names: Vec<Box<str>>,
+    /// What the covered ones of them mean.
+    oids: FxHashMap<Box<str>, u32>,
     /// What [`IdSource::Select`] numbers.
     pub(super) selects: Vec<Template>,
 }
 
-/// A table that is published.
+/// A table that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CoveredTable {
-    pub(super) oid: u32,
+    oid: u32,
     /// Quoted, with its schema.
-    pub(super) name: Box<str>,
-    pub(super) rules: Vec<Rule>,
+    name: Box<str>,
+    rules: Vec<Rule>,
+    /// Those that the rules ask for.
+    pub(super) columns: Vec<Box<str>>,
+    /// The same rules for these columns.
+    pub(super) bound: BoundRules,
+    pub(super) parts: Vec<Part>,
+}
+
+/// A table or a partition, as the stream names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    name: Box<str>,
+    pub(super) identity_is_full: bool,
+    /// It had no rows when it became a part, but for those that the stream tells.
+    began_empty: bool,
+}
+
+/// What it means that tables are not what they were.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// What is cached of these may be out of date.
+    pub(super) sections: BTreeSet<usize>,
+    /// Rows may have been told and not understood.
+    pub(super) has_gained: bool,
 }
 
 struct Relation {
@@ -83,6 +115,7 @@ struct Leaf {
     identity: String,
     identity_columns: Vec<String>,
     key: Vec<String>,
+    began_empty: bool,
 }
 
 /// How a table is followed, and by which rules if it is.
@@ -98,15 +131,96 @@ impl Tables {
         for (table, mapped_by) in tables_of(sections) {
             let (state, rules) = tables.look_at(client, sections, &table.name, &mapped_by)?;
             tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
-            let Some((relation, rules)) = rules else { continue };
-            // Two names may mean one table.
-            match tables.covered.iter_mut().find(|covered| covered.oid == relation.oid) {
-                Some(covered) => covered.rules.extend(rules),
-                None => tables.covered.push(CoveredTable { oid: relation.oid, name: relation.name, rules }),
+            if let Some((relation, rules)) = rules {
+                tables.cover(relation, rules);
             }
         }
         tables.covered.sort_by(|a, b| a.name.cmp(&b.name));
+        for (at, table) in tables.covered.iter().enumerate() {
+            for (part_at, part) in table.parts.iter().enumerate() {
+                tables.by_name.insert(part.name.as_bytes().into(), (at, part_at));
+            }
+        }
         Ok(tables)
+    }
+
+    /// The table that the stream means by a name, and the part of it.
+    pub(super) fn named(&self, name: &[u8]) -> Option<(&CoveredTable, &Part)> {
+        let (table, part) = self.by_name.get(name)?;
+        let table = self.covered.get(*table)?;
+        Some((table, table.parts.get(*part)?))
+    }
+
+    fn cover(&mut self, relation: Relation, mut rules: Vec<Rule>) {
+        // Two names may mean one table.
+        let before = self.covered.iter().position(|covered| covered.oid == relation.oid);
+        if let Some(before) = before {
+            rules.splice(0..0, self.covered.swap_remove(before).rules);
+        }
+        let columns = columns_of(&rules);
+        // Of what it has no column the rules cannot be bound; they have been checked against the table.
+        let Ok(bound) = BoundRules::bind(&rules, &columns) else { return };
+        let mut parts: Vec<Part> = relation
+            .leaves
+            .iter()
+            .map(|leaf| Part {
+                name: leaf.name.clone(),
+                identity_is_full: leaf.identity == "f",
+                began_empty: leaf.began_empty,
+            })
+            .collect();
+        // A TRUNCATE names the root, too, and perhaps nothing else.
+        if parts.iter().all(|part| part.name != relation.name) {
+            parts.push(Part { name: relation.name.clone(), identity_is_full: false, began_empty: true });
+        }
+        self.covered.push(CoveredTable { oid: relation.oid, name: relation.name, rules, columns, bound, parts });
+    }
+
+    /// What differs from how the tables of the same catalog were before. `seen` says whether the stream has told rows of
+    /// a table that nobody asked for.
+    pub(super) fn difference(&self, before: &Tables, seen: impl Fn(&[u8]) -> bool) -> Difference {
+        let mut difference = Difference::default();
+        for (now, then) in self.coverage.iter().zip(&before.coverage) {
+            if !is_covered(now) {
+                continue;
+            }
+            let is_same = match (self.table_of(now), before.table_of(then)) {
+                (Some(table), Some(former)) if is_covered(then) => table.differs(former, &seen),
+                _ => Some(true),
+            };
+            if let Some(gained) = is_same {
+                difference.sections.extend(&now.sections);
+                difference.has_gained |= gained;
+            }
+        }
+        difference
+    }
+
+    fn table_of(&self, coverage: &TableCoverage) -> Option<&CoveredTable> {
+        let oid = *self.oids.get(&coverage.table)?;
+        self.covered.iter().find(|covered| covered.oid == oid)
+    }
+
+    /// What the names of the catalog mean, as one number: the relations, the columns, the identities, the partitions. Not
+    /// what changes with every statistics or index or right.
+    pub(super) fn fingerprint_sql(&self) -> String {
+        let names: Vec<String> = self.names.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
+        format!(
+            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM pg_catalog.unnest(ARRAY[{}]::text[]) name), \
+             rel AS (SELECT oid FROM named WHERE oid IS NOT NULL UNION \
+               SELECT i.inhrelid FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid) \
+             SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(x, ',' ORDER BY x), 0) FROM ( \
+             SELECT 'c' || c.oid::text || c.relkind::text || c.relpersistence::text || c.relreplident::text || c.relnamespace::text || c.relname \
+               FROM pg_catalog.pg_class c JOIN rel USING (oid) UNION ALL \
+             SELECT 's' || n.oid::text || n.nspname FROM pg_catalog.pg_namespace n \
+               WHERE n.oid IN (SELECT c.relnamespace FROM pg_catalog.pg_class c JOIN rel USING (oid)) UNION ALL \
+             SELECT 'h' || i.inhrelid::text || ':' || i.inhparent::text FROM pg_catalog.pg_inherits i JOIN rel ON rel.oid = i.inhparent UNION ALL \
+             SELECT 'a' || a.attrelid::text || ':' || a.attnum::text || ':' || a.atttypid::text || ':' || a.attisdropped::text || a.attgenerated::text || a.attname \
+               FROM pg_catalog.pg_attribute a JOIN rel ON rel.oid = a.attrelid WHERE a.attnum > 0 UNION ALL \
+             SELECT 'i' || x.indexrelid::text || x.indisprimary::text || x.indisreplident::text || x.indisvalid::text || x.indimmediate::text \
+               FROM pg_catalog.pg_index x JOIN rel ON rel.oid = x.indrelid WHERE x.indisprimary OR x.indisreplident) all_(x))",
+            names.join(", ")
+        )
     }
 
     fn look_at(
@@ -133,9 +247,7 @@ impl Tables {
             Err(broken) => return Err(broken),
         };
         self.names.push(name.into());
-        if relation.leaves.iter().any(|leaf| leaf.identity_columns.is_empty()) {
-            self.without_identity.push((relation.oid, relation.name.clone()));
-        }
+        self.oids.insert(name.into(), relation.oid);
         if let Err(hindrance) = relation.check() {
             return Ok(not_covered(hindrance));
         }
@@ -214,6 +326,7 @@ fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure
             identity: row.try_get(2)?,
             identity_columns: row.try_get(3)?,
             key: row.try_get(4)?,
+            began_empty: row.try_get(5)?,
         })
     };
     let leaves = client.query_typed(LEAVES, &[(&oid, Type::INT8)])?.into_iter().map(leaf).collect::<Result<_, _>>()?;
@@ -256,7 +369,10 @@ impl Relation {
             _ => return Err(("it is a temporary table".to_owned(), map("a permanent table"))),
         }
         if self.is_partition {
-            return Err(("it is a partition, which is published as its root".to_owned(), map("the partitioned table")));
+            return Err((
+                "it is a partition, which is followed as a part of its root".to_owned(),
+                map("the partitioned table"),
+            ));
         }
         if self.kind == "r" && self.has_children {
             return Err(("other tables inherit from it".to_owned(), "use partitions, or map each table".to_owned()));
@@ -330,6 +446,43 @@ impl Relation {
             }
         }
         column.ok_or_else(several)
+    }
+}
+
+fn is_covered(coverage: &TableCoverage) -> bool {
+    matches!(coverage.state, Coverage::Covered { .. })
+}
+
+fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {
+    let mut columns = BTreeSet::new();
+    for rule in rules {
+        if let IdSource::Column(column) | IdSource::Select { column, .. } = &rule.source {
+            columns.insert(column.clone());
+        }
+        if let TenantSource::Column { name, .. } = &rule.tenant {
+            columns.insert(name.clone());
+        }
+    }
+    columns.into_iter().collect()
+}
+
+impl CoveredTable {
+    /// None where what has been told of it so far, and what is cached, is as good as before. Otherwise, may rows have been
+    /// told and not understood?
+    fn differs(&self, before: &CoveredTable, seen: impl Fn(&[u8]) -> bool) -> Option<bool> {
+        if self.oid != before.oid || self.columns != before.columns || self.rules != before.rules {
+            return Some(true);
+        }
+        let is_unclear = |part: &Part| match before.parts.iter().find(|old| old.name == part.name) {
+            Some(old) => old.identity_is_full != part.identity_is_full,
+            None => !part.began_empty || seen(part.name.as_bytes()),
+        };
+        if self.parts.iter().any(is_unclear) {
+            return Some(true);
+        }
+        // Its rows are not seen through the root any more, and nothing else tells so.
+        let is = |old: &Part| self.parts.iter().any(|part| part.name == old.name);
+        (!before.parts.iter().all(is)).then_some(false)
     }
 }
 

@@ -165,10 +165,18 @@ impl Stream {
         waits.until(until, wire.start_streaming(sql))
     }
 
-    /// The next piece of the stream; None where none came in time.
+    /// The next piece of the stream; None where none came in time, or there is another catalog.
     pub(super) fn next(&mut self, until: Instant) -> Result<Option<Bytes>, WireError> {
         let Stream { wire, waits } = self;
-        match waits.until(until, wire.streamed()) {
+        let control = waits.control.clone();
+        let work = async {
+            // What has been received of a message is kept.
+            match select(pin!(wire.streamed()), pin!(control.called())).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => Err(WireError::Silent),
+            }
+        };
+        match waits.until(until, work) {
             Ok(body) => Ok(Some(body)),
             Err(WireError::Silent) => Ok(None),
             Err(error) => Err(error),

@@ -137,9 +137,9 @@ fn a_change_reaches_its_tenant() {
     assert_eq!(followed.changes(), ["{?}booking: all"]);
 
     database.run("ALTER TABLE booking REPLICA IDENTITY FULL");
-    assert!(followed.down().contains("altered"));
-    let coverage = followed.connected();
+    let (coverage, cold) = followed.altered();
     assert!(coverage.contains(&"booking: covered".to_owned()), "{coverage:?}");
+    assert_eq!(cold, ["booking"]);
     database
         .run(&format!("INSERT INTO booking VALUES ('{id}', '{salon}', '{other}', 'NEW', '2026-01-02 03:04:05+00', 5)"));
     assert_eq!(followed.changes(), [present(salon, "NEW")]);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::Feed;
 use crate::core::catalog::Section;
-use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, Tenant};
+use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
 use crate::postgres::tests::apply::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::server::Server;
@@ -127,15 +127,23 @@ impl Followed {
     fn connected(&self) -> Vec<String> {
         loop {
             match self.next() {
-                FeedOutcome::Connected { coverage } => {
-                    let line = |state: &Coverage| match state {
-                        Coverage::Covered { note: None } => "covered".to_owned(),
-                        Coverage::Covered { note: Some(note) } => format!("covered, but {note}"),
-                        Coverage::NotCovered { why, remedy } => format!("{why}; {remedy}"),
-                    };
-                    return coverage.iter().map(|table| format!("{}: {}", table.table, line(&table.state))).collect();
+                FeedOutcome::Connected { coverage } => return told(&coverage),
+                FeedOutcome::Down { error, .. } => panic!("{error}"),
+                FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } | FeedOutcome::Altered { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until it has noticed that something was altered: the tables by name, and the sections that are cold for it.
+    fn altered(&self) -> (Vec<String>, Vec<String>) {
+        loop {
+            match self.next() {
+                FeedOutcome::Altered { coverage, sections } => {
+                    let name = |section: &usize| self.sections[*section].name.to_string();
+                    return (told(&coverage), sections.iter().map(name).collect());
                 }
                 FeedOutcome::Down { error, .. } => panic!("{error}"),
+                FeedOutcome::Connected { .. } => panic!("connected once more"),
                 FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } => {}
             }
         }
@@ -159,7 +167,7 @@ impl Followed {
         loop {
             match self.next() {
                 FeedOutcome::CaughtUp { asked, .. } if asked >= now => return seen,
-                FeedOutcome::CaughtUp { .. } | FeedOutcome::Connected { .. } => {}
+                FeedOutcome::CaughtUp { .. } | FeedOutcome::Connected { .. } | FeedOutcome::Altered { .. } => {}
                 FeedOutcome::Changed { changes, .. } => {
                     seen.push(changes.iter().flat_map(|change| self.lines(change)).collect());
                 }
@@ -198,6 +206,15 @@ impl Followed {
         let took = eventually("the end of the feed", || self.feed.is_stopped());
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
+}
+
+fn told(coverage: &[TableCoverage]) -> Vec<String> {
+    let line = |state: &Coverage| match state {
+        Coverage::Covered { note: None } => "covered".to_owned(),
+        Coverage::Covered { note: Some(note) } => format!("covered, but {note}"),
+        Coverage::NotCovered { why, remedy } => format!("{why}; {remedy}"),
+    };
+    coverage.iter().map(|table| format!("{}: {}", table.table, line(&table.state))).collect()
 }
 
 impl Drop for Followed {

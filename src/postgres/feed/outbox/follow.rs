@@ -41,11 +41,10 @@ const ALIVE_AGAIN: Duration = Duration::from_secs(2);
 /// Follows until something goes wrong, which is what it returns.
 pub(in crate::postgres::feed) fn follow(
     feed: &FeedSettings,
-    sections: &[Section],
     control: &Arc<FeedControl>,
     emit: &mut dyn FnMut(FeedOutcome),
 ) -> FeedError {
-    match connect_and_run(feed, sections, control, emit) {
+    match connect_and_run(feed, &control.catalog(), control, emit) {
         Ok(never) => match never {},
         // Whatever a stop interrupts, fails.
         Err(_) if control.is_stopping() => FeedError::Stopped,

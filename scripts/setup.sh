@@ -156,7 +156,7 @@ look() { # look TARGET: what packages are missing?
         packages+=(libclang-dev)
     elif have cc && ! reads "$library"; then
         # Debian's package of those headers bears the library's version
-        version=$(realpath "$library" | sed -n 's:.*/llvm-\([0-9]*\)/.*:\1:p')
+        version=$(realpath "$library" | sed -nE 's:.*/(llvm-|libclang-)([0-9]+).*:\2:p')
         if [[ -n $version ]]; then packages+=("libclang-common-$version-dev"); else packages+=(libclang-dev); fi
     fi
     have redis-server || packages+=(redis-server)

@@ -124,6 +124,7 @@ check() { # check NAME
     mmdebstrap --quiet --variant=apt --include="make,sudo,ca-certificates,procps,${extra:-make}" "$suite" "$root" "$mirror" >"$folder/$name.log" 2>&1 \
         || { tail -n 20 "$folder/$name.log"; fail "no root of $suite could be made (above)"; }
     cp /etc/resolv.conf "$root/etc/resolv.conf"
+    printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$root/etc/hosts" # else sudo complains
     # a network may have a certificate authority of its own
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
     home=/root

@@ -3,6 +3,7 @@
 //! To add one: a file here with a struct that implements [`Command`](crate::redis_api::Command), and a line in
 //! [`register_all`].
 
+mod adopt;
 mod catalog;
 mod cursor;
 mod enqueue;
@@ -38,5 +39,6 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<pause::Pause>(ctx)?;
     register::<resume::Resume>(ctx)?;
     register::<verify::Verify>(ctx)?;
+    register::<adopt::Adopt>(ctx)?;
     Ok(())
 }

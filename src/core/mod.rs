@@ -32,6 +32,7 @@ pub mod metas;
 pub mod moment;
 pub mod names;
 mod outline;
+pub mod ownership;
 pub mod payload;
 pub mod predicate;
 mod query_toml;

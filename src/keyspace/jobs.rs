@@ -11,6 +11,9 @@ use crate::redis_api::{Context, Direction, Fields, KeyType, Replicate, StreamKey
 /// Arguments of one command: more are several commands.
 const ARGS: usize = 1_000;
 
+/// The least identity that a queue is given; a counter of somebody's is smaller.
+pub const LEAST_QUEUE_ID: i64 = 1 << 32;
+
 /// Names of a queue's keys.
 #[derive(Debug)]
 pub struct QueueKeys {
@@ -43,8 +46,12 @@ impl QueueKeys {
         }
     }
 
-    /// What is wrong where one of them holds another type than it should: writes to it fail.
+    /// What is wrong where one of them is of another type than it should be, or somebody's: it is not written to.
     pub fn wrong_type(&self, ctx: Context) -> Option<String> {
+        self.of_wrong_type(ctx).or_else(|| self.foreign(ctx))
+    }
+
+    fn of_wrong_type(&self, ctx: Context) -> Option<String> {
         let expected = [
             (&self.jobs, KeyType::Stream),
             (&self.id, KeyType::String),

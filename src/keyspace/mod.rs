@@ -6,23 +6,27 @@
 //! | `publish` | a fill becomes an entry |
 //! | `remove` | invalidation |
 //! | `sweep` | metadata of dead entries |
-//! | `cold` | what an earlier process, or a foreign hand, left |
+//! | `cold` | what is not served any more |
+//! | `owned` | what an earlier life left, told from what is somebody's |
+//! | `look` | what a key looks like |
 //! | `watch` | notifications of other hands' writes |
 
 mod cold;
 pub mod jobs;
+mod look;
+pub mod owned;
 mod publish;
 mod remove;
 mod store;
 mod sweep;
 pub mod watch;
 
-use std::collections::{LinkedList, VecDeque};
+use std::collections::{BTreeSet, LinkedList, VecDeque};
 use std::time::Instant;
 
 use crate::core::index::{Entry, Index, Key};
 use crate::core::names::Deployment;
-use crate::redis_api::{Context, Scan, StringKey};
+use crate::redis_api::Context;
 
 pub use cold::Forgotten;
 pub use publish::Publication;
@@ -37,10 +41,9 @@ pub struct Keyspace {
     /// A list, for a queue of a million would hold the thread whenever it grows; so the next.
     dead: LinkedList<sweep::Dead>,
     unclean: LinkedList<sweep::Unclean>,
-    /// Keys in Redis that are not in the index: written by foreign hands, or not yet removed.
-    foreign: LinkedList<Key>,
-    /// The walk that sweeps a cold database.
-    scan: Option<Scan>,
+    /// Keys that we wrote, that are in the index no more, and in Redis still.
+    doomed: BTreeSet<Key>,
+    owned: owned::Owned,
     /// Is everything removed outside commands? In a cluster it must be: within a command, Redis 8 and Valkey look for
     /// every key in the slot of that command's own.
     outside_commands: bool,
@@ -71,12 +74,18 @@ pub enum Left {
 impl Keyspace {
     /// For a server of this kind.
     pub fn new(deployment: Deployment) -> Keyspace {
-        Keyspace { outside_commands: deployment == Deployment::Cluster, ..Keyspace::default() }
+        let in_cluster = deployment == Deployment::Cluster;
+        Keyspace { outside_commands: in_cluster, owned: owned::Owned::new(in_cluster), ..Keyspace::default() }
     }
 
     /// Does being in Redis not suffice to make an entry live?
     pub fn is_strict(&self) -> bool {
-        self.index.removing() || self.scan.is_some() || !self.foreign.is_empty()
+        self.is_moving() || self.owned.has_strangers()
+    }
+
+    /// Does Redis have what is not to be served, for as long as our own work takes?
+    fn is_moving(&self) -> bool {
+        self.index.removing() || !self.doomed.is_empty() || self.owned.is_walking()
     }
 
     /// The live entry's record.
@@ -132,12 +141,12 @@ impl Keyspace {
 
     /// Entries whose publication, and dead ones whose sweep, is under way.
     pub fn backlog(&self) -> (usize, usize) {
-        (self.publications.len(), self.dead.len() + self.unclean.len() + self.foreign.len())
+        (self.publications.len(), self.dead.len() + self.unclean.len() + self.doomed.len())
     }
 
     /// Is the database being swept after a load, a promotion or a change of Postgres?
     pub fn is_sweeping_all(&self) -> bool {
-        self.scan.is_some()
+        self.owned.is_walking()
     }
 
     /// Works until the deadline, on the urgent first. `finished` gets tickets and counts of large removals.
@@ -151,14 +160,14 @@ impl Keyspace {
                 self.publish_slice(ctx);
             }
             // An entry goes before its metadata.
-            if !self.foreign.is_empty() {
-                self.foreign_slice(ctx);
+            if !self.doomed.is_empty() {
+                self.doomed_slice(ctx);
             } else if !self.dead.is_empty() {
                 self.sweep_slice(ctx);
             } else if !self.unclean.is_empty() {
                 self.clean_slice(ctx);
-            } else if self.scan.is_some() {
-                self.scan_slice(ctx);
+            } else {
+                self.walk_slice(ctx);
             }
         }
         self.lower_tombstone(ctx);
@@ -169,15 +178,14 @@ impl Keyspace {
     pub fn left(&self) -> Left {
         if !self.publications.is_empty() || !self.large.is_empty() {
             Left::Urgent
-        } else if !self.dead.is_empty() || !self.unclean.is_empty() || !self.foreign.is_empty() || self.scan.is_some() {
+        } else if self.owned.is_surveying() {
+            // Nothing is stored until it is over.
+            Left::Urgent
+        } else if !self.dead.is_empty() || !self.unclean.is_empty() || !self.doomed.is_empty() || self.owned.has_work()
+        {
             Left::Background
         } else {
             Left::Nothing
         }
     }
-}
-
-/// On a replica: may entries be served, as far as its master has told?
-pub fn replica_may_serve(ctx: Context) -> bool {
-    !StringKey::exists(ctx, store::TOMBSTONE)
 }

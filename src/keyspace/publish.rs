@@ -44,6 +44,17 @@ struct InProgress {
     interest: Option<InterestId>,
 }
 
+/// What a set is to an entry that is to be listed in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The entry that is replaced is listed there.
+    Listed,
+    /// Other entries are.
+    Ours,
+    /// We have not written it yet.
+    New,
+}
+
 /// Publications under way, one an entry.
 #[derive(Default)]
 pub struct Publications {
@@ -173,7 +184,7 @@ impl Keyspace {
         }
         if self.index.stored(key).is_some_and(|entry| entry.facts.ticket < ticket) {
             if let Some(entry) = self.index.remove(key) {
-                self.foreign.push_back(key.into());
+                self.doomed.insert(key.into());
                 self.sweep_later(key.into(), entry.metas);
             }
         }
@@ -203,25 +214,28 @@ impl Keyspace {
             self.publications.order.pop_front();
             return;
         };
+        self.owned.mark(ctx, &key);
         let metas = &progress.publication.metas;
         let from = progress.done.len();
         let replaced = self.index.live(&key);
-        let listed: SmallVec<[bool; SLICE]> = metas[from..]
+        let standing: SmallVec<[Standing; SLICE]> = metas[from..]
             .iter()
             .take(SLICE)
-            .map(|name| {
-                let id = self.index.metas.find(name);
-                id.is_some_and(|id| replaced.is_some_and(|entry| entry.metas.binary_search(&id).is_ok()))
+            .map(|name| match self.index.metas.find(name) {
+                None => Standing::New,
+                Some(id) if replaced.is_some_and(|entry| entry.metas.binary_search(&id).is_ok()) => Standing::Listed,
+                Some(_) => Standing::Ours,
             })
             .collect();
-        for (name, listed) in metas[from..].iter().zip(listed) {
+        for (name, standing) in metas[from..].iter().zip(standing) {
+            let is_free = standing != Standing::New || self.owned.is_free(ctx, name);
             progress.done.push(self.index.metas.refer(name));
             // The entry that stands has the key in this set already.
-            if listed {
+            if standing == Standing::Listed {
                 continue;
             }
-            // A set that cannot be written (another type stands there) would leave the entry without its metadata.
-            if !store::add_member(ctx, name, &key) {
+            // A set that is somebody's, or cannot be written, would leave the entry without its metadata.
+            if !is_free || !store::add_member(ctx, name, &key) {
                 self.publications.order.pop_front();
                 self.drop_older(&key, u64::MAX);
                 return;
@@ -241,12 +255,15 @@ impl Keyspace {
         let Publication { json, expires, facts, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         metas.sort_unstable();
-        if left == 0 || !store::set_entry(ctx, key, &json, left) {
+        let is_ours = self.index.stored(key).is_some() || self.doomed.contains(key);
+        let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, key));
+        if !may_write || !store::set_entry(ctx, key, &json, left) {
             self.give_up(key, metas, interest);
             self.drop_older(key, facts.ticket);
             return;
         }
         self.stored += 1;
+        self.doomed.remove(key);
         self.count_overwritten(key);
         if let Some(replaced) = self.index.insert(key, metas.into(), facts, interest) {
             self.sweep_later(key.into(), replaced.metas);

@@ -234,7 +234,7 @@ impl Keyspace {
         let mut failed = Vec::new();
         let removed = gone.chunks(SLICE).map(|keys| store::unlink(ctx, keys, &mut failed)).sum();
         // While Redis has them, being there must not make them live.
-        self.foreign.extend(failed);
+        self.doomed.extend(failed);
         self.removed += removed;
         removed
     }

@@ -7,8 +7,17 @@ use std::ffi::CStr;
 use crate::core::index::Key;
 use crate::redis_api::{Context, Replicate};
 
+/// What the keys begin with that the module keeps beside the sections'. No section has a `.` in its name, so that they are
+/// nobody's.
+pub const OWN_PREFIX: &[u8] = b"bear.module:";
+
+/// Set: sections under whose names bear has stored something in this dataset, as [`crate::core::ownership`] names them.
+pub const MARKS: &[u8] = b"bear.module:sections";
+
+/// Set: keys under those names that others wrote, as far as they are known.
+pub const STRANGERS: &[u8] = b"bear.module:foreign";
+
 /// Exists while a large removal, or the sweep of a cold database, is not carried out: replicas serve no entry then.
-/// No section has a `.` in its name, so that this is nobody's key.
 pub const TOMBSTONE: &[u8] = b"bear.module:cold";
 
 thread_local! {
@@ -29,6 +38,21 @@ pub(super) fn own<R>(write: impl FnOnce() -> R) -> R {
 
 pub fn add_member(ctx: Context, set: &[u8], member: &[u8]) -> bool {
     own(|| ctx.call(c"SADD", Replicate::Yes, &[set, member])).is_some()
+}
+
+pub fn add_members(ctx: Context, set: &[u8], members: &[&[u8]]) -> bool {
+    let mut args = vec![set];
+    args.extend_from_slice(members);
+    own(|| ctx.call(c"SADD", Replicate::Yes, &args)).is_some()
+}
+
+pub fn is_member(ctx: Context, set: &[u8], member: &[u8]) -> bool {
+    ctx.call(c"SISMEMBER", Replicate::No, &[set, member]).and_then(|reply| reply.integer()) == Some(1)
+}
+
+/// Has the key a TTL?
+pub fn has_ttl(ctx: Context, key: &[u8]) -> bool {
+    ctx.call(c"PTTL", Replicate::No, &[key]).and_then(|reply| reply.integer()).is_some_and(|ttl| ttl >= 0)
 }
 
 pub fn remove_members(ctx: Context, set: &[u8], members: &[&[u8]]) {

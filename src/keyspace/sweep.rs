@@ -45,9 +45,8 @@ impl Keyspace {
             let listed = self.index.stored(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
                 || self.index.metas.name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
             match self.index.metas.release(*id) {
-                Some(Released::Last(set)) => {
-                    store::unlink(ctx, &[set], &mut Vec::new());
-                }
+                // The last of ours: the set goes with it, unless another hand put something of its own into it.
+                Some(Released::Last(set)) => store::remove_members(ctx, &set, &[&dead.key]),
                 Some(Released::Shared(set)) if !listed => {
                     store::remove_members(ctx, &set, &[&dead.key]);
                     store::settle_set(ctx, &set);

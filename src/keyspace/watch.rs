@@ -9,15 +9,27 @@ use std::rc::Rc;
 
 use super::{store, Keyspace};
 use crate::core::catalog::Catalog;
+use crate::core::index::{Concern, Key};
 use crate::core::keys::{self, KeyKind, QueuePart};
 use crate::core::names::{self, Deployment};
 use crate::redis_api::{KeyEvent, Removal};
 
-/// What a key is to us. Lengths are of the prefix with its colon.
+/// What a key is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    Entry { prefix_len: usize },
-    Metadata { prefix_len: usize },
+    Entry,
+    Metadata,
+    Queue(QueuePart),
+}
+
+/// A key under the names of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// Index into the catalog's sections.
+    pub section: usize,
+    /// Of the prefix of its space, with the colon.
+    pub prefix_len: usize,
+    pub kind: Kind,
 }
 
 /// What foreign hands did to keys of one queue: each thing once, however often it was done.
@@ -25,15 +37,13 @@ pub type QueueNotes = Vec<(QueuePart, KeyEvent)>;
 
 struct Note {
     event: KeyEvent,
-    kind: Kind,
+    named: Named,
     key: Box<[u8]>,
 }
 
 struct Watch {
     db: i32,
     catalog: Rc<Catalog>,
-    /// The one before a reload: what its sections left is swept, too.
-    previous: Option<Rc<Catalog>>,
     deployment: Deployment,
 }
 
@@ -44,14 +54,13 @@ thread_local! {
     static QUEUE_NOTES: RefCell<BTreeMap<Box<[u8]>, QueueNotes>> = const { RefCell::new(BTreeMap::new()) };
     /// Was something written, so that being in Redis no longer makes an entry live?
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
+    /// Did a foreign hand touch what the module keeps beside the sections?
+    static MARKS_TOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Watches the keys of a catalog's sections in one database; replaces what was watched before.
 pub fn watch(db: i32, catalog: Rc<Catalog>, deployment: Deployment) {
-    WATCH.with_borrow_mut(|watch| {
-        let previous = watch.take().map(|watch| watch.catalog).filter(|previous| !Rc::ptr_eq(previous, &catalog));
-        *watch = Some(Watch { db, catalog, previous, deployment });
-    });
+    WATCH.set(Some(Watch { db, catalog, deployment }));
 }
 
 /// Watches nothing: on a replica all writes are its master's.
@@ -67,26 +76,19 @@ pub fn is_written() -> bool {
     WRITTEN.get()
 }
 
-/// What a key of the watched database is to us; None: not ours.
-pub fn kind(key: &[u8]) -> Option<Kind> {
-    WATCH.with_borrow(|watch| {
-        let watch = watch.as_ref()?;
-        let previous = || watch.previous.as_ref().and_then(|previous| kind_in(previous, watch.deployment, key));
-        kind_in(&watch.catalog, watch.deployment, key).or_else(previous)
-    })
+/// What a key of the watched database is to us; None: no section's.
+pub fn named(key: &[u8]) -> Option<Named> {
+    WATCH.with_borrow(|watch| watch.as_ref().and_then(|watch| named_in(watch, key)))
 }
 
-fn kind_in(catalog: &Catalog, deployment: Deployment, key: &[u8]) -> Option<Kind> {
-    let (space, call) = names::split_key(catalog, deployment, key)?;
-    let prefix_len = key.len() - call.len();
-    match keys::classify(call) {
-        KeyKind::Metadata(_) => Some(Kind::Metadata { prefix_len }),
-        KeyKind::Queue => None,
-        KeyKind::Other => {
-            let calls = &catalog.sections[space.section].calls;
-            calls.is_canonical(call).then_some(Kind::Entry { prefix_len })
-        }
-    }
+fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
+    let (space, call) = names::split_key(&watch.catalog, watch.deployment, key)?;
+    let kind = match keys::classify(call) {
+        KeyKind::Metadata(_) => Kind::Metadata,
+        KeyKind::Queue => Kind::Queue(keys::queue_part(call)?),
+        KeyKind::Other => watch.catalog.sections[space.section].calls.is_canonical(call).then_some(Kind::Entry)?,
+    };
+    Some(Named { section: space.section, prefix_len: key.len() - call.len(), kind })
 }
 
 /// The handler of all keyspace notifications.
@@ -96,29 +98,31 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
     }
     WATCH.with_borrow(|watch| {
         let Some(watch) = watch.as_ref().filter(|watch| watch.db == db) else { return };
-        let Some(kind) = kind_in(&watch.catalog, watch.deployment, key) else {
-            return note_queue(watch, event, key);
-        };
-        let harmless = matches!((event, kind), (KeyEvent::Removed(_), Kind::Entry { .. }));
+        if key.starts_with(store::OWN_PREFIX) {
+            MARKS_TOUCHED.set(true);
+            crate::redis_api::arm(std::time::Duration::ZERO);
+        }
+        let Some(named) = named_in(watch, key) else { return };
+        if let Kind::Queue(part) = named.kind {
+            return note_queue(part, event, &key[..named.prefix_len - 1]);
+        }
+        let harmless = matches!((event, named.kind), (KeyEvent::Removed(_), Kind::Entry));
         if !harmless {
             WRITTEN.set(true);
         }
-        NOTES.with_borrow_mut(|notes| notes.push(Note { event, kind, key: key.into() }));
+        NOTES.with_borrow_mut(|notes| notes.push(Note { event, named, key: key.into() }));
         crate::redis_api::arm(std::time::Duration::ZERO);
     });
 }
 
-fn note_queue(watch: &Watch, event: KeyEvent, key: &[u8]) {
-    let Some((_, rest)) = names::split_key(&watch.catalog, watch.deployment, key) else { return };
-    if let Some(part) = keys::queue_part(rest) {
-        let prefix = &key[..key.len() - rest.len() - 1];
-        QUEUE_NOTES.with_borrow_mut(|notes| match notes.get_mut(prefix) {
-            Some(known) if known.contains(&(part, event)) => {}
-            Some(known) => known.push((part, event)),
-            None => drop(notes.insert(prefix.into(), vec![(part, event)])),
-        });
-        crate::redis_api::arm(std::time::Duration::ZERO);
-    }
+fn note_queue(part: QueuePart, event: KeyEvent, prefix: &[u8]) {
+    let event = if event == KeyEvent::Retimed { KeyEvent::Written } else { event };
+    QUEUE_NOTES.with_borrow_mut(|notes| match notes.get_mut(prefix) {
+        Some(known) if known.contains(&(part, event)) => {}
+        Some(known) => known.push((part, event)),
+        None => drop(notes.insert(prefix.into(), vec![(part, event)])),
+    });
+    crate::redis_api::arm(std::time::Duration::ZERO);
 }
 
 /// Did a foreign hand touch a queue that nobody has looked at since?
@@ -141,31 +145,69 @@ impl Keyspace {
     /// other spaces' entries may belong to was touched.
     pub fn take_notes(&mut self) -> Vec<Box<[u8]>> {
         WRITTEN.set(false);
+        if MARKS_TOUCHED.replace(false) {
+            self.marks_touched();
+        }
         let mut cold: Vec<Box<[u8]>> = Vec::new();
-        for note in NOTES.take() {
-            match (note.event, note.kind) {
-                (KeyEvent::Removed(how), Kind::Entry { .. }) => {
-                    if let Some(entry) = self.index.remove(&note.key) {
-                        match how {
-                            Removal::Expired => self.expired += 1,
-                            Removal::Evicted => self.evicted += 1,
-                            Removal::Deleted => self.deleted += 1,
-                        }
-                        self.sweep_later(note.key, entry.metas);
-                    }
+        for Note { event, named, key } in NOTES.take() {
+            let is_entry = named.kind == Kind::Entry;
+            if !(is_entry && matches!(event, KeyEvent::Removed(_))) {
+                let prefix = &key[..named.prefix_len];
+                if !cold.iter().any(|known| **known == *prefix) {
+                    cold.push(prefix.into());
                 }
-                (KeyEvent::Written, Kind::Entry { prefix_len })
-                | (KeyEvent::Removed(_) | KeyEvent::Written, Kind::Metadata { prefix_len }) => {
-                    if !cold.iter().any(|prefix| **prefix == note.key[..prefix_len]) {
-                        cold.push(note.key[..prefix_len].into());
-                    }
-                    self.tampered(note.key);
-                }
+            }
+            match (event, is_entry) {
+                (KeyEvent::Removed(how), true) => self.entry_removed(key, how),
+                (KeyEvent::Retimed, true) => self.entry_retimed(key),
+                (KeyEvent::Written, true) => self.entry_overwritten(named.section, key),
+                (event, false) => self.set_touched(named.section, key, event),
             }
         }
         for prefix in &cold {
             self.make_cold(prefix);
         }
         cold
+    }
+
+    fn entry_removed(&mut self, key: Key, how: Removal) {
+        self.stranger_gone(&key);
+        if let Some(entry) = self.index.remove(&key) {
+            match how {
+                Removal::Expired => self.expired += 1,
+                Removal::Evicted => self.evicted += 1,
+                Removal::Deleted => self.deleted += 1,
+            }
+            self.sweep_later(key, entry.metas);
+        }
+    }
+
+    /// The value is still what we stored, and not to be trusted to end any more.
+    fn entry_retimed(&mut self, key: Key) {
+        if let Some(entry) = self.index.remove(&key) {
+            self.sweep_later(key.clone(), entry.metas);
+            self.doomed.insert(key);
+        }
+    }
+
+    /// From now on it is somebody's.
+    fn entry_overwritten(&mut self, section: usize, key: Key) {
+        self.doomed.remove(&key);
+        if let Some(entry) = self.index.remove(&key) {
+            self.sweep_later(key.clone(), entry.metas);
+        }
+        self.stranger_found(section, &key);
+    }
+
+    fn set_touched(&mut self, section: usize, key: Key, event: KeyEvent) {
+        if let Some(meta) = self.index.metas.find(&key) {
+            // Entries of other spaces may belong to the set, which can no longer tell.
+            self.abort_publications(|_, metas| metas.binary_search(&key).is_ok());
+            self.condemn(Concern::Metas(vec![meta]));
+        } else if matches!(event, KeyEvent::Removed(_)) {
+            self.stranger_gone(&key);
+        } else {
+            self.stranger_found(section, &key);
+        }
     }
 }

@@ -16,6 +16,8 @@ use super::{api, Context};
 pub enum KeyEvent {
     /// Gone by TTL, eviction, DEL or UNLINK.
     Removed(Removal),
+    /// Its TTL changed, and nothing else.
+    Retimed,
     /// Anything else that changed it.
     Written,
 }
@@ -88,6 +90,7 @@ unsafe extern "C" fn keyspace_event(
             _ if kind == raw::REDISMODULE_NOTIFY_EXPIRED => KeyEvent::Removed(Removal::Expired),
             _ if kind == raw::REDISMODULE_NOTIFY_EVICTED => KeyEvent::Removed(Removal::Evicted),
             b"del" => KeyEvent::Removed(Removal::Deleted),
+            b"expire" | b"persist" => KeyEvent::Retimed,
             _ => KeyEvent::Written,
         };
         handler(event, Context::new(ctx).selected_db(), string_bytes(key));

@@ -76,11 +76,6 @@ impl StringKey {
         (kind == raw::REDISMODULE_KEYTYPE_STRING as i32).then_some(open)
     }
 
-    /// Is there a key of any type?
-    pub fn exists(ctx: Context, name: &[u8]) -> bool {
-        KeyType::of(ctx, name).is_some()
-    }
-
     pub fn bytes(&self) -> &[u8] {
         let mut len = 0;
         // SAFETY: the key is open for reading and a string; nothing writes it while we hold the main thread in this

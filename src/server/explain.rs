@@ -37,7 +37,7 @@ impl Server {
             let trusted = !self.keyspace.is_strict() || self.keyspace.live(&call.key).is_some();
             trusted && !self.would_withhold(call.section)
         } else {
-            ctx.flags().replica_in_sync() && crate::keyspace::replica_may_serve(ctx)
+            ctx.flags().replica_in_sync() && self.replica_may_serve(ctx, call.section, &call.key)
         };
         let life = call.catalog.sections[call.section].queries[call.query].life;
         let entry = if served { StringKey::open(ctx, &call.key) } else { None };

@@ -281,6 +281,7 @@ impl Server {
         let span = query.life.span(self.jitter.hash_one(ticket), fetched.lives_ms);
         let storable = self.is_master()
             && self.may_store
+            && self.keyspace.is_owned(call.section)
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && json.len() <= self.config.max_entry_bytes as usize
             && span.fresh_ms > 0

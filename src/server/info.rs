@@ -66,6 +66,9 @@ impl Server {
         info.number("swept", keyspace.swept);
         info.number("to_sweep", to_sweep as u64);
         info.number("sweeping_all", keyspace.is_sweeping_all().into());
+        let (foreign_keys, foreign_sections) = keyspace.foreign_counts();
+        info.number("foreign_keys", foreign_keys as u64);
+        info.number("foreign_sections", foreign_sections as u64);
         info.number("cold", keyspace.cold);
         info.number("longest_tick_us", self.longest_tick_us);
     }

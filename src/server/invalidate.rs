@@ -40,6 +40,7 @@ impl Server {
                 "READONLY entries are invalidated on the master; a write here would make this replica differ".into()
             );
         }
+        self.check_owned(ctx, space)?;
         self.settle();
         let section = space.section;
         let mut prefix = Vec::new();

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::config::{self, Config};
 use super::crew::Crew;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
-use super::{info, reload, tick, Server, SERVER};
+use super::{info, owning, reload, tick, Server, SERVER};
 use crate::core::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::mutations;
@@ -57,6 +57,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         feed: Default::default(),
         verifying: Default::default(),
         resting: Default::default(),
+        masters_marks: Default::default(),
+        strangers_seen: Instant::now(),
         jitter: Default::default(),
         begun: Instant::now(),
         key: Vec::new(),
@@ -66,6 +68,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         config,
     };
     server.stats.arrange(server.catalog.sections.iter().map(|section| section.name.as_ref()));
+    let members = owning::members(&server.catalog, deployment);
+    server.keyspace.arrange(members.into_iter());
     server.read_policy(ctx);
     redis_api::on_tick(ctx, tick::tick);
     redis_api::on_info(ctx, info::write);
@@ -80,6 +84,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         with_server(|server| {
             server.look_for_idle_queues();
             server.look_at_lag();
+            server.look_for_strangers();
         });
     });
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
@@ -178,8 +183,9 @@ impl Server {
                     log::warn!("{error}");
                 }
                 self.begin_feed_again();
-                if !mutations::is("no-cold-start") {
-                    self.make_all_cold();
+                self.enter_dataset();
+                if mutations::is("no-cold-start") {
+                    self.keyspace.emptied();
                 }
                 self.forget_queues(ForgottenQueues::Replaced);
             }
@@ -188,6 +194,7 @@ impl Server {
                 self.fills.strike_where(|_, _| true);
                 let forgotten = self.keyspace.forget_all();
                 self.let_go(forgotten);
+                self.masters_marks.forget();
                 // At once: what is not committed yet is the new master's.
                 self.workers.end_applying();
                 self.end_feed();
@@ -205,9 +212,11 @@ impl Server {
     }
 
     fn flushed(&mut self, db: Option<i32>) {
+        self.masters_marks.forget();
         if self.is_master() && db.is_none_or(|db| i64::from(db) == self.config.db) {
             self.fills.strike_where(|_, _| true);
             let forgotten = self.keyspace.forget_all();
+            self.keyspace.emptied();
             self.let_go(forgotten);
             self.forget_queues(ForgottenQueues::Flushed);
         }
@@ -215,8 +224,11 @@ impl Server {
 
     fn swapped(&mut self, first: i32, second: i32) {
         let db = self.config.db as i32;
+        if first == db || second == db {
+            self.masters_marks.forget();
+        }
         if self.is_master() && (first == db || second == db) {
-            self.make_all_cold();
+            self.enter_dataset();
             self.forget_queues(ForgottenQueues::Replaced);
         }
     }
@@ -225,10 +237,18 @@ impl Server {
     pub(super) fn make_all_cold(&mut self) {
         self.fills.strike_where(|_, _| true);
         if self.is_master() {
-            let forgotten = self.keyspace.make_all_cold();
-            self.let_go(forgotten);
+            self.keyspace.make_all_cold();
             self.arm_soon();
         }
+    }
+
+    /// The same of a dataset that this process has not written: whose its keys are is to be found out.
+    fn enter_dataset(&mut self) {
+        self.fills.strike_where(|_, _| true);
+        let forgotten = self.keyspace.forget_all();
+        self.keyspace.cold += 1;
+        self.let_go(forgotten);
+        self.arm_soon();
     }
 
     fn let_go(&mut self, forgotten: Forgotten) {

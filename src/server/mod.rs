@@ -17,6 +17,7 @@
 //! | `verify` | entries are compared with Postgres |
 //! | `crew` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
+//! | `owning` | sections whose names are somebody else's |
 //! | `lifecycle` | load, unload, role changes, flushes |
 //! | `info`, `stats`, `errors` | figures and texts |
 //!
@@ -33,6 +34,7 @@ mod fetching;
 mod info;
 mod invalidate;
 mod lifecycle;
+mod owning;
 mod query;
 mod queues;
 mod refresh;
@@ -53,6 +55,7 @@ use rustc_hash::FxHashMap;
 use crate::core::catalog::Catalog;
 use crate::core::fills::Fills;
 use crate::core::names::{self, Deployment, SpaceRef};
+use crate::keyspace::owned::MastersMarks;
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
 
@@ -92,6 +95,10 @@ pub struct Server {
     feed: feed::FeedView,
     verifying: verify::Verifying,
     resting: refresh::Resting,
+    /// On a replica: what its master owns.
+    masters_marks: MastersMarks,
+    /// When keys of others were last looked at.
+    strangers_seen: Instant,
     /// Gives each entry its share of jitter.
     jitter: RandomState,
     /// When the module was loaded; moments count from here.

@@ -9,7 +9,7 @@ use super::{errors, refresh, Call, Server};
 use crate::core::fills::Joined;
 use crate::core::life::Age;
 use crate::core::names;
-use crate::keyspace::{self, watch};
+use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 
 /// How fresh an answer has to be.
@@ -36,6 +36,7 @@ impl Server {
         words: &Words,
     ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
+        self.check_owned(ctx, space)?;
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
         self.key.clear();
@@ -46,7 +47,7 @@ impl Server {
         // Only entries of some queries have an age that Redis does not tell; the others cost no look-up.
         let age = if section.has_soft_life { self.age_of_key(&section.queries[query].life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
-        if is_wanted && self.answer_from_cache(ctx) {
+        if is_wanted && self.answer_from_cache(ctx, space.section) {
             let stats = self.stats.section(space.section);
             stats.hits += 1;
             stats.stale_hits += u64::from(age == Age::Stale);
@@ -73,7 +74,7 @@ impl Server {
     }
 
     /// Replies with the entry that `self.key` names, if it is live.
-    fn answer_from_cache(&mut self, ctx: Context) -> bool {
+    fn answer_from_cache(&mut self, ctx: Context, section: usize) -> bool {
         if self.is_master() {
             if watch::is_written() {
                 self.settle();
@@ -87,7 +88,10 @@ impl Server {
             let entry = if trusted { StringKey::open(ctx, &self.key) } else { None };
             return entry.inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some();
         }
-        if !ctx.flags().replica_in_sync() || !keyspace::replica_may_serve(ctx) {
+        let key = std::mem::take(&mut self.key);
+        let may_serve = ctx.flags().replica_in_sync() && self.replica_may_serve(ctx, section, &key);
+        self.key = key;
+        if !may_serve {
             return false;
         }
         StringKey::open(ctx, &self.key).inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some()

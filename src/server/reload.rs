@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::Server;
+use super::{owning, Server};
 use crate::core::catalog::{self, Catalog, OnRule, Section, TableRows};
 use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
@@ -116,6 +116,8 @@ impl Server {
 
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
     pub(super) fn replace_catalog(&mut self, new: Catalog) {
+        // What others did was noted by the old one's sections.
+        self.settle();
         self.fills.strike_where(|_, _| true);
         let old = std::mem::replace(&mut self.catalog, Rc::new(new));
         self.feed_takes_catalog(&old);
@@ -129,12 +131,10 @@ impl Server {
             }
             // Jobs may fit another catalog otherwise, and a new section may have a queue.
             self.forget_refusals();
-            if self.catalog.sections.iter().any(|section| old.section(section.name.as_bytes()).is_none()) {
-                // Keys of a new section's may stand there already.
-                self.keyspace.sweep_database();
-            }
             self.arm_soon();
         }
+        // Under the names of a new section there may be keys already.
+        self.keyspace.arrange(owning::members(&self.catalog, self.deployment).into_iter());
         self.check_catalog_once();
     }
 

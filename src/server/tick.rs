@@ -40,6 +40,10 @@ impl Server {
             return;
         }
         self.settle();
+        if self.is_master() {
+            self.keyspace.take_possession(ctx);
+            self.look_at_strangers(ctx, start);
+        }
         let paused = !ctx.writes_allowed();
         let more_outcomes = self.take_outcomes(ctx, deadline);
         let more_changes = self.take_feed_outcomes(ctx, deadline);

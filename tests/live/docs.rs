@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 15] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 16] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
@@ -21,6 +21,7 @@ const COMMANDS: [(&str, i64, &str, &[&str]); 15] = [
     ("bear.remove", 3, "write admin", &["RW", "access", "delete"]),
     ("bear.pause", 2, "write admin", &["RW", "access", "delete"]),
     ("bear.resume", 2, "write admin", &["RW", "access", "delete"]),
+    ("bear.adopt", 2, "write admin", &[]),
     ("bear.verify", -2, "readonly admin", &["RO", "access"]),
 ];
 
@@ -73,6 +74,7 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.pause", "<space>"),
         ("bear.resume", "<space>"),
         ("bear.verify", "<space> [COUNT count]"),
+        ("bear.adopt", "section"),
     ] {
         let docs = docs(&redis, name);
         let arguments = docs.get("arguments").map(|arguments| arguments.list().to_vec()).unwrap_or_default();

@@ -149,29 +149,30 @@ fn metadata_is_swept_under_traffic() {
     assert_eq!(redis.keys(), ["bear:colors:white", "bear:meta:3:caches", "bear:meta:4:caches", "bear:tag:color:white"]);
 }
 
-/// What foreign hands can do, each with whether the space must lose its trust in what is stored.
-const TAMPERING: [(&str, bool); 21] = [
-    ("SADD bear:meta:5:caches bear:forged", true),
-    ("SREM bear:meta:5:caches bear:size:100:200", true),
-    ("DEL bear:meta:5:caches", true),
-    ("UNLINK bear:tag:color:brown", true),
-    ("SPOP bear:meta:5:caches", true),
-    ("EXPIRE bear:meta:5:caches 1000", true),
-    ("RENAME bear:meta:5:caches bear:meta:6:caches", true),
-    ("SET bear:tag:color:brown x", true),
-    ("SET bear:size:100:200 [] EX 300", true),
-    ("APPEND bear:size:100:200 x", true),
-    ("SETRANGE bear:size:100:200 0 x", true),
-    ("RENAME bear:size:100:200 elsewhere", true),
-    ("RENAME bear:size:300:400 bear:size:100:200", true),
-    ("COPY bear:size:300:400 bear:size:100:200 REPLACE", true),
-    ("COPY bear:size:300:400 bear:size:1:2", true),
-    ("PERSIST bear:size:100:200", true),
-    ("EXPIRE bear:size:100:200 1000", true),
-    ("PEXPIRE bear:size:100:200 100000000", true),
-    ("DEL bear:size:100:200", false),
-    ("SADD elsewhere bear:size:100:200", false),
-    ("SET bears:size:100:200 x", false),
+/// What foreign hands can do, each with whether the space must lose its trust in what is stored, and the key that is
+/// somebody's from then on.
+const TAMPERING: [(&str, bool, Option<&str>); 21] = [
+    ("SADD bear:meta:5:caches bear:forged", true, Some("bear:meta:5:caches")),
+    ("SREM bear:meta:5:caches bear:size:100:200", true, None),
+    ("DEL bear:meta:5:caches", true, None),
+    ("UNLINK bear:tag:color:brown", true, None),
+    ("SPOP bear:meta:5:caches", true, None),
+    ("EXPIRE bear:meta:5:caches 1000", true, None),
+    ("RENAME bear:meta:5:caches bear:meta:6:caches", true, None),
+    ("SET bear:tag:color:brown x", true, Some("bear:tag:color:brown")),
+    ("SET bear:size:100:200 [] EX 300", true, Some("bear:size:100:200")),
+    ("APPEND bear:size:100:200 x", true, Some("bear:size:100:200")),
+    ("SETRANGE bear:size:100:200 0 x", true, Some("bear:size:100:200")),
+    ("RENAME bear:size:100:200 elsewhere", true, None),
+    ("RENAME bear:size:300:400 bear:size:100:200", true, Some("bear:size:100:200")),
+    ("COPY bear:size:300:400 bear:size:100:200 REPLACE", true, Some("bear:size:100:200")),
+    ("COPY bear:size:300:400 bear:size:1:2", true, Some("bear:size:1:2")),
+    ("PERSIST bear:size:100:200", true, None),
+    ("EXPIRE bear:size:100:200 1000", true, None),
+    ("PEXPIRE bear:size:100:200 100000000", true, None),
+    ("DEL bear:size:100:200", false, None),
+    ("SADD elsewhere bear:size:100:200", false, None),
+    ("SET bears:size:100:200 x", false, None),
 ];
 
 #[test]
@@ -179,7 +180,7 @@ fn a_foreign_write_makes_the_space_cold() {
     let database = bears::database();
     let redis = Redis::with(&database);
     let mut wire = redis.wire();
-    for (tampering, is_cold) in TAMPERING {
+    for (tampering, is_cold, theirs) in TAMPERING {
         for call in ["size 100 200", "size 300 400"] {
             wire.run(&format!("BEAR.QUERY bear FRESH {call}"));
         }
@@ -197,12 +198,19 @@ fn a_foreign_write_makes_the_space_cold() {
         assert!(fetched >= if is_cold { 3 } else { 1 }, "{tampering}: {fetched} fetched");
         assert_eq!(wire.run("BEAR.QUERY color CACHED all"), color, "{tampering}");
         redis.wait_stored();
+        if let Some(key) = theirs {
+            eventually("what is dead is swept", || redis.info("bear").int("bear_to_sweep") == 0);
+            assert_eq!(wire.run(&format!("DEL {key}")), Reply::Int(1), "{tampering}: it is left alone");
+            wire.run("BEAR.QUERY bear FRESH size 100 200");
+            wire.run("BEAR.QUERY bear FRESH size 300 400");
+            redis.wait_stored();
+        }
         // Invalidation is exact again.
         assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
         assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1), "{tampering}");
         wire.run("BEAR.INVALIDATE bear ALL");
         wire.run("DEL elsewhere bears:size:100:200");
-        eventually("what the foreign hand left is swept", || !redis.keys().iter().any(|key| key.starts_with("bear:")));
+        eventually("nothing of ours is left", || !redis.keys().iter().any(|key| key.starts_with("bear:")));
     }
 }
 
@@ -268,7 +276,6 @@ fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
         "DEL bear:meta:5:caches",
         "UNLINK bear:meta:5:caches",
         "SREM bear:meta:5:caches den:x:1",
-        "SADD bear:meta:5:caches forged",
         "RENAME bear:meta:5:caches elsewhere",
         "SET bear:meta:5:caches x",
     ] {
@@ -281,6 +288,10 @@ fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
         eventually("what was in the set is not served", || wire.run("BEAR.QUERY den CACHED x 1").is_nil());
         assert!(!wire.run("BEAR.QUERY den CACHED x 2").is_nil(), "{tampering}: it was in another set");
         // Stored again it is listed again.
+        eventually("what is dead is swept", || redis.info("bear").int("bear_to_sweep") == 0);
+        if tampering.starts_with("SET ") {
+            assert_eq!(wire.run("DEL bear:meta:5:caches"), Reply::Int(1), "it is somebody's");
+        }
         wire.run("BEAR.QUERY den x 1");
         redis.wait_stored();
         assert_eq!(wire.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1), "{tampering}");
@@ -290,27 +301,32 @@ fn a_foreign_write_to_a_metadata_set_drops_the_entries_of_other_spaces_in_it() {
 }
 
 #[test]
-fn what_is_not_of_the_modules_types_is_left_alone_at_load() {
+fn what_is_not_as_the_module_leaves_it_is_left_alone_at_load() {
     let database = bears::database();
     let mut plain = Redis::builder().plain().append_only().start();
     for line in [
+        "SADD bear.module:sections bear color",
         "HSET bear:size:1:2 owner somebody",
         "RPUSH bear:tag:color:pink somebody",
-        "SET bear:size:300:400 old",
-        "SADD bear:meta:3:caches bear:size:300:400",
+        "SADD bear:tag:color:blue 1 2",
+        "SET bear:all []",
+        "SET bear:colors:brown plain EX 1000",
+        "SET bear:size:300:400 [{\"id\":3}] EX 1000",
+        "SADD bear:meta:3:caches bear:size:300:400 bear:size:of:a:call:that:is:gone",
     ] {
         assert!(!plain.run(line).is_error(), "{line}");
     }
     plain.shutdown();
     let redis = Redis::builder().postgres(&database).append_only().data_of(&plain).start();
-    eventually("a string and a set are swept", || redis.keys() == ["bear:size:1:2", "bear:tag:color:pink"]);
+    let theirs = ["bear:all", "bear:colors:brown", "bear:size:1:2", "bear:tag:color:blue", "bear:tag:color:pink"];
+    eventually("an entry and a set are swept", || redis.keys() == theirs);
     assert_eq!(redis.run("HGET bear:size:1:2 owner").text(), "somebody");
     assert!(redis.run("BEAR.QUERY bear CACHED size 1 2").is_nil());
     for _ in 0..2 {
         assert_eq!(redis.run("BEAR.QUERY bear size 1 2").text(), "[]");
         assert_eq!(redis.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+        redis.wait_stored();
     }
-    redis.wait_stored();
-    assert_eq!(redis.run("TYPE bear:tag:color:pink").text(), "list");
+    assert_eq!(redis.run("TYPE bear:size:1:2").text(), "hash");
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 3"), Reply::Int(1));
 }

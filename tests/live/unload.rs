@@ -51,7 +51,7 @@ fn assert_no_threads(redis: &Redis) {
 }
 
 #[test]
-fn a_load_into_a_dataset_with_keys_of_ours_serves_none_of_them_and_sweeps_them() {
+fn a_load_into_a_dataset_with_keys_under_its_names_touches_none_of_them_until_they_are_adopted() {
     let database = bears::database();
     let url = database.url();
     let redis = Redis::builder().plain().append_only().env("BEAR_POSTGRES_URL", url).start();
@@ -74,9 +74,21 @@ fn a_load_into_a_dataset_with_keys_of_ours_serves_none_of_them_and_sweeps_them()
     ] {
         assert!(!wire.run(line).is_error(), "{line}");
     }
+    let before = redis.keys();
     let replica = Redis::builder().plain().replica_of(&redis).start();
     replica.wait_in_sync(&redis);
     assert!(load(&mut wire, &[]).is_ok());
+    for line in [QUERY, CACHED, "BEAR.QUERY bear CACHED all", "BEAR.QUERY color all"] {
+        // At first it looks around, and answers without storing.
+        eventually("it is refused", || ask(&mut wire, line).is_error());
+        assert!(ask(&mut wire, line).error().starts_with("FOREIGN "), "{line}");
+    }
+    eventually("nothing has changed", || redis.keys() == before);
+    replica.wait_in_sync(&redis);
+    assert_eq!(replica.keys(), before);
+    for section in ["bear", "color"] {
+        assert!(ask(&mut wire, &format!("BEAR.ADOPT {section}")).is_ok());
+    }
     assert_eq!(ask(&mut wire, CACHED), Reply::Nil);
     assert_eq!(ask(&mut wire, "BEAR.QUERY bear CACHED all"), Reply::Nil);
     assert_eq!(ask(&mut wire, QUERY).text(), bears::json(&[1, 2, 4, 5, 6]));
@@ -86,7 +98,7 @@ fn a_load_into_a_dataset_with_keys_of_ours_serves_none_of_them_and_sweeps_them()
     assert_eq!(ask(&mut wire, "BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
     assert_eq!(ask(&mut wire, "BEAR.INVALIDATE color ALL"), Reply::Int(1));
     let left = ["bear", "bear:nonsense", "bear:queue", "bear:queue:id", "bears:all", "foreign"];
-    eventually("what was ours is swept, and nothing else", || redis.keys() == left);
+    eventually("what was under its names is swept, and nothing else", || redis.keys() == left);
     replica.wait_in_sync(&redis);
     assert_eq!(replica.keys(), left);
 }

@@ -23,6 +23,10 @@ impl KeyspaceModel {
     fn apply_one(&mut self, command: &Command) {
         let texts = |from: usize| (from..command.0.len()).map(|index| command.text(index));
         let key = command.text(1);
+        if key == "bear.module:sections" || key == "bear.module:foreign" {
+            // What the module keeps beside the sections' keys.
+            return;
+        }
         match command.name().as_str() {
             "SET" => {
                 self.sets.remove(&key);

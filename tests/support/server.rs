@@ -349,10 +349,12 @@ impl Redis {
         }
     }
 
-    /// All keys, sorted.
+    /// All keys, sorted, but for those that the module keeps beside the sections'.
     #[track_caller]
     pub fn keys(&self) -> Vec<String> {
-        self.run("KEYS *").sorted_texts()
+        let mut keys = self.run("KEYS *").sorted_texts();
+        keys.retain(|key| !key.starts_with("bear.module:") || key == "bear.module:cold");
+        keys
     }
 
     /// Waits until so many clients are blocked.

@@ -1,21 +1,31 @@
 //! Queues that an earlier process, or an earlier master, left are found by a walk over the database, in slices.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::core::keys::{queue_part, QueuePart};
 use crate::core::names;
 use crate::redis_api::{Context, Scan};
 use crate::server::Server;
 
+/// Until it is looked again whether the walk may begin.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 impl Server {
     /// Looks for queues in the whole database.
-    pub(super) fn begin_discovery(&mut self) {
+    pub(in crate::server) fn begin_discovery(&mut self) {
         self.queues.discovery = Some(Scan::default());
         self.arm_soon();
     }
 
     /// Goes on until the deadline. True: the walk is not over.
     pub(super) fn discover(&mut self, ctx: Context, deadline: Instant) -> bool {
+        if self.keyspace.is_looking() {
+            // Until it is known whose the sections' names are.
+            if self.queues.discovery.is_some() {
+                crate::redis_api::arm(LOOK_AGAIN);
+            }
+            return false;
+        }
         while let Some(mut scan) = self.queues.discovery.take() {
             let mut names = Vec::new();
             let more = scan.step(ctx, &mut names);
@@ -35,7 +45,7 @@ impl Server {
     fn note_queue(&mut self, ctx: Context, key: &[u8]) {
         let catalog = self.catalog.clone();
         let Some((space, part)) = names::split_key(&catalog, self.deployment, key) else { return };
-        if queue_part(part) != Some(QueuePart::Jobs) {
+        if queue_part(part) != Some(QueuePart::Jobs) || !self.keyspace.is_owned(space.section) {
             return;
         }
         let name = names::space_name(&catalog.sections[space.section].name, space.tenant);

@@ -70,6 +70,7 @@ impl Server {
         options: &EnqueueOptions,
     ) -> Result<(), String> {
         let space_ref = self.space(ctx, space_name)?;
+        self.check_owned(ctx, space_ref)?;
         self.check_safe()?;
         if self.workers.appliers().is_none() {
             // There is no URL, or a shutdown or an unload that was refused has ended them. The job waits in any case.
@@ -91,7 +92,7 @@ impl Server {
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
         let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
-        let id = written.and_then(|()| self.add_job(ctx, space_name, job_name, &checked, options));
+        let id = written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job_name, &checked, options));
         self.payload = checked;
         let id = id?;
         let text = id.to_string();
@@ -106,6 +107,7 @@ impl Server {
         &mut self,
         ctx: Context,
         space_name: &[u8],
+        section: usize,
         job_name: &[u8],
         data: &[u8],
         options: &EnqueueOptions,
@@ -116,7 +118,12 @@ impl Server {
         names::write_prefix(space_name, self.deployment, &mut self.key);
         let prefix = std::mem::take(&mut self.key);
         self.look_at_foreign_writes_to(ctx, name, &prefix);
+        let is_clear = !self.keyspace.is_surveying(section) || self.begin_queue_early(ctx, &prefix);
         self.key = prefix;
+        if !is_clear {
+            let text = "FOREIGN whose the keys of this queue are is being looked at; try again in a moment";
+            return Err(text.into());
+        }
         let limits = self.limits();
         let queues = &mut self.queues;
         let epoch = queues.epoch;
@@ -139,10 +146,21 @@ impl Server {
         let record = JobRecord { epoch, name: job_name, data, options: options_of };
         let id = queues.write_job(ctx, name, &self.key, &record)?;
         let space = queues.space(ctx, name, &self.key);
+        self.keyspace.mark_queue(ctx, &space.keys.jobs);
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             hold_unique(ctx, space, key, id, fingerprint);
         }
         Ok(id)
+    }
+
+    /// While the section's names are being surveyed: is the queue ours, or is there nothing yet?
+    fn begin_queue_early(&mut self, ctx: Context, prefix: &[u8]) -> bool {
+        let keys = QueueKeys::new(prefix);
+        if keys.are_absent(ctx) {
+            self.keyspace.queue_begins(prefix);
+            return true;
+        }
+        self.keyspace.has_begun(prefix) || keys.shows_identity(ctx)
     }
 
     /// May jobs be stored at all?

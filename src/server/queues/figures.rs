@@ -10,7 +10,9 @@ impl Server {
     /// BEAR.STATS.
     pub fn queue_stats(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
-        let section = self.space(ctx, space_name)?.section;
+        let space = self.space(ctx, space_name)?;
+        let section = space.section;
+        let refused_keys = self.check_owned(ctx, space).err();
         let (hits, misses) = {
             let stats = self.stats.section(section);
             (stats.hits, stats.misses)
@@ -60,7 +62,7 @@ impl Server {
             ("lanes", number(lanes)),
             ("connection", Value::text(connection)),
             ("ledger", Value::text(ledger)),
-            ("keys", Value::text(keys.wrong_type(ctx).unwrap_or_else(|| "ok".to_owned()))),
+            ("keys", Value::text(refused_keys.or_else(|| keys.wrong_type(ctx)).unwrap_or_else(|| "ok".to_owned()))),
             ("paused", number(paused.into())),
             ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
             ("hits", number(hits)),

@@ -52,6 +52,7 @@ use std::time::{Instant, SystemTime};
 use rustc_hash::FxHashMap;
 
 use crate::core::refusals::Refusals;
+use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
 pub use enqueue::EnqueueOptions;
@@ -159,7 +160,7 @@ impl Queues {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             bytes = (since.as_nanos() as u64).to_le_bytes();
         }
-        (i64::from_le_bytes(bytes) & i64::MAX).max(1)
+        (i64::from_le_bytes(bytes) & i64::MAX).max(LEAST_QUEUE_ID)
     }
 
     fn next_ticket(&mut self) -> u64 {

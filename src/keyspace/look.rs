@@ -1,0 +1,142 @@
+//! What a key under a section's names looks like: what bear leaves there, or what only others write.
+
+use std::ops::ControlFlow;
+
+use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
+use super::{store, watch};
+use crate::core::job_id::JobId;
+use crate::core::keys::QueuePart;
+use crate::core::ownership::Look;
+use crate::core::record::JobRecord;
+use crate::redis_api::{Context, Direction, KeyType, StringKey};
+
+/// Looks at a key that is there.
+pub fn look(ctx: Context, kind: watch::Kind, key: &[u8]) -> Look {
+    match kind {
+        watch::Kind::Entry => entry(ctx, key),
+        watch::Kind::Metadata => set(ctx, key),
+        watch::Kind::Queue(part) => queue(ctx, part, key),
+    }
+}
+
+/// An entry is finished JSON with a TTL.
+fn entry(ctx: Context, key: &[u8]) -> Look {
+    let Some(value) = StringKey::open(ctx, key).filter(|value| value.ttl_ms().is_some()) else { return Look::Strange };
+    match value.bytes() {
+        b"[]" | b"null" => Look::Blank,
+        [b'[' | b'{', .., b']' | b'}'] => Look::Likely,
+        _ => Look::Strange,
+    }
+}
+
+/// A set of ours lists entries, and has no TTL. That of a row has a name that nobody else thinks of.
+fn set(ctx: Context, key: &[u8]) -> Look {
+    if KeyType::of(ctx, key) != Some(KeyType::Set) || store::has_ttl(ctx, key) {
+        return Look::Strange;
+    }
+    // The first few: it may be large.
+    let (members, _) = store::scan_members(ctx, key, b"0");
+    let lists_entries = |member: &[u8]| watch::named(member).is_some_and(|named| named.kind == watch::Kind::Entry);
+    match () {
+        // Sections may have left the catalog, and calls have changed.
+        () if !members.iter().all(|member| member.contains(&b':')) => Look::Strange,
+        () if key.ends_with(b":caches") && members.iter().all(|member| lists_entries(member)) => Look::Proof,
+        () => Look::Likely,
+    }
+}
+
+fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
+    let fields = |command: &std::ffi::CStr, args: &[&[u8]]| jobs::read_texts(ctx, command, args);
+    let is_job = |text: &[u8]| JobId::parse(text).is_some();
+    let proof = |is: bool| if is { Look::Proof } else { Look::Strange };
+    match (part, KeyType::of(ctx, key)) {
+        (QueuePart::Jobs, Some(KeyType::Stream)) => {
+            match first_entry(ctx, key, |fields| JobRecord::read(fields).is_ok()) {
+                None => Look::Blank,
+                Some(is) => proof(is),
+            }
+        }
+        (QueuePart::Completed, Some(KeyType::Stream)) => {
+            // Ids and records in turn.
+            proof(first_entry(ctx, key, |fields| fields.iter().all(|(id, _)| is_job(id))) != Some(false))
+        }
+        (QueuePart::Failed, Some(KeyType::Stream)) => {
+            proof(first_entry(ctx, key, |fields| fields.iter().any(|(name, _)| *name == b"record")) != Some(false))
+        }
+        (QueuePart::Id, Some(KeyType::String)) => {
+            let id = StringKey::open(ctx, key).and_then(|id| std::str::from_utf8(id.bytes()).ok()?.parse::<i64>().ok());
+            proof(id.is_some_and(|id| id >= LEAST_QUEUE_ID))
+        }
+        (QueuePart::Ledger, Some(KeyType::Hash)) => {
+            let totals = fields(c"HMGET", &[key, b"completed", b"failed"]);
+            proof(totals.iter().any(|total| total.iter().all(u8::is_ascii_digit) && !total.is_empty()))
+        }
+        (QueuePart::Attempts, Some(KeyType::Hash)) => {
+            proof(fields(c"HRANDFIELD", &[key, b"1"]).iter().all(|field| is_job(field)))
+        }
+        (QueuePart::UniqueJobs, Some(KeyType::Hash)) => {
+            let pair = fields(c"HRANDFIELD", &[key, b"1", b"WITHVALUES"]);
+            let names_job = |value: &[u8]| value.split(|byte| *byte == b' ').next().is_some_and(is_job);
+            proof(pair.get(1).is_none_or(|value| names_job(value)))
+        }
+        (QueuePart::Delayed, Some(KeyType::SortedSet)) => {
+            proof(fields(c"ZRANGE", &[key, b"0", b"0"]).iter().all(|member| is_job(member)))
+        }
+        (QueuePart::Unique, Some(KeyType::SortedSet)) => Look::Likely,
+        (QueuePart::Paused, Some(KeyType::String)) => Look::Blank,
+        _ => Look::Strange,
+    }
+}
+
+/// None of an empty stream.
+fn first_entry(ctx: Context, key: &[u8], is: impl Fn(&crate::redis_api::Fields) -> bool) -> Option<bool> {
+    let mut found = None;
+    jobs::walk(ctx, key, Direction::Forward, (JobId::ZERO, jobs::LAST), &mut |_, fields| {
+        found = Some(is(fields));
+        ControlFlow::Break(())
+    });
+    found
+}
+
+impl QueueKeys {
+    /// What is wrong where one of them is somebody's: nothing is to be written to it. A queue of ours shows its identity.
+    pub fn foreign(&self, ctx: Context) -> Option<String> {
+        let parts = self.parts();
+        let standing = || parts.iter().filter(|(_, key)| KeyType::of(ctx, key).is_some());
+        if standing().next().is_none() || self.shows_identity(ctx) {
+            return None;
+        }
+        // Without it, or with one that another hand wrote, the rest must look like ours.
+        let strange = |(part, key): &&(QueuePart, &[u8])| queue(ctx, *part, key) == Look::Strange;
+        let is_alone = standing().all(|(part, _)| *part == QueuePart::Id);
+        let (_, key) = standing().find(|found| strange(found) && (found.0 != QueuePart::Id || is_alone))?;
+        Some(format!(
+            "FOREIGN bear did not write {}, a key of the queue; rename or delete it",
+            String::from_utf8_lossy(key)
+        ))
+    }
+
+    fn parts(&self) -> [(QueuePart, &[u8]); 10] {
+        [
+            (QueuePart::Jobs, &self.jobs),
+            (QueuePart::Completed, &self.completed),
+            (QueuePart::Failed, &self.failed),
+            (QueuePart::Ledger, &self.ledger),
+            (QueuePart::Attempts, &self.attempts),
+            (QueuePart::Delayed, &self.delayed),
+            (QueuePart::UniqueJobs, &self.unique_jobs),
+            (QueuePart::Unique, &self.unique),
+            (QueuePart::Paused, &self.paused),
+            (QueuePart::Id, &self.id),
+        ]
+    }
+
+    pub fn shows_identity(&self, ctx: Context) -> bool {
+        queue(ctx, QueuePart::Id, &self.id) == Look::Proof
+    }
+
+    /// Is none of them there?
+    pub fn are_absent(&self, ctx: Context) -> bool {
+        self.parts().iter().all(|(_, key)| KeyType::of(ctx, key).is_none())
+    }
+}

@@ -1,0 +1,85 @@
+//! Sections whose names are somebody else's are refused; BEAR.ADOPT takes them over.
+
+use std::time::{Duration, Instant};
+
+use super::Server;
+use crate::core::catalog::Catalog;
+use crate::core::names::{self, Deployment};
+use crate::core::value::shorten;
+use crate::keyspace::owned;
+use crate::redis_api::Context;
+
+/// Between two looks whether keys of others have gone.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How marks name the sections of a catalog, in its order.
+pub(super) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>> {
+    let member = |section: &crate::core::catalog::Section| {
+        let mut prefix = Vec::new();
+        names::write_prefix(section.name.as_bytes(), deployment, &mut prefix);
+        owned::member_of(&section.name, section.tenant.is_some(), &prefix)
+    };
+    catalog.sections.iter().map(member).collect()
+}
+
+impl Server {
+    /// Refuses what would use the names of a section that are somebody's.
+    pub(super) fn check_owned(&mut self, ctx: Context, space: names::SpaceRef) -> Result<(), String> {
+        if self.is_master() {
+            self.keyspace.take_possession(ctx);
+        }
+        if self.keyspace.is_owned(space.section) {
+            return Ok(());
+        }
+        let name = &self.catalog.sections[space.section].name;
+        let may_see = space.tenant.map_or_else(String::new, |tenant| format!("{{{tenant}}}:"));
+        match self.keyspace.refusal(space.section, name, may_see.as_bytes()) {
+            Some(reason) => Err(format!("FOREIGN {reason}")),
+            None => Ok(()),
+        }
+    }
+
+    /// BEAR.ADOPT.
+    pub fn adopt(&mut self, ctx: Context, name: &[u8]) -> Result<(), String> {
+        self.check_db(ctx)?;
+        let Some((section, _)) = self.catalog.section(name) else {
+            let names: Vec<&str> = self.catalog.sections.iter().map(|section| &*section.name).collect();
+            return Err(format!("ERR no section '{}'; there are: {}", shorten(name), names.join(", ")));
+        };
+        if !self.is_master() {
+            return Err("READONLY keys are adopted on the master".into());
+        }
+        self.settle();
+        self.keyspace.take_possession(ctx);
+        log::warn!("BEAR.ADOPT: what stands under the names of section '{}' is removed", shorten(name));
+        self.keyspace.adopt(ctx, section);
+        self.begin_discovery();
+        self.arm_soon();
+        ctx.reply().ok();
+        Ok(())
+    }
+
+    /// Has a tick look whether keys of others have gone: from the cron loop.
+    pub(super) fn look_for_strangers(&self) {
+        if self.is_master() && self.keyspace.has_strangers() && self.strangers_seen.elapsed() >= LOOK_EVERY {
+            self.arm_soon();
+        }
+    }
+
+    /// The look itself.
+    pub(super) fn look_at_strangers(&mut self, ctx: Context, now: Instant) {
+        if self.is_master() && self.keyspace.has_strangers() && now - self.strangers_seen >= LOOK_EVERY {
+            self.strangers_seen = now;
+            self.keyspace.look_for_strangers(ctx);
+        }
+    }
+
+    /// On a replica: may an entry of the section be served, as far as its master has told?
+    pub(super) fn replica_may_serve(&mut self, ctx: Context, section: usize, key: &[u8]) -> bool {
+        let section = &self.catalog.sections[section];
+        let mut prefix = Vec::new();
+        names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+        let member = owned::member_of(&section.name, section.tenant.is_some(), &prefix);
+        self.masters_marks.may_serve(ctx, self.deployment == Deployment::Cluster, &member, key)
+    }
+}

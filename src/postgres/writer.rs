@@ -55,6 +55,12 @@ pub(super) struct Writer {
     reused: Option<Box<str>>,
 }
 
+/// Are the statement's parameters of these types, as far as they are said?
+fn takes(statement: &Statement, types: &[Type]) -> bool {
+    let pairs = statement.params().iter().zip(types);
+    pairs.into_iter().all(|(known, asked)| *asked == Type::UNKNOWN || known == asked)
+}
+
 impl Writer {
     /// Connects and sees to the ledger's tables.
     pub(super) fn connect(settings: Arc<Settings>, stop: Arc<AtomicBool>) -> Result<Writer, WriterError> {
@@ -132,7 +138,9 @@ impl Writer {
 
     fn prepare(&mut self, sql: &str, types: &[Type]) -> Result<Statement, Trouble> {
         self.uses += 1;
-        if let Some((statement, last_use)) = self.statements.get_mut(sql) {
+        // Of two jobs whose statements read the same the types may differ, and those of a job after a reload.
+        let known = self.statements.get_mut(sql).filter(|(statement, _)| takes(statement, types));
+        if let Some((statement, last_use)) = known {
             *last_use = self.uses;
             self.reused = Some(sql.into());
             return Ok(statement.clone());

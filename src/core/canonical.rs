@@ -11,15 +11,29 @@ use super::value::{ScalarType, ValueError};
 /// Digits of a `numeric`, on both sides of the point together.
 const MAX_NUMERIC_DIGITS: usize = 1_000;
 
+/// How much of a value's spelling counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// One spelling for all values that are equal.
+    Canonical,
+    /// What Postgres tells apart though it is equal stays: the scale of a numeric, the sign of a float's zero.
+    Given,
+}
+
 impl ScalarType {
     /// Appends the canonical text of what a client typed. `out` is as it was when the word is not of the type.
     ///
     /// Idempotent: the canonical text of a canonical text is itself.
     pub fn write_canonical(self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
+        self.write(raw, Spelling::Canonical, out)
+    }
+
+    /// The same in a spelling that keeps what Postgres would keep of the value: see [`Spelling`].
+    pub(super) fn write(self, raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<(), ValueError> {
         let written = match self {
             ScalarType::Int => write_int(raw, out),
-            ScalarType::Float => write_float(raw, out),
-            ScalarType::Numeric => write_numeric(raw, out),
+            ScalarType::Float => write_float(raw, spelling, out),
+            ScalarType::Numeric => write_numeric(raw, spelling, out),
             ScalarType::Bool => write_bool(raw, out),
             ScalarType::Text => write_text(raw, out),
             ScalarType::Uuid => write_uuid(raw, out),
@@ -104,7 +118,7 @@ fn write_int(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-fn write_float(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn write_float(raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Option<()> {
     // The standard parser also reads `nan`, `inf` and `infinity`.
     if !raw.iter().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E')) {
         return None;
@@ -114,13 +128,21 @@ fn write_float(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         return None;
     }
     if number == 0.0 {
-        out.push(b'0'); // also of -0
+        // So small a number Postgres refuses, too.
+        let is_zero = raw.iter().take_while(|b| !matches!(b, b'e' | b'E')).all(|b| !(b'1'..=b'9').contains(b));
+        if !is_zero {
+            return None;
+        }
+        if spelling == Spelling::Given && raw.first() == Some(&b'-') {
+            out.push(b'-');
+        }
+        out.push(b'0');
         return Some(());
     }
     write!(out, "{number}").ok()
 }
 
-fn write_numeric(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn write_numeric(raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Option<()> {
     let (negative, typed) = split_sign(raw);
     let (whole, fraction) = match typed.iter().position(|b| *b == b'.') {
         Some(point) => (&typed[..point], &typed[point + 1..]),
@@ -132,11 +154,16 @@ fn write_numeric(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     }
     let whole = without_leading_zeros(whole);
     let zeros = fraction.iter().rev().take_while(|b| **b == b'0').count();
-    let fraction = &fraction[..fraction.len() - zeros];
+    let is_zero = whole.is_empty() && zeros == fraction.len();
+    let fraction = match spelling {
+        Spelling::Canonical => &fraction[..fraction.len() - zeros],
+        Spelling::Given => fraction,
+    };
     if whole.len() + fraction.len() > MAX_NUMERIC_DIGITS {
         return None;
     }
-    if negative && !(whole.is_empty() && fraction.is_empty()) {
+    // A numeric has no negative zero.
+    if negative && !is_zero {
         out.push(b'-');
     }
     out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
@@ -268,8 +295,26 @@ mod tests {
                 ("5.", "5"),
                 ("1E-2", "0.01"),
                 ("+2", "2"),
+                ("0e-999", "0"),
+                ("5e-324", &format!("0.{}5", "0".repeat(323))),
             ],
-            &["", "nan", "inf", "-infinity", "1e400", "1f", "0x1", "e", ".", "--1", "1e", "1_0"],
+            &[
+                "",
+                "nan",
+                "inf",
+                "-infinity",
+                "1e400",
+                "-1e400",
+                "1e-400",
+                "-0.001e-400",
+                "1f",
+                "0x1",
+                "e",
+                ".",
+                "--1",
+                "1e",
+                "1_0",
+            ],
         );
     }
 

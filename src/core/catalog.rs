@@ -83,7 +83,7 @@ impl Section {
     pub fn job_param_types(&self, job: &Job, template: &Template) -> Vec<Option<ArgType>> {
         let of = |name: &str| match name {
             "tenant" => self.tenant.map(ArgType::scalar),
-            "jobs" => Some(ArgType::scalar(ScalarType::Json)),
+            "jobs" => Some(ArgType::scalar(ScalarType::Text)),
             field => job.data.iter().find(|known| *known.name == *field).map(|known| known.ty),
         };
         template.params.iter().map(|name| of(name)).collect()

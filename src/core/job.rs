@@ -22,7 +22,7 @@ pub struct Field {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobBody {
-    /// One statement for any number of jobs. Its parameters are `jobs`, the jsonb array of the records, and `tenant`.
+    /// One statement for any number of jobs. Its parameters are `jobs`, the JSON text of the records, and `tenant`.
     Set(Template),
     /// Statements run for each job. Their parameters are payload fields and `tenant`.
     Each(Vec<Template>),
@@ -42,13 +42,14 @@ pub enum Order {
 /// The relation that `{jobs}` stands for, of the parameter `$number`: `n`, the payload as `data`, in a section with
 /// tenants the job's `tenant`, so that one statement may serve many of them, and the payload's fields.
 ///
-/// The parameter is a JSON array of objects `{"n":1,"data":{…},"id":5,…}`.
+/// The parameter is the text of a JSON array of objects `{"n":1,"data":{…},"id":5,…}`. Not of jsonb, whose numbers have no
+/// negative zero.
 pub fn relation(fields: &[Field], tenant: Option<ScalarType>, number: usize) -> String {
     // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
     let columns: String =
         fields.iter().map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name())).collect();
     let tenant = tenant.map(|ty| format!(", tenant {}", ty.postgres_name())).unwrap_or_default();
-    format!("(SELECT * FROM jsonb_to_recordset(${number}) AS r(n int8, data jsonb{tenant}{columns}))")
+    format!("(SELECT * FROM json_to_recordset(${number}::json) AS r(n int8, data jsonb{tenant}{columns}))")
 }
 
 #[cfg(test)]
@@ -61,11 +62,11 @@ mod tests {
             |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
         assert_eq!(
             relation(&[field("id", "int")], Some(ScalarType::Uuid), 1),
-            r#"(SELECT * FROM jsonb_to_recordset($1) AS r(n int8, data jsonb, tenant uuid, "id" int8))"#
+            r#"(SELECT * FROM json_to_recordset($1::json) AS r(n int8, data jsonb, tenant uuid, "id" int8))"#
         );
         assert_eq!(
             relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], None, 2),
-            r#"(SELECT * FROM jsonb_to_recordset($2) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
+            r#"(SELECT * FROM json_to_recordset($2::json) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
         );
     }
 }

@@ -1,8 +1,9 @@
 //! The payload of a job: checked against the fields that the job declares, and written in one spelling.
 //!
 //! What is stored is not what the client sent but what was understood: the fields in the order of their declaration,
-//! each value in the canonical form of its type. So two payloads that mean the same are the same bytes, and Postgres
-//! reads what was checked.
+//! each value as its type spells it, with what Postgres keeps of a number that is equal to another: the scale of a numeric,
+//! the sign of a float's zero. Two payloads that mean the same are the same bytes in their canonical form
+//! ([`write_canonical`]).
 
 use std::hash::Hasher as _;
 
@@ -10,6 +11,7 @@ use rustc_hash::FxHasher;
 use smallvec::{smallvec, SmallVec};
 
 use super::batch::OrderKeys;
+use super::canonical::Spelling;
 use super::job::{Field, Job, Order};
 use super::json_text::{write_string, JsonError, Reader};
 use super::value::{shorten, ArgType, ScalarType, Value};
@@ -52,18 +54,23 @@ type Spans = SmallVec<[Option<(usize, usize)>; 8]>;
 /// Idempotent: what was written is written again as it is. An optional field that is absent stays absent, and one that
 /// is null stays null.
 pub fn write_checked(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
-    write_with_spans(job, raw, out).map(drop)
+    write_with_spans(job, raw, Spelling::Given, out).map(drop)
+}
+
+/// Appends the payload so that two that mean the same are the same bytes: for UNIQUE.
+pub fn write_canonical(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    write_with_spans(job, raw, Spelling::Canonical, out).map(drop)
 }
 
 /// The payload as it is stored, and the values that keep the job's order.
 pub fn check(job: &Job, raw: &[u8]) -> Result<Checked, PayloadError> {
     let mut json = Vec::with_capacity(raw.len());
-    let spans = write_with_spans(job, raw, &mut json)?;
+    let spans = write_with_spans(job, raw, Spelling::Given, &mut json)?;
     let mut order = OrderKeys::new();
     if let Order::Fields(names) = &job.order {
         for (field, span) in job.data.iter().zip(&spans) {
             if let Some((from, to)) = span.filter(|_| names.contains(&field.name)) {
-                order.extend(order_key(&json[from..to]));
+                order.extend(order_key(field.ty, &json[from..to]));
             }
         }
         order.sort_unstable();
@@ -72,11 +79,19 @@ pub fn check(job: &Job, raw: &[u8]) -> Result<Checked, PayloadError> {
     Ok(Checked { json, order })
 }
 
-/// Of a value in canonical JSON; null has none.
-fn order_key(value: &[u8]) -> Option<u64> {
+/// Of a value as it is stored; null has none. Equal numbers are one value, however they are spelled.
+fn order_key(ty: ArgType, value: &[u8]) -> Option<u64> {
     if value == b"null" {
         return None;
     }
+    let mut canonical = Vec::new();
+    let value = match ty {
+        ArgType { scalar: ScalarType::Numeric | ScalarType::Float, array: false } => {
+            // It was written as one of the type.
+            ty.scalar.write_canonical(value, &mut canonical).map_or(value, |()| canonical.as_slice())
+        }
+        _ => value,
+    };
     // The number 5 and the text "5" are one value, so that a field may point to another by text.
     let text = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
     let mut hasher = FxHasher::default();
@@ -84,16 +99,16 @@ fn order_key(value: &[u8]) -> Option<u64> {
     Some(hasher.finish())
 }
 
-fn write_with_spans(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<Spans, PayloadError> {
+fn write_with_spans(job: &Job, raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<Spans, PayloadError> {
     let start = out.len();
-    let written = write_fields(job, raw, out);
+    let written = write_fields(job, raw, spelling, out);
     if written.is_err() {
         out.truncate(start);
     }
     written
 }
 
-fn write_fields(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<Spans, PayloadError> {
+fn write_fields(job: &Job, raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<Spans, PayloadError> {
     let text = std::str::from_utf8(raw).map_err(|error| PayloadError::Utf8 { at: error.valid_up_to() })?;
     let mut reader = Reader::new(text);
     if !reader.take(b'{') {
@@ -119,7 +134,7 @@ fn write_fields(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<Spans, Paylo
         }
         write_name(&field.name, out);
         let from = out.len();
-        write_value(field, &mut reader, out)?;
+        write_value(field, &mut reader, spelling, out)?;
         spans[index] = Some((from, out.len()));
         more = reader.goes_on(b'}').map_err(PayloadError::Json)?;
     }
@@ -182,7 +197,12 @@ fn arrange(job: &Job, start: usize, spans: &mut Spans, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_value(field: &Field, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+fn write_value(
+    field: &Field,
+    reader: &mut Reader<'_>,
+    spelling: Spelling,
+    out: &mut Vec<u8>,
+) -> Result<(), PayloadError> {
     let broken = |error| match error {
         JsonError::Syntax { .. } => PayloadError::Json(error),
         error => PayloadError::InField { field: field.name.clone(), error },
@@ -192,7 +212,10 @@ fn write_value(field: &Field, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Res
         return Ok(());
     }
     let scalar = field.ty.scalar;
-    let fits = if field.ty.array { write_list(scalar, reader, out) } else { write_scalar(scalar, reader, out) };
+    let fits = match field.ty.array {
+        true => write_list(scalar, reader, spelling, out),
+        false => write_scalar(scalar, reader, spelling, out),
+    };
     match fits.map_err(broken)? {
         Fit::Fits => Ok(()),
         Fit::Not(got) => {
@@ -207,7 +230,12 @@ enum Fit {
     Not(String),
 }
 
-fn write_list(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Fit, JsonError> {
+fn write_list(
+    scalar: ScalarType,
+    reader: &mut Reader<'_>,
+    spelling: Spelling,
+    out: &mut Vec<u8>,
+) -> Result<Fit, JsonError> {
     if reader.peek() != Some(b'[') {
         return reader.describe().map(Fit::Not);
     }
@@ -215,7 +243,7 @@ fn write_list(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) ->
     out.push(b'[');
     let mut more = !reader.take(b']');
     while more {
-        if let Fit::Not(got) = write_scalar(scalar, reader, out)? {
+        if let Fit::Not(got) = write_scalar(scalar, reader, spelling, out)? {
             return Ok(Fit::Not(format!("{got} in it")));
         }
         more = reader.goes_on(b']')?;
@@ -225,7 +253,12 @@ fn write_list(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) ->
     Ok(Fit::Fits)
 }
 
-fn write_scalar(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<Fit, JsonError> {
+fn write_scalar(
+    scalar: ScalarType,
+    reader: &mut Reader<'_>,
+    spelling: Spelling,
+    out: &mut Vec<u8>,
+) -> Result<Fit, JsonError> {
     let first = reader.peek();
     let before = reader.clone();
     let written = match (scalar, first) {
@@ -240,11 +273,11 @@ fn write_scalar(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) 
             true
         }
         (ScalarType::Int | ScalarType::Float, Some(b'-' | b'0'..=b'9')) => {
-            scalar.write_canonical(reader.number()?.as_bytes(), out).is_ok()
+            scalar.write(reader.number()?.as_bytes(), spelling, out).is_ok()
         }
-        (ScalarType::Numeric, Some(b'-' | b'0'..=b'9')) => write_numeric(reader.number()?, out),
+        (ScalarType::Numeric, Some(b'-' | b'0'..=b'9')) => write_numeric(reader.number()?, spelling, out),
         // A string carries digits that a client's own numbers would lose.
-        (ScalarType::Numeric, Some(b'"')) => write_numeric(&reader.string()?, out),
+        (ScalarType::Numeric, Some(b'"')) => write_numeric(&reader.string()?, spelling, out),
         (ScalarType::Uuid | ScalarType::Date | ScalarType::Timestamp | ScalarType::TimestampTz, Some(b'"')) => {
             out.push(b'"');
             let written = scalar.write_canonical(reader.string()?.as_bytes(), out).is_ok();
@@ -260,13 +293,14 @@ fn write_scalar(scalar: ScalarType, reader: &mut Reader<'_>, out: &mut Vec<u8>) 
     reader.describe().map(Fit::Not)
 }
 
-/// As a JSON number. An exponent, with which some clients write small and large numbers, is written out.
-fn write_numeric(text: &str, out: &mut Vec<u8>) -> bool {
+/// As a JSON number. An exponent, with which some clients write small and large numbers, is written out, with the scale that
+/// Postgres gives such a number.
+fn write_numeric(text: &str, spelling: Spelling, out: &mut Vec<u8>) -> bool {
     /// More would have more digits than a numeric of the catalog may.
     const MAX_EXPONENT: i32 = 1_000;
 
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
-        return ScalarType::Numeric.write_canonical(text.as_bytes(), out).is_ok();
+        return ScalarType::Numeric.write(text.as_bytes(), spelling, out).is_ok();
     };
     let Some(exponent) = exponent.parse().ok().filter(|n: &i32| n.abs() <= MAX_EXPONENT) else {
         return false;
@@ -281,11 +315,14 @@ fn write_numeric(text: &str, out: &mut Vec<u8>) -> bool {
         let Some((whole, shifted)) = padded.split_at_checked(padded.len() - moved) else { return false };
         format!("{sign}{whole}.{shifted}{fraction}")
     } else {
-        let padded = format!("{fraction}{zeros}");
-        let Some((shifted, fraction)) = padded.split_at_checked(moved) else { return false };
-        format!("{sign}{whole}{shifted}.{fraction}")
+        match fraction.split_at_checked(moved) {
+            Some((shifted, fraction)) => format!("{sign}{whole}{shifted}.{fraction}"),
+            None => format!("{sign}{whole}{fraction}{}", &zeros[fraction.len()..]),
+        }
     };
-    ScalarType::Numeric.write_canonical(plain.as_bytes(), out).is_ok()
+    // In a mantissa without any digit the zeros would pass for some.
+    mantissa.bytes().any(|byte| byte.is_ascii_digit())
+        && ScalarType::Numeric.write(plain.as_bytes(), spelling, out).is_ok()
 }
 
 /// What a value of the type is, in a message.
@@ -332,7 +369,7 @@ pub type NamedText = (Box<str>, Option<String>);
 /// The fields' values in Postgres' text format, in the order of their declaration; None is NULL.
 pub fn text_params(job: &Job, json: &[u8]) -> Result<Vec<NamedText>, PayloadError> {
     let mut canonical = Vec::with_capacity(json.len());
-    let spans = write_with_spans(job, json, &mut canonical)?;
+    let spans = write_with_spans(job, json, Spelling::Given, &mut canonical)?;
     let value = |field: &Field, (from, to): (usize, usize)| {
         let text = std::str::from_utf8(&canonical[from..to]).map_err(|_| PayloadError::Utf8 { at: from })?;
         let broken = |error| PayloadError::InField { field: field.name.clone(), error };

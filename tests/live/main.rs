@@ -37,6 +37,7 @@ mod job_hands;
 mod job_keys;
 mod job_order;
 mod job_types;
+mod job_values;
 mod jobs;
 mod large;
 mod limits;

@@ -40,9 +40,17 @@ fn each_type_has_one_spelling() {
     for (ty, raw, expected) in [
         ("int", "-9223372036854775808", "-9223372036854775808"),
         ("float", "1e3", "1000"),
-        ("float", "-0.0", "0"),
-        ("numeric", "1.50", "1.5"),
-        ("numeric", "\"007.10\"", "7.1"),
+        ("float", "-0.0", "-0"),
+        ("float", "0.0", "0"),
+        ("numeric", "1.50", "1.50"),
+        ("numeric", "0.10", "0.10"),
+        ("numeric", "-0.00", "0.00"),
+        ("numeric", "1.0", "1.0"),
+        ("numeric", "1.50e1", "15.0"),
+        ("numeric", "1.5e3", "1500"),
+        ("numeric", "0e3", "0"),
+        ("numeric", "0e-3", "0.000"),
+        ("numeric", "\"007.10\"", "7.10"),
         ("numeric", "1e3", "1000"),
         ("numeric", "-1.25e-7", "-0.000000125"),
         ("numeric", "12.5E+1", "125"),
@@ -116,6 +124,30 @@ fn errors_name_the_field_and_what_would_be_right() {
     );
     let long = written(&job, &format!("{{\"size\":\"{}\"}}", "x".repeat(500))).unwrap_err();
     assert!(long.ends_with("x…'") && long.len() < 120, "{long}");
+}
+
+#[test]
+fn equal_numbers_are_one_order_value_and_one_canonical_payload() {
+    for (ty, spellings) in [("numeric", &["0.1", "0.10", "1e-1", "\"00.100\""][..]), ("float", &["0", "-0.0", "0e5"])] {
+        let job = job(&[("v", ty)], Order::Fields(vec!["v".into()]));
+        let canonical = |raw: &str| {
+            let mut out = Vec::new();
+            write_canonical(&job, raw.as_bytes(), &mut out).unwrap();
+            out
+        };
+        let payload = |value: &&str| format!("{{\"v\":{value}}}");
+        let all: Vec<String> = spellings.iter().map(payload).collect();
+        for raw in &all {
+            assert_eq!(canonical(raw), canonical(&all[0]), "{raw}");
+            assert_eq!(
+                check(&job, raw.as_bytes()).unwrap().order,
+                check(&job, all[0].as_bytes()).unwrap().order,
+                "{raw}"
+            );
+        }
+    }
+    let mut out = Vec::new();
+    assert!(write_checked(&job(&[("v", "float")], Order::None), br#"{"v":1e-400}"#, &mut out).is_err());
 }
 
 #[test]

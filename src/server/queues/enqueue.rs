@@ -92,7 +92,7 @@ impl Server {
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
         let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
-        let id = written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job_name, &checked, options));
+        let id = written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job, &checked, options));
         self.payload = checked;
         let id = id?;
         let text = id.to_string();
@@ -108,7 +108,7 @@ impl Server {
         ctx: Context,
         space_name: &[u8],
         section: usize,
-        job_name: &[u8],
+        job: &Job,
         data: &[u8],
         options: &EnqueueOptions,
     ) -> Result<JobId, String> {
@@ -131,7 +131,7 @@ impl Server {
         if let Some(text) = &space.wrong_type {
             return Err(text.clone());
         }
-        let fingerprint = options.unique.map(|_| fingerprint(job_name, data));
+        let fingerprint = options.unique.map(|_| fingerprint(job, data));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             if let Unique::Same(id) = check_unique(ctx, space, key, fingerprint)? {
                 return Ok(id);
@@ -143,7 +143,7 @@ impl Server {
         options_of.due_ms = options.delay_ms.filter(|delay| *delay > 0).map(|delay| wall_ms() + delay);
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
         options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
-        let record = JobRecord { epoch, name: job_name, data, options: options_of };
+        let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
         let id = queues.write_job(ctx, name, &self.key, &record)?;
         let space = queues.space(ctx, name, &self.key);
         self.keyspace.mark_queue(ctx, &space.keys.jobs);
@@ -200,12 +200,15 @@ pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
     jobs.iter().find(|job| job.name.as_bytes() == name)
 }
 
-/// Of what a job says: the same for two spellings of one payload, which arrive here in one.
-pub fn fingerprint(job_name: &[u8], data: &[u8]) -> String {
+/// Of what a job says: the same for two spellings of one payload. `data` is a checked one.
+pub fn fingerprint(job: &Job, data: &[u8]) -> String {
+    let mut canonical = Vec::with_capacity(data.len());
+    // It has been checked against this job; what no longer fits is compared as it is.
+    let is_canonical = payload::write_canonical(job, data, &mut canonical).is_ok();
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(job_name);
+    context.update(job.name.as_bytes());
     context.update(b" ");
-    context.update(data);
+    context.update(if is_canonical { &canonical } else { data });
     let digest = context.finish();
     digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -103,11 +103,11 @@ impl Server {
         let mut plans = Vec::with_capacity(failed.len());
         for (at, job) in failed.iter().enumerate() {
             let mut plan = || {
-                let data = checked_payload(jobs_of, job)?;
+                let (of, data) = checked_payload(jobs_of, job)?;
                 let Some(key) = job.extras.as_ref().and_then(|extras| extras.unique.as_deref()) else {
                     return Ok(Plan::Enqueue { data, fingerprint: None });
                 };
-                let fingerprint = fingerprint(job.name.as_bytes(), &data);
+                let fingerprint = fingerprint(of, &data);
                 if let Some((first, other)) = held.get(key) {
                     return match *other == fingerprint {
                         true => Ok(Plan::StandsInCall(*first)),
@@ -167,13 +167,15 @@ impl Server {
 }
 
 /// The payload as it is stored, if it fits its definition.
-fn checked_payload(jobs_of: &[Job], job: &FailedJob) -> Result<Vec<u8>, String> {
+fn checked_payload<'a>(jobs_of: &'a [Job], job: &FailedJob) -> Result<(&'a Job, Vec<u8>), String> {
     let mut data = Vec::new();
     let checked = find_job(jobs_of, job.name.as_bytes())
         .ok_or_else(|| format!("the section has no job '{}'", job.name))
-        .and_then(|of| payload::write_checked(of, &job.data, &mut data).map_err(|error| error.to_string()));
+        .and_then(|of| {
+            payload::write_checked(of, &job.data, &mut data).map(|()| of).map_err(|error| error.to_string())
+        });
     match checked {
-        Ok(()) => Ok(data),
+        Ok(of) => Ok((of, data)),
         Err(error) => Err(format!("CATALOG job {} does not fit its definition: {error}", job.id)),
     }
 }

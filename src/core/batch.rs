@@ -41,8 +41,6 @@ pub struct Batch {
     /// Job types that Postgres refuses for now (class 42): their jobs are left out. Section, and job within it.
     pub paused: Vec<(usize, usize)>,
     pub limits: Limits,
-    /// Is anything cached, so that the present values of changed rows matter?
-    pub read_present: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +125,7 @@ pub enum SpaceApplied {
         jobs: Vec<JobOutcome>,
         /// Rows that changed, without duplicates.
         changed: Vec<Changed>,
-        /// What the changed rows look like after the commit, by section, where it was read.
+        /// What the changed rows look like after the commit, by section, where it was read, or nobody asks.
         present: Vec<Present>,
     },
     /// The ledger is not the one that Redis knows: nothing was applied. The text is for the operator.

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::call::CallPattern;
 use super::calls::Calls;
+use super::demand::Demand;
 use super::fetch::FetchPlan;
 use super::job::Job;
 use super::life::Life;
@@ -35,6 +36,14 @@ impl Catalog {
         Catalog { sections: sections.into(), by_name }
     }
 
+    /// Has those counted who depend on the values of a section's rows; by its name, for what was cached by another catalog
+    /// may still be there.
+    pub fn count_demand(&mut self, mut of: impl FnMut(&str) -> Arc<Demand>) {
+        for section in Arc::make_mut(&mut self.sections) {
+            section.demand = Some(of(&section.name));
+        }
+    }
+
     /// A section and its index in `sections`.
     pub fn section(&self, name: &[u8]) -> Option<(usize, &Section)> {
         let index = *self.by_name.get(name)?;
@@ -59,6 +68,8 @@ pub struct Section {
     pub row: Option<Template>,
     /// Does a predicate of any section say which of its rows belong in a result?
     pub has_predicates: bool,
+    /// Who depends on the values of its rows; None: nobody counts.
+    pub demand: Option<Arc<Demand>>,
     pub calls: Calls,
     /// In the order of the catalog, which is that of `calls`.
     pub queries: Vec<Query>,
@@ -70,6 +81,11 @@ pub struct Section {
 }
 
 impl Section {
+    /// May anybody depend on the values that its rows have now?
+    pub fn has_demand(&self) -> bool {
+        self.has_predicates && self.demand.as_ref().is_none_or(|demand| demand.is_any())
+    }
+
     /// Types of a `row` statement's parameters.
     pub fn row_param_types(&self, row: &Template) -> Vec<Option<ArgType>> {
         let of = |name: &str| match name {

@@ -77,6 +77,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         tables: read_tables(outline, report),
         row,
         has_predicates: false,
+        demand: None,
         calls: calls?,
         source: source(outline, reader.outlines, &queries),
         queries,

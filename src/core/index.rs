@@ -207,7 +207,8 @@ impl Index {
     /// Forgets everything at once; what is returned is large, and dropped where time does not matter.
     pub fn clear(&mut self) -> Index {
         let next = self.next;
-        std::mem::replace(self, Index { next, ..Index::default() })
+        let interests = self.interests.emptied();
+        std::mem::replace(self, Index { next, interests, ..Index::default() })
     }
 }
 

@@ -21,7 +21,9 @@ use rustc_hash::FxHashSet;
 use self::group::{Group, GroupId};
 use super::call::CallPattern;
 use super::change::Changes;
+use super::demand::Demand;
 use super::image::Image;
+use super::names;
 use super::predicate::Predicate;
 use super::value::Value;
 
@@ -64,6 +66,8 @@ struct Registered {
 pub struct Interests {
     registered: BTreeMap<InterestId, Registered>,
     spaces: BTreeMap<Arc<[u8]>, BTreeMap<GroupId, Group>>,
+    /// By the names of sections: who wants to know the values of their rows.
+    demands: BTreeMap<Box<[u8]>, Arc<Demand>>,
     next: u64,
 }
 
@@ -78,11 +82,27 @@ impl Interests {
         let id = InterestId(self.next);
         self.next += 1;
         for interest in &interests {
+            let demands = &mut self.demands;
+            let new_group = || {
+                let section = names::section_of_prefix(&interest.space);
+                let wants_values = !interest.predicate.terms.is_empty();
+                Group::of(interest, wants_values.then(|| demand(demands, section).want()))
+            };
             let groups = self.spaces.entry(interest.space.clone()).or_default();
-            groups.entry(GroupId::of(interest)).or_insert_with(|| Group::of(interest)).insert(id, &interest.args);
+            groups.entry(GroupId::of(interest)).or_insert_with(new_group).insert(id, &interest.args);
         }
         self.registered.insert(id, Registered { key, interests });
         id
+    }
+
+    /// Counts the registered calls that want to know the values of the section's rows.
+    pub fn demand(&mut self, section: &str) -> Arc<Demand> {
+        demand(&mut self.demands, section.as_bytes()).clone()
+    }
+
+    /// None are registered; the same demand is counted.
+    pub fn emptied(&self) -> Interests {
+        Interests { demands: self.demands.clone(), ..Interests::default() }
     }
 
     /// Whether the call was registered.
@@ -157,6 +177,10 @@ impl Interests {
     pub fn has_any(&self, space: &[u8]) -> bool {
         self.spaces.contains_key(space)
     }
+}
+
+fn demand<'a>(demands: &'a mut BTreeMap<Box<[u8]>, Arc<Demand>>, section: &[u8]) -> &'a Arc<Demand> {
+    demands.entry(section.into()).or_default()
 }
 
 /// Collects calls, each once.

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod catalog_toml;
 pub mod change;
 pub mod datetime;
+pub mod demand;
 pub mod duration;
 pub mod feed;
 pub mod fetch;

@@ -131,6 +131,14 @@ pub fn write_prefix(space: &[u8], deployment: Deployment, out: &mut Vec<u8>) {
     }
 }
 
+/// The name of the section that a space's prefix is of.
+pub fn section_of_prefix(prefix: &[u8]) -> &[u8] {
+    match split_tenant(prefix) {
+        Some((_, section)) => section,
+        None => prefix.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(prefix),
+    }
+}
+
 /// The space that owns a key, and what follows its prefix and `:`; None for a key that no space could own.
 pub fn split_key<'a>(catalog: &Catalog, deployment: Deployment, key: &'a [u8]) -> Option<(SpaceRef<'a>, &'a [u8])> {
     if let Some((value, rest)) = split_tenant(key) {
@@ -227,6 +235,13 @@ mod tests {
         assert_eq!(split(Standalone, "{7}:shop:queue"), Some(("shop", Some("7"), "queue")));
         for key in ["bear", "", "{7}:shop", "{07}:shop:x", "{7}shop:x", "shop:x", "{7}:bear:x", "{7", "{}:note:x"] {
             assert_eq!(split(Standalone, key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_tells_its_section() {
+        for (prefix, section) in [("bear", "bear"), ("{bear}", "bear"), ("{7}:shop", "shop"), ("{a:b}:shop", "shop")] {
+            assert_eq!(section_of_prefix(prefix.as_bytes()), section.as_bytes(), "{prefix}");
         }
     }
 

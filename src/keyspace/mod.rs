@@ -22,8 +22,10 @@ mod sweep;
 pub mod watch;
 
 use std::collections::{BTreeSet, LinkedList, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::core::demand::Demand;
 use crate::core::index::{Entry, Index, Key};
 use crate::core::names::Deployment;
 use crate::redis_api::Context;
@@ -88,6 +90,11 @@ impl Keyspace {
         self.index.removing() || !self.doomed.is_empty() || self.owned.is_walking()
     }
 
+    /// Counts entries and publications that depend on the values of the section's rows.
+    pub fn demand(&mut self, section: &str) -> Arc<Demand> {
+        self.index.interests.demand(section)
+    }
+
     /// The live entry's record.
     pub fn live(&self, key: &[u8]) -> Option<&Entry> {
         self.index.live(key)
@@ -96,7 +103,7 @@ impl Keyspace {
     /// Tenants' spaces of the section that have the row whose set is called so after the tenant: the prefix of their keys,
     /// and the set.
     pub fn tenants_with(&self, section: &str, set: &[u8]) -> Vec<(Key, Key)> {
-        let of = |name: &std::sync::Arc<[u8]>| {
+        let of = |name: &Arc<[u8]>| {
             let prefix = &name[..name.len() - (set.len() - section.len())];
             (prefix.into(), name.as_ref().into())
         };
@@ -114,7 +121,7 @@ impl Keyspace {
     }
 
     /// A result that is being published, good for answers already.
-    pub fn publishing(&self, key: &[u8]) -> Option<&std::sync::Arc<Vec<u8>>> {
+    pub fn publishing(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
         if self.publications.is_empty() {
             return None;
         }

@@ -23,9 +23,12 @@ struct Group {
 /// Adds what it can tell to `applied`. An error means that the connection is of no more use.
 pub(super) fn read(writer: &mut Writer, batch: &Batch, applied: &mut Applied) -> Result<(), Trouble> {
     for ((section, tenant), Group { ids, spaces }) in groups(batch, applied) {
-        let ids = ids.iter().map(|id| &**id);
-        let Some(read) = RowRead::new(&batch.sections[section], ids, tenant.as_deref()) else { continue };
-        let Some(images) = run(writer, &batch.sections[section], &read)? else { continue };
+        let images = match batch.sections[section].has_demand() {
+            true => ask(writer, &batch.sections[section], tenant.as_deref(), &ids)?,
+            // After the commit: whoever depends on values from now on reads them later.
+            false => Some(Vec::new()),
+        };
+        let Some(images) = images else { continue };
         // All of them with the first space that is published.
         let mut images = Some(images);
         for space in spaces {
@@ -35,6 +38,19 @@ pub(super) fn read(writer: &mut Writer, batch: &Batch, applied: &mut Applied) ->
         }
     }
     Ok(())
+}
+
+/// None: nobody can tell.
+fn ask(
+    writer: &mut Writer,
+    section: &Section,
+    tenant: Option<&str>,
+    ids: &BTreeSet<Box<str>>,
+) -> Result<Option<Vec<Image>>, Trouble> {
+    match RowRead::new(section, ids.iter().map(|id| &**id), tenant) {
+        Some(read) => run(writer, section, &read),
+        None => Ok(None),
+    }
 }
 
 /// What is worth asking: rows of sections that predicates are about.

@@ -12,6 +12,7 @@ use crate::core::belonging::{Belonging, Related};
 use crate::core::calls::BoundCall;
 use crate::core::catalog::{Catalog, OnRule, Section};
 use crate::core::change::Changes;
+use crate::core::demand::{Demand, Want};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
 use crate::core::index::Facts;
@@ -40,6 +41,8 @@ pub struct Call {
     pub prefix: Box<[u8]>,
     /// Which rows belong in the result, by their values.
     pub interests: Box<[Interest]>,
+    /// It depends on the values of rows of these sections, and counts before it is fetched.
+    _wants: Box<[Want]>,
 }
 
 /// What is known of Postgres.
@@ -71,6 +74,7 @@ impl Call {
         keys::write_entry_key(&prefix, &bound.key, &mut key);
         let deployment = server.deployment;
         Call {
+            _wants: wants(&catalog, space.section, bound.query),
             interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
             section: space.section,
             query: bound.query,
@@ -306,6 +310,14 @@ impl Server {
 /// May one of the rows belong in the call's result?
 fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
     call.interests.iter().any(|interest| changes.concern(interest))
+}
+
+/// Of the values of which sections' rows a call's predicates ask.
+fn wants(catalog: &Catalog, section: usize, query: usize) -> Box<[Want]> {
+    let query = &catalog.sections[section].queries[query];
+    let own = query.match_.is_some().then_some(section);
+    let others = query.on.iter().filter(|on| matches!(on.rule, OnRule::Rows(_))).map(|on| on.section);
+    own.into_iter().chain(others).filter_map(|at| catalog.sections[at].demand.as_ref()).map(Demand::want).collect()
 }
 
 /// Which rows concern a call that does not list them: those that meet a predicate or, where there is none, all.

@@ -24,7 +24,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     // Redis keeps pointers to the settings for the life of the process; a load leaks a kilobyte.
     redis_api::register_configs(ctx, Box::leak(specs.into_boxed_slice()))?;
     let config = config::current();
-    let catalog = Rc::new(reload::load(&config.catalog)?);
+    let mut catalog = reload::load(&config.catalog)?;
     if !ctx.select_db(config.db as i32) {
         return Err(format!(
             "bear.db is {}, and the server has no such database (see its setting databases)",
@@ -37,6 +37,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let mut workers = Crew::default();
     workers.begin(&config)?;
     let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
+    let mut keyspace = Keyspace::new(deployment);
+    catalog.count_demand(|section| keyspace.demand(section));
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
@@ -44,7 +46,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         role,
         may_store: true,
         evicts: false,
-        keyspace: Keyspace::new(deployment),
+        keyspace,
         fills: Default::default(),
         waiting: Default::default(),
         queues: Queues::new(),
@@ -64,7 +66,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         key: Vec::new(),
         payload: Vec::new(),
         longest_tick_us: 0,
-        catalog,
+        catalog: Rc::new(catalog),
         config,
     };
     server.stats.arrange(server.catalog.sections.iter().map(|section| section.name.as_ref()));

@@ -115,10 +115,11 @@ impl Server {
     }
 
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
-    pub(super) fn replace_catalog(&mut self, new: Catalog) {
+    pub(super) fn replace_catalog(&mut self, mut new: Catalog) {
         // What others did was noted by the old one's sections.
         self.settle();
         self.fills.strike_where(|_, _| true);
+        new.count_demand(|section| self.keyspace.demand(section));
         let old = std::mem::replace(&mut self.catalog, Rc::new(new));
         self.feed_takes_catalog(&old);
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));

@@ -182,7 +182,7 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
         });
         let applied = applied.map(|mut applied| {
             let read = || applier.read_present(&batch, &mut applied);
-            if batch.read_present && guarded(read).is_err() {
+            if guarded(read).is_err() {
                 applier.disconnect();
             }
             applied

@@ -325,6 +325,46 @@ fn a_fetch_under_way_that_a_changed_row_belongs_in_is_not_served_after_it() {
     assert!(!redis.run("BEAR.QUERY bear CACHED size 401 500").is_nil(), "it was none of its business");
 }
 
+/// How often the values of bears have been read, which nothing but the section's `row` statement does so.
+fn reads(database: &Database) -> usize {
+    database.executions("bear b WHERE b.id = ANY($1)")
+}
+
+#[test]
+fn values_that_nobody_asks_for_are_not_read() {
+    let (database, redis) = start();
+    let mut wire = redis.wire();
+    for call in ["bear all", "bear count", "den any"] {
+        wire.run(&format!("BEAR.QUERY {call}"));
+    }
+    redis.wait_stored();
+    complete(&mut wire, r#"bear GROW {"id":5,"size":160}"#);
+    assert_eq!((reads(&database), cached(&mut wire)), (0, vec![]));
+
+    // A fetch of another section's counts, and so does what is stored of it.
+    wire.run("BEAR.QUERY den around 1000");
+    redis.wait_stored();
+    complete(&mut wire, r#"bear GROW {"id":5,"size":170}"#);
+    assert_eq!((reads(&database), cached(&mut wire)), (1, vec!["den around 1000"]));
+    wire.run("BEAR.INVALIDATE den ALL");
+    complete(&mut wire, r#"bear GROW {"id":5,"size":180}"#);
+    assert_eq!(reads(&database), 1, "nobody asks any more");
+}
+
+#[test]
+fn what_another_catalog_has_cached_asks_for_values_after_a_reload() {
+    let (database, redis) = start();
+    let mut wire = redis.wire();
+    wire.run("BEAR.QUERY bear size 300 400");
+    redis.wait_stored();
+    assert!(wire.run("BEAR.RELOAD").is_ok());
+    assert_eq!(cached(&mut wire), ["bear size 300 400"], "its section has not changed");
+    complete(&mut wire, r#"bear GROW {"id":5,"size":160}"#);
+    assert_eq!((reads(&database), cached(&mut wire)), (1, vec!["bear size 300 400"]));
+    complete(&mut wire, r#"bear GROW {"id":5,"size":350}"#);
+    assert_eq!(cached(&mut wire), Vec::<&str>::new());
+}
+
 #[test]
 fn a_tenants_row_concerns_that_tenants_calls() {
     let database = Postgres::shared()

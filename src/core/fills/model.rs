@@ -4,7 +4,7 @@
 //! ```text
 //! query ──> fetch sent ──> result (read when it was sent, or when it came) ──> stored, or not
 //! change: the row gets its next size in Postgres
-//! invalidation: ROW; CHANGED at once; CHANGED that looks at the row first and drops later
+//! invalidation: ROW; CHANGED at once; CHANGED that looks at the row first, if anybody wants to know, and drops later
 //! ```
 //! Orders are told apart by the choice that each step takes among those that are possible then; all are tried.
 
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::{Ended, Fills, Joined};
 use crate::core::call::CallPattern;
 use crate::core::change::Changes;
+use crate::core::demand::{Demand, Want};
 use crate::core::image::Image;
 use crate::core::index::{Concern, Facts, Index, Key};
 use crate::core::interests::Interest;
@@ -101,10 +102,12 @@ struct World<'a> {
     /// In Postgres, from 0.
     version: usize,
     fills: Fills<Rc<Interest>, usize>,
-    running: Vec<(u64, Snapshot)>,
+    running: Vec<(u64, Snapshot, Want)>,
     /// When each client asked.
     asked: Vec<usize>,
-    looks: Vec<usize>,
+    /// Versions, and whether anybody wanted to know of them.
+    looks: Vec<(usize, bool)>,
+    demand: Arc<Demand>,
     happened: Vec<Invalidation>,
     index: Index,
     entry: Option<Snapshot>,
@@ -115,7 +118,9 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(sizes: &'a [i64], interest: &Rc<Interest>, told: &'a [Arc<Changes>]) -> World<'a> {
+        let mut index = Index::default();
         World {
+            demand: index.interests.demand("bear"),
             sizes,
             told,
             now: 0,
@@ -125,7 +130,7 @@ impl<'a> World<'a> {
             asked: Vec::new(),
             looks: Vec::new(),
             happened: Vec::new(),
-            index: Index::default(),
+            index,
             entry: None,
             interest: interest.clone(),
         }
@@ -149,7 +154,7 @@ impl<'a> World<'a> {
             steps.extend(is_possible.then_some(step));
         }
         steps.extend((0..self.looks.len()).map(Step::Drop));
-        for (at, (_, sent)) in self.running.iter().enumerate() {
+        for (at, (_, sent, _)) in self.running.iter().enumerate() {
             steps.push(Step::Finish(at, false));
             if sent.version != self.version {
                 steps.push(Step::Finish(at, true));
@@ -180,11 +185,12 @@ impl<'a> World<'a> {
             }
             Step::Look => {
                 left.looks -= 1;
-                self.looks.push(self.version);
+                self.looks.push((self.version, self.demand.is_any()));
             }
             Step::Drop(at) => {
-                let version = self.looks.remove(at);
-                self.drop_changed(version);
+                let (version, is_wanted) = self.looks.remove(at);
+                let nothing = || Arc::new(Changes::of_space(b"bear", Some(Vec::new())));
+                self.drop_told(version, if is_wanted { self.told[version].clone() } else { nothing() });
             }
             Step::Finish(at, is_late) => self.finish(at, is_late),
         }
@@ -197,12 +203,17 @@ impl<'a> World<'a> {
             return self.check(entry, self.now, "a query is served");
         }
         if let Joined::Send(ticket) = self.fills.join(KEY, self.interest.clone(), self.asked.len() - 1) {
-            self.running.push((ticket, Snapshot { time: self.now, version: self.version }));
+            let snapshot = Snapshot { time: self.now, version: self.version };
+            self.running.push((ticket, snapshot, self.demand.want()));
         }
     }
 
     fn drop_changed(&mut self, floor: usize) {
-        self.invalidate(self.told[floor].clone());
+        self.drop_told(floor, self.told[floor].clone());
+    }
+
+    fn drop_told(&mut self, floor: usize, told: Arc<Changes>) {
+        self.invalidate(told);
         self.happened.push(Invalidation::Changed { time: self.now, floor });
     }
 
@@ -232,7 +243,7 @@ impl<'a> World<'a> {
     }
 
     fn finish(&mut self, at: usize, is_late: bool) {
-        let (ticket, mut snapshot) = self.running.remove(at);
+        let (ticket, mut snapshot, want) = self.running.remove(at);
         if is_late {
             snapshot = Snapshot { time: self.now, version: self.version };
         }
@@ -242,7 +253,7 @@ impl<'a> World<'a> {
             .finish(ticket, Ended::Got(&names), |interest, changes| changes.concern(interest))
             .expect("it is under way");
         if let Some((ticket, _)) = done.send {
-            self.running.push((ticket, Snapshot { time: self.now, version: self.version }));
+            self.running.push((ticket, Snapshot { time: self.now, version: self.version }, self.demand.want()));
         }
         if self.index.stored(KEY).is_some_and(|entry| entry.facts.ticket < ticket) {
             self.remove(KEY);
@@ -255,6 +266,7 @@ impl<'a> World<'a> {
             replaced.iter().flat_map(|entry| &*entry.metas).for_each(|meta| drop(self.index.metas.release(*meta)));
             self.entry = Some(snapshot);
         }
+        drop(want);
         for waiter in done.answer {
             self.check(snapshot, self.asked[waiter], "a waiter is answered");
         }
@@ -344,7 +356,8 @@ fn explore_all(budgets: &[Budget]) -> u64 {
 #[test]
 fn no_order_of_fills_invalidations_and_changes_serves_what_was_read_before() {
     let budget = Budget { queries: 3, changes: 2, rows: 0, changed: 3, looks: 0 };
-    let orders = explore_all(&[budget, Budget { rows: 3, changed: 0, ..budget }]);
+    let looks = Budget { queries: 2, changes: 2, rows: 0, changed: 0, looks: 2 };
+    let orders = explore_all(&[budget, Budget { rows: 3, changed: 0, ..budget }, looks]);
     assert!(orders > 20_000, "{orders} orders");
 }
 

@@ -8,6 +8,7 @@ use super::plan::{Lookup, Plan};
 use super::ranges::{Interval, Ranges};
 use super::{Interest, InterestId};
 use crate::core::call::CallPattern;
+use crate::core::demand::Want;
 use crate::core::image::Image;
 use crate::core::predicate::{Operand, Predicate, Term, Test};
 use crate::core::value::Value;
@@ -25,6 +26,8 @@ pub(super) struct Group {
     unranged: BTreeSet<(u64, u64)>,
     /// The others, on a line for each hash code.
     ranged: Ranges,
+    /// Of the values of the space's rows, where the predicate asks for any.
+    _want: Option<Want>,
 }
 
 /// Told of each call that may match; a call may come several times.
@@ -38,13 +41,14 @@ impl GroupId {
 
 impl Group {
     /// An empty one for interests such as this.
-    pub(super) fn of(interest: &Interest) -> Group {
+    pub(super) fn of(interest: &Interest, want: Option<Want>) -> Group {
         Group {
             predicate: interest.predicate.clone(),
             call: interest.call.clone(),
             plan: Plan::of(&interest.predicate, interest.call.args()),
             unranged: BTreeSet::new(),
             ranged: Ranges::default(),
+            _want: want,
         }
     }
 

@@ -392,3 +392,25 @@ fn calls_without_a_predicate_want_to_know_of_any_change() {
     interests.remove(id);
     assert!(!interests.has_any(b"bear") && !interests.has_any(b"den"));
 }
+
+#[test]
+fn there_is_demand_for_values_as_long_as_a_predicate_asks_for_them() {
+    let mut interests = Interests::default();
+    let call = call();
+    let of = |space: &[u8], predicate: Arc<Predicate>| {
+        let args = [Value::Scalar("1".into()), Value::Scalar("2".into())];
+        Interest { space: space.into(), predicate, call: call.clone(), args: args.into() }
+    };
+    let predicate = Arc::new(Predicate::parse("size = 1", call.args()).unwrap());
+    let (bears, shops) = (interests.demand("bear"), interests.demand("shop"));
+    interests.add(b"bear:any"[..].into(), [of(b"bear", Predicate::any())].into());
+    assert!(!bears.is_any(), "any change concerns it, whatever the values");
+    let first = interests.add(b"bear:1"[..].into(), [of(b"bear", predicate.clone())].into());
+    let second = interests.add(b"{7}:shop:1"[..].into(), [of(b"{bear}", predicate.clone())].into());
+    interests.add(b"{8}:shop:1"[..].into(), [of(b"{8}:shop", predicate)].into());
+    assert!(interests.remove(first) && bears.is_any() && shops.is_any());
+    assert!(interests.remove(second) && !bears.is_any());
+    let emptied = interests.emptied();
+    drop(std::mem::replace(&mut interests, emptied));
+    assert!(!shops.is_any() && Arc::ptr_eq(&interests.demand("shop"), &shops));
+}

@@ -183,7 +183,8 @@ impl Present {
         tenant: &Tenant,
         ids: Vec<Box<str>>,
     ) -> Result<Vec<PresentRow>, Unclear> {
-        let (Some(template), Some(ty), true) = (&section.row, section.id, section.has_predicates) else {
+        // Asked once the change is visible: whoever depends on values from now on reads them later.
+        let (Some(template), Some(ty), true) = (&section.row, section.id, section.has_demand()) else {
             return Ok(ids.into_iter().map(|id| (id, None)).collect());
         };
         let sql = format!("SELECT r.id::text, pg_catalog.row_to_json(r)::text FROM ({}\n) r", template.text);

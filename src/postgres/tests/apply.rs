@@ -131,7 +131,6 @@ pub(crate) fn batch(sections: &Arc<[Section]>, lane: Lane, spaces: Vec<SpaceBatc
         spaces,
         paused: vec![],
         limits: LIMITS,
-        read_present: true,
     }
 }
 

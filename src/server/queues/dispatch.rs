@@ -112,7 +112,6 @@ impl Server {
                 max_result_bytes: self.config.max_job_bytes as usize,
                 keep_days: self.config.ledger_keep_days as u32,
             },
-            read_present: self.keyspace.entry_count() > 0 || self.fills.running() > 0,
         });
         queues.building = Some(Building { batch, jobs: 0, bytes: 0, since: Instant::now(), reading: None });
         true

@@ -9,6 +9,7 @@
 //! | `publish-before-tracking` | an entry is stored without its metadata and without its interest |
 //! | `no-predicate-index` | nothing is found in which a changed row belongs now |
 //! | `join-struck` | who comes after a strike is answered with what was fetched before it |
+//! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |
 //! | `no-cold-start` | what an earlier process or master stored is served |
 
 /// Is this the mutation that was asked for?

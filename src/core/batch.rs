@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::catalog::Section;
 use super::change::Present;
 use super::job_id::JobId;
+use super::promise::Promised;
 
 /// Hashes of the values that keep a job's order: two jobs that share one are applied in the order of their ids. A
 /// collision only orders jobs that need not be.
@@ -107,10 +108,12 @@ pub struct QueuedJob {
 }
 
 /// What came of a batch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Applied {
     /// In the order of [`Batch::spaces`].
     pub spaces: Vec<SpaceApplied>,
+    /// To be kept when all of them are published.
+    pub promised: Option<Arc<Promised>>,
     /// Job types that Postgres refused (class 42), with its reason, and those of which a job was applied.
     pub refused: Vec<((usize, usize), JobError)>,
     pub accepted: Vec<(usize, usize)>,

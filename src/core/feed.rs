@@ -8,6 +8,7 @@ use std::time::Instant;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::catalog::{Section, Table};
+use super::promise::PromisedRows;
 use super::value::ScalarType;
 
 /// Changed rows of a section that are kept of one transaction; of more, all rows count as changed. They are dropped in one
@@ -25,7 +26,7 @@ pub enum FeedOutcome {
     /// Whole transactions in commit order, all visible to new snapshots; present values were read after that.
     Changed {
         changes: Vec<SectionChange>,
-        /// Where the last of them ends in the WAL.
+        /// Where the last of them ends in the WAL, but before what own transactions have promised and not kept yet.
         position: u64,
         transactions: u32,
         /// When the oldest of them was committed, by Postgres' clock, in microseconds since 1970.
@@ -55,7 +56,7 @@ pub struct SectionChange {
     pub rows: Rows,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tenant {
     /// The section has none.
     None,
@@ -252,14 +253,31 @@ impl Gathered {
         }
     }
 
-    pub fn add(&mut self, rules: &BoundRules, change: &RowChange<'_>) {
+    /// All rows of a section.
+    pub fn add_section(&mut self, section: usize) {
+        self.sections.insert(section, GatheredSection::All);
+    }
+
+    /// Rows of a section by their ids in canonical form.
+    pub fn add_ids(&mut self, section: usize, tenant: &Tenant, ids: &[Box<str>]) {
+        let kept = self.sections.entry(section).or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
+        let GatheredSection::Some(rows) = kept else { return };
+        let known = rows.ids.entry(tenant.clone()).or_default();
+        rows.count += ids.iter().filter(|id| known.insert((*id).clone())).count();
+        if rows.count > MAX_ROWS {
+            *kept = GatheredSection::All;
+        }
+    }
+
+    /// The rows that a changed row of a table concerns, but for those whose drop is promised already.
+    pub fn add(&mut self, rules: &BoundRules, change: &RowChange<'_>, promised: Option<&PromisedRows>) {
         for bound in &rules.0 {
             let kept = self
                 .sections
                 .entry(bound.rule.section)
                 .or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
             let GatheredSection::Some(rows) = kept else { continue };
-            if rows.add(bound, change).is_none() || rows.count > MAX_ROWS {
+            if rows.add(bound, change, promised).is_none() || rows.count > MAX_ROWS {
                 *kept = GatheredSection::All;
             }
         }
@@ -299,13 +317,13 @@ impl Gathered {
 
 /// None, here and below: it cannot be told which rows.
 impl GatheredRows {
-    fn add(&mut self, bound: &Bound, change: &RowChange<'_>) -> Option<()> {
+    fn add(&mut self, bound: &Bound, change: &RowChange<'_>, promised: Option<&PromisedRows>) -> Option<()> {
         if bound.rule.source == IdSource::Whole {
             return None;
         }
         match change {
             RowChange::Insert(tuple) | RowChange::Delete(tuple) => {
-                self.add_row(bound, find(tuple, bound.id_at), bound.tenant_of(tuple)?)
+                self.add_row(bound, find(tuple, bound.id_at), bound.tenant_of(tuple)?, promised)
             }
             RowChange::Update { old, new } => {
                 let old_id = old.as_ref().map(|old| find(old, bound.id_at));
@@ -322,17 +340,17 @@ impl GatheredRows {
                             Tenant::Unknown if bound.tells_old_tenant() => tenant.clone(),
                             told => told,
                         };
-                        self.add_row(bound, old_id, old_tenant)?;
+                        self.add_row(bound, old_id, old_tenant, promised)?;
                     }
                     _ if !bound.tells_old_tenant() => self.add_left(bound, &new_id)?,
                     _ => {}
                 }
-                self.add_row(bound, new_id, tenant)
+                self.add_row(bound, new_id, tenant, promised)
             }
         }
     }
 
-    fn add_row(&mut self, bound: &Bound, id: Found<'_>, tenant: Tenant) -> Option<()> {
+    fn add_row(&mut self, bound: &Bound, id: Found<'_>, tenant: Tenant, promised: Option<&PromisedRows>) -> Option<()> {
         let id = match id {
             Found::Nothing => return Some(()),
             Found::Unclear => return None,
@@ -343,7 +361,13 @@ impl GatheredRows {
                 let key = std::str::from_utf8(id).ok()?.into();
                 self.keys.entry((*statement, tenant)).or_default().insert(key)
             }
-            IdSource::Column(_) => self.ids.entry(tenant).or_default().insert(canonical(bound.rule.id?, id)?),
+            IdSource::Column(_) => {
+                let id = canonical(bound.rule.id?, id)?;
+                if promised.is_some_and(|promised| promised.holds(bound.rule.section, &tenant, &id)) {
+                    return Some(());
+                }
+                self.ids.entry(tenant).or_default().insert(id)
+            }
             IdSource::Whole => return None,
         };
         self.count += usize::from(is_new);

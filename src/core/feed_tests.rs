@@ -27,7 +27,7 @@ fn tenant_column(in_identity: bool) -> TenantSource {
 /// `Some(lines)` of what was gathered of section 3, sorted; None is all of it.
 fn gathered(rules: &BoundRules, changes: &[RowChange<'_>]) -> Option<Vec<String>> {
     let mut gathered = Gathered::default();
-    changes.iter().for_each(|change| gathered.add(rules, change));
+    changes.iter().for_each(|change| gathered.add(rules, change, None));
     let rows = match gathered.sections.remove(&3) {
         None => GatheredRows::default(),
         Some(GatheredSection::All) => return None,
@@ -131,7 +131,7 @@ fn merging_keeps_everything() {
     let rules = bound(rule(TenantSource::None));
     let of = |id| {
         let mut gathered = Gathered::default();
-        gathered.add(&rules, &RowChange::Insert(tuple(&[text(id), Cell::Null, Cell::Null])));
+        gathered.add(&rules, &RowChange::Insert(tuple(&[text(id), Cell::Null, Cell::Null])), None);
         gathered
     };
     let (mut one, mut all) = (of("1"), Gathered::default());

@@ -36,6 +36,7 @@ mod outline;
 pub mod ownership;
 pub mod payload;
 pub mod predicate;
+pub mod promise;
 mod query_toml;
 pub mod queue;
 pub mod rate;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::core::batch::{Applied, Batch};
+use crate::core::promise::Promises;
 use crate::core::retry::OutageBackoff;
 
 use super::apply::{attempt, Abort, InDoubt};
@@ -38,12 +39,14 @@ pub struct ApplierControl {
     /// With their number; a greater one means new connections.
     settings: Mutex<(u64, Arc<Settings>)>,
     changed: Condvar,
+    promises: Arc<Promises>,
 }
 
 impl ApplierControl {
-    pub fn new(settings: Settings) -> ApplierControl {
+    /// Whoever follows the changes of the same database has the promises, too.
+    pub fn new(settings: Settings, promises: Arc<Promises>) -> ApplierControl {
         let settings = Mutex::new((0, Arc::new(settings)));
-        ApplierControl { stopping: Arc::default(), settings, changed: Condvar::new() }
+        ApplierControl { stopping: Arc::default(), settings, changed: Condvar::new(), promises }
     }
 
     /// Batches in hand end at their next step.
@@ -107,7 +110,7 @@ impl Applier {
                     }
                 },
             };
-            let abort = match attempt(&mut writer, batch, &mut in_doubt, collisions) {
+            let abort = match attempt(&mut writer, batch, &mut in_doubt, collisions, &self.control.promises) {
                 Ok(applied) => {
                     self.writer = Some((number, writer));
                     return Some(applied);

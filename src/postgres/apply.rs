@@ -1,10 +1,13 @@
 //! One attempt at a batch: one transaction, in which the ledger says what is still to be applied.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use crate::core::batch::{Applied, Batch, Completed, JobError, JobOutcome, Lane, Left, SpaceApplied};
 use crate::core::job::{Job, JobBody, Order};
 use crate::core::payload;
+use crate::core::promise::{PromisedRows, Promises};
 use crate::core::waves::{plan, Item};
 use crate::failpoints;
 
@@ -58,11 +61,12 @@ pub(super) fn attempt(
     batch: &Batch,
     in_doubt: &mut InDoubt,
     collisions: u32,
+    promises: &Promises,
 ) -> Result<Applied, Abort> {
     failpoints::hit("before-begin");
     let mut tally = Tally::new(batch);
     writer.set_limit(batch.limits.statement_timeout_ms);
-    let own_token = ledger::open(writer, batch, &mut tally)?;
+    let (own_token, transaction) = ledger::open(writer, batch, &mut tally)?;
     if let (OwnToken::Found, Some(applied)) = (own_token, &in_doubt.0) {
         // Nothing hangs on it: whatever comes of the connection, the outcome stands.
         let _ = writer.simple("ROLLBACK");
@@ -70,18 +74,25 @@ pub(super) fn attempt(
     }
     let tasks = take_in(writer, batch, &mut tally)?;
     run(writer, batch, &tasks, &mut tally, collisions)?;
-    let applied = tally.finish();
+    let mut applied = tally.finish();
     if applied.spaces.iter().all(|space| matches!(space, SpaceApplied::Ledger(_))) {
         writer.simple("ROLLBACK")?;
         return Ok(applied);
     }
     writer.set_limit(batch.limits.statement_timeout_ms);
     let at_commit = ledger::write(writer, batch, &applied.spaces)?;
+    // Behind a pooler the next transaction may be another server's, and nobody would notice.
+    if let Some(transaction) = transaction.filter(|_| promises.is_followed() && writer.pinned().is_empty()) {
+        let rows = PromisedRows::of(batch, &applied.spaces);
+        applied.promised = (!rows.is_empty()).then(|| Arc::new(promises.make(transaction, rows)));
+    }
     failpoints::hit("before-commit");
-    let applied = in_doubt.0.insert(applied);
-    writer.commit(&at_commit.sql())?;
+    if let Err(trouble) = writer.commit(&at_commit.sql()) {
+        in_doubt.0 = Some(applied);
+        return Err(trouble.into());
+    }
     failpoints::hit("after-commit");
-    Ok(applied.clone())
+    Ok(applied)
 }
 
 /// Settles what the ledger has settled and what does not fit, and returns the rest in the order of the batch.

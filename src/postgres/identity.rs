@@ -22,6 +22,13 @@ pub struct ServerIdentity {
     pub timeline: i32,
 }
 
+impl ServerIdentity {
+    /// When the server was started, as it writes it: `extract(epoch FROM pg_postmaster_start_time())`.
+    pub(super) fn server_start(&self) -> &str {
+        self.started_at.split('/').next().unwrap_or_default()
+    }
+}
+
 /// What the answer to [`QUERY`] says.
 pub(super) enum Standing {
     Primary(ServerIdentity),

@@ -11,6 +11,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::batch::{Batch, JobOutcome, Lane, Left, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
+use crate::core::promise::TransactionId;
 
 use super::left_out;
 use super::tally::Tally;
@@ -33,6 +34,8 @@ struct Entries {
     /// Of the main lane; the same where it is the own one.
     main: FxHashMap<(i64, i64), Entry>,
     now_ms: u64,
+    /// The transaction that asked.
+    transaction: Option<TransactionId>,
 }
 
 /// Whether a transaction with the batch's own token has been committed.
@@ -44,8 +47,12 @@ pub(super) enum OwnToken {
 
 /// Opens the transaction and locks the ledger's rows, making those that are missing where that is right.
 ///
-/// Each space has its mark in the tally then, or what is wrong with its ledger.
-pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) -> Result<OwnToken, Trouble> {
+/// Each space has its mark in the tally then, or what is wrong with its ledger. Also tells which transaction it is.
+pub(super) fn open(
+    writer: &mut Writer,
+    batch: &Batch,
+    tally: &mut Tally<'_>,
+) -> Result<(OwnToken, Option<TransactionId>), Trouble> {
     let limits = &batch.limits;
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}SET LOCAL synchronous_commit = on; \
@@ -82,7 +89,7 @@ pub(super) fn open(writer: &mut Writer, batch: &Batch, tally: &mut Tally<'_>) ->
              WHERE o.queue = k.queue AND o.epoch = k.epoch"
         ))?;
     }
-    Ok(own_token)
+    Ok((own_token, entries.transaction))
 }
 
 fn key(space: &SpaceBatch) -> (i64, i64) {
@@ -107,7 +114,10 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
             lane_number(lane)
         )
     };
-    let mut sql = format!("{before}SELECT (extract(epoch FROM now()) * 1000)::int8 AS bear_now_ms; ");
+    let mut sql = format!(
+        "{before}SELECT (extract(epoch FROM now()) * 1000)::int8 AS bear_now_ms, pg_catalog.txid_current(), \
+         extract(epoch FROM pg_catalog.pg_postmaster_start_time()); "
+    );
     sql.push_str(&select(batch.lane, " FOR UPDATE OF l"));
     if batch.lane == Lane::Side {
         sql.push_str(&select(Lane::Main, ""));
@@ -127,7 +137,12 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
                     entries.main.insert((int(0), int(1)), entry);
                 }
             }
-            _ if row.columns()[0].name() == "bear_now_ms" => entries.now_ms = u64::try_from(int(0)).unwrap_or_default(),
+            3 => {
+                entries.now_ms = u64::try_from(int(0)).unwrap_or_default();
+                let xid = u64::try_from(int(1)).ok().filter(|xid| *xid > 0);
+                let server = row.get(2).unwrap_or_default();
+                entries.transaction = xid.map(|xid| TransactionId { server: server.into(), xid });
+            }
             _ => {}
         }
     }

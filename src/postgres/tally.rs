@@ -199,6 +199,6 @@ impl<'b> Tally<'b> {
         });
         let mut accepted: Vec<_> = accepted.into_iter().collect();
         accepted.sort_unstable();
-        Applied { spaces: spaces.collect(), refused, accepted }
+        Applied { spaces: spaces.collect(), promised: None, refused, accepted }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use crate::core::catalog::Section;
+use crate::core::promise::Promises;
 use crate::redis_api;
 use crate::workers::{Appliers, Feed, Workers};
 
@@ -18,6 +19,8 @@ pub struct Crew {
     at_work: Option<Workers>,
     applying: Option<Appliers>,
     feeding: Option<Feed>,
+    /// What those who apply promise the feed.
+    promises: Arc<Promises>,
     /// Asked to end, not all ended yet.
     ending: Vec<Workers>,
     ending_appliers: Vec<Appliers>,
@@ -34,7 +37,12 @@ impl Crew {
             self.at_work = Some(workers.map_err(cannot)?);
         }
         if self.applying.is_none() {
-            let appliers = Appliers::start(settings, config.apply_threads as usize, Arc::new(redis_api::wake));
+            let appliers = Appliers::start(
+                settings,
+                config.apply_threads as usize,
+                self.promises.clone(),
+                Arc::new(redis_api::wake),
+            );
             self.applying = Some(appliers.map_err(cannot)?);
         }
         Ok(())
@@ -43,7 +51,7 @@ impl Crew {
     /// Begins to follow Postgres' changes, if it is wanted and nobody does.
     pub fn begin_feed(&mut self, config: &Config, sections: &Arc<[Section]>) -> Result<bool, String> {
         let Some(settings) = config.feed_settings().filter(|_| self.feeding.is_none()) else { return Ok(false) };
-        let feed = Feed::start(settings, sections.clone(), Arc::new(redis_api::wake));
+        let feed = Feed::start(settings, sections.clone(), self.promises.clone(), Arc::new(redis_api::wake));
         self.feeding = Some(feed.map_err(|error| format!("cannot start the change feed's thread: {error}"))?);
         Ok(true)
     }

@@ -16,7 +16,7 @@ fn start(settings: Settings, threads: usize) -> (Appliers, Arc<AtomicUsize>) {
     let wake = Arc::new(move || {
         counter.fetch_add(1, Ordering::Relaxed);
     });
-    (Appliers::start(settings, threads, wake).unwrap(), wakes)
+    (Appliers::start(settings, threads, Arc::default(), wake).unwrap(), wakes)
 }
 
 fn rename(epoch: i64, id: u64) -> Box<Batch> {

@@ -11,6 +11,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use rustc_hash::FxHashSet;
 
 use crate::core::batch::{Applied, Batch, JobOutcome, QueuedJob, SpaceApplied, SpaceBatch};
+use crate::core::promise::Promises;
 use crate::core::record;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings};
 
@@ -66,11 +67,11 @@ impl Appliers {
     /// Starts `threads` threads; each connects when it is first given a batch.
     ///
     /// `wake` is called on any thread after each outcome; it must be quick and must not call back.
-    pub fn start(settings: Settings, threads: usize, wake: Wake) -> io::Result<Appliers> {
+    pub fn start(settings: Settings, threads: usize, promises: Arc<Promises>, wake: Wake) -> io::Result<Appliers> {
         let (outcomes, results) = unbounded();
         let (sender, waiting) = unbounded();
         let shared = Arc::new(Shared {
-            control: Arc::new(ApplierControl::new(settings)),
+            control: Arc::new(ApplierControl::new(settings, promises)),
             outcomes,
             wake,
             health: Mutex::default(),

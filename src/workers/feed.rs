@@ -12,6 +12,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use crate::core::catalog::Section;
 use crate::core::feed::FeedOutcome;
+use crate::core::promise::Promises;
 use crate::core::retry::OutageBackoff;
 use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
 
@@ -33,9 +34,14 @@ impl Feed {
     ///
     /// `wake` is called on that thread after each outcome; it must be quick and must not call back. For other settings,
     /// stop it and start another.
-    pub fn start(settings: FeedSettings, sections: Arc<[Section]>, wake: Wake) -> io::Result<Feed> {
+    pub fn start(
+        settings: FeedSettings,
+        sections: Arc<[Section]>,
+        promises: Arc<Promises>,
+        wake: Wake,
+    ) -> io::Result<Feed> {
         let (outcomes, results) = unbounded();
-        let control = Arc::new(FeedControl::new(sections));
+        let control = Arc::new(FeedControl::new(sections, promises));
         let turn = Arc::new(Mutex::new(None));
         let kind = settings.kind;
         let (own, own_turn) = (control.clone(), turn.clone());

@@ -19,7 +19,7 @@ fn following(database: &Database) -> Redis {
 }
 
 /// Until all that has been committed by now has been told.
-fn wait_told(redis: &Redis) {
+pub fn wait_told(redis: &Redis) {
     eventually("the feed follows", || redis.info("bear").text("bear_feed_state") == "following");
     let begun = std::time::Instant::now();
     eventually("the feed has told what was committed", || {
@@ -27,7 +27,7 @@ fn wait_told(redis: &Redis) {
     });
 }
 
-fn is_cached(wire: &mut Wire, call: &str) -> bool {
+pub fn is_cached(wire: &mut Wire, call: &str) -> bool {
     let (space, call) = call.split_once(' ').expect("space and call");
     !wire.run(&format!("BEAR.QUERY {space} CACHED {call}")).is_nil()
 }

@@ -119,16 +119,15 @@ fn draw(left: &mut Vec<Fault>, random: &mut Random) -> Fault {
 }
 
 /// What the checker says of a module with a fault in it, None where it has found none in so many reads.
-fn failure_with(mutation: &str, fault: Option<Fault>) -> Option<String> {
-    let run = Run::new(1);
+fn failure_with(mutation: &str, run: &Run, fault: Option<Fault>) -> Option<String> {
     let mut random = Random::new(1);
-    let mut site = Site::start(&run, Some(mutation));
+    let mut site = Site::start(run, Some(mutation));
     let database = site.database.clone();
     if fault.is_none() {
         // More happens while a fetch is under way: what the checker is to find happens sooner.
         database.run("UPDATE napping SET share = 0.5, seconds = 0.03");
     }
-    under_load(&run, &database, &mut random, 4, |random| {
+    under_load(run, &database, &mut random, 4, |random| {
         for _ in 0..20 {
             let so_far = run.reads();
             run.wait_reads(so_far + 5_000, Duration::from_secs(2));
@@ -136,7 +135,7 @@ fn failure_with(mutation: &str, fault: Option<Fault>) -> Option<String> {
                 return;
             }
             if let Some(fault) = fault {
-                site.strike(fault, &run, random);
+                site.strike(fault, run, random);
             }
         }
     });
@@ -145,37 +144,45 @@ fn failure_with(mutation: &str, fault: Option<Fault>) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_is_caught(mutation: &str, fault: Option<Fault>) {
-    let failure = failure_with(mutation, fault).unwrap_or_else(|| panic!("nobody has noticed {mutation}"));
+fn assert_is_caught(mutation: &str, run: &Run, fault: Option<Fault>) {
+    let failure = failure_with(mutation, run, fault).unwrap_or_else(|| panic!("nobody has noticed {mutation}"));
     assert!(failure.contains("floor") || failure.contains("must be from"), "{failure}");
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn storing_struck_fills_is_caught() {
-    assert_is_caught("no-strike-check", None);
+    assert_is_caught("no-strike-check", &Run::new(1), None);
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn storing_before_tracking_is_caught() {
-    assert_is_caught("publish-before-tracking", None);
+    assert_is_caught("publish-before-tracking", &Run::new(1), None);
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn an_index_that_finds_nothing_is_caught() {
-    assert_is_caught("no-predicate-index", None);
+    assert_is_caught("no-predicate-index", &Run::new(1), None);
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn joining_a_struck_fill_is_caught() {
-    assert_is_caught("join-struck", None);
+    assert_is_caught("join-struck", &Run::new(1), None);
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn serving_what_an_earlier_process_stored_is_caught() {
-    assert_is_caught("no-cold-start", Some(Fault::Kill));
+    assert_is_caught("no-cold-start", &Run::new(1), Some(Fault::Kill));
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
+fn leaving_out_what_no_job_has_told_of_is_caught() {
+    if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
+        assert_is_caught("own-transactions-whole", &Run::with_feed(1, Duration::from_millis(300)), None);
+    }
 }

@@ -46,6 +46,7 @@ mod metadata;
 mod multi;
 mod outage;
 mod overload;
+mod own_changes;
 mod persistence;
 mod poison;
 mod policy;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::core::catalog::Section;
+use crate::core::promise::Promises;
 use crate::postgres::session::lock;
 
 /// Shared by the feed's thread and whoever stops it.
@@ -23,11 +24,14 @@ pub struct FeedControl {
     /// For waits between two tries.
     sleep: Mutex<()>,
     woken: Condvar,
+    pub(super) promises: Arc<Promises>,
 }
 
 impl FeedControl {
-    pub fn new(sections: Arc<[Section]>) -> FeedControl {
+    /// The promises are those of whoever applies jobs to the same database.
+    pub fn new(sections: Arc<[Section]>, promises: Arc<Promises>) -> FeedControl {
         FeedControl {
+            promises,
             stopping: Arc::default(),
             notify: Notify::new(),
             wanted: Mutex::new((1, sections)),

@@ -21,7 +21,8 @@ use rustc_hash::FxHashSet;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::Section;
-use crate::core::feed::{FeedOutcome, Gathered};
+use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
+use crate::core::promise::{Awaited, Promise};
 use crate::postgres::client::Client;
 
 use super::control::FeedControl;
@@ -72,12 +73,26 @@ struct Transaction {
     is_empty: bool,
     /// Some of its rows have been understood by the tables as they were.
     is_of_both: bool,
+    /// One of our own, of whose rows those are left out that its jobs have told.
+    promise: Option<Arc<Promise>>,
+}
+
+/// What is said of a transaction beside its rows.
+#[derive(Clone, Copy)]
+struct Told {
+    end: u64,
+    committed_us: i64,
 }
 
 /// The question whether all has been told that was committed before a moment.
 enum Probe {
     Due(Instant),
     Asked(Asked),
+    /// All has been told but for what own transactions before this mark have promised.
+    Promised {
+        asked: Asked,
+        mark: u64,
+    },
 }
 
 struct Asked {
@@ -98,6 +113,8 @@ pub(super) struct Parts {
     pub(super) stream: Stream,
     /// Where the stream begins.
     pub(super) position: u64,
+    /// When the server was started, as it writes it.
+    pub(super) server: Box<str>,
     pub(super) control: Arc<FeedControl>,
     /// Longest time for an answer.
     pub(super) limit: Duration,
@@ -119,10 +136,13 @@ pub(super) struct Follower<'a> {
     current: Option<Transaction>,
     pending: VecDeque<Transaction>,
     pending_rows: usize,
+    awaited: Awaited<Told>,
     look_at: Instant,
     look_gap: Duration,
     /// All that was committed before this place has been received.
     position: u64,
+    /// The same of what has been told, as far as no promise is open.
+    told: u64,
     heard: Instant,
     probe: Probe,
     /// In progress when the slot was made: their commit may stand before it and become visible only now.
@@ -145,9 +165,11 @@ impl<'a> Follower<'a> {
             current: None,
             pending: VecDeque::new(),
             pending_rows: 0,
+            awaited: Awaited::new(patience(parts.grace)),
             look_at: now,
             look_gap: LOOK_AGAIN.0,
             position: parts.position,
+            told: parts.position,
             heard: now,
             probe: Probe::Due(now),
             unsettled: Vec::new(),
@@ -182,6 +204,7 @@ impl<'a> Follower<'a> {
         // What has been received is of the tables and sections as they were; those who are told to forget read it anew.
         self.pending.clear();
         self.pending_rows = 0;
+        self.awaited.clear();
         self.watch_those_in_progress()?;
         self.tell_connected();
         Ok(())
@@ -223,6 +246,7 @@ impl<'a> Follower<'a> {
             }
         }
         self.epoch_of = Some(snapshot);
+        self.parts.control.promises.set_followed(true);
         if let Some(current) = &mut self.current {
             current.is_of_both = true;
             current.gathered = Gathered::default();
@@ -263,6 +287,7 @@ impl<'a> Follower<'a> {
         if !self.pending.is_empty() && (arrived || Instant::now() >= self.look_at) {
             self.deliver()?;
         }
+        self.see_to_promises()?;
         self.see_to_probe()
     }
 
@@ -273,7 +298,11 @@ impl<'a> Follower<'a> {
             Probe::Due(at) => *at,
             Probe::Asked(asked) if self.position >= asked.wal => now,
             Probe::Asked(asked) => asked.ping_at,
+            Probe::Promised { .. } => now,
         };
+        if !self.awaited.is_empty() {
+            until = until.min(now + LOOK_AGAIN.0);
+        }
         if !self.pending.is_empty() {
             until = until.min(self.look_at);
         }
@@ -307,9 +336,18 @@ impl<'a> Follower<'a> {
     fn take(&mut self, message: Message<'_>, position: u64) -> Result<(), FeedError> {
         match message {
             Message::Begin { xid } => {
-                let gathered = Gathered::default();
-                self.current =
-                    Some(Transaction { xid, committed_us: 0, end: 0, gathered, is_empty: true, is_of_both: false });
+                let snapshot = self.epoch_of.as_ref();
+                let promises = &self.parts.control.promises;
+                let promise = snapshot.and_then(|snapshot| promises.take(&self.parts.server, snapshot.with_epoch(xid)));
+                self.current = Some(Transaction {
+                    xid,
+                    committed_us: 0,
+                    end: 0,
+                    gathered: Gathered::default(),
+                    is_empty: true,
+                    is_of_both: false,
+                    promise,
+                });
             }
             Message::Commit { committed_us } => {
                 self.position = self.position.max(position);
@@ -320,7 +358,7 @@ impl<'a> Follower<'a> {
                     if !done.is_of_both {
                         self.settle(done.xid);
                     }
-                    if !done.gathered.is_empty() {
+                    if !done.gathered.is_empty() || done.promise.is_some() {
                         self.pending_rows += done.gathered.len();
                         self.pending.push_back(Transaction { end: position, committed_us, ..done });
                     }
@@ -348,7 +386,8 @@ impl<'a> Follower<'a> {
         if let Some(current) = &mut self.current {
             current.is_empty = false;
             let wanted = Wanted { columns: &table.columns, identity_is_full: part.identity_is_full };
-            current.gathered.add(&table.bound, &row.read(wanted)?.as_change());
+            let promised = current.promise.as_ref().map(|promise| promise.rows());
+            current.gathered.add(&table.bound, &row.read(wanted)?.as_change(), promised);
         }
         Ok(())
     }
@@ -400,6 +439,14 @@ impl<'a> Follower<'a> {
     }
 
     fn tell(&mut self, mut visible: VecDeque<Transaction>) -> Result<(), FeedError> {
+        let now = Instant::now();
+        for transaction in &mut visible {
+            let told = Told { end: transaction.end, committed_us: transaction.committed_us };
+            let promise = transaction.promise.take();
+            if let Some(promise) = promise.and_then(|promise| self.awaited.add(promise, told, now)) {
+                transaction.gathered.merge(promise.rows().gathered());
+            }
+        }
         while let Some(first) = visible.pop_front() {
             let (mut end, mut transactions, mut gathered) = (first.end, 1, first.gathered);
             let fits = |more: &&Transaction, kept: usize| kept + more.gathered.len() <= ROWS_A_MESSAGE;
@@ -410,8 +457,28 @@ impl<'a> Follower<'a> {
                 gathered.merge(next.gathered);
             }
             let changes = self.present.read(&mut self.parts.client, &self.sections, gathered)?;
-            let committed_us = first.committed_us;
-            (self.emit)(FeedOutcome::Changed { changes, position: end, transactions, committed_us });
+            self.tell_changes(changes, transactions, Told { end, committed_us: first.committed_us });
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self, changes: Vec<SectionChange>, transactions: u32, told: Told) {
+        let Told { end, committed_us } = told;
+        if self.awaited.is_empty() {
+            self.told = self.told.max(end);
+        }
+        (self.emit)(FeedOutcome::Changed { changes, position: self.told, transactions, committed_us });
+    }
+
+    /// Tells the rows of own transactions whose publication has not dropped them in time, or never will.
+    fn see_to_promises(&mut self) -> Result<(), FeedError> {
+        if self.awaited.is_empty() {
+            return Ok(());
+        }
+        for (promise, told) in self.awaited.due(Instant::now()) {
+            let gathered = promise.rows().gathered();
+            let changes = self.present.read(&mut self.parts.client, &self.sections, gathered)?;
+            self.tell_changes(changes, 0, told);
         }
         Ok(())
     }
@@ -433,16 +500,30 @@ impl<'a> Follower<'a> {
                 }
                 return self.answer(true);
             }
-            Probe::Asked(_) => {}
+            Probe::Promised { mark, .. } if self.awaited.has_before(*mark) => return Ok(()),
+            Probe::Asked(_) | Probe::Promised { .. } => {}
         }
-        if let Probe::Asked(asked) = std::mem::replace(&mut self.probe, Probe::Due(now)) {
-            self.probe = Probe::Due(now.max(asked.at + (self.parts.grace / 4).max(LEAST_GAP)));
-            // What was visible at that moment is visible to a look from after it.
-            self.deliver()?;
-            self.settle_old(asked.ended)?;
-            (self.emit)(FeedOutcome::CaughtUp { asked: asked.at, position: self.position, lag_bytes: asked.lag_bytes });
+        match std::mem::replace(&mut self.probe, Probe::Due(now)) {
+            Probe::Asked(mut asked) => {
+                // What was visible at that moment is visible to a look from after it.
+                self.deliver()?;
+                self.settle_old(std::mem::take(&mut asked.ended))?;
+                match self.awaited.mark() {
+                    mark if self.awaited.has_before(mark) => self.probe = Probe::Promised { asked, mark },
+                    _ => self.tell_caught_up(&asked, now),
+                }
+            }
+            Probe::Promised { asked, .. } => self.tell_caught_up(&asked, now),
+            Probe::Due(_) => {}
         }
         Ok(())
+    }
+
+    fn tell_caught_up(&mut self, asked: &Asked, now: Instant) {
+        self.probe = Probe::Due(now.max(asked.at + (self.parts.grace / 4).max(LEAST_GAP)));
+        let position = if self.awaited.is_empty() { self.position } else { asked.wal };
+        self.told = self.told.max(position);
+        (self.emit)(FeedOutcome::CaughtUp { asked: asked.at, position: self.told, lag_bytes: asked.lag_bytes });
     }
 
     fn ask(&mut self, now: Instant) -> Result<(), FeedError> {
@@ -459,6 +540,7 @@ impl<'a> Follower<'a> {
             self.look_again()?;
         }
         let ended = self.unsettled.iter().copied().filter(|xid| snapshot.has_ended(*xid)).collect();
+        self.epoch_of = Some(snapshot);
         let lag_bytes = wal.saturating_sub(self.position);
         let gap = PING_AGAIN.0;
         self.probe = Probe::Asked(Asked { at: now, wal, lag_bytes, ended, ping_at: now + gap, gap, is_nudged: false });
@@ -521,6 +603,11 @@ pub(super) fn simple(client: &mut Client, sql: &str) -> Result<[String; 3], Feed
 
 fn read_snapshot(text: &str) -> Result<Snapshot, FeedError> {
     Snapshot::parse(text).ok_or_else(|| FeedError::Other(format!("Postgres' snapshot '{text}' cannot be read")))
+}
+
+/// How long an own transaction's publication is waited for, so that what it leaves out is known well within the grace.
+pub(super) fn patience(grace: Duration) -> Duration {
+    (grace / 4).clamp(Duration::from_millis(20), Duration::from_millis(250))
 }
 
 /// The longest wait for an answer to a statement that Postgres ends after `timeout_ms`.

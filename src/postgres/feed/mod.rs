@@ -95,7 +95,11 @@ pub fn follow(settings: &FeedSettings, control: &Arc<FeedControl>, emit: &mut dy
     // What goes wrong from here on is told of it.
     control.catalog();
     match prepare(settings, control, emit) {
-        Ok(parts) => Follower::new(parts, emit).run(),
+        Ok(parts) => {
+            let error = Follower::new(parts, emit).run();
+            control.promises.set_followed(false);
+            error
+        }
         // Whatever a stop interrupts, fails.
         Err(_) if control.is_stopping() => FeedError::Stopped,
         Err(error) => error,
@@ -122,7 +126,8 @@ fn prepare(
     former::drop_publications(&mut client)?;
     let (stream, position) = open_stream(&settings, &mut client, &login, &identity, control, emit)?;
     let (grace, silence) = (feed.grace, feed.silence);
-    Ok(Parts { client, stream, position, control: control.clone(), limit, grace, silence })
+    let server = identity.server_start().into();
+    Ok(Parts { client, stream, position, server, control: control.clone(), limit, grace, silence })
 }
 
 /// A feed of another database would find nothing to tell, and say that all is well.

@@ -80,7 +80,7 @@ impl Database {
 }
 
 pub(crate) fn applier(settings: Settings) -> (Applier, Arc<ApplierControl>, crossbeam_channel::Receiver<ApplierEvent>) {
-    let control = Arc::new(ApplierControl::new(settings));
+    let control = Arc::new(ApplierControl::new(settings, Arc::default()));
     let (sender, events) = crossbeam_channel::unbounded();
     let applier = Applier::new(control.clone(), move |event| drop(sender.send(event)));
     (applier, control, events)

@@ -14,6 +14,7 @@ use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
 use crate::core::batch::{Batch, Changed, JobOutcome, Lane, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
+use crate::core::promise::Promised;
 use crate::core::queue::{Held, SideResult};
 use crate::failpoints;
 use crate::keyspace::jobs;
@@ -25,6 +26,8 @@ use crate::workers::AppliedOutcome;
 pub struct Settling {
     batch: Rc<Batch>,
     spaces: VecDeque<SpaceOutcome>,
+    /// To the change feed, that what its rows concern is dropped.
+    promised: Option<Arc<Promised>>,
 }
 
 /// What came of one space's jobs.
@@ -54,7 +57,8 @@ impl Server {
                     SpaceOutcome { at, life, applied, records }
                 });
                 let spaces = spaces.collect();
-                self.queues.settling.push_back(Settling { batch: Rc::from(batch), spaces });
+                let promised = applied.promised;
+                self.queues.settling.push_back(Settling { batch: Rc::from(batch), spaces, promised });
             }
             AppliedOutcome::PutBack { batch } => self.put_back(&batch),
             AppliedOutcome::Up => {
@@ -76,6 +80,9 @@ impl Server {
         while let Some(mut settling) = self.queues.settling.pop_front() {
             while let Some(outcome) = settling.spaces.pop_front() {
                 self.publish_space(ctx, &settling.batch, outcome);
+                if let Some(promised) = settling.promised.take_if(|_| settling.spaces.is_empty()) {
+                    promised.keep();
+                }
                 if Instant::now() >= deadline {
                     if !settling.spaces.is_empty() {
                         self.queues.settling.push_front(settling);
@@ -122,7 +129,7 @@ impl Server {
             self.drop_changed(ctx, batch, of_space, &changed, present.clone());
         }
         if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
-            space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into() });
+            space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into(), promised: None });
         }
     }
 

@@ -115,7 +115,7 @@ impl Followed {
         let wake = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let feed = Feed::start(settings, sections.clone(), wake).unwrap();
+        let feed = Feed::start(settings, sections.clone(), Arc::default(), wake).unwrap();
         Followed { feed, sections, wakes }
     }
 

@@ -31,12 +31,14 @@ pub enum Way {
     All,
     /// Nobody tells: the change feed sees it, within its grace.
     Feed,
+    /// The same, though a job does it: it tells of another row.
+    UntoldJob,
 }
 
 impl Way {
     pub fn draw(random: &mut Random, has_feed: bool) -> Way {
         if has_feed && !random.once_in(4) {
-            return Way::Feed;
+            return if random.once_in(4) { Way::UntoldJob } else { Way::Feed };
         }
         match random.below(20) {
             0..=8 => Way::Job,
@@ -94,7 +96,12 @@ impl<'a> Writer<'a> {
         });
         let changes: Vec<(usize, u32, State, State)> = changes.collect();
         let is_seen = match way {
-            Way::Job => changes.iter().all(|(at, version, _, new)| self.apply_by_job(*at, *version, *new)),
+            Way::Job => changes.iter().all(|(at, version, _, new)| self.apply_by_job("PUT", *at, *version, *new)),
+            Way::UntoldJob => {
+                let mut all = changes.iter();
+                all.all(|(at, version, _, new)| self.apply_by_job("PUT_UNTOLD", *at, *version, *new))
+                    && self.wait_for_feed()
+            }
             Way::Feed => self.put(&changes) && self.wait_for_feed(),
             _ => self.put(&changes) && self.tell(&changes, way),
         };
@@ -109,7 +116,7 @@ impl<'a> Writer<'a> {
         changes.into_iter().map(|(_, _, old, new)| (old, new)).collect()
     }
 
-    fn apply_by_job(&mut self, at: usize, version: u32, state: State) -> bool {
+    fn apply_by_job(&mut self, job: &str, at: usize, version: u32, state: State) -> bool {
         let (section, id) = row(at);
         let payload = match state.size {
             Some(size) => json!({ "id": id, "ver": version, "size": size, "colors": state.color_names() }),
@@ -123,7 +130,7 @@ impl<'a> Writer<'a> {
             // that is written twice is the same.
             let key = format!("{}.{at}.{version}.{}", writer.name, tries / 4);
             let reply =
-                writer.ask(&["BEAR.ENQUEUE", section.name(), "PUT", &payload, "UNIQUE", &key, "BLOCK", "5000"])?;
+                writer.ask(&["BEAR.ENQUEUE", section.name(), job, &payload, "UNIQUE", &key, "BLOCK", "5000"])?;
             if matches!(&reply, Reply::Error(_) | Reply::Nil) {
                 return writer.refused(&reply).map(|()| false);
             }
@@ -175,7 +182,7 @@ impl<'a> Writer<'a> {
         let by_ids = |word: &str| -> Vec<String> { std::iter::once(word.to_owned()).chain(ids.clone()).collect() };
         let is_gone = changes[0].3.size.is_none();
         let messages = match way {
-            Way::Changed | Way::Job | Way::Feed => vec![by_ids("CHANGED")],
+            Way::Changed | Way::Job | Way::Feed | Way::UntoldJob => vec![by_ids("CHANGED")],
             Way::Image if !is_gone => vec![image(true)],
             Way::ImageAndRow if !is_gone => vec![by_ids("ROW"), image(false)],
             Way::Image | Way::ImageAndRow | Way::Row => vec![by_ids("ROW")],

@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::catalog::Section;
-use crate::core::feed::{FeedOutcome, Gathered};
+use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
+use crate::core::promise::Awaited;
 use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;
 
-use super::super::follow::{limit, simple};
+use super::super::follow::{limit, patience, simple};
 use super::super::present::Present;
 use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
-use super::poll::{leap, read_snapshot, Look, News, Poller, ALIVE_S};
+use super::poll::{leap, read_snapshot, Look, News, Poller, Written, ALIVE_S};
 use super::schema;
 use super::tables::Tables;
 
@@ -44,7 +45,9 @@ pub(in crate::postgres::feed) fn follow(
     control: &Arc<FeedControl>,
     emit: &mut dyn FnMut(FeedOutcome),
 ) -> FeedError {
-    match connect_and_run(feed, &control.catalog(), control, emit) {
+    let ended = connect_and_run(feed, &control.catalog(), control, emit);
+    control.promises.set_followed(false);
+    match ended {
         Ok(never) => match never {},
         // Whatever a stop interrupts, fails.
         Err(_) if control.is_stopping() => FeedError::Stopped,
@@ -74,7 +77,22 @@ fn connect_and_run(
     let present = Present::new(ready.tables.selects.clone(), desk.limit);
     let grace = feed.grace;
     let cleaner = Cleaner::new(desk.number);
-    let reader = Reader { desk, sections, control, emit, ready, present, cleaner, grace, probe_at: now, alive_at: now };
+    let reader = Reader {
+        server: identity.server_start().into(),
+        awaited: Awaited::new(patience(grace)),
+        nearly: None,
+        told: 0,
+        desk,
+        sections,
+        control,
+        emit,
+        ready,
+        present,
+        cleaner,
+        grace,
+        probe_at: now,
+        alive_at: now,
+    };
     reader.run()
 }
 
@@ -200,6 +218,26 @@ struct Reader<'a> {
     grace: Duration,
     probe_at: Instant,
     alive_at: Instant,
+    /// When the server was started, as it writes it.
+    server: Box<str>,
+    awaited: Awaited<Told>,
+    /// All that had ended by then has been told, as far as no promise is open.
+    told: u64,
+    /// All has been told that was committed before, but for what own transactions before the mark have promised.
+    nearly: Option<(CaughtUp, u64)>,
+}
+
+/// What is said of a transaction beside its rows.
+#[derive(Clone, Copy)]
+struct Told {
+    position: u64,
+    committed_us: i64,
+}
+
+/// All that had ended by then is told.
+struct CaughtUp {
+    asked: Instant,
+    position: u64,
 }
 
 impl Reader<'_> {
@@ -212,6 +250,7 @@ impl Reader<'_> {
     }
 
     fn poll_on(&mut self) -> Result<Infallible, FeedError> {
+        self.control.promises.set_followed(true);
         self.tell_connected();
         let mut gap = POLL_AGAIN.0;
         loop {
@@ -237,14 +276,22 @@ impl Reader<'_> {
         let asked = Instant::now();
         let look = if asked >= self.probe_at { Look::AtTablesToo } else { Look::AtRows };
         let Ready { tables, poller, .. } = &mut self.ready;
-        let news = poller.poll(&mut self.desk.client, tables, look, self.desk.limit)?;
+        let promise = |xid| self.control.promises.take(&self.server, xid);
+        let news = poller.poll(&mut self.desk.client, tables, look, self.desk.limit, &promise)?;
         self.settle(&news);
         let position = news.position;
         let found = !news.transactions.is_empty();
         self.tell(news)?;
         if look == Look::AtTablesToo {
             self.probe_at = asked + self.grace / 4;
-            (self.emit)(FeedOutcome::CaughtUp { asked, position, lag_bytes: 0 });
+            self.nearly.get_or_insert_with(|| (CaughtUp { asked, position }, self.awaited.mark()));
+        }
+        self.see_to_promises()?;
+        if let Some((CaughtUp { asked, position }, _)) =
+            self.nearly.take_if(|(_, mark)| !self.awaited.has_before(*mark))
+        {
+            self.told = self.told.max(position);
+            (self.emit)(FeedOutcome::CaughtUp { asked, position: self.told, lag_bytes: 0 });
         }
         if asked >= self.alive_at {
             self.alive_at = asked + ALIVE_AGAIN;
@@ -264,7 +311,15 @@ impl Reader<'_> {
 
     fn tell(&mut self, news: News) -> Result<(), FeedError> {
         let (position, committed_us) = (news.position, news.since_us);
-        let mut transactions = news.transactions.into_values().peekable();
+        let (told, now) = (Told { position, committed_us }, Instant::now());
+        let mut transactions = Vec::with_capacity(news.transactions.len());
+        for Written { mut gathered, promise } in news.transactions.into_values() {
+            if let Some(promise) = promise.and_then(|promise| self.awaited.add(promise, told, now)) {
+                gathered.merge(promise.rows().gathered());
+            }
+            transactions.push(gathered);
+        }
+        let mut transactions = transactions.into_iter().peekable();
         while let Some(mut gathered) = transactions.next() {
             let mut count = 1;
             let fits = |next: &Gathered, kept: usize| kept + next.len() <= ROWS_A_MESSAGE;
@@ -274,7 +329,28 @@ impl Reader<'_> {
             }
             let client = self.desk.client();
             let changes = self.present.read(client, self.sections, gathered)?;
-            (self.emit)(FeedOutcome::Changed { changes, position, transactions: count, committed_us });
+            self.tell_changes(changes, count, told);
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self, changes: Vec<SectionChange>, transactions: u32, told: Told) {
+        let Told { position, committed_us } = told;
+        if self.awaited.is_empty() {
+            self.told = self.told.max(position);
+        }
+        (self.emit)(FeedOutcome::Changed { changes, position: self.told, transactions, committed_us });
+    }
+
+    /// Tells the rows of own transactions whose publication has not dropped them in time, or never will.
+    fn see_to_promises(&mut self) -> Result<(), FeedError> {
+        if self.awaited.is_empty() {
+            return Ok(());
+        }
+        for (promise, told) in self.awaited.due(Instant::now()) {
+            let client = self.desk.client();
+            let changes = self.present.read(client, self.sections, promise.rows().gathered())?;
+            self.tell_changes(changes, 0, told);
         }
         Ok(())
     }

@@ -8,12 +8,14 @@
 //! words, a transaction that stays in progress for hours costs nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use crate::core::feed::{Cell, Gathered, RowChange, Tuple};
+use crate::core::promise::Promise;
 use crate::postgres::client::Client;
 
 use super::super::snapshot::Snapshot;
@@ -47,10 +49,21 @@ pub(super) struct News {
     /// Lowest id of a transaction in progress.
     pub(super) position: u64,
     /// By transaction; where these were too many, in one.
-    pub(super) transactions: BTreeMap<u64, Gathered>,
+    pub(super) transactions: BTreeMap<u64, Written>,
     /// They were committed after this.
     pub(super) since_us: i64,
 }
+
+/// What one transaction has written.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) gathered: Gathered,
+    /// One of our own, of whose rows those are left out that its jobs have told.
+    pub(super) promise: Option<Arc<Promise>>,
+}
+
+/// Finds the promise of a transaction, which is found once.
+pub(super) type FindPromise<'a> = &'a dyn Fn(u64) -> Option<Arc<Promise>>;
 
 /// Whether the tables are looked at, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +134,7 @@ impl Poller {
         tables: &Tables,
         look: Look,
         limit: Duration,
+        promise: FindPromise<'_>,
     ) -> Result<News, FeedError> {
         let look = match look {
             Look::AtRows => String::new(),
@@ -130,17 +144,17 @@ impl Poller {
         let messages = client.simple_query(&format!("{look}{PLANNING}; EXECUTE bear_news('{}')", self.last))?;
         let rows: Vec<&SimpleQueryRow> = rows(&messages).collect();
         if rows.len() <= ROWS_A_POLL {
-            return self.read(&rows, tables);
+            return self.read(&rows, tables, promise);
         }
         // Not rows but tables, by a snapshot of its own.
         client.set_deadline(Instant::now() + limit);
         let messages = client.simple_query(&format!("{PLANNING}; EXECUTE bear_touched('{}')", self.last))?;
         let rows: Vec<&SimpleQueryRow> = self::rows(&messages).collect();
-        self.read(&rows, tables)
+        self.read(&rows, tables, promise)
     }
 
-    fn read(&mut self, rows: &[&SimpleQueryRow], tables: &Tables) -> Result<News, FeedError> {
-        let mut transactions: BTreeMap<u64, Gathered> = BTreeMap::new();
+    fn read(&mut self, rows: &[&SimpleQueryRow], tables: &Tables, promise: FindPromise<'_>) -> Result<News, FeedError> {
+        let mut transactions: BTreeMap<u64, Written> = BTreeMap::new();
         let mut head = None;
         for row in rows {
             if row.len() == 1 {
@@ -157,7 +171,9 @@ impl Poller {
             else {
                 continue;
             };
-            self.gather(row, &tables.covered[*at], transactions.entry(xid).or_default());
+            let written =
+                transactions.entry(xid).or_insert_with(|| Written { promise: promise(xid), ..Written::default() });
+            self.gather(row, &tables.covered[*at], written);
         }
         let head = head.ok_or_else(|| FeedError::Other("the outbox has been dropped".to_owned()))?;
         // In the snapshot that found the rows, so that none of them has been removed.
@@ -170,20 +186,22 @@ impl Poller {
         let text = head.get(0).unwrap_or_default();
         let snapshot = read_snapshot(text)?;
         let position = text.split(':').next().and_then(|xmin| xmin.parse().ok()).unwrap_or(0);
-        transactions.retain(|_, gathered| !gathered.is_empty());
+        transactions.retain(|_, written| !written.gathered.is_empty() || written.promise.is_some());
         let since_us = self.polled_us;
         self.last = text.to_owned();
         self.polled_us = head.get(3).and_then(|now_us| now_us.parse().ok()).unwrap_or(since_us);
         Ok(News { snapshot, position, transactions, since_us })
     }
 
-    fn gather(&self, row: &SimpleQueryRow, table: &super::tables::CoveredTable, gathered: &mut Gathered) {
+    fn gather(&self, row: &SimpleQueryRow, table: &super::tables::CoveredTable, written: &mut Written) {
+        let Written { gathered, promise } = written;
         if row.get(6) != Some("f") {
             return gathered.add_all(&table.bound);
         }
         let cell = |at: usize| row.get(HEAD + at).map_or(Cell::Null, |text| Cell::Text(text.as_bytes()));
         let cells = (0..table.columns.len().min(self.width)).map(cell).collect();
-        gathered.add(&table.bound, &RowChange::Insert(Tuple { key_only: false, cells }));
+        let promised = promise.as_ref().map(|promise| promise.rows());
+        gathered.add(&table.bound, &RowChange::Insert(Tuple { key_only: false, cells }), promised);
     }
 }
 

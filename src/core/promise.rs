@@ -1,0 +1,293 @@
+//! Rows that a batch of jobs has changed and whose drop comes with the publication of its outcome: the change feed, which
+//! hears of the same transaction, leaves them out. What else the transaction changed (by triggers, cascades, in tables
+//! that its jobs did not report) the feed tells as it does of anybody's.
+//!
+//! ```text
+//! applier, before its COMMIT: made -> open --the last space is published--> kept
+//!                                      |  \--nobody publishes it any more--> broken
+//! feed: a transaction with a promise -> its other rows are told
+//!         kept    nothing more
+//!         broken  the promised rows are told, too
+//!         open    waited for; told after some time all the same: when in doubt, a row is dropped twice
+//! ```
+//! Rule: the feed says that all has been told only when no promise is open of what it has heard before. It is made before
+//! the COMMIT is sent, so whoever hears of the transaction finds it; one of a transaction that is never heard of (rolled
+//! back; of a table that nobody follows; the feed connected later) is forgotten after many others.
+//!
+//! A transaction is known by its id with its epoch and by when its server was started: after a failover the new server may
+//! give the ids of lost transactions to others.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::batch::{Batch, SpaceApplied};
+use super::feed::{Gathered, Tenant};
+use crate::mutations;
+
+/// Promises kept for the feed, and their rows together; of more the oldest are forgotten.
+const MAX_PROMISES: usize = 256;
+const MAX_ROWS: usize = 100_000;
+
+/// Which transaction of which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionId {
+    /// When the server was started, as it writes it.
+    pub server: Box<str>,
+    /// With its epoch.
+    pub xid: u64,
+}
+
+/// Rows that will be dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PromisedRows {
+    /// Sorted by section and tenant.
+    groups: Vec<((usize, Tenant), Ids)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ids {
+    All,
+    /// Sorted.
+    These(Vec<Box<str>>),
+}
+
+#[derive(Debug)]
+pub struct Promise {
+    of: TransactionId,
+    rows: PromisedRows,
+    fate: AtomicU8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fate {
+    Open,
+    Kept,
+    Broken,
+}
+
+/// Held by whoever will publish: dropped before it is kept, the promise is broken.
+#[derive(Debug)]
+pub struct Promised(Arc<Promise>);
+
+/// Promises that the feed has not asked for yet. Shared by those who apply and the feed.
+#[derive(Debug, Default)]
+pub struct Promises {
+    is_followed: AtomicBool,
+    made: Mutex<VecDeque<Arc<Promise>>>,
+}
+
+impl PromisedRows {
+    /// The rows that the jobs of a batch say they have changed, as far as it is told which.
+    pub fn of(batch: &Batch, applied: &[SpaceApplied]) -> PromisedRows {
+        let mut groups: Vec<((usize, Tenant), Ids)> = Vec::new();
+        for (space, applied) in batch.spaces.iter().zip(applied) {
+            let SpaceApplied::Done { changed, .. } = applied else { continue };
+            // Sorted by section and id.
+            for of_section in changed.chunk_by(|one, other| one.section == other.section) {
+                let at = of_section[0].section;
+                let tenant = match (batch.sections.get(at).map(|section| section.tenant), &space.tenant) {
+                    (Some(None), _) => Tenant::None,
+                    (Some(Some(_)), Some(tenant)) => Tenant::Known((**tenant).into()),
+                    // Nobody can tell whose they are.
+                    (Some(Some(_)), None) | (None, _) => continue,
+                };
+                let ids: Option<Vec<Box<str>>> = of_section.iter().map(|change| change.id.clone()).collect();
+                groups.push(((at, tenant), ids.map_or(Ids::All, Ids::These)));
+            }
+        }
+        PromisedRows::merged(groups)
+    }
+
+    fn merged(mut groups: Vec<((usize, Tenant), Ids)>) -> PromisedRows {
+        groups.sort_by(|(one, _), (other, _)| one.cmp(other));
+        groups.dedup_by(|(later, more), (earlier, ids)| {
+            let is_same = later == earlier;
+            match (is_same, &mut *ids, &mut *more) {
+                (false, _, _) | (true, Ids::All, _) => {}
+                (true, ids, Ids::All) => *ids = Ids::All,
+                (true, Ids::These(ids), Ids::These(more)) => {
+                    ids.append(more);
+                    ids.sort_unstable();
+                    ids.dedup();
+                }
+            }
+            is_same
+        });
+        PromisedRows { groups }
+    }
+
+    pub fn holds(&self, section: usize, tenant: &Tenant, id: &str) -> bool {
+        if mutations::is("own-transactions-whole") {
+            return true;
+        }
+        let at = self.groups.binary_search_by(|((of, whose), _)| (*of, whose).cmp(&(section, tenant)));
+        match at.ok().map(|at| &self.groups[at].1) {
+            Some(Ids::All) => true,
+            Some(Ids::These(ids)) => ids.binary_search_by(|known| (**known).cmp(id)).is_ok(),
+            None => false,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        let of = |ids: &Ids| match ids {
+            Ids::All => 1,
+            Ids::These(ids) => ids.len(),
+        };
+        self.groups.iter().map(|(_, ids)| of(ids)).sum()
+    }
+
+    /// As the feed tells rows.
+    pub fn gathered(&self) -> Gathered {
+        let mut gathered = Gathered::default();
+        for ((section, tenant), ids) in &self.groups {
+            match ids {
+                Ids::All => gathered.add_section(*section),
+                Ids::These(ids) => gathered.add_ids(*section, tenant, ids),
+            }
+        }
+        gathered
+    }
+}
+
+impl Promise {
+    pub fn rows(&self) -> &PromisedRows {
+        &self.rows
+    }
+
+    pub fn fate(&self) -> Fate {
+        match self.fate.load(Ordering::Acquire) {
+            0 => Fate::Open,
+            1 => Fate::Kept,
+            _ => Fate::Broken,
+        }
+    }
+}
+
+impl Promised {
+    /// All its rows have been dropped.
+    pub fn keep(&self) {
+        self.0.fate.store(Fate::Kept as u8, Ordering::Release);
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        if self.0.fate() == Fate::Open {
+            self.0.fate.store(Fate::Broken as u8, Ordering::Release);
+        }
+    }
+}
+
+impl Promises {
+    /// Whether a feed follows: if not, nobody asks.
+    pub fn set_followed(&self, is_followed: bool) {
+        self.is_followed.store(is_followed, Ordering::Release);
+        if !is_followed {
+            self.made().clear();
+        }
+    }
+
+    pub fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Acquire)
+    }
+
+    /// To be called before the transaction's COMMIT is sent.
+    pub fn make(&self, of: TransactionId, rows: PromisedRows) -> Promised {
+        let promise = Arc::new(Promise { of, rows, fate: AtomicU8::new(Fate::Open as u8) });
+        let mut made = self.made();
+        made.push_back(promise.clone());
+        let mut rows: usize = made.iter().map(|promise| promise.rows.len()).sum();
+        while made.len() > MAX_PROMISES || (rows > MAX_ROWS && made.len() > 1) {
+            rows -= made.pop_front().map_or(0, |promise| promise.rows.len());
+        }
+        Promised(promise)
+    }
+
+    /// The promise of this transaction, for who has heard of it. It is found once.
+    pub fn take(&self, server: &str, xid: u64) -> Option<Arc<Promise>> {
+        let mut made = self.made();
+        let at = made.iter().position(|promise| promise.of.xid == xid && *promise.of.server == *server)?;
+        made.remove(at)
+    }
+
+    fn made(&self) -> MutexGuard<'_, VecDeque<Arc<Promise>>> {
+        // Each change is one operation on the queue, so it is whole whoever panics.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Promises of transactions that the feed has heard of, until their fate is known. `T` is what it takes to tell their rows.
+pub struct Awaited<T> {
+    open: VecDeque<Open<T>>,
+    next: u64,
+    patience: Duration,
+}
+
+struct Open<T> {
+    number: u64,
+    since: Instant,
+    promise: Arc<Promise>,
+    told_as: T,
+}
+
+impl<T> Awaited<T> {
+    pub fn new(patience: Duration) -> Awaited<T> {
+        Awaited { open: VecDeque::new(), next: 0, patience }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whoever was to be told forgets all that these rows may be in.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+
+    /// The transaction is visible and its other rows are being told. The promise comes back where its rows are to be told
+    /// with them.
+    pub fn add(&mut self, promise: Arc<Promise>, told_as: T, now: Instant) -> Option<Arc<Promise>> {
+        match promise.fate() {
+            Fate::Kept => None,
+            Fate::Broken => Some(promise),
+            Fate::Open => {
+                self.open.push_back(Open { number: self.next, since: now, promise, told_as });
+                self.next += 1;
+                None
+            }
+        }
+    }
+
+    /// Those whose rows are to be told after all; kept ones are forgotten.
+    pub fn due(&mut self, now: Instant) -> Vec<(Arc<Promise>, T)> {
+        let mut due = Vec::new();
+        for open in std::mem::take(&mut self.open) {
+            match open.promise.fate() {
+                Fate::Kept => {}
+                Fate::Open if now.saturating_duration_since(open.since) < self.patience => self.open.push_back(open),
+                Fate::Open | Fate::Broken => due.push((open.promise, open.told_as)),
+            }
+        }
+        due
+    }
+
+    /// Tells those that come later from those that have come.
+    pub fn mark(&self) -> u64 {
+        self.next
+    }
+
+    /// Is one open that came before the mark?
+    pub fn has_before(&self, mark: u64) -> bool {
+        self.open.front().is_some_and(|open| open.number < mark)
+    }
+}
+
+#[cfg(test)]
+mod tests;

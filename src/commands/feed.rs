@@ -2,7 +2,7 @@
 //!
 //! Reply: a map of kind (`bear.feed`), state (off, starting, following, lost, not allowed), behind (0 or 1: entries that
 //! depend on it are not served), told_ms (how long ago all that had been committed was told; nil: never), position (in the
-//! WAL), lag_bytes, lag_ms (from the commit to the drop, the last time), connects, transactions, rows, withheld (queries that
+//! WAL), lag_bytes, lag_ms (from the commit to the drop, the last time), connects, losses (how often it followed and was lost), transactions, rows, withheld (queries that
 //! were fetched though cached), last_error, covered and not_covered (tables; for the latter why, and what to do), and
 //! unmapped (what queries read that no section maps). O(N) in the tables. Errors: ERR (wrong words).
 
@@ -40,11 +40,11 @@ fn report(reply: Replier, server: &Server) {
         reply.text(name);
         reply.integer(value as i64);
     };
-    reply.map(16);
+    reply.map(17);
     reply.text("kind");
     reply.text(server.feed_kind());
     reply.text("state");
-    reply.text(feed.state.name());
+    reply.text(feed.state().name());
     number("behind", feed.behind.into());
     reply.text("told_ms");
     match feed.told_ago() {
@@ -56,6 +56,7 @@ fn report(reply: Replier, server: &Server) {
     number("lag_bytes", feed.lag_bytes);
     number("lag_ms", feed.lag_us / 1000);
     number("connects", feed.connects);
+    number("losses", feed.losses());
     number("transactions", feed.transactions);
     number("rows", feed.rows);
     number("withheld", feed.withheld);

@@ -3,6 +3,8 @@
 //! Invariant: a change that cannot be told exactly concerns more rows, never fewer. A mapped value that was not sent, an
 //! id of another type, a transaction too large to keep: each stands for all rows of the section.
 
+mod life;
+
 use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -10,6 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::catalog::{Section, Table};
 use super::promise::PromisedRows;
 use super::value::ScalarType;
+
+pub use life::{Depends, FeedEvent, FeedLife, FeedState, Wanted};
 
 /// Changed rows of a section that are kept of one transaction; of more, all rows count as changed. They are dropped in one
 /// unit: 10,000 held Redis' thread 8 ms, 1,000 hold it 0.6 ms.

@@ -1,9 +1,7 @@
 //! Changes that others made in Postgres, as the change feed tells them; and what is served while it is behind.
 //!
-//! ```text
-//! not allowed <--Down-- starting, where bear.feed is auto and Postgres does not allow it
-//! starting --Connected--> following --Down--> lost --Connected--> following
-//! ```
+//! The states, and what depends on the feed in which, are [`FeedLife`]'s.
+//!
 //! Connected makes the sections that the feed covers cold: what changed before it nobody has told. From then on each
 //! message is one unit. The entries of covered sections are served as long as the feed has told everything that was
 //! committed `bear.feed-grace-ms` ago; not at all where it has never been that far.
@@ -14,7 +12,9 @@ use super::changes::{ChangedIds, ChangedRows, Whose};
 use super::config::{FeedBehind, FeedChoice};
 use super::Server;
 use crate::core::catalog::{Catalog, Query};
-use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
+use crate::core::feed::{
+    Coverage, Depends, FeedEvent, FeedLife, FeedOutcome, FeedState, Rows, SectionChange, TableCoverage, Tenant, Wanted,
+};
 use crate::core::image::Image;
 use crate::core::names;
 use crate::redis_api::Context;
@@ -22,7 +22,7 @@ use crate::redis_api::Context;
 /// What is known of the feed.
 #[derive(Debug, Default)]
 pub struct FeedView {
-    pub state: FeedState,
+    life: FeedLife,
     pub coverage: Vec<TableCoverage>,
     /// By section: does an entry of it depend on the feed?
     covered: Vec<bool>,
@@ -42,30 +42,16 @@ pub struct FeedView {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum FeedState {
-    #[default]
-    Off,
-    Starting,
-    Following,
-    Lost,
-    /// With `auto`: Postgres does not allow it.
-    NotAllowed,
-}
-
-impl FeedState {
-    pub fn name(self) -> &'static str {
-        match self {
-            FeedState::Off => "off",
-            FeedState::Starting => "starting",
-            FeedState::Following => "following",
-            FeedState::Lost => "lost",
-            FeedState::NotAllowed => "not allowed",
-        }
-    }
-}
-
 impl FeedView {
+    pub fn state(&self) -> FeedState {
+        self.life.state
+    }
+
+    /// How often it followed and was lost.
+    pub fn losses(&self) -> u64 {
+        self.life.losses
+    }
+
     /// How long ago everything had been told.
     pub fn told_ago(&self) -> Option<Duration> {
         self.told.map(|told| told.elapsed())
@@ -131,7 +117,7 @@ impl Server {
         let covered = self.feed.covered.clone();
         self.forget_sections(|_| covered);
         self.feed.connects += 1;
-        self.feed.state = FeedState::Following;
+        self.feed_takes(FeedEvent::Connected);
         self.feed.last_error = None;
     }
 
@@ -161,7 +147,9 @@ impl Server {
         let catalog = self.catalog.clone();
         let forgotten = which(&catalog);
         self.fills.strike_where(|_, _| true);
-        for (index, section) in catalog.sections.iter().enumerate().filter(|(index, _)| forgotten[*index]) {
+        for (index, section) in
+            catalog.sections.iter().enumerate().filter(|(index, _)| forgotten.get(*index) == Some(&true))
+        {
             match section.tenant {
                 Some(_) => self.keyspace.make_tenants_cold(&section.name),
                 None => {
@@ -173,6 +161,19 @@ impl Server {
             log::debug!("section {index} is cold: what was changed before, nobody told");
         }
         self.arm_soon();
+    }
+
+    /// Takes what has happened to it.
+    fn feed_takes(&mut self, event: FeedEvent) {
+        let wanted = match self.config.feed {
+            FeedChoice::Auto => Wanted::IfAllowed,
+            _ => Wanted::Always,
+        };
+        match self.feed.life.take(wanted, event) {
+            Depends::Everything => self.feed.covered = vec![true; self.catalog.sections.len()],
+            Depends::Nothing => self.feed.covered = vec![false; self.catalog.sections.len()],
+            Depends::AsBefore | Depends::Covered => {}
+        }
     }
 
     fn rows_told(&mut self, ctx: Context, change: SectionChange) {
@@ -196,21 +197,30 @@ impl Server {
     }
 
     fn feed_down(&mut self, error: String, allowed: bool) {
-        let was = self.feed.state;
+        let was = self.feed.state();
         let is_new = self.feed.last_error.as_ref() != Some(&error);
-        if !allowed && self.config.feed == FeedChoice::Auto {
-            // As if there were none: nothing depends on it. It tries again, for an administrator may allow it.
-            if was != FeedState::NotAllowed {
-                log::info!("changes that others make in Postgres are not followed: {error}");
+        self.feed_takes(FeedEvent::Down { allowed });
+        match self.feed.state() {
+            // As if there were none. It tries again, for an administrator may allow it.
+            FeedState::NotAllowed => {
+                if was != FeedState::NotAllowed {
+                    log::info!("changes that others make in Postgres are not followed: {error}");
+                }
+                self.feed.coverage.clear();
             }
-            self.feed.state = FeedState::NotAllowed;
-            self.feed.covered.clear();
-            self.feed.coverage.clear();
-        } else {
-            if is_new || was != FeedState::Lost {
-                log::warn!("the change feed is down: {error}");
+            _ if !allowed && self.feed.life.has_followed() => {
+                if is_new {
+                    log::warn!(
+                        "the change feed is lost, and Postgres does not allow it any more: {error}; what it covered is \
+                         fetched anew until it is back, or until bear.feed is off"
+                    );
+                }
             }
-            self.feed.state = FeedState::Lost;
+            _ => {
+                if is_new || was != FeedState::Lost {
+                    log::warn!("the change feed is down: {error}");
+                }
+            }
         }
         self.feed.last_error = Some(error);
     }
@@ -242,10 +252,7 @@ impl Server {
     }
 
     fn feed_starts(&mut self) {
-        self.feed.state = FeedState::Starting;
-        // Where it was asked for by name, what is stored depends on it from now on.
-        let depends = self.config.feed != FeedChoice::Auto || self.feed.covers_any();
-        self.feed.covered = vec![depends; self.catalog.sections.len()];
+        self.feed_takes(FeedEvent::Begun);
         self.feed.told.get_or_insert_with(Instant::now);
         self.look_at_lag();
     }
@@ -262,8 +269,15 @@ impl Server {
     /// Follows no more: nothing depends on it.
     pub(super) fn end_feed(&mut self) {
         self.workers.end_feed();
-        let FeedView { connects, transactions, rows, withheld, .. } = self.feed;
-        self.feed = FeedView { connects, transactions, rows, withheld, ..FeedView::default() };
+        let is_in_time = self.feed.state() == FeedState::Following && !self.is_feed_late();
+        if self.feed.life.has_followed() && !is_in_time {
+            // It was not served for good reason, and is not to be served now for want of one.
+            let depending = std::mem::take(&mut self.feed.covered);
+            self.forget_sections(|_| depending);
+        }
+        self.feed_takes(FeedEvent::Ended);
+        let FeedView { life, connects, transactions, rows, withheld, .. } = self.feed;
+        self.feed = FeedView { life, connects, transactions, rows, withheld, ..FeedView::default() };
     }
 
     /// The catalog has been replaced: tables, rows and predicates may be others.

@@ -76,12 +76,13 @@ impl Server {
     fn write_feed(&self, info: &InfoWriter) {
         let feed = &self.feed;
         info.text("feed_kind", self.config.feed.name());
-        info.text("feed_state", feed.state.name());
+        info.text("feed_state", feed.state().name());
         info.number("feed_behind", feed.behind.into());
         info.number("feed_told_ms", feed.told_ago().map_or(0, |ago| ago.as_millis() as u64));
         info.number("feed_lag_bytes", feed.lag_bytes);
         info.number("feed_lag_ms", feed.lag_us / 1000);
         info.number("feed_connects", feed.connects);
+        info.number("feed_losses", feed.losses());
         info.number("feed_transactions", feed.transactions);
         info.number("feed_rows", feed.rows);
         info.number("feed_withheld", feed.withheld);

@@ -139,6 +139,8 @@ impl Server {
             // Another database, or other tables in it.
             self.make_all_cold();
             self.check_catalog_again();
+            // What was followed was there.
+            self.end_feed();
         }
         if before.feed != now.feed || before.feed_settings() != now.feed_settings() {
             self.begin_feed_again();

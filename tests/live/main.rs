@@ -19,6 +19,7 @@ mod examples;
 mod explain;
 mod feed;
 mod feed_edges;
+mod feed_lost;
 mod foreign;
 mod freshness;
 mod fuzz;

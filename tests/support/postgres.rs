@@ -39,7 +39,7 @@ struct Cluster {
     /// `on` where a test looks at what survives a crash of the machine; else nothing waits for disks.
     fsync: &'static str,
     /// `logical` where a test has changes decoded.
-    wal_level: &'static str,
+    wal_level: Mutex<&'static str>,
 }
 
 impl Postgres {
@@ -82,7 +82,8 @@ impl Postgres {
     }
 
     fn start_in(data: PathBuf, fsync: &'static str, wal_level: &'static str) -> Postgres {
-        let cluster = Cluster { data, port: free_port(), process: Mutex::new(None), fsync, wal_level };
+        let cluster =
+            Cluster { data, port: free_port(), process: Mutex::new(None), fsync, wal_level: Mutex::new(wal_level) };
         let postgres = Postgres { cluster: Arc::new(cluster) };
         postgres.start_again();
         postgres
@@ -136,6 +137,13 @@ impl Postgres {
             }
             self.config(SUPERUSER).connect(NoTls).ok()
         });
+    }
+
+    /// Ends it and starts it with another `wal_level`.
+    pub fn restart_with(&self, wal_level: &'static str) {
+        self.stop_fast();
+        *self.cluster.wal_level.lock().unwrap() = wal_level;
+        self.start_again();
     }
 
     /// Disconnects everybody, writes a checkpoint and ends.
@@ -227,7 +235,7 @@ impl Cluster {
             "log_timezone=UTC",
             &format!("log_line_prefix={LOG_LINE_PREFIX}"),
             &format!("fsync={}", self.fsync),
-            &format!("wal_level={}", self.wal_level),
+            &format!("wal_level={}", self.wal_level.lock().unwrap()),
             "full_page_writes=off",
             "autovacuum=off",
         ] {

@@ -61,7 +61,8 @@ fn all(reply: Replier, server: &Server) {
     reply.text("errors");
     reply.texts(&checked.errors);
     reply.text("warnings");
-    reply.texts(&checked.warnings);
+    let warnings: Vec<&String> = checked.warnings.iter().chain(&checked.links).collect();
+    reply.texts(&warnings);
     reply.text("sections");
     let names: Vec<&str> = server.catalog().sections.iter().map(|section| section.name.as_ref()).collect();
     reply.texts(&names);

@@ -95,6 +95,12 @@ impl Section {
         row.params.iter().map(|name| of(name)).collect()
     }
 
+    /// Types of the parameters of a SELECT of `tables`: that of `{ids}` is whatever it compares them with.
+    pub fn table_param_types(&self, select: &Template) -> Vec<Option<ArgType>> {
+        let of = |name: &str| self.tenant.filter(|_| name == "tenant").map(ArgType::scalar);
+        select.params.iter().map(|name| of(name)).collect()
+    }
+
     /// Types of a job's statement's parameters.
     pub fn job_param_types(&self, job: &Job, template: &Template) -> Vec<Option<ArgType>> {
         let of = |name: &str| match name {

@@ -11,6 +11,7 @@ use super::life::Life;
 use super::life_toml;
 use super::outline::Outline;
 use super::query_toml::QueryReader;
+use super::spelling;
 use super::sql::Template;
 use super::toml_reader::Report;
 
@@ -119,11 +120,9 @@ fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
     let mut tables = Vec::new();
     for (name, rows) in outline.fields.string_table("tables", report).unwrap_or_default() {
         let key = format!("tables.{name}");
-        let is_column = !rows.is_empty() && !rows.contains(|c: char| c.is_whitespace() || matches!(c, '{' | '(' | ';'));
-        let rows = if is_column {
-            Some(TableRows::Column(rows.into()))
-        } else {
-            with_ids(&key, rows, outline, report).map(TableRows::Select)
+        let rows = match spelling::column_name(rows) {
+            Some(column) => Some(TableRows::Column(column.into())),
+            None => with_ids(&key, rows, outline, report).map(TableRows::Select),
         };
         tables.extend(rows.map(|rows| Table { name: name.into(), rows }));
     }

@@ -1,18 +1,24 @@
 //! The change feed: what it tells, and which rows of which sections a changed row of a table concerns.
 //!
 //! Invariant: a change that cannot be told exactly concerns more rows, never fewer. A mapped value that was not sent, an
-//! id of another type, a transaction too large to keep: each stands for all rows of the section.
+//! id of another type, a transaction too large to keep, a row by which a statement found others: each stands for all rows
+//! of the section.
+//!
+//! `gathered` collects the rows that changes concern, `life` says what depends on the feed in which state.
 
+mod gathered;
 mod life;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::catalog::{Section, Table};
-use super::promise::PromisedRows;
 use super::value::ScalarType;
 
+pub use gathered::{BoundRules, Gathered, GatheredRows, GatheredSection};
 pub use life::{Depends, FeedEvent, FeedLife, FeedState, Wanted};
 
 /// Changed rows of a section that are kept of one transaction; of more, all rows count as changed. They are dropped in one
@@ -115,14 +121,67 @@ pub struct Rule {
     pub tenant: TenantSource,
 }
 
+/// Where a changed row of the table says which rows of the section it concerns, and what is dropped:
+///
+/// | source | a row comes | goes | changes |
+/// |---|---|---|---|
+/// | `Column` that old rows bear | its id | its id | both ids |
+/// | `Column` that they do not bear | its id | all, unless the old row is told whole | all, unless told whole |
+/// | `Select` | what the statement finds now | the same | the same, by the old and the new key |
+/// | `Moved` | nothing, or all | all | all, if a column may have changed that the statement reads |
+/// | `Whole` | all | all | all |
+///
+/// *All* is all rows of the section: of the row's tenant where the old and the new row tell it, else of every tenant. A
+/// TRUNCATE is all of every tenant, whatever the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdSource {
     /// The column holds the id.
-    Column(Box<str>),
-    /// The column is the key by which the statement (a number of the caller's) finds the ids.
+    Column {
+        name: Box<str>,
+        /// An old row bears it whenever it changes.
+        in_identity: bool,
+    },
+    /// The column is the key by which the statement (a number of the caller's) finds the ids: those that it finds now.
     Select { column: Box<str>, statement: usize },
+    /// A statement of [`IdSource::Select`] reads the table. What it found by a row that is gone, or is another now, nobody
+    /// can ask any more.
+    Moved(Moved),
     /// Any change concerns all rows: the section has no ids.
     Whole,
+}
+
+impl Rule {
+    /// Those that it asks for.
+    pub fn columns(&self) -> Vec<Box<str>> {
+        let mut columns = Vec::new();
+        match &self.source {
+            IdSource::Column { name, .. } | IdSource::Select { column: name, .. } => columns.push(name.clone()),
+            IdSource::Moved(Moved { columns: read, check, .. }) => {
+                columns.extend(read.iter().flatten().map(|(name, _)| name.clone()));
+                columns.extend(check.iter().map(|(key, _)| key.clone()));
+            }
+            IdSource::Whole => {}
+        }
+        if let TenantSource::Column { name, .. } = &self.tenant {
+            columns.push(name.clone());
+        }
+        columns
+    }
+}
+
+/// A column, and whether an old row bears it whenever it changes.
+pub type ReadColumn = (Box<str>, bool);
+
+/// See [`IdSource::Moved`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Which columns the statement may read; None: any.
+    pub columns: Option<Box<[ReadColumn]>>,
+    /// Counts a new row, too: the section does not map the table, or the statement may find less by more rows.
+    pub inserts: bool,
+    /// Where the feed does not tell an old row from a new one: the table's key, and the number of what says which keys
+    /// are there. Without it each row counts.
+    pub check: Option<(Box<str>, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,245 +224,8 @@ pub enum RowChange<'a> {
         new: Tuple<'a>,
     },
     Delete(Tuple<'a>),
-}
-
-/// Rules for tuples of known columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundRules(Vec<Bound>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Bound {
-    rule: Rule,
-    id_at: usize,
-    tenant_at: usize,
-}
-
-impl BoundRules {
-    /// Finds the rules' columns by name; a column that is not there is the error.
-    pub fn bind(rules: &[Rule], columns: &[Box<str>]) -> Result<BoundRules, Box<str>> {
-        let at = |name: &str| columns.iter().position(|column| **column == *name).ok_or_else(|| Box::<str>::from(name));
-        let bound = |rule: &Rule| {
-            let id_at = match &rule.source {
-                IdSource::Column(name) | IdSource::Select { column: name, .. } => at(name)?,
-                IdSource::Whole => usize::MAX,
-            };
-            let tenant_at = match &rule.tenant {
-                TenantSource::Column { name, .. } => at(name)?,
-                TenantSource::None | TenantSource::Unknown => usize::MAX,
-            };
-            Ok(Bound { rule: rule.clone(), id_at, tenant_at })
-        };
-        rules.iter().map(bound).collect::<Result<_, _>>().map(BoundRules)
-    }
-}
-
-/// What one cell says.
-enum Found<'a> {
-    Nothing,
-    Value(&'a [u8]),
-    Unclear,
-}
-
-fn find<'a>(tuple: &Tuple<'a>, at: usize) -> Found<'a> {
-    match tuple.cells.get(at) {
-        Some(Cell::Text(text)) => Found::Value(text),
-        Some(Cell::Null) if !tuple.key_only => Found::Nothing,
-        Some(Cell::Null | Cell::Unchanged) | None => Found::Unclear,
-    }
-}
-
-/// The changed rows of one or more transactions, by section.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Gathered {
-    pub sections: FxHashMap<usize, GatheredSection>,
-}
-
-/// Of one section.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GatheredSection {
-    All,
-    Some(GatheredRows),
-}
-
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct GatheredRows {
-    /// Ids in canonical form.
-    pub ids: FxHashMap<Tenant, FxHashSet<Box<str>>>,
-    /// Ids of rows that may have left a tenant that nobody told.
-    pub left: FxHashSet<Box<str>>,
-    /// Keys as they were sent, by statement and tenant.
-    pub keys: FxHashMap<(usize, Tenant), FxHashSet<Box<str>>>,
-    count: usize,
-}
-
-impl Gathered {
-    pub fn is_empty(&self) -> bool {
-        self.sections.is_empty()
-    }
-
-    /// Rows that are kept; all rows of a section count as one.
-    pub fn len(&self) -> usize {
-        let of = |section: &GatheredSection| match section {
-            GatheredSection::All => 1,
-            GatheredSection::Some(rows) => rows.count,
-        };
-        self.sections.values().map(of).sum()
-    }
-
-    /// All rows of every section that the rules name.
-    pub fn add_all(&mut self, rules: &BoundRules) {
-        for bound in &rules.0 {
-            self.sections.insert(bound.rule.section, GatheredSection::All);
-        }
-    }
-
-    /// All rows of a section.
-    pub fn add_section(&mut self, section: usize) {
-        self.sections.insert(section, GatheredSection::All);
-    }
-
-    /// Rows of a section by their ids in canonical form.
-    pub fn add_ids(&mut self, section: usize, tenant: &Tenant, ids: &[Box<str>]) {
-        let kept = self.sections.entry(section).or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
-        let GatheredSection::Some(rows) = kept else { return };
-        let known = rows.ids.entry(tenant.clone()).or_default();
-        rows.count += ids.iter().filter(|id| known.insert((*id).clone())).count();
-        if rows.count > MAX_ROWS {
-            *kept = GatheredSection::All;
-        }
-    }
-
-    /// The rows that a changed row of a table concerns, but for those whose drop is promised already.
-    pub fn add(&mut self, rules: &BoundRules, change: &RowChange<'_>, promised: Option<&PromisedRows>) {
-        for bound in &rules.0 {
-            let kept = self
-                .sections
-                .entry(bound.rule.section)
-                .or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
-            let GatheredSection::Some(rows) = kept else { continue };
-            if rows.add(bound, change, promised).is_none() || rows.count > MAX_ROWS {
-                *kept = GatheredSection::All;
-            }
-        }
-        // A row without an id concerns nothing.
-        self.sections.retain(|_, section| !matches!(section, GatheredSection::Some(rows) if rows.count == 0));
-    }
-
-    /// Of sections of which rows are known by keys alone, any row may be meant.
-    pub fn forget_keys(&mut self) {
-        for section in self.sections.values_mut() {
-            if matches!(section, GatheredSection::Some(rows) if !rows.keys.is_empty()) {
-                *section = GatheredSection::All;
-            }
-        }
-    }
-
-    /// Adds what a later transaction changed.
-    pub fn merge(&mut self, later: Gathered) {
-        for (section, changed) in later.sections {
-            match (self.sections.get_mut(&section), changed) {
-                (Some(GatheredSection::Some(rows)), GatheredSection::Some(more)) => {
-                    rows.count += more.count;
-                    rows.left.extend(more.left);
-                    for (tenant, ids) in more.ids {
-                        rows.ids.entry(tenant).or_default().extend(ids);
-                    }
-                    for (key, values) in more.keys {
-                        rows.keys.entry(key).or_default().extend(values);
-                    }
-                }
-                (Some(GatheredSection::All), _) => {}
-                (_, changed) => drop(self.sections.insert(section, changed)),
-            }
-        }
-    }
-}
-
-/// None, here and below: it cannot be told which rows.
-impl GatheredRows {
-    fn add(&mut self, bound: &Bound, change: &RowChange<'_>, promised: Option<&PromisedRows>) -> Option<()> {
-        if bound.rule.source == IdSource::Whole {
-            return None;
-        }
-        match change {
-            RowChange::Insert(tuple) | RowChange::Delete(tuple) => {
-                self.add_row(bound, find(tuple, bound.id_at), bound.tenant_of(tuple)?, promised)
-            }
-            RowChange::Update { old, new } => {
-                let old_id = old.as_ref().map(|old| find(old, bound.id_at));
-                let new_id = match (find(new, bound.id_at), &old_id) {
-                    // Not sent because it did not change.
-                    (Found::Unclear, Some(Found::Value(old))) => Found::Value(old),
-                    (found, _) => found,
-                };
-                let tenant = bound.tenant_of(new)?;
-                match (old, old_id) {
-                    (Some(old), Some(old_id)) => {
-                        let old_tenant = match bound.tenant_of(old)? {
-                            // It is in the identity and did not change, or it is not and nobody knows.
-                            Tenant::Unknown if bound.tells_old_tenant() => tenant.clone(),
-                            told => told,
-                        };
-                        self.add_row(bound, old_id, old_tenant, promised)?;
-                    }
-                    _ if !bound.tells_old_tenant() => self.add_left(bound, &new_id)?,
-                    _ => {}
-                }
-                self.add_row(bound, new_id, tenant, promised)
-            }
-        }
-    }
-
-    fn add_row(&mut self, bound: &Bound, id: Found<'_>, tenant: Tenant, promised: Option<&PromisedRows>) -> Option<()> {
-        let id = match id {
-            Found::Nothing => return Some(()),
-            Found::Unclear => return None,
-            Found::Value(id) => id,
-        };
-        let is_new = match &bound.rule.source {
-            IdSource::Select { statement, .. } => {
-                let key = std::str::from_utf8(id).ok()?.into();
-                self.keys.entry((*statement, tenant)).or_default().insert(key)
-            }
-            IdSource::Column(_) => {
-                let id = canonical(bound.rule.id?, id)?;
-                if promised.is_some_and(|promised| promised.holds(bound.rule.section, &tenant, &id)) {
-                    return Some(());
-                }
-                self.ids.entry(tenant).or_default().insert(id)
-            }
-            IdSource::Whole => return None,
-        };
-        self.count += usize::from(is_new);
-        Some(())
-    }
-
-    /// A row whose tenant before the change is not told: it may have been another's.
-    fn add_left(&mut self, bound: &Bound, id: &Found<'_>) -> Option<()> {
-        if let (IdSource::Column(_), Found::Value(id)) = (&bound.rule.source, id) {
-            let is_new = self.left.insert(canonical(bound.rule.id?, id)?);
-            self.count += usize::from(is_new);
-        }
-        Some(())
-    }
-}
-
-impl Bound {
-    fn tenant_of(&self, tuple: &Tuple<'_>) -> Option<Tenant> {
-        Some(match &self.rule.tenant {
-            TenantSource::None => Tenant::None,
-            TenantSource::Unknown => Tenant::Unknown,
-            TenantSource::Column { ty, .. } => match find(tuple, self.tenant_at) {
-                Found::Value(tenant) => Tenant::Known(canonical(*ty, tenant)?),
-                Found::Nothing | Found::Unclear => Tenant::Unknown,
-            },
-        })
-    }
-
-    /// Whether a change of the tenant would show in the old row; true where there is no tenant to tell.
-    fn tells_old_tenant(&self) -> bool {
-        !matches!(self.rule.tenant, TenantSource::Column { in_identity: false, .. })
-    }
+    /// A row as it was or as it became: the feed does not say which.
+    Seen(Tuple<'a>),
 }
 
 /// A value of Postgres as keys show it.
@@ -428,7 +250,3 @@ pub fn tables_of(sections: &[Section]) -> Vec<(&Table, Vec<usize>)> {
     }
     named
 }
-
-#[cfg(test)]
-#[path = "feed_tests.rs"]
-mod tests;

@@ -196,17 +196,17 @@ impl<'a> Scan<'a> {
 }
 
 /// Characters of names, keywords and numbers.
-fn is_word_char(c: char) -> bool {
+pub(super) fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() && !c.is_whitespace()
 }
 
-enum Backslash {
+pub(super) enum Backslash {
     Plain,
     Escapes,
 }
 
 /// Length of what begins with the quote, up to its end; a doubled quote is part of it.
-fn quoted(text: &str, quote: u8, backslash: Backslash, what: &'static str) -> Result<usize, SqlError> {
+pub(super) fn quoted(text: &str, quote: u8, backslash: Backslash, what: &'static str) -> Result<usize, SqlError> {
     let bytes = text.as_bytes();
     let mut at = 1;
     while let Some(byte) = bytes.get(at) {
@@ -223,7 +223,7 @@ fn quoted(text: &str, quote: u8, backslash: Backslash, what: &'static str) -> Re
 }
 
 /// Length of the comment, which may hold others.
-fn block_comment(text: &str) -> Result<usize, SqlError> {
+pub(super) fn block_comment(text: &str) -> Result<usize, SqlError> {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(pair) = bytes.get(at..at + 2) {
@@ -244,7 +244,7 @@ fn block_comment(text: &str) -> Result<usize, SqlError> {
 }
 
 /// `$$` or `$name$` at the front.
-fn dollar_tag(text: &str) -> Option<&str> {
+pub(super) fn dollar_tag(text: &str) -> Option<&str> {
     let inner = &text[1..];
     let end = inner.find(|c| !is_word_char(c)).unwrap_or(inner.len());
     let closed = inner[end..].starts_with('$') && !inner.starts_with(|c: char| c.is_ascii_digit());
@@ -324,7 +324,7 @@ mod tests {
         let sql = "WITH x AS (SELECT {tenant} FROM {jobs} job) SELECT n FROM x JOIN {jobs} job";
         let template = Template::with_relation(sql, &["jobs", "tenant"], |k| format!("(SELECT ${k})")).unwrap();
         assert_eq!(template.text, "WITH x AS (SELECT $1 FROM (SELECT $2) job) SELECT n FROM x JOIN (SELECT $2) job");
-        assert_eq!(*template.params, ["tenant".into(), "jobs".into()]);
+        assert_eq!(template.params, [Box::<str>::from("tenant"), Box::from("jobs")]);
     }
 
     proptest! {

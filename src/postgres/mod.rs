@@ -30,6 +30,7 @@ mod left_out;
 mod params;
 mod pool;
 mod present;
+mod reads;
 mod rows;
 mod scheduler;
 mod schema;

@@ -4,16 +4,14 @@
 //! All of it happens in one transaction that reads and is rolled back. PREPARE is sent in the extended protocol, which
 //! takes one command only, so that nothing after a semicolon can run.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::types::Type;
-use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::fetch::{FetchError, FetchPlan};
+use crate::core::link::{link, Link};
 use crate::core::value::ArgType;
 
 use super::answer;
@@ -21,6 +19,7 @@ use super::client::{Client, ClientError};
 use super::failure::{message, Failure};
 use super::params::declared_type;
 use super::pool::Pool;
+use super::reads;
 use super::session::{pinned, Session};
 
 /// The statements of a catalog.
@@ -49,6 +48,11 @@ pub struct ValidateStatement {
 pub enum StatementKind {
     /// Its shape is checked too, and the relations it reads.
     Query(Arc<FetchPlan>),
+    /// One of `tables`: what it means for the relations that it reads is told.
+    Link {
+        /// The relations that the section maps, with or without their schema; first the one that it is for.
+        mapped: Vec<String>,
+    },
     /// Its columns are checked.
     Job(JobStatement),
     Other,
@@ -68,6 +72,8 @@ pub enum JobStatement {
 pub struct ValidationReport {
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
+    /// Statements of `tables` by which more is dropped than need be.
+    pub links: Vec<String>,
 }
 
 impl Pool {
@@ -95,16 +101,18 @@ fn open(session: &mut Session) -> Result<(), Failure> {
 
 fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationReport, Failure> {
     let mut report = ValidationReport::default();
+    let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
             return Err(Failure::TimedOut);
         }
         client.batch_execute("SAVEPOINT bear_check")?;
-        match check(client, statement, &validation.mapped_tables) {
-            Ok(unmapped) => {
-                let warning =
-                    |relation| format!("{}: reads relation '{relation}', which no section maps", statement.what);
-                report.warnings.extend(unmapped.into_iter().map(warning));
+        let said = |text: &String| format!("{}: {text}", statement.what);
+        match check(client, statement, &mapped) {
+            Ok(found) => {
+                let warning = |name: &String| said(&format!("reads relation '{name}', which no section maps"));
+                report.warnings.extend(found.unmapped.iter().map(warning));
+                report.links.extend(found.links.iter().map(said));
             }
             Err(Failure::Fetch(error)) => report.errors.push(format!("{}: {error}", statement.what)),
             Err(Failure::TimedOut) => report.errors.push(format!("{}: no answer in time", statement.what)),
@@ -120,53 +128,84 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
     Ok(report)
 }
 
-/// Relations that the statement reads and no section maps.
-fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[String]) -> Result<BTreeSet<String>, Failure> {
+/// What there is to say of a statement that is right.
+#[derive(Default)]
+struct Found {
+    /// Relations that it reads and no section maps.
+    unmapped: Vec<String>,
+    links: Vec<String>,
+}
+
+fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[u32]) -> Result<Found, Failure> {
+    let types: Vec<_> = statement.params.iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect();
     let plan = match &statement.kind {
         StatementKind::Query(plan) => plan,
+        StatementKind::Link { mapped } => {
+            return Ok(Found { links: links(client, &statement.sql, &types, mapped)?, ..Found::default() })
+        }
         StatementKind::Job(job) => {
-            prepare(client, &statement.sql, &statement.params)?;
-            let types: Vec<_> = statement.params.iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect();
+            prepare(client, &statement.sql, &types)?;
             let prepared = client.prepare_typed(&statement.sql, &types)?;
             answer::check_columns(prepared.columns(), *job).map_err(Failure::shape)?;
-            return Ok(BTreeSet::new());
+            return Ok(Found::default());
         }
         StatementKind::Other => {
-            prepare(client, &statement.sql, &statement.params)?;
-            return Ok(BTreeSet::new());
+            prepare(client, &statement.sql, &types)?;
+            return Ok(Found::default());
         }
     };
-    let params: Vec<Option<ArgType>> = plan.params.iter().copied().map(Some).collect();
-    prepare(client, &plan.sql, &params)?;
-    let columns = super::columns::learn(client, &plan.sql, &super::params::declared_types(&plan.params))?;
+    let types = super::params::declared_types(&plan.params);
+    prepare(client, &plan.sql, &types)?;
+    let columns = super::columns::learn(client, &plan.sql, &types)?;
     let shape = super::shape::Shape::new(plan, &columns).map_err(Failure::shape)?;
     // The wrapped query may fail where the plain one does not: an id without a cast to text, say.
     client.execute_typed("DEALLOCATE bear_check", &[])?;
-    prepare(client, &shape.sql, &params)?;
-    let mut unmapped = BTreeSet::new();
-    for (schema, name) in relations(client, params.len())? {
-        let is_mapped =
-            |schema: &str, name: &str| mapped.iter().any(|table| table == name || *table == format!("{schema}.{name}"));
-        if schema == "pg_catalog" || schema == "information_schema" || is_mapped(&schema, &name) {
-            continue;
-        }
-        let ancestors = ancestors(client, &schema, &name)?;
-        if !ancestors.iter().any(|(schema, name)| is_mapped(schema, name)) {
-            let (schema, name) = ancestors.last().cloned().unwrap_or((schema, name));
-            unmapped.insert(if schema == "public" { name } else { format!("{schema}.{name}") });
-        }
-    }
-    Ok(unmapped)
+    prepare(client, &shape.sql, &types)?;
+    explain(client, types.len())?;
+    let read = reads::locked(client)?;
+    let unmapped = read.into_iter().filter(|locked| !locked.is_view && !mapped.contains(&locked.relation.oid));
+    let shown = |locked: reads::Locked| match &*locked.schema {
+        "public" => locked.relation.bare_name.into_string(),
+        schema => format!("{schema}.{}", locked.relation.bare_name),
+    };
+    let mut unmapped: Vec<String> = unmapped.map(shown).collect();
+    unmapped.sort_unstable();
+    Ok(Found { unmapped, ..Found::default() })
 }
 
-fn prepare(client: &mut Client, sql: &str, params: &[Option<ArgType>]) -> Result<(), Failure> {
-    let types: Vec<String> = params
-        .iter()
-        .map(|param| match param {
-            Some(ty) => format!("pg_catalog.{}", declared_type(*ty).name()),
-            None => "unknown".to_owned(),
-        })
-        .collect();
+/// What a statement of `tables` does not tell exactly, and what would.
+fn links(client: &mut Client, sql: &str, types: &[Type], mapped: &[String]) -> Result<Vec<String>, Failure> {
+    let oids = reads::meant(client, mapped)?;
+    let reads = reads::of_statement(client, sql, types)?;
+    let mut said = Vec::new();
+    for read in &reads.relations {
+        let name = &read.bare_name;
+        match link(sql, &reads, read, oids.contains(&Some(read.oid))) {
+            Link::Id(column) if oids.first() == Some(&Some(read.oid)) => said.push(format!(
+                "its SELECT finds nothing by a row that is gone or has moved; say {name} = \"{column}\", the column that \
+                 holds the id"
+            )),
+            Link::Id(_) => {}
+            Link::Moved { columns, inserts } => {
+                let update = match &columns {
+                    Some(columns) => format!("an UPDATE of {}", columns.join(", ")),
+                    None => "an UPDATE".to_owned(),
+                };
+                let insert = if inserts { " or an INSERT" } else { "" };
+                said.push(format!(
+                    "its SELECT reads '{name}' and cannot find what it found by a row of it that is gone or has moved, so \
+                     that a DELETE, {update}{insert} drops all of the section; a table with a column that holds the id tells \
+                     exactly"
+                ));
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// Prepares it as `bear_check`.
+pub(super) fn prepare(client: &mut Client, sql: &str, types: &[Type]) -> Result<(), Failure> {
+    let types: Vec<String> = types.iter().map(|ty| format!("pg_catalog.{}", ty.name())).collect();
     let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
     let head = format!("PREPARE bear_check{types} AS ");
     match client.execute_typed(&format!("{head}{sql}\n"), &[]) {
@@ -196,45 +235,12 @@ fn located(db: &DbError, sql: &str, head: usize) -> String {
     }
 }
 
-/// Schema and name of every relation in the plan of the prepared statement.
-fn relations(client: &mut Client, params: usize) -> Result<BTreeSet<(String, String)>, Failure> {
+/// Has what was prepared planned.
+pub(super) fn explain(client: &mut Client, params: usize) -> Result<(), Failure> {
     let nulls = match params {
         0 => String::new(),
         params => format!("({})", vec!["NULL"; params].join(", ")),
     };
-    let messages =
-        client.simple_query(&format!("EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) EXECUTE bear_check{nulls}"))?;
-    let mut found = BTreeSet::new();
-    for message in &messages {
-        if let SimpleQueryMessage::Row(row) = message {
-            let plan: Value = row.try_get(0)?.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            collect(&plan, &mut found);
-        }
-    }
-    Ok(found)
-}
-
-fn collect(plan: &Value, found: &mut BTreeSet<(String, String)>) {
-    match plan {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-        Value::Object(fields) => {
-            if let (Some(Value::String(schema)), Some(Value::String(name))) =
-                (fields.get("Schema"), fields.get("Relation Name"))
-            {
-                found.insert((schema.clone(), name.clone()));
-            }
-            fields.values().for_each(|field| collect(field, found));
-        }
-        _ => {}
-    }
-}
-
-/// What the relation is a partition of, its root last.
-fn ancestors(client: &mut Client, schema: &str, name: &str) -> Result<Vec<(String, String)>, Failure> {
-    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_partition_ancestors((SELECT c.oid FROM pg_catalog.pg_class c \
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)) WITH ORDINALITY a(relid, n_th) \
-        JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY a.n_th";
-    use tokio_postgres::types::Type;
-    let rows = client.query_typed(sql, &[(&schema, Type::TEXT), (&name, Type::TEXT)])?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    client.simple_query(&format!("EXPLAIN (COSTS OFF) EXECUTE bear_check{nulls}"))?;
+    Ok(())
 }

@@ -48,7 +48,7 @@ impl Server {
         info.text("role", if self.role == Role::Master { "master" } else { "replica" });
         info.text("catalog", &self.checked.file);
         info.number("catalog_errors", self.checked.errors.len() as u64);
-        info.number("catalog_warnings", self.checked.warnings.len() as u64);
+        info.number("catalog_warnings", (self.checked.warnings.len() + self.checked.links.len()) as u64);
         info.number("stores", self.may_store.into());
         info.number("entries", keyspace.entry_count() as u64);
         info.number("metadata_sets", keyspace.meta_count() as u64);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{owning, Server};
-use crate::core::catalog::{self, Catalog, OnRule, Section, TableRows};
+use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
 use crate::core::catalog_toml;
 use crate::core::fetch::FetchError;
 use crate::core::job::JobBody;
@@ -31,6 +31,8 @@ pub struct Checked {
     pub state: CheckState,
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
+    /// Statements of `tables` by which more is dropped than need be.
+    pub links: Vec<String>,
     /// Of the validation that is running: an older one's report is of another catalog.
     ticket: u64,
     /// When Postgres is asked again after it could not be.
@@ -65,6 +67,7 @@ impl Checked {
             state: CheckState::Waiting,
             errors: Vec::new(),
             warnings: Vec::new(),
+            links: Vec::new(),
             ticket: 0,
             again: None,
         }
@@ -224,12 +227,13 @@ impl Server {
         for error in &report.errors {
             log::warn!("catalog {}: {error}", self.checked.file);
         }
-        for warning in &report.warnings {
+        for warning in report.warnings.iter().chain(&report.links) {
             log::warn!("catalog {}: {warning}", self.checked.file);
         }
         self.checked.state = CheckState::Done;
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings;
+        self.checked.links = report.links;
     }
 }
 
@@ -250,6 +254,12 @@ fn match_columns(catalog: &Catalog, section: usize) -> BTreeSet<&str> {
         OnRule::Rows(_) | OnRule::Any => None,
     });
     own.chain(others).flat_map(|predicate| predicate.columns()).chain(["id"]).collect()
+}
+
+/// The tables of a section by name, this one first.
+fn table_first(section: &Section, table: &Table) -> Vec<String> {
+    let others = section.tables.iter().filter(|other| *other != table);
+    std::iter::once(table).chain(others).map(|table| table.name.to_string()).collect()
 }
 
 /// Every statement of a catalog, with the types that its parameters are sent with.
@@ -286,8 +296,8 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
                 other(
                     &format!("table '{}'", table.name),
                     select,
-                    vec![None; select.params.len()],
-                    StatementKind::Other,
+                    section.table_param_types(select),
+                    StatementKind::Link { mapped: table_first(section, table) },
                 );
             }
         }

@@ -42,6 +42,7 @@ mod job_values;
 mod jobs;
 mod large;
 mod limits;
+mod links;
 mod lost_ledger;
 mod metadata;
 mod multi;

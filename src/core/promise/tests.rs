@@ -119,7 +119,7 @@ struct World {
 }
 
 fn bound() -> BoundRules {
-    let (source, id) = (IdSource::Column("id".into()), Some(ScalarType::Int));
+    let (source, id) = (IdSource::Column { name: "id".into(), in_identity: true }, Some(ScalarType::Int));
     let rule = Rule { section: 0, source, id, tenant: TenantSource::None };
     BoundRules::bind(&[rule], &["id".into()]).expect("it has the column")
 }

@@ -18,6 +18,7 @@ mod dial;
 mod error;
 mod follow;
 mod former;
+mod links;
 mod outbox;
 mod present;
 mod snapshot;

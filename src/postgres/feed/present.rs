@@ -107,6 +107,18 @@ impl Present {
         section: &Section,
         mut rows: GatheredRows,
     ) -> Result<Vec<SectionChange>, Unclear> {
+        for (check, seen) in std::mem::take(&mut rows.seen) {
+            let keys = seen.keys().cloned().collect();
+            let there: FxHashSet<_> = self.keys_there(client, check, keys)?.into_iter().collect();
+            for (_, gone) in seen.into_iter().filter(|(key, _)| !there.contains(key)) {
+                match gone.tenant {
+                    Tenant::Known(_) => drop(rows.whole.insert(gone.tenant)),
+                    Tenant::None | Tenant::Unknown | Tenant::Former => return Err(Unclear::All(String::new())),
+                }
+            }
+        }
+        rows.ids.retain(|tenant, _| !rows.whole.contains(tenant));
+        rows.keys.retain(|(_, tenant), _| !rows.whole.contains(tenant));
         let mut count: usize = rows.ids.values().map(FxHashSet::len).sum();
         for ((statement, tenant), keys) in std::mem::take(&mut rows.keys) {
             let found = self.select(client, section, statement, &tenant, keys)?;
@@ -126,7 +138,8 @@ impl Present {
             ids.sort_unstable();
             by_tenant.push((tenant, ids));
         }
-        let mut changes = Vec::new();
+        let whole = rows.whole.into_iter().map(|tenant| SectionChange { section: index, tenant, rows: Rows::All });
+        let mut changes: Vec<SectionChange> = whole.collect();
         for (tenant, ids) in by_tenant {
             let rows = Rows::Some(self.values(client, index, section, &tenant, ids)?);
             changes.push(SectionChange { section: index, tenant, rows });
@@ -172,6 +185,30 @@ impl Present {
             }
         }
         Ok(found)
+    }
+
+    /// Which keys a table has, of these.
+    fn keys_there(&mut self, client: &mut Client, check: usize, keys: Vec<Box<str>>) -> Result<Vec<Box<str>>, Unclear> {
+        let Some(template) = self.selects.get(check).cloned() else { return Err(Unclear::All(String::new())) };
+        let sql = format!("SELECT t.key::pg_catalog.text FROM ({}\n) AS t(key)", template.text);
+        let mut there = Vec::new();
+        for keys in keys.chunks(ROWS_A_STATEMENT) {
+            self.run(
+                client,
+                Which::Select(check),
+                &sql,
+                &template,
+                |_| None,
+                keys,
+                &Tenant::None,
+                |row| {
+                    let key: Option<&str> = row.try_get(0).map_err(ClientError::from)?;
+                    there.extend(key.map(Box::<str>::from));
+                    Ok(())
+                },
+            )?;
+        }
+        Ok(there)
     }
 
     /// The rows with their present values, where these are asked for.

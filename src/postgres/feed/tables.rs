@@ -9,9 +9,13 @@ use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::link::{link, Link};
+use crate::core::spelling::relation_names;
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
+
+use super::links::{self, Linked};
 
 /// The relation that a name means, and what is to be known of it. The last columns: those that are generated; those of
 /// char(n), inet and cidr, or of a domain over one.
@@ -55,7 +59,7 @@ pub(super) struct Tables {
     by_name: FxHashMap<Box<[u8]>, (usize, usize)>,
     /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
     pub(super) names: Vec<Box<str>>,
-    /// What the covered ones of them mean.
+    /// What the names of tables in `coverage` mean.
     oids: FxHashMap<Box<str>, u32>,
     /// What [`IdSource::Select`] numbers.
     pub(super) selects: Vec<Template>,
@@ -135,6 +139,9 @@ impl Tables {
                 tables.cover(relation, rules);
             }
         }
+        for linked in links::look(client, sections)? {
+            tables.link(client, sections, &linked)?;
+        }
         tables.covered.sort_by(|a, b| a.name.cmp(&b.name));
         for (at, table) in tables.covered.iter().enumerate() {
             for (part_at, part) in table.parts.iter().enumerate() {
@@ -155,7 +162,9 @@ impl Tables {
         // Two names may mean one table.
         let before = self.covered.iter().position(|covered| covered.oid == relation.oid);
         if let Some(before) = before {
-            rules.splice(0..0, self.covered.swap_remove(before).rules);
+            let known = self.covered.swap_remove(before).rules;
+            rules.retain(|rule| !known.contains(rule));
+            rules.splice(0..0, known);
         }
         let columns = columns_of(&rules);
         // Of what it has no column the rules cannot be bound; they have been checked against the table.
@@ -176,16 +185,53 @@ impl Tables {
         self.covered.push(CoveredTable { oid: relation.oid, name: relation.name, rules, columns, bound, parts });
     }
 
+    /// Follows what a SELECT reads.
+    fn link(&mut self, client: &mut Client, sections: &[Section], linked: &Linked) -> Result<(), Failure> {
+        let section = &sections[linked.section];
+        for read in &linked.reads.relations {
+            let Some(relation) = relation(client, &read.name)? else { continue };
+            let is_mapped = section.tables.iter().any(|table| self.oids.get(&table.name) == Some(&read.oid));
+            let mut link = link(&linked.template.text, &linked.reads, read, is_mapped);
+            let at = match self.coverage.iter().position(|known| self.oids.get(&known.table) == Some(&read.oid)) {
+                Some(at) => at,
+                None => {
+                    let state = match relation.check() {
+                        Ok(()) => Coverage::Covered { note: None },
+                        Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
+                    };
+                    self.names.push(read.name.clone());
+                    self.oids.insert(read.name.clone(), read.oid);
+                    self.coverage.push(TableCoverage { table: read.name.clone(), sections: Vec::new(), state });
+                    self.coverage.len() - 1
+                }
+            };
+            if !self.coverage[at].sections.contains(&linked.section) {
+                self.coverage[at].sections.push(linked.section);
+            }
+            if !is_covered(&self.coverage[at]) {
+                continue;
+            }
+            relation.limit(&mut link);
+            let bears = |column: &str| relation.identity_holds(column);
+            let note = links::note(&link, linked, &section.name, &relation.name, bears);
+            links::add_note(&mut self.coverage[at].state, note);
+            let (tenant, note) = relation.tenant(section);
+            links::add_note(&mut self.coverage[at].state, note);
+            let rule = Rule { section: linked.section, source: link.source(bears, None), id: section.id, tenant };
+            self.cover(relation, vec![rule]);
+        }
+        Ok(())
+    }
+
     /// What differs from how the tables of the same catalog were before. `seen` says whether the stream has told rows of
     /// a table that nobody asked for.
     pub(super) fn difference(&self, before: &Tables, seen: impl Fn(&[u8]) -> bool) -> Difference {
         let mut difference = Difference::default();
-        for (now, then) in self.coverage.iter().zip(&before.coverage) {
-            if !is_covered(now) {
-                continue;
-            }
-            let is_same = match (self.table_of(now), before.table_of(then)) {
-                (Some(table), Some(former)) if is_covered(then) => table.differs(former, &seen),
+        for now in self.coverage.iter().filter(|now| is_covered(now)) {
+            // What a SELECT reads may be other tables than before.
+            let then = before.coverage.iter().find(|then| then.table == now.table && is_covered(then));
+            let is_same = match (self.table_of(now), then.and_then(|then| before.table_of(then))) {
+                (Some(table), Some(former)) => table.differs(former, &seen),
                 _ => Some(true),
             };
             if let Some(gained) = is_same {
@@ -232,10 +278,10 @@ impl Tables {
     ) -> Result<Looked, Failure> {
         let not_covered =
             |(why, remedy): Hindrance| (Coverage::NotCovered { why: why.into(), remedy: remedy.into() }, None);
-        let relation = match relation(client, name) {
+        self.names.extend(relation_names(name).into_iter().map(Into::into));
+        let relation = match relation_named(client, name) {
             Ok(Some(relation)) => relation,
             Ok(None) => {
-                self.names.push(name.into());
                 return Ok(not_covered((
                     "there is no such table".to_owned(),
                     "create it, or write its schema in the catalog's tables".to_owned(),
@@ -246,7 +292,6 @@ impl Tables {
             }
             Err(broken) => return Err(broken),
         };
-        self.names.push(name.into());
         self.oids.insert(name.into(), relation.oid);
         if let Err(hindrance) = relation.check() {
             return Ok(not_covered(hindrance));
@@ -282,7 +327,7 @@ impl Tables {
             }
             TableRows::Column(column) => {
                 relation.check_column(column)?;
-                IdSource::Column(column.clone())
+                IdSource::Column { name: column.clone(), in_identity: true }
             }
             TableRows::Select(template) => {
                 let column = relation.single_key()?;
@@ -291,28 +336,20 @@ impl Tables {
                 IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
             }
         };
-        let column = section.tenant_column.as_deref().filter(|name| relation.columns.iter().any(|c| c == name));
-        let column = column.filter(|name| !relation.generated.iter().any(|generated| generated == name));
-        let tenant = match (section.tenant, column) {
-            (None, _) => TenantSource::None,
-            (Some(_), None) => TenantSource::Unknown,
-            (Some(_), Some(name)) if relation.respells(name) => {
-                note = Some(relation.respelling(name, "any change of it concerns all tenants"));
-                TenantSource::Unknown
-            }
-            (Some(ty), Some(name)) => {
-                let in_identity = relation.identity_holds(name);
-                let no_identity = format!(
-                    "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant; \
-                     ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has it, tells the tenant",
-                    relation.name
-                );
-                note = note.or((!in_identity).then(|| no_identity.into()));
-                TenantSource::Column { name: name.into(), ty, in_identity }
-            }
-        };
+        let (tenant, tenant_note) = relation.tenant(section);
+        let note = note.or(tenant_note);
         Ok((Rule { section: index, source, id: section.id, tenant }, note))
     }
+}
+
+/// The relation that a catalog means by a name.
+fn relation_named(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
+    for name in relation_names(name) {
+        if let Some(relation) = relation(client, &name)? {
+            return Ok(Some(relation));
+        }
+    }
+    Ok(None)
 }
 
 fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
@@ -391,6 +428,44 @@ impl Relation {
         Ok(())
     }
 
+    /// How its rows tell their tenant.
+    fn tenant(&self, section: &Section) -> (TenantSource, Option<Box<str>>) {
+        let column = section.tenant_column.as_deref().filter(|name| self.columns.iter().any(|c| c == name));
+        let column = column.filter(|name| !self.generated.iter().any(|generated| generated == name));
+        let mut note = None;
+        let tenant = match (section.tenant, column) {
+            (None, _) => TenantSource::None,
+            (Some(_), None) => TenantSource::Unknown,
+            (Some(_), Some(name)) if self.respells(name) => {
+                note = Some(self.respelling(name, "any change of it concerns all tenants"));
+                TenantSource::Unknown
+            }
+            (Some(ty), Some(name)) => {
+                let in_identity = self.identity_holds(name);
+                let no_identity = format!(
+                    "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant; \
+                     ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has it, tells the tenant",
+                    self.name
+                );
+                note = (!in_identity).then(|| no_identity.into());
+                TenantSource::Column { name: name.into(), ty, in_identity }
+            }
+        };
+        (tenant, note)
+    }
+
+    /// A row bears nothing of what the stream leaves out, or spells in another way.
+    fn limit(&self, link: &mut Link) {
+        let is_told = |column: &str| !self.generated.iter().any(|generated| generated == column);
+        match link {
+            Link::Id(column) if !is_told(column) || self.respells(column) => {
+                *link = Link::Moved { columns: None, inserts: true };
+            }
+            Link::Moved { columns, .. } if !columns.iter().flatten().all(|column| is_told(column)) => *columns = None,
+            Link::Id(_) | Link::Moved { .. } => {}
+        }
+    }
+
     fn respells(&self, column: &str) -> bool {
         self.respelled.iter().any(|respelled| respelled == column)
     }
@@ -454,16 +529,7 @@ fn is_covered(coverage: &TableCoverage) -> bool {
 }
 
 fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {
-    let mut columns = BTreeSet::new();
-    for rule in rules {
-        if let IdSource::Column(column) | IdSource::Select { column, .. } = &rule.source {
-            columns.insert(column.clone());
-        }
-        if let TenantSource::Column { name, .. } = &rule.tenant {
-            columns.insert(name.clone());
-        }
-    }
-    columns.into_iter().collect()
+    rules.iter().flat_map(Rule::columns).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl CoveredTable {

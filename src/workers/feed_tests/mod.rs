@@ -2,6 +2,7 @@
 
 mod changes;
 mod faults;
+mod links;
 #[path = "../outbox_tests/mod.rs"]
 mod outbox;
 mod speed;

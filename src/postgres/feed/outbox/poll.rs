@@ -201,7 +201,7 @@ impl Poller {
         let cell = |at: usize| row.get(HEAD + at).map_or(Cell::Null, |text| Cell::Text(text.as_bytes()));
         let cells = (0..table.columns.len().min(self.width)).map(cell).collect();
         let promised = promise.as_ref().map(|promise| promise.rows());
-        gathered.add(&table.bound, &RowChange::Insert(Tuple { key_only: false, cells }), promised);
+        gathered.add(&table.bound, &RowChange::Seen(Tuple { key_only: false, cells }), promised);
     }
 }
 

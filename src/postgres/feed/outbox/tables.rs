@@ -2,13 +2,18 @@
 //!
 //! Triggers see whole rows, old and new, so that no replica identity matters.
 
+use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::link::{link, Link};
+use crate::core::spelling::{in_quotes, relation_names};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
+
+use super::super::links::{self, Linked};
 
 /// The relation that a name means; the last column names one of its tree whose changes no trigger sees.
 const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::oid UNION \
@@ -34,7 +39,9 @@ pub(super) struct Tables {
     pub(super) covered: Vec<CoveredTable>,
     /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
     pub(super) names: Vec<Box<str>>,
-    /// What [`IdSource::Select`] numbers.
+    /// What those of the catalog mean.
+    oids: FxHashMap<Box<str>, i64>,
+    /// What [`IdSource::Select`] and [`crate::core::feed::Moved::check`] number.
     pub(super) selects: Vec<Template>,
 }
 
@@ -77,6 +84,9 @@ impl Tables {
             };
             tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
         }
+        for linked in links::look(client, sections)? {
+            tables.link(client, sections, &linked)?;
+        }
         tables.make_triggers(client)?;
         Ok(tables)
     }
@@ -92,19 +102,73 @@ impl Tables {
         name: &str,
         mapped_by: &[usize],
     ) -> Result<Result<(), Hindrance>, Failure> {
-        let relation = match relation(client, name) {
+        self.names.extend(relation_names(name).into_iter().map(Into::into));
+        let relation = match relation_named(client, name) {
             Ok(relation) => relation,
             Err(Failure::Fetch(error)) => {
                 return Ok(Err((error.to_string(), "write the table's name as SQL does".to_owned())))
             }
             Err(broken) => return Err(broken),
         };
-        self.names.push(name.into());
         let Some(relation) = relation else {
             let remedy = "create it, or write its schema in the catalog's tables".to_owned();
             return Ok(Err(("there is no such table".to_owned(), remedy)));
         };
+        self.oids.insert(name.into(), relation.oid);
         Ok(self.map(sections, name, mapped_by, relation))
+    }
+
+    /// Follows what a SELECT reads.
+    fn link(&mut self, client: &mut Client, sections: &[Section], linked: &Linked) -> Result<(), Failure> {
+        let section = &sections[linked.section];
+        for read in &linked.reads.relations {
+            let Some(relation) = relation(client, &read.name)? else { continue };
+            let is = |oid: &i64| *oid == i64::from(read.oid);
+            let is_mapped = section.tables.iter().any(|table| self.oids.get(&table.name).is_some_and(is));
+            let mut link = link(&linked.template.text, &linked.reads, read, is_mapped);
+            let at = match self.coverage.iter().position(|known| self.oids.get(&known.table).is_some_and(is)) {
+                Some(at) => at,
+                None => {
+                    let state = match relation.check() {
+                        Ok(()) => Coverage::Covered { note: None },
+                        Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
+                    };
+                    self.names.push(read.name.clone());
+                    self.oids.insert(read.name.clone(), relation.oid);
+                    self.coverage.push(TableCoverage { table: read.name.clone(), sections: Vec::new(), state });
+                    self.coverage.len() - 1
+                }
+            };
+            if !self.coverage[at].sections.contains(&linked.section) {
+                self.coverage[at].sections.push(linked.section);
+            }
+            if matches!(self.coverage[at].state, Coverage::NotCovered { .. }) {
+                continue;
+            }
+            let note = links::note(&link, linked, &section.name, &relation.name, |_| true);
+            links::add_note(&mut self.coverage[at].state, note);
+            let check = self.check(&relation, &mut link);
+            let tenant = relation.tenant(section);
+            let rule = Rule { section: linked.section, source: link.source(|_| true, check), id: section.id, tenant };
+            let has = self.covered.iter().any(|covered| is(&covered.oid) && covered.rules.contains(&rule));
+            if !has {
+                // All its columns are there: they have just been read.
+                let _ = self.cover(relation, vec![rule]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The outbox does not tell an old row from a new one: one that looks as before, and whose key is there still, has
+    /// come or has not moved.
+    fn check(&mut self, relation: &Relation, link: &mut Link) -> Option<(Box<str>, usize)> {
+        let Link::Moved { columns, inserts: false } = link else { return None };
+        let [key] = &relation.key[..] else { return None };
+        columns.get_or_insert_with(|| relation.columns.iter().map(|column| column.as_str().into()).collect());
+        let (column, name) = (in_quotes(key), &relation.name);
+        let text = format!("SELECT k.{column} FROM {name} AS k WHERE k.{column} = ANY($1)");
+        self.selects.push(Template { text, params: vec!["ids".into()] });
+        Some((key.as_str().into(), self.selects.len() - 1))
     }
 
     fn map(
@@ -121,6 +185,10 @@ impl Tables {
                 rules.push(self.rule(&relation, index, &sections[index], &table.rows)?);
             }
         }
+        self.cover(relation, rules)
+    }
+
+    fn cover(&mut self, relation: Relation, rules: Vec<Rule>) -> Result<(), Hindrance> {
         // Two names may mean one table.
         let at = self.covered.iter().position(|covered| covered.oid == relation.oid);
         let mut rules_before = at.map(|at| self.covered.swap_remove(at).rules).unwrap_or_default();
@@ -145,7 +213,7 @@ impl Tables {
             _ if section.id.is_none() => IdSource::Whole,
             TableRows::Column(column) => {
                 relation.check_column(column)?;
-                IdSource::Column(column.clone())
+                IdSource::Column { name: column.clone(), in_identity: true }
             }
             TableRows::Select(template) => {
                 let column = relation.single_key()?;
@@ -153,13 +221,7 @@ impl Tables {
                 IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
             }
         };
-        let column = section.tenant_column.as_deref().filter(|name| relation.columns.iter().any(|c| c == name));
-        let tenant = match (section.tenant, column) {
-            (None, _) => TenantSource::None,
-            (Some(_), None) => TenantSource::Unknown,
-            (Some(ty), Some(name)) => TenantSource::Column { name: name.into(), ty, in_identity: true },
-        };
-        Ok(Rule { section: index, source, id: section.id, tenant })
+        Ok(Rule { section: index, source, id: section.id, tenant: relation.tenant(section) })
     }
 
     /// One transaction a table, so that no two tables are locked at once. A table that refuses is not covered.
@@ -194,7 +256,8 @@ impl Tables {
                         let is_covered = matches!(coverage.state, Coverage::Covered { .. });
                         // By section, for another name may mean the same table.
                         if is_covered && coverage.sections.iter().any(|section| sections.contains(section)) {
-                            let same = relation(client, &coverage.table)?.is_some_and(|found| found.oid == table.oid);
+                            let same =
+                                relation_named(client, &coverage.table)?.is_some_and(|found| found.oid == table.oid);
                             if same {
                                 coverage.state = Coverage::NotCovered { why: why.clone(), remedy: remedy.clone() };
                             }
@@ -245,19 +308,20 @@ impl Tables {
 }
 
 fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {
-    let mut columns = Vec::new();
-    for rule in rules {
-        match &rule.source {
-            IdSource::Column(column) | IdSource::Select { column, .. } => columns.push(column.clone()),
-            IdSource::Whole => {}
-        }
-        if let TenantSource::Column { name, .. } = &rule.tenant {
-            columns.push(name.clone());
-        }
-    }
+    let mut columns: Vec<_> = rules.iter().flat_map(Rule::columns).collect();
     columns.sort_unstable();
     columns.dedup();
     columns
+}
+
+/// The relation that a catalog means by a name.
+fn relation_named(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
+    for name in relation_names(name) {
+        if let Some(relation) = relation(client, &name)? {
+            return Ok(Some(relation));
+        }
+    }
+    Ok(None)
 }
 
 fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
@@ -293,6 +357,16 @@ impl Relation {
         match &self.unseen {
             Some(part) => Err((format!("its partition or child {part} is no ordinary table"), "set a ttl".to_owned())),
             None => Ok(()),
+        }
+    }
+
+    /// How its rows tell their tenant.
+    fn tenant(&self, section: &Section) -> TenantSource {
+        let column = section.tenant_column.as_deref().filter(|name| self.columns.iter().any(|c| c == name));
+        match (section.tenant, column) {
+            (None, _) => TenantSource::None,
+            (Some(_), None) => TenantSource::Unknown,
+            (Some(ty), Some(name)) => TenantSource::Column { name: name.into(), ty, in_identity: true },
         }
     }
 

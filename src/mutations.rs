@@ -10,6 +10,7 @@
 //! | `no-predicate-index` | nothing is found in which a changed row belongs now |
 //! | `join-struck` | who comes after a strike is answered with what was fetched before it |
 //! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |
+//! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
 //! | `no-cold-start` | what an earlier process or master stored is served |
 
 /// Is this the mutation that was asked for?

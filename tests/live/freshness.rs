@@ -29,6 +29,9 @@ use load::under_load;
 use run::Run;
 use site::{pause, Fault, Site, FAULTS};
 
+/// Of the feed: enough for it to be in time mostly, and to be late when it is cut.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Faults between two looks at exactness.
 const FAULTS_OF_A_ROUND: usize = 9;
 
@@ -52,9 +55,6 @@ fn no_answer_is_older_than_what_was_seen_before_and_no_entry_goes_in_vain() {
 /// Most writes are told by nobody. Exactness is not looked at: what the feed tells may come when the entry is new already.
 #[test]
 fn no_answer_is_older_than_what_the_change_feed_has_told_in_time() {
-    /// Enough for the feed to be in time mostly, and to be late when it is cut.
-    const GRACE: Duration = Duration::from_millis(300);
-
     if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
         check_rounds(&Run::with_feed(seed(), GRACE), reads() / 2);
     } else {
@@ -183,6 +183,14 @@ fn serving_what_an_earlier_process_stored_is_caught() {
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn leaving_out_what_no_job_has_told_of_is_caught() {
     if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
-        assert_is_caught("own-transactions-whole", &Run::with_feed(1, Duration::from_millis(300)), None);
+        assert_is_caught("own-transactions-whole", &Run::with_feed(1, GRACE), None);
+    }
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
+fn forgetting_rows_by_which_a_select_found_others_is_caught() {
+    if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
+        assert_is_caught("no-link-moves", &Run::with_feed(1, GRACE), None);
     }
 }

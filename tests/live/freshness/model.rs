@@ -4,7 +4,9 @@ use crate::support::Random;
 
 pub const ITEMS: usize = 48;
 pub const BOXES: usize = 12;
-pub const ROWS: usize = ITEMS + BOXES;
+/// Made of other rows, which a SELECT maps.
+pub const HELD: usize = 12;
+pub const ROWS: usize = ITEMS + BOXES + HELD;
 
 /// Sizes are below it.
 pub const SIZES: i64 = 1000;
@@ -15,6 +17,7 @@ pub const COLORS: [&str; 4] = ["black", "brown", "grey", "white"];
 pub enum Section {
     Item,
     Box,
+    Held,
 }
 
 impl Section {
@@ -22,15 +25,17 @@ impl Section {
         match self {
             Section::Item => "item",
             Section::Box => "box",
+            Section::Held => "held",
         }
     }
 }
 
 /// The section and the id of a row.
 pub fn row(index: usize) -> (Section, i64) {
-    match index.checked_sub(ITEMS) {
-        None => (Section::Item, index as i64 + 1),
-        Some(index) => (Section::Box, index as i64 + 1),
+    match (index.checked_sub(ITEMS), index.checked_sub(ITEMS + BOXES)) {
+        (_, Some(index)) => (Section::Held, index as i64 + 1),
+        (Some(index), None) => (Section::Box, index as i64 + 1),
+        (None, None) => (Section::Item, index as i64 + 1),
     }
 }
 
@@ -39,6 +44,7 @@ pub fn index(section: Section, id: i64) -> Option<usize> {
     let (first, count) = match section {
         Section::Item => (0, ITEMS),
         Section::Box => (ITEMS, BOXES),
+        Section::Held => (ITEMS + BOXES, HELD),
     };
     let at = usize::try_from(id - 1).ok().filter(|at| *at < count)?;
     Some(first + at)
@@ -155,6 +161,9 @@ impl Call {
     pub fn has(&self, (section, id): (Section, i64), state: State) -> bool {
         let Some(size) = state.size else { return false };
         if section != self.space {
+            if section == Section::Held || self.space == Section::Held {
+                return false;
+            }
             return match self.boxes {
                 Boxes::None => false,
                 Boxes::Sized => (self.low..=self.high).contains(&size),
@@ -172,6 +181,7 @@ impl Call {
         let any = match row.0 {
             Section::Item => self.any_item,
             Section::Box => self.any_box,
+            Section::Held => false,
         };
         any || self.has(row, old) || self.has(row, new)
     }
@@ -179,10 +189,12 @@ impl Call {
 
 /// What readers ask for: few calls, so that most answers come from the cache.
 pub fn calls() -> Vec<Call> {
-    use Section::{Box, Item};
+    use Section::{Box, Held, Item};
     let mut calls = vec![Call { any_item: true, ..Call::new(Item, "all".to_owned()) }];
     calls.extend([1, 2, 3, 17, 30, 48].map(|id| Call::one(Item, id)));
     calls.extend([1, 7].map(|id| Call::one(Box, id)));
+    calls.extend([2, 5].map(|id| Call::one(Held, id)));
+    calls.extend([(0, 500), (450, 999)].map(|(low, high)| Call::range(Held, "size", low, high)));
     let ranges = [(0, 99), (100, 199), (150, 250), (240, 260), (300, 599), (500, 500), (600, 999)];
     calls.extend(ranges.map(|(low, high)| Call::range(Item, "size", low, high)));
     calls.extend([(0, 150), (400, 700)].map(|(low, high)| Call::range(Box, "size", low, high)));
@@ -233,4 +245,5 @@ fn the_oracle_knows_which_rows_a_call_has() {
     );
     assert_eq!(words((Section::Box, 7), state), ["7", "size 0 150", "shelf 0 200", "beside 700 750"]);
     assert_eq!(words((Section::Item, 2), gone), [""; 0]);
+    assert_eq!(words((Section::Held, 5), state), ["5", "size 0 500"]);
 }

@@ -189,7 +189,8 @@ impl<'a> Writer<'a> {
             Way::All => vec![vec!["ALL".to_owned()]],
         };
         // Boxes are shown among items.
-        let spaces: &[Section] = if way == Way::All { &[Section::Item, Section::Box] } else { &[section] };
+        let all = [Section::Item, Section::Box, Section::Held];
+        let spaces: &[Section] = if way == Way::All { &all } else { &[section] };
         spaces.iter().all(|space| messages.iter().all(|message| self.invalidate(*space, message)))
     }
 

@@ -323,3 +323,34 @@ fn a_job_is_found_in_a_long_history_and_an_unknown_one_is_not_looked_for_long() 
     redis.restart();
     check(&redis);
 }
+
+/// A batch notes in the ledger that such a job waits, and holds it until that is done.
+#[test]
+fn a_delayed_job_is_delayed_from_the_beginning() {
+    let database = bears::database();
+    let mut redis = Redis::builder().postgres(&database).configs(&jobs::PATIENT).append_only().start();
+    let mut wire = redis.wire();
+    complete(&mut wire, &rename(5, "First"));
+    let mut holder = database.client();
+    let mut transaction = holder.transaction().expect("a transaction");
+    transaction.execute("LOCK TABLE bear.ledger IN ACCESS EXCLUSIVE MODE", &[]).expect("the lock");
+    let id = enqueue(&mut wire, &format!("{} DELAY 600000", rename(6, "Late")));
+    for when in ["at once", "in a batch"] {
+        if when == "in a batch" {
+            eventually("a batch has it", || redis.info("bear").int("bear_batches_in_flight") == 1);
+        }
+        assert_eq!(state(&mut wire, "bear", &id), "delayed", "{when}");
+        assert_eq!(wire.run("BEAR.JOBS bear delayed").list().len(), 1, "{when}");
+        for other in ["waiting", "active"] {
+            assert_eq!(wire.run(&format!("BEAR.JOBS bear {other}")).list().len(), 0, "{when}: {other}");
+        }
+        assert_eq!(["waiting", "active", "delayed"].map(|name| stat(&mut wire, "bear", name)), [0, 0, 1], "{when}");
+    }
+    transaction.rollback().expect("the end");
+    // As is one that waits for another attempt, also for a process that has not looked at it yet.
+    let bad = enqueue(&mut wire, r#"bear UPDATE_BEAR_SIZE {"id":5,"size":-1} BACKOFF 600000"#);
+    wait_state(&mut wire, "bear", &bad, "delayed");
+    redis.restart();
+    let mut wire = redis.wire();
+    assert_eq!([&id, &bad].map(|id| state(&mut wire, "bear", id)), ["delayed", "delayed"]);
+}

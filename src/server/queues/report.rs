@@ -205,8 +205,14 @@ impl Server {
         fields: &Fields,
     ) -> (ListedState, Value) {
         let record = JobRecord::read(fields).ok();
-        let space = self.queues.spaces.get(name).filter(|_| self.is_master());
+        let given = record.and_then(|record| record.options.due_ms);
         let text = id.to_string();
+        let due_by_keys = || {
+            let score = jobs::read_text(ctx, c"ZSCORE", &[&keys.delayed, text.as_bytes()]);
+            let due = score.and_then(|score| std::str::from_utf8(&score).ok()?.parse::<f64>().ok());
+            due.map(|due| due as u64)
+        };
+        let space = self.queues.spaces.get(name).filter(|_| self.is_master());
         let (state, retry, due_ms) = match space {
             Some(space) => {
                 let retry = space.retries.get(&id).cloned();
@@ -216,23 +222,26 @@ impl Server {
                     Some(JobState::Delayed { .. }) => ListedState::Delayed,
                     Some(JobState::Active | JobState::Waiting) | None => ListedState::Waiting,
                 };
-                let due = retry.as_ref().and_then(|retry| retry.due_ms);
+                let due = match &retry {
+                    Some(retry) => retry.due_ms,
+                    // Perhaps of an earlier process, and not looked at yet.
+                    None if given.is_none() && space.timed > 0 && state != ListedState::Delayed => due_by_keys(),
+                    None => None,
+                };
                 (state, retry, due)
             }
             None => {
-                let score = jobs::read_text(ctx, c"ZSCORE", &[&keys.delayed, text.as_bytes()]);
-                let due = score.and_then(|score| std::str::from_utf8(&score).ok()?.parse::<f64>().ok());
+                let due = due_by_keys();
                 let record = jobs::read_text(ctx, c"HGET", &[&keys.attempts, text.as_bytes()]);
                 let retry = record.as_deref().and_then(record::read_attempt);
                 let retry = retry.map(|(attempts, error)| Retry { attempts, error: Some(error), ..Retry::default() });
                 let state = if due.is_some() { ListedState::Delayed } else { ListedState::Waiting };
-                (state, retry, due.map(|due| due as u64))
+                (state, retry, due)
             }
         };
-        // An undue job that nobody has read yet is delayed, too.
-        let given = record.and_then(|record| record.options.due_ms);
-        let undue = state == ListedState::Waiting && given.is_some_and(|due| due > wall_ms());
-        let state = if undue { ListedState::Delayed } else { state };
+        // An undue job is delayed, whether nobody has read it yet or a batch is about to note in the ledger that it waits.
+        let is_undue = due_ms.or(given).is_some_and(|due| due > wall_ms());
+        let state = if is_undue { ListedState::Delayed } else { state };
         let report = Report {
             id,
             state: state.name(),

@@ -16,6 +16,7 @@ impl Command for Adopt {
         name: c"bear.adopt",
         flags: c"write admin",
         categories: c"write admin dangerous",
+        tips: c"request_policy:all_shards response_policy:all_succeeded",
         arity: 2,
         key: KeyAccess::None,
         summary: c"Removes whatever stands under the names of a section's entries, whoever wrote it.",

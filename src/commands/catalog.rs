@@ -17,6 +17,7 @@ impl Command for Catalog {
         name: c"bear.catalog",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output request_policy:all_shards response_policy:special",
         arity: -1,
         key: KeyAccess::None,
         summary: c"Lists the loaded catalog: its sections, or one section's queries and jobs.",

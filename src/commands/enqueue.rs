@@ -28,6 +28,7 @@ impl Command for Enqueue {
         name: c"bear.enqueue",
         flags: c"write deny-oom",
         categories: c"write",
+        tips: c"nondeterministic_output",
         arity: -4,
         key: KeyAccess::Write,
         summary: c"Queues a job, which is applied to Postgres exactly once.",

@@ -19,6 +19,7 @@ impl Command for Explain {
         name: c"bear.explain",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output",
         arity: -3,
         key: KeyAccess::Read,
         summary: c"Shows a call's key, SQL and parameters, whether it is cached, and what would drop it.",

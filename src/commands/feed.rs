@@ -18,6 +18,7 @@ impl Command for Feed {
         name: c"bear.feed",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output request_policy:all_shards response_policy:special",
         arity: 1,
         key: KeyAccess::None,
         summary: c"Returns the state of the change feed, and which tables it covers.",

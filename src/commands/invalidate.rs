@@ -31,6 +31,7 @@ impl Command for Invalidate {
         name: c"bear.invalidate",
         flags: c"write",
         categories: c"write",
+        tips: c"nondeterministic_output",
         arity: -3,
         key: KeyAccess::Write,
         summary: c"Removes the cached results that contain rows, carry tags, or are of certain calls.",

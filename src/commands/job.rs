@@ -17,6 +17,7 @@ impl Command for Job {
         name: c"bear.job",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output",
         arity: 3,
         key: KeyAccess::Read,
         summary: c"Returns what is known of a job.",

@@ -20,6 +20,7 @@ impl Command for Jobs {
         name: c"bear.jobs",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output",
         arity: -3,
         key: KeyAccess::Read,
         summary: c"Lists jobs in one state.",

@@ -13,6 +13,7 @@ impl Command for Pause {
         name: c"bear.pause",
         flags: c"write admin",
         categories: c"write admin dangerous",
+        tips: c"",
         arity: 2,
         key: KeyAccess::Write,
         summary: c"Stops applying the jobs of a space.",

@@ -16,6 +16,7 @@ impl Command for Query {
         name: c"bear.query",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output",
         arity: -3,
         key: KeyAccess::Read,
         summary: c"Returns the JSON of a named query, from the cache or from Postgres.",

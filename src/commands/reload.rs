@@ -15,6 +15,7 @@ impl Command for Reload {
         name: c"bear.reload",
         flags: c"admin",
         categories: c"admin dangerous",
+        tips: c"request_policy:all_nodes response_policy:all_succeeded",
         arity: 1,
         key: KeyAccess::None,
         summary: c"Reads the catalog's file again; changes all of it or nothing.",

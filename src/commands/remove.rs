@@ -14,6 +14,7 @@ impl Command for Remove {
         name: c"bear.remove",
         flags: c"write admin",
         categories: c"write admin dangerous",
+        tips: c"",
         arity: 3,
         key: KeyAccess::Write,
         summary: c"Removes a queued or failed job.",

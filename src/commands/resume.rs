@@ -15,6 +15,7 @@ impl Command for Resume {
         name: c"bear.resume",
         flags: c"write admin",
         categories: c"write admin dangerous",
+        tips: c"",
         arity: 2,
         key: KeyAccess::Write,
         summary: c"Goes on applying the jobs of a space.",

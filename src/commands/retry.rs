@@ -17,6 +17,7 @@ impl Command for Retry {
         name: c"bear.retry",
         flags: c"write admin deny-oom",
         categories: c"write admin dangerous",
+        tips: c"nondeterministic_output",
         arity: -3,
         key: KeyAccess::Write,
         summary: c"Enqueues failed jobs again.",

@@ -17,6 +17,7 @@ impl Command for Stats {
         name: c"bear.stats",
         flags: c"readonly",
         categories: c"read",
+        tips: c"nondeterministic_output",
         arity: 2,
         key: KeyAccess::Read,
         summary: c"Returns the figures of a space's queue.",

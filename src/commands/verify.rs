@@ -27,6 +27,7 @@ impl Command for Verify {
         name: c"bear.verify",
         flags: c"readonly admin",
         categories: c"admin dangerous",
+        tips: c"nondeterministic_output",
         arity: -2,
         key: KeyAccess::Read,
         summary: c"Fetches cached results again and tells which differ from Postgres.",

@@ -69,6 +69,8 @@ pub struct CommandSpec {
     pub flags: &'static CStr,
     /// ACL categories, separated by spaces.
     pub categories: &'static CStr,
+    /// Redis' command tips, separated by spaces: which nodes of a cluster clients send it to, and what its output depends on.
+    pub tips: &'static CStr,
     /// Number of words with the name; negative: at least as many.
     pub arity: c_int,
     pub key: KeyAccess,
@@ -173,7 +175,7 @@ unsafe fn describe(command: *mut raw::RedisModuleCommand, spec: &CommandSpec) ->
         complexity: spec.complexity.as_ptr(),
         since: c"0.1.0".as_ptr(),
         history: std::ptr::null_mut(),
-        tips: std::ptr::null(),
+        tips: if spec.tips.is_empty() { std::ptr::null() } else { spec.tips.as_ptr() },
         arity: spec.arity,
         key_specs: if spec.key == KeyAccess::None { std::ptr::null_mut() } else { key_specs.as_mut_ptr() },
         args,

@@ -149,6 +149,28 @@ fn arity_flags_and_keys_of_every_command() {
     assert_eq!(loaded, expected);
 }
 
+/// What cluster clients go by: commands without a key say which nodes they are for.
+#[test]
+fn every_command_has_its_tips() {
+    let redis = Redis::builder().start();
+    let mut wire = redis.wire();
+    for (name, .., key_flags) in COMMANDS {
+        let nodes: &[&str] = match name {
+            "bear.reload" => &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            "bear.adopt" => &["request_policy:all_shards", "response_policy:all_succeeded"],
+            _ if key_flags.is_empty() => &["request_policy:all_shards", "response_policy:special"],
+            // One node, that of the key's slot.
+            _ => &[],
+        };
+        // The same command on the same data replies the same.
+        let is_certain = ["bear.reload", "bear.adopt", "bear.remove", "bear.pause", "bear.resume"].contains(&name);
+        let mut expected: Vec<&str> = if is_certain { vec![] } else { vec!["nondeterministic_output"] };
+        expected.extend(nodes);
+        let reply = wire.run(&format!("COMMAND INFO {name}"));
+        assert_eq!(reply.list()[0].list()[7].sorted_texts(), expected, "{name}");
+    }
+}
+
 #[test]
 fn too_few_or_too_many_words_are_told() {
     let redis = Redis::builder().start();

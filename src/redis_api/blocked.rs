@@ -51,11 +51,12 @@ impl Answer {
 pub struct ClientHandle(usize);
 
 thread_local! {
-    /// Clients that hung up and have not been answered.
+    /// Clients that wait no more and have not been answered.
     static GONE: RefCell<Vec<ClientHandle>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Clients that have hung up since the last call, and are to be answered all the same.
+/// Clients that have hung up or were unblocked by CLIENT UNBLOCK since the last call, and are to be answered all the same:
+/// nobody gets it, and Redis keeps its side until then.
 pub fn take_gone() -> Vec<ClientHandle> {
     GONE.take()
 }
@@ -67,10 +68,12 @@ pub struct BlockedClient {
 }
 
 impl Context<'_> {
-    /// Blocks the calling client until it is answered.
+    /// Blocks the calling client until it is answered, or until somebody sends CLIENT UNBLOCK. Redis' own timeout is none.
     pub fn block(self) -> BlockedClient {
         // SAFETY: a command's context; the callbacks have the signatures that Redis expects.
-        let raw = unsafe { api!(RedisModule_BlockClient)(self.raw(), Some(on_reply), None, Some(free_answer), 0) };
+        let raw = unsafe {
+            api!(RedisModule_BlockClient)(self.raw(), Some(on_reply), Some(on_unblocked), Some(free_answer), 0)
+        };
         // SAFETY: the handle was just made; the callback has the signature that Redis expects.
         unsafe { api!(RedisModule_SetDisconnectCallback)(raw, Some(on_gone)) };
         BlockedClient { raw }
@@ -116,7 +119,27 @@ unsafe extern "C" fn on_reply(ctx: *mut raw::RedisModuleCtx, _: *mut *mut raw::R
     raw::REDISMODULE_OK as c_int
 }
 
+/// CLIENT UNBLOCK with TIMEOUT, which works only where there is such a callback. With ERROR Redis replies by itself, and calls
+/// [`on_gone`], which it does not after this.
+///
+/// Redis would reply nothing at all to a client that has been answered and not yet served. That cannot be: answers are sent
+/// by ticks, and no command is run between a timer and the serving of who was unblocked in it.
+unsafe extern "C" fn on_unblocked(
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    Context::new(ctx).reply().null();
+    // SAFETY: in a timeout callback the handle is that of the client that is let go.
+    gone(unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) });
+    raw::REDISMODULE_OK as c_int
+}
+
 unsafe extern "C" fn on_gone(_: *mut raw::RedisModuleCtx, client: *mut raw::RedisModuleBlockedClient) {
+    gone(client);
+}
+
+fn gone(client: *mut raw::RedisModuleBlockedClient) {
     GONE.with_borrow_mut(|gone| gone.push(ClientHandle(client as usize)));
     super::arm(std::time::Duration::ZERO);
 }

@@ -49,6 +49,7 @@ impl Server {
         let more_changes = self.take_feed_outcomes(ctx, deadline);
         let more_read = !paused && self.finish_changes(ctx, start, deadline);
         self.check_catalog_late(start);
+        self.let_gone_go();
         self.answer_late(start);
         self.answer_late_for_jobs(start);
         let more_jobs = self.work_on_queues(ctx, deadline);
@@ -89,6 +90,20 @@ impl Server {
             self.take_outcome(ctx, outcome);
             if Instant::now() >= deadline {
                 return true;
+            }
+        }
+    }
+
+    /// Clients that have hung up, or that CLIENT UNBLOCK has let go, wait for nothing any more. What they waited for goes on:
+    /// the fetch for others and for the cache, the job, the reload, the removal of what CHANGED named.
+    fn let_gone_go(&mut self) {
+        for handle in redis_api::take_gone() {
+            let misses = &mut self.waiting;
+            let miss = misses.find(handle).and_then(|waiter| misses.take(waiter));
+            match miss.or_else(|| self.queues.take_gone(handle)) {
+                // It frees what Redis keeps of the client.
+                Some(client) => self.answers.push_back((client, Answer::Ok)),
+                None => self.verifying.give_up(handle),
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::core::index::{Entry, Key};
 use crate::core::life::Age;
 use crate::core::names;
 use crate::core::walk::Walk;
-use crate::redis_api::{Answer, BlockedClient, Context, StringKey, Value};
+use crate::redis_api::{Answer, BlockedClient, ClientHandle, Context, StringKey, Value};
 
 /// Who drops an entry for a change that a fetch has seen has this long to do it.
 const GRACE: Duration = Duration::from_millis(100);
@@ -114,6 +114,14 @@ impl Verifying {
     /// When an entry is to be looked at again.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.runs.front().and_then(|run| run.doubted.front()).map(|(due, _)| *due)
+    }
+
+    /// The run of a client that waits for it no more ends with the fetches that are under way.
+    pub fn give_up(&mut self, client: ClientHandle) {
+        for run in self.runs.iter_mut().filter(|run| run.client.handle() == client) {
+            run.all_picked = true;
+            run.doubted.clear();
+        }
     }
 
     fn take(&mut self, ticket: u64) -> Option<Check> {

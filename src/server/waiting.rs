@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::redis_api::BlockedClient;
+use crate::redis_api::{BlockedClient, ClientHandle};
 
 /// Number of a waiting client.
 pub type WaiterId = u64;
@@ -17,6 +17,7 @@ pub type WaiterId = u64;
 pub struct Waiting {
     clients: FxHashMap<WaiterId, (BlockedClient, Instant)>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
+    by_handle: FxHashMap<ClientHandle, WaiterId>,
     next: WaiterId,
 }
 
@@ -24,6 +25,7 @@ impl Waiting {
     pub fn add(&mut self, client: BlockedClient, deadline: Instant) -> WaiterId {
         let id = self.next;
         self.next += 1;
+        self.by_handle.insert(client.handle(), id);
         self.clients.insert(id, (client, deadline));
         self.deadlines.insert((deadline, id));
         id
@@ -33,6 +35,7 @@ impl Waiting {
     pub fn take(&mut self, id: WaiterId) -> Option<BlockedClient> {
         let (client, deadline) = self.clients.remove(&id)?;
         self.deadlines.remove(&(deadline, id));
+        self.by_handle.remove(&client.handle());
         Some(client)
     }
 
@@ -44,6 +47,11 @@ impl Waiting {
     /// Who has waited longest beyond his time.
     pub fn first_late(&self, now: Instant) -> Option<WaiterId> {
         self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
+    }
+
+    /// Who that client is, if he waits here.
+    pub fn find(&self, client: ClientHandle) -> Option<WaiterId> {
+        self.by_handle.get(&client).copied()
     }
 
     /// When somebody's time is up, if anybody waits.

@@ -63,6 +63,7 @@ mod sweep;
 mod tenants;
 mod tls;
 mod tracking;
+mod unblock;
 mod unique;
 mod unload;
 mod verify;

@@ -15,7 +15,7 @@ use crate::core::keys::QueuePart;
 use crate::core::names;
 use crate::keyspace::jobs;
 use crate::keyspace::watch;
-use crate::redis_api::{self, Answer, BlockedClient, Context, KeyEvent, KeyType};
+use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, KeyEvent, KeyType};
 use crate::server::Server;
 
 /// Why clients that wait for a job are told that nobody knows any more.
@@ -172,13 +172,8 @@ impl Server {
         self.workers.forget_ended();
     }
 
-    /// Clients that have waited for a job long enough are told so; those that have hung up are let go.
+    /// Clients that have waited for a job long enough are told so.
     pub(in crate::server) fn answer_late_for_jobs(&mut self, now: Instant) {
-        for handle in redis_api::take_gone() {
-            if let Some(client) = self.queues.waiters.take_gone(handle) {
-                self.answers.push_back((client, Answer::Ok));
-            }
-        }
         while let Some((client, answer)) = self.queues.waiters.take_late(now) {
             self.answers.push_back((client, answer));
         }
@@ -198,6 +193,11 @@ impl Queues {
         self.building = None;
         self.discovery = None;
         // What appliers have still counts as in flight: they are busy.
+    }
+
+    /// A client that waits for a job no more, if it did.
+    pub fn take_gone(&mut self, client: ClientHandle) -> Option<BlockedClient> {
+        self.waiters.take_gone(client)
     }
 
     /// When a waiting client's time is up.

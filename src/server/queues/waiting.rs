@@ -13,7 +13,6 @@ use crate::server::waiting::{WaiterId, Waiting};
 pub struct JobWaiters {
     waiting: Waiting,
     by_job: FxHashMap<(Arc<str>, JobId), Vec<WaiterId>>,
-    by_handle: FxHashMap<ClientHandle, WaiterId>,
     all: FxHashMap<WaiterId, Waits>,
 }
 
@@ -22,16 +21,13 @@ struct Waits {
     space: Arc<str>,
     id: JobId,
     block_ms: u64,
-    handle: ClientHandle,
 }
 
 impl JobWaiters {
     pub fn add(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64, deadline: Instant) {
-        let handle = client.handle();
         let waiter = self.waiting.add(client, deadline);
-        self.by_handle.insert(handle, waiter);
         self.by_job.entry((space.clone(), id)).or_default().push(waiter);
-        self.all.insert(waiter, Waits { space, id, block_ms, handle });
+        self.all.insert(waiter, Waits { space, id, block_ms });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,9 +57,9 @@ impl JobWaiters {
         Some((client, Answer::Error(text.into())))
     }
 
-    /// One who has hung up, if he is one of these.
+    /// One who waits no more, if he is one of these.
     pub fn take_gone(&mut self, handle: ClientHandle) -> Option<BlockedClient> {
-        let waiter = *self.by_handle.get(&handle)?;
+        let waiter = self.waiting.find(handle)?;
         self.remove(waiter).map(|(client, _)| client)
     }
 
@@ -89,7 +85,6 @@ impl JobWaiters {
 
     fn remove(&mut self, waiter: WaiterId) -> Option<(BlockedClient, Waits)> {
         let of = self.all.remove(&waiter)?;
-        self.by_handle.remove(&of.handle);
         let job = (of.space.clone(), of.id);
         if let Some(others) = self.by_job.get_mut(&job) {
             others.retain(|other| *other != waiter);

@@ -105,6 +105,9 @@ pub struct QueuedJob {
     pub max_attempts: u32,
     /// Is its time still to come? Then it is left out without being looked at.
     pub undue: bool,
+    /// Was it set aside because a connection ended under it, and how often has it been seen to end one? See
+    /// [`super::suspects`].
+    pub ends: Option<u32>,
 }
 
 /// What came of a batch.
@@ -185,6 +188,8 @@ pub enum Left {
     Retry(JobError),
     /// Somebody holds its row, or it took too long in company (55P03, 57014). Counts for nothing.
     Isolated(JobError),
+    /// A connection ended under its statement: it is tried alone, and so far it has been seen to end so many. Counts for nothing.
+    Suspected { error: JobError, ends: u32 },
     /// Its type is refused (class 42). Counts for nothing.
     TypePaused,
     /// Left out before, as the ledger says; nobody has tried it now.

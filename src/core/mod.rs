@@ -47,6 +47,7 @@ pub mod retry;
 pub mod spelling;
 pub mod sql;
 mod sql_tokens;
+pub mod suspects;
 pub mod tags;
 mod tenant_sets;
 mod toml_reader;

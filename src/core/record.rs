@@ -273,6 +273,7 @@ mod tests {
             attempts: 0,
             max_attempts: 2,
             undue: false,
+            ends: None,
         }
     }
 

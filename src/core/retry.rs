@@ -13,41 +13,39 @@ pub const DEFAULT_BACKOFF_MS: u64 = 2_000;
 /// No attempt waits longer: 24 hours.
 const MAX_ATTEMPT_DELAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// What an error of Postgres says about the job that met it.
+/// What an error that a statement raised says about its jobs. It came on a connection that lives: where Postgres cannot serve
+/// anybody, connections end or are not to be had, and the SQLSTATE is not asked. So whatever its class, it is the fault of a job
+/// of the statement until shown otherwise: a foreign server that is away (08), a limit of the role (53), a function of the
+/// user's own that raises 57P01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Postgres cannot serve anybody now: costs nothing, the batch is retried for ever.
-    Outage,
     /// Two transactions were in each other's way: the batch is run again at once.
     Again,
     /// Somebody holds the job's row, or it took too long: it waits alone, at no cost.
     Isolate,
-    /// The statement does not fit the database: jobs of the type wait until it does, at no cost.
-    RefuseType,
+    /// The statement may not fit the database: if Postgres refuses to plan it, jobs of the type wait until it does, at no cost.
+    Misfit,
+    /// Disk or memory may be used up for everybody: if so, nobody is at fault.
+    Shortage,
     /// The job's own fault: costs an attempt.
     Own,
 }
 
-/// The verdict for a SQLSTATE. Errors of the connection that bear none are outages.
+/// The verdict for a SQLSTATE.
 pub fn verdict(sqlstate: &str) -> Verdict {
     match sqlstate {
         // Cancelled (statement_timeout and pg_cancel_backend alike); lock_timeout and NOWAIT.
         "57014" | "55P03" => return Verdict::Isolate,
-        // A standby, or a session timeout that ended the transaction. 25P02 is what every statement after an error
-        // gets: it tells nothing of the job that met it.
-        "25006" | "25P02" | "25P03" | "25P04" => return Verdict::Outage,
+        "53100" | "53200" => return Verdict::Shortage,
         _ => {}
     }
     match sqlstate.get(..2) {
-        // Connection; resources (too many connections, disk, memory); shutdown and start; I/O; a configuration file.
-        Some("08" | "53" | "57" | "58" | "F0") => Verdict::Outage,
         // Serialization failure, deadlock. 40002 cannot be told from them in practice: Postgres never raises it.
         Some("40") => Verdict::Again,
         // Syntax, unknown names, missing privileges (42501); an unknown schema or database.
-        Some("42" | "3F" | "3D") => Verdict::RefuseType,
-        // All else, data exceptions and constraints above all. Among them XX, though it is Postgres that is at
-        // fault: a damaged page or a bug of an extension hits the same job each time, and were it an outage, that job
-        // would stop the queue for ever. As its own fault it ends in `failed`, from where it can be retried.
+        Some("42" | "3F" | "3D") => Verdict::Misfit,
+        // All else. Among them XX, though it is Postgres that is at fault: a damaged page or a bug of an extension hits the same
+        // job each time. As its own fault it ends in `failed`, from where it can be retried.
         _ => Verdict::Own,
     }
 }
@@ -89,11 +87,15 @@ mod tests {
     #[test]
     fn sqlstates_have_their_verdicts() {
         for (verdicts, codes) in [
-            (Verdict::Outage, &["08006", "53300", "53100", "57P01", "57P03", "58030", "25006", "25P02", "25P03"][..]),
+            (Verdict::Shortage, &["53100", "53200"][..]),
             (Verdict::Again, &["40001", "40P01"]),
             (Verdict::Isolate, &["57014", "55P03"]),
-            (Verdict::RefuseType, &["42601", "42P01", "42703", "42501", "3F000", "3D000"]),
+            (Verdict::Misfit, &["42601", "42P01", "42703", "42501", "3F000", "3D000"]),
             (Verdict::Own, &["23505", "23503", "23514", "22P02", "22012", "54001", "P0001", "XX000", "XX001", "55000"]),
+            (
+                Verdict::Own,
+                &["08001", "08006", "53300", "53400", "57P01", "57P03", "58030", "F0000", "25006", "25P02", "25P03"],
+            ),
             (Verdict::Own, &["", "4", "é", "é40"]),
         ] {
             for code in codes {

@@ -1,7 +1,8 @@
 //! What a job's statement says it did, by the names of its columns: n, id, section, error, result.
 //!
-//! A row that is wrong in itself (an unknown section, an id of another type) is a fault of the statement, so of the
-//! whole job type, and no attempt of the job that met it.
+//! A row that is wrong in itself (a value that cannot be read, an unknown section, an id of another type) is its job's fault:
+//! other jobs' rows may be right. Columns that are wrong are wrong for every job, so they are the fault of the job type, and no
+//! attempt of any job.
 
 use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
@@ -10,7 +11,7 @@ use tokio_postgres::{Column, Row};
 use crate::core::batch::{Batch, Changed, Completed, JobError};
 use crate::core::value::shorten;
 
-use super::cells::{is_readable, text_of};
+use super::cells::{is_readable, text_of, CellError};
 use super::json::append_compact;
 use super::validate::JobStatement;
 
@@ -21,9 +22,13 @@ const AFFECTED_NOTHING: &str =
 /// What one job did, or why it failed.
 pub(super) type Verdict = Result<(Completed, Vec<Changed>), JobError>;
 
-/// A fault of the statement's answer, whichever job met it.
-pub(super) fn type_error(message: impl Into<String>) -> JobError {
-    JobError { code: None, message: message.into().into() }
+/// Why an answer cannot be taken.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// So it is whichever job meets it.
+    Type(JobError),
+    /// A job of the statement is at fault, and nothing tells which.
+    Job(JobError),
 }
 
 fn own_error(message: impl Into<Box<str>>) -> JobError {
@@ -100,17 +105,21 @@ impl Layout {
     }
 
     /// Adds a row to what is known of its job, which is one of `section`.
-    pub(super) fn add(
-        &self,
-        row: &Row,
-        batch: &Batch,
-        section: usize,
-        gathered: &mut Gathered,
-    ) -> Result<(), JobError> {
+    pub(super) fn add(&self, row: &Row, batch: &Batch, section: usize, gathered: &mut Gathered) -> Result<(), Unfit> {
+        match self.read(row, batch, section, gathered) {
+            Err(Unfit::Job(error)) => {
+                gathered.error.get_or_insert(error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// An [`Unfit::Job`] is of this row's job.
+    fn read(&self, row: &Row, batch: &Batch, section: usize, gathered: &mut Gathered) -> Result<(), Unfit> {
         gathered.completed.rows = gathered.completed.rows.saturating_add(1);
         if let Some(error) = cell(row, self.error)? {
-            gathered.error.get_or_insert(own_error(error));
-            return Ok(());
+            return Err(Unfit::Job(own_error(error)));
         }
         if let Some(result) = cell(row, self.result)? {
             let at = self.result.unwrap_or_default();
@@ -127,16 +136,16 @@ impl Layout {
         }
         let section = match cell(row, self.section)? {
             Some(name) => batch.sections.iter().position(|section| *section.name == *name).ok_or_else(|| {
-                type_error(format!(
+                Unfit::Job(own_error(format!(
                     "the statement returned section '{}', which the catalog has not",
                     shorten(name.as_bytes())
-                ))
+                )))
             })?,
             None => section,
         };
         // Without an id any row of the section may have changed.
         let id = cell(row, self.id)?;
-        gathered.changed.push(changed(batch, section, id.as_deref())?);
+        gathered.changed.push(changed(batch, section, id.as_deref()).map_err(Unfit::Job)?);
         Ok(())
     }
 }
@@ -148,29 +157,24 @@ pub(super) fn changed(batch: &Batch, section: usize, id: Option<&str>) -> Result
     };
     let mut canonical = Vec::with_capacity(id.len());
     ty.write_canonical(id.as_bytes(), &mut canonical).map_err(|error| {
-        type_error(format!(
+        own_error(format!(
             "the statement returned an id of section '{}' that is not {error}",
             batch.sections[section].name
         ))
     })?;
     let canonical =
-        String::from_utf8(canonical).map_err(|_| type_error("the statement returned an id that is no text"))?;
+        String::from_utf8(canonical).map_err(|_| own_error("the statement returned an id that is no text"))?;
     Ok(Changed { section, id: Some(canonical.into()) })
 }
 
 /// Rows of a statement for several jobs, by `n`; each of `tasks` has its place in what comes back.
-pub(super) fn by_number(
-    rows: &[Row],
-    batch: &Batch,
-    section: usize,
-    tasks: &[usize],
-) -> Result<Vec<Verdict>, JobError> {
+pub(super) fn by_number(rows: &[Row], batch: &Batch, section: usize, tasks: &[usize]) -> Result<Vec<Verdict>, Unfit> {
     let mut gathered: Vec<Gathered> = Vec::new();
     gathered.resize_with(tasks.len(), Gathered::default);
     if let Some(first) = rows.first() {
         let layout = Layout::of(first.columns());
         let Some(n_at) = layout.n else {
-            return Err(type_error("the statement returned no column n, which tells the jobs apart"));
+            return Err(Unfit::Type(own_error("the statement returned no column n, which tells the jobs apart")));
         };
         let place: FxHashMap<usize, usize> = tasks.iter().enumerate().map(|(place, task)| (*task, place)).collect();
         for row in rows {
@@ -178,10 +182,8 @@ pub(super) fn by_number(
             let place = n.as_deref().and_then(|n| n.parse().ok()).and_then(|n: usize| place.get(&n));
             let Some(place) = place else {
                 let n = n.as_deref().unwrap_or("NULL");
-                return Err(type_error(format!(
-                    "the statement returned n = {}, which is no job's",
-                    shorten(n.as_bytes())
-                )));
+                let error = format!("the statement returned n = {}, which is no job's", shorten(n.as_bytes()));
+                return Err(Unfit::Job(own_error(error)));
             };
             layout.add(row, batch, section, &mut gathered[*place])?;
         }
@@ -189,13 +191,15 @@ pub(super) fn by_number(
     Ok(gathered.into_iter().map(Gathered::verdict).collect())
 }
 
-fn cell(row: &Row, at: Option<usize>) -> Result<Option<String>, JobError> {
+fn cell(row: &Row, at: Option<usize>) -> Result<Option<String>, Unfit> {
     let Some(at) = at else { return Ok(None) };
     text_of(row, at).map_err(|error| {
-        type_error(format!(
-            "the statement returned a column '{}' that cannot be read: {error}",
-            row.columns()[at].name()
-        ))
+        let name = row.columns()[at].name();
+        let text = own_error(format!("the statement returned a column '{name}' that cannot be read: {error}"));
+        match error {
+            CellError::Unreadable { .. } => Unfit::Type(text),
+            CellError::NoText { .. } => Unfit::Job(text),
+        }
     })
 }
 

@@ -4,8 +4,10 @@
 //! connect -> attempt -> done
 //!   ^  ^        |  \--> somebody was in the way: again on the same connection
 //!   |  \-wait<--+-----> the connection is gone (perhaps after COMMIT: the ledger's token will tell)
+//!   \-----------+-----> it went under a statement of jobs: at once, more of them apart (`core::suspects`)
 //! ```
-//! Nothing here counts as an attempt of a job. Only a stop ends it early, and then the batch is put back.
+//! Nothing here counts as an attempt of a job, but that it was seen to end its connection. Only a stop ends it early, and then the
+//! batch is put back.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +17,14 @@ use std::time::Duration;
 use crate::core::batch::{Applied, Batch};
 use crate::core::promise::Promises;
 use crate::core::retry::OutageBackoff;
+use crate::core::suspects::{self, cause};
 
-use super::apply::{attempt, Abort, InDoubt};
+use super::apply::{attempt, Abort, Course};
 use super::ledger;
 use super::present;
 use super::session::lock;
 use super::settings::Settings;
+use super::witness::Witness;
 use super::writer::Writer;
 
 /// Collisions with other transactions in a row before the next try waits.
@@ -96,13 +100,12 @@ impl Applier {
     /// Applies the batch, however long Postgres is away; None where a stop came first.
     pub fn apply(&mut self, batch: &Batch) -> Option<Applied> {
         let mut backoff = OutageBackoff::default();
-        let mut in_doubt = InDoubt::default();
-        let mut collisions = 0;
+        let mut course = Course::new(batch);
         while !self.control.is_stopping() {
             let (number, settings) = self.control.current();
             let (mut writer, is_new) = match self.writer.take() {
                 Some((made_for, writer)) if made_for == number => (writer, false),
-                _ => match self.connect(settings) {
+                _ => match self.connect(settings.clone()) {
                     Some(writer) => (writer, true),
                     None => {
                         self.control.wait(backoff.next(random()), number);
@@ -110,7 +113,8 @@ impl Applier {
                     }
                 },
             };
-            let abort = match attempt(&mut writer, batch, &mut in_doubt, collisions, &self.control.promises) {
+            let witness = course.suspects.need_witness().then(|| Witness::connect(&settings).ok()).flatten();
+            let abort = match attempt(&mut writer, batch, &mut course, &self.control.promises) {
                 Ok(applied) => {
                     self.writer = Some((number, writer));
                     return Some(applied);
@@ -125,10 +129,23 @@ impl Applier {
                     log::info!("lost an applier's connection to Postgres: {what}");
                     is_new
                 }
+                Abort::Ended { end, sqlstate, what, under } => {
+                    log::info!(
+                        "lost an applier's connection to Postgres under a statement of {} jobs: {what}",
+                        under.len()
+                    );
+                    let witness = witness.map_or(suspects::Witness::Absent, Witness::ask);
+                    let told = course.suspects.ended(under, cause(*end, witness), what, sqlstate.as_deref());
+                    if told {
+                        // It is no wait for Postgres.
+                        backoff = OutageBackoff::default();
+                    }
+                    !told && is_new
+                }
                 Abort::Busy(_) => true,
                 Abort::Again(_) => {
-                    collisions += 1;
-                    collisions > COLLISIONS_AT_ONCE
+                    course.collisions += 1;
+                    course.collisions > COLLISIONS_AT_ONCE
                 }
             };
             if matches!(abort, Abort::Busy(_) | Abort::Again(_)) && writer.simple("ROLLBACK").is_ok() {

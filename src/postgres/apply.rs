@@ -8,6 +8,7 @@ use crate::core::batch::{Applied, Batch, Completed, JobError, JobOutcome, Lane, 
 use crate::core::job::{Job, JobBody, Order};
 use crate::core::payload;
 use crate::core::promise::{PromisedRows, Promises};
+use crate::core::suspects::{End, JobPlace, Suspects};
 use crate::core::waves::{plan, Item};
 use crate::failpoints;
 
@@ -26,8 +27,11 @@ pub(super) enum Abort {
     /// The connection is of no more use, or leads nowhere good.
     #[error("{0}")]
     Lost(String),
-    /// Somebody holds what every job needs. The connection is good.
-    #[error("somebody holds it all: {0}")]
+    /// The connection ended under a statement for these jobs.
+    #[error("{what}")]
+    Ended { end: End, sqlstate: Option<Box<str>>, what: String, under: Vec<JobPlace> },
+    /// Somebody holds, or has used up, what every job needs. The connection is good.
+    #[error("nobody gets what all need: {0}")]
     Busy(String),
     /// Run it again at once. The connection is good.
     #[error("collided: {0}")]
@@ -40,7 +44,7 @@ impl From<Trouble> for Abort {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Stopped => Abort::Stopped,
-            Trouble::Lost(what) => Abort::Lost(what),
+            Trouble::Lost(what) | Trouble::Ended { what, .. } => Abort::Lost(what),
             Trouble::Statement { sqlstate, message } => match &*sqlstate {
                 "55P03" | "57014" => Abort::Busy(message.into()),
                 code if code.starts_with("40") => Abort::Again(message.into()),
@@ -51,44 +55,71 @@ impl From<Trouble> for Abort {
     }
 }
 
-/// The outcome of a transaction whose COMMIT was sent: its token in the ledger says that it counts.
-#[derive(Default)]
-pub(super) struct InDoubt(Option<Applied>);
+/// What the attempts at one batch have learned. It outlives their connections.
+pub(super) struct Course {
+    /// The outcome of a transaction whose COMMIT was sent: its token in the ledger says that it counts.
+    in_doubt: Option<Applied>,
+    /// Attempts that collided with others.
+    pub(super) collisions: u32,
+    pub(super) suspects: Suspects,
+    /// Did the end of a transaction fail? Something deferred may have: from then on each statement is told to check it.
+    checks_deferred: bool,
+}
 
-/// Applies what the ledger says is not applied yet, and commits. `collisions` of attempts before it with others.
+impl Course {
+    /// Is what was deferred to be checked with each statement?
+    pub(super) fn checks_deferred(&self) -> bool {
+        self.checks_deferred
+    }
+
+    pub(super) fn new(batch: &Batch) -> Course {
+        let known = batch.spaces.iter().enumerate().flat_map(|(space, of_space)| {
+            of_space.jobs.iter().enumerate().filter_map(move |(at, job)| Some(((space, at), job.ends?)))
+        });
+        Course { in_doubt: None, collisions: 0, suspects: Suspects::new(known), checks_deferred: false }
+    }
+
+    fn at_end<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {
+        self.checks_deferred |= result.is_err();
+        result
+    }
+}
+
+/// Applies what the ledger says is not applied yet, and commits.
 pub(super) fn attempt(
     writer: &mut Writer,
     batch: &Batch,
-    in_doubt: &mut InDoubt,
-    collisions: u32,
+    course: &mut Course,
     promises: &Promises,
 ) -> Result<Applied, Abort> {
     failpoints::hit("before-begin");
     let mut tally = Tally::new(batch);
     writer.set_limit(batch.limits.statement_timeout_ms);
     let (own_token, transaction) = ledger::open(writer, batch, &mut tally)?;
-    if let (OwnToken::Found, Some(applied)) = (own_token, &in_doubt.0) {
+    if let (OwnToken::Found, Some(applied)) = (own_token, &course.in_doubt) {
         // Nothing hangs on it: whatever comes of the connection, the outcome stands.
         let _ = writer.simple("ROLLBACK");
         return Ok(applied.clone());
     }
     let tasks = take_in(writer, batch, &mut tally)?;
-    run(writer, batch, &tasks, &mut tally, collisions)?;
+    run(writer, batch, &tasks, &mut tally, course)?;
     let mut applied = tally.finish();
     if applied.spaces.iter().all(|space| matches!(space, SpaceApplied::Ledger(_))) {
         writer.simple("ROLLBACK")?;
         return Ok(applied);
     }
     writer.set_limit(batch.limits.statement_timeout_ms);
-    let at_commit = ledger::write(writer, batch, &applied.spaces)?;
+    let at_commit = ledger::write(writer, batch, &applied.spaces);
+    let at_commit = course.at_end(at_commit)?;
     // Behind a pooler the next transaction may be another server's, and nobody would notice.
     if let Some(transaction) = transaction.filter(|_| promises.is_followed() && writer.pinned().is_empty()) {
         let rows = PromisedRows::of(batch, &applied.spaces);
         applied.promised = (!rows.is_empty()).then(|| Arc::new(promises.make(transaction, rows)));
     }
     failpoints::hit("before-commit");
-    if let Err(trouble) = writer.commit(&at_commit.sql()) {
-        in_doubt.0 = Some(applied);
+    let committed = writer.commit(&at_commit.sql());
+    if let Err(trouble) = course.at_end(committed) {
+        course.in_doubt = Some(applied);
         return Err(trouble.into());
     }
     failpoints::hit("after-commit");
@@ -176,7 +207,7 @@ fn run<'b>(
     batch: &'b Batch,
     tasks: &[Task<'b>],
     tally: &mut Tally<'b>,
-    collisions: u32,
+    course: &Course,
 ) -> Result<(), Abort> {
     // A statement that names its tenant serves one space.
     let mut kinds: FxHashMap<(usize, usize, Option<usize>), u32> = FxHashMap::default();
@@ -188,7 +219,7 @@ fn run<'b>(
             Item { kind, keys: &task.mixed, barrier: task.barrier }
         })
         .collect();
-    let mut runner = Runner::new(writer, batch, tasks, tally, collisions);
+    let mut runner = Runner::new(writer, batch, tasks, tally, course);
     for wave in plan(&items) {
         runner.run_wave(&wave.items)?;
     }

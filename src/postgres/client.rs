@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout_at;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Config, Row, RowStream, SimpleQueryMessage, Socket, Statement};
@@ -74,7 +75,7 @@ impl Client {
         let connected =
             runtime.block_on(async { timeout_at(deadline.into(), config.connect(connector.clone())).await });
         let (inner, wire) = connected.map_err(|_| ClientError::Silent)??;
-        Ok(Client { inner, wire: Driven { wire, runtime, deadline, stop: None }, connector })
+        Ok(Client { inner, wire: Driven { wire, runtime, deadline, stop: None, farewell: None }, connector })
     }
 
     /// From now on no wait lasts longer than until `deadline`.
@@ -90,6 +91,12 @@ impl Client {
     /// Whether the connection is known to have ended; asks nobody.
     pub(super) fn is_closed(&self) -> bool {
         self.inner.is_closed()
+    }
+
+    /// The SQLSTATE with which the server has said, unasked, that all connections end: it stops at once, or another
+    /// backend has crashed.
+    pub(super) fn farewell(&self) -> Option<&str> {
+        self.wire.farewell.as_deref()
     }
 
     pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, ClientError> {
@@ -211,6 +218,7 @@ struct Driven {
     runtime: Runtime,
     deadline: Instant,
     stop: Option<Stop>,
+    farewell: Option<Box<str>>,
 }
 
 struct Stop {
@@ -223,10 +231,10 @@ impl Driven {
     where
         E: From<F> + From<ClientError>,
     {
-        let Driven { wire, runtime, deadline, stop } = self;
+        let Driven { wire, runtime, deadline, stop, farewell } = self;
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
-            let end = advance(wire, cx).err();
+            let end = advance(wire, farewell, cx).err();
             // What came before the end says more than that it came: why Postgres ended the connection.
             match (answer.as_mut().poll(cx), end) {
                 (Poll::Pending, Some(error)) => Poll::Ready(Err(ClientError::Driver(error).into())),
@@ -261,18 +269,25 @@ impl Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        let Driven { wire, runtime, .. } = self;
+        let Driven { wire, runtime, farewell, .. } = self;
         // One attempt at what can be written at once: Terminate, for the log of a server that is well.
-        let _ = runtime.block_on(poll_fn(|cx| Poll::Ready(advance(wire, cx))));
+        let _ = runtime.block_on(poll_fn(|cx| Poll::Ready(advance(wire, farewell, cx))));
     }
 }
 
 /// Writes and reads what is possible now.
-fn advance(wire: &mut Wire, cx: &mut Context<'_>) -> Result<(), tokio_postgres::Error> {
+fn advance(
+    wire: &mut Wire,
+    farewell: &mut Option<Box<str>>,
+    cx: &mut Context<'_>,
+) -> Result<(), tokio_postgres::Error> {
     loop {
         match wire.poll_message(cx) {
             Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
                 log::debug!("postgres: {}: {}", notice.severity(), notice.message());
+                if [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(notice.code()) {
+                    *farewell = Some(notice.code().code().into());
+                }
             }
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(error))) => return Err(error),

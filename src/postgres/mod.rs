@@ -43,6 +43,7 @@ pub(crate) mod tests;
 mod tls;
 mod url;
 mod validate;
+mod witness;
 mod writer;
 
 pub use applier::{Applier, ApplierControl, ApplierEvent};

@@ -140,6 +140,16 @@ impl<'b> Tally<'b> {
         self.settle(task.space, task.at, JobOutcome::Completed(completed));
     }
 
+    /// Is it known what becomes of the job?
+    pub(super) fn is_settled(&self, task: &Task<'_>) -> bool {
+        self.shares[task.space].outcomes[task.at].is_some()
+    }
+
+    /// Has a job of the type been applied?
+    pub(super) fn has_accepted(&self, kind: (usize, usize)) -> bool {
+        self.accepted.contains(&kind)
+    }
+
     /// The job's own failure: for good with its last attempt, which frees its rows.
     pub(super) fn fail(&mut self, task: &Task<'_>, error: JobError) {
         let job = &self.batch.spaces[task.space].jobs[task.at];

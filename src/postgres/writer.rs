@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
+use crate::core::suspects::End;
+
 use super::client::{Client, ClientError};
-use super::failure::{describe, message};
+use super::failure::{describe, ends_connection, last_words, message};
 use super::params::TextParam;
 use super::schema::{self, SchemaError};
 use super::session::{connect, pinned, Access};
@@ -31,8 +33,10 @@ const SETUP_LIMIT: Duration = Duration::from_secs(10);
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Postgres said so. The connection lives, unless the state says otherwise.
+    /// Postgres said so, and the connection lives.
     Statement { sqlstate: Box<str>, message: Box<str> },
+    /// The connection has ended, or gave no answer in time: for whatever reason, perhaps the statement.
+    Ended { end: End, sqlstate: Option<Box<str>>, what: String },
     /// The connection is of no more use.
     Lost(String),
     /// A stop came first.
@@ -130,6 +134,14 @@ impl Writer {
         self.judged(result)
     }
 
+    /// Has Postgres plan a statement of the catalog, and no more.
+    pub(super) fn plan(&mut self, sql: &str, types: &[Type], params: &[Option<&str>]) -> Result<(), Trouble> {
+        self.ready()?;
+        let values = params.iter().map(|param| TextParam(*param));
+        let result = self.client.query_typed_all(&format!("EXPLAIN {sql}"), values.zip(types.iter().cloned()));
+        self.judged(result).map(drop)
+    }
+
     /// Drops the last statement of [`Writer::run`] if it failed for being older than a change of its tables.
     pub(super) fn forget_stale(&mut self, sqlstate: &str) -> bool {
         let stale = self.reused.take().filter(|_| matches!(sqlstate, "0A000" | "26000"));
@@ -165,18 +177,29 @@ impl Writer {
 
     fn judged<T>(&mut self, result: Result<T, ClientError>) -> Result<T, Trouble> {
         result.map_err(|error| match error {
-            ClientError::Driver(error) => match error.as_db_error() {
-                Some(db) => Trouble::Statement { sqlstate: db.code().code().into(), message: message(db).into() },
-                None => Trouble::Lost(describe(&error)),
-            },
+            ClientError::Driver(error) => self.judge(&error),
             ClientError::Silent => {
                 self.client.cancel();
                 match self.stop.load(Ordering::Acquire) {
                     true => Trouble::Stopped,
-                    false => Trouble::Lost("no answer in time".to_owned()),
+                    false => Trouble::Ended { end: End::Mute, sqlstate: None, what: "no answer in time".to_owned() },
                 }
             }
             ClientError::Runtime(error) => Trouble::Lost(error.to_string()),
         })
+    }
+
+    fn judge(&self, error: &tokio_postgres::Error) -> Trouble {
+        let db = error.as_db_error();
+        if let Some(db) = db.filter(|db| !ends_connection(db)) {
+            return Trouble::Statement { sqlstate: db.code().code().into(), message: message(db).into() };
+        }
+        let end = match (self.client.farewell(), db) {
+            (Some(_), _) => End::Farewell,
+            (None, Some(_)) => End::Told,
+            (None, None) => End::Mute,
+        };
+        let what = db.map_or_else(|| describe(error), last_words);
+        Trouble::Ended { end, sqlstate: db.map(|db| db.code().code().into()), what }
     }
 }

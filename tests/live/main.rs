@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod appliers;
+mod bad_jobs;
 mod catalog;
 mod clock;
 mod cluster;

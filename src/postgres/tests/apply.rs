@@ -27,12 +27,16 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn new(sql: &str) -> Database {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let server = Server::shared();
         let name = format!("apply_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        server.run(&format!("CREATE DATABASE {name}"));
-        let database = Database { server, name };
+        let database = Database::on(Server::shared(), &name);
         database.run(sql);
         database
+    }
+
+    /// On a server that may be harmed.
+    pub(crate) fn on(server: Arc<Server>, name: &str) -> Database {
+        server.run(&format!("CREATE DATABASE {name}"));
+        Database { server, name: name.to_owned() }
     }
 
     pub(crate) fn bears() -> Database {
@@ -101,6 +105,7 @@ pub(crate) fn job(seq: u64, name: &str, data: impl Into<String>) -> QueuedJob {
         attempts: 0,
         max_attempts: 2,
         undue: false,
+        ends: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests against a private Postgres.
 
 pub(crate) mod apply;
+mod bad_jobs;
 mod cells;
 mod fetch;
 mod ledger;

@@ -22,6 +22,9 @@ const MAX_SPACES: usize = 256;
 /// Jobs of one space in a batch of the side lane: each is read by itself.
 const MAX_SIDE_JOBS: usize = 256;
 
+/// Jobs in a batch that may each end its connection.
+const MAX_SUSPECTS: usize = 8;
+
 /// A batch that is being put together.
 pub struct Building {
     batch: Box<Batch>,
@@ -207,6 +210,7 @@ impl Server {
             }
             if let Some(retry) = space.retries.get(&job.id) {
                 job.attempts = retry.attempts;
+                job.ends = retry.ends;
             }
             last.jobs.push(job);
         }
@@ -275,12 +279,21 @@ impl Server {
                 queues.rouse(&name);
                 return Step::Next;
             };
+            if let Some(retry) = space.retries.get(&id) {
+                (job.attempts, job.ends) = (retry.attempts, retry.ends);
+            }
+            // Whoever may end the connection keeps nobody else waiting, and not many of his kind.
+            let is_company = batch.jobs.last().is_some_and(|last| last.ends.is_some() != job.ends.is_some());
+            if is_company || (job.ends.is_some() && batch.jobs.len() >= MAX_SUSPECTS) {
+                space.queue.side_give_back(id);
+                break;
+            }
             batch.epoch = epoch;
             bytes += job.data.len();
-            job.attempts = space.retries.get(&id).map_or(0, |retry| retry.attempts);
             job.undue = false;
             batch.jobs.push(job);
         }
+        let are_suspects = batch.jobs.iter().any(|job| job.ends.is_some());
         if !batch.jobs.is_empty() {
             if let Some(building) = &mut queues.building {
                 building.jobs += batch.jobs.len();
@@ -288,7 +301,10 @@ impl Server {
                 building.batch.spaces.push(batch);
             }
         }
-        Step::Next
+        match are_suspects {
+            true => Step::Full,
+            false => Step::Next,
+        }
     }
 
     /// Hands the batch to an applier.

@@ -115,11 +115,16 @@ fn next_try(ctx: Context, space: &mut SpaceQueue, job: &QueuedJob, why: &Left, n
             next.due_ms = Some(now_ms + delay_ms);
             next.unix_due_ms = Some(unix_ms + delay_ms);
             next.record = Some(record::attempt(attempts, error));
-            let retry = Retry { attempts, isolated: 0, error: Some(error.clone()), due_ms: next.unix_due_ms };
+            // Who has been seen to end connections is tried alone from then on.
+            let ends = job.ends;
+            let retry = Retry { attempts, isolated: 0, ends, error: Some(error.clone()), due_ms: next.unix_due_ms };
             space.retries.insert(job.id, retry);
         }
-        Left::Isolated(error) => {
+        Left::Isolated(error) | Left::Suspected { error, .. } => {
             let retry = space.retries.entry(job.id).or_default();
+            if let Left::Suspected { ends, .. } = why {
+                retry.ends = Some(*ends);
+            }
             retry.isolated += 1;
             retry.error = Some(error.clone());
             next.due_ms = Some(now_ms + (ISOLATED_MS << retry.isolated.min(16)).min(MAX_ISOLATED_MS));

@@ -82,12 +82,21 @@ fn read_job(id: JobId, fields: &Fields, now_ms: u64) -> (QueuedJob, Option<Extra
                 attempts: 0,
                 max_attempts: record.options.attempts,
                 undue: record.options.due_ms.is_some_and(|due| due > now_ms),
+                ends: None,
             };
             (job, Extras::of(&record.options), Some(record.epoch))
         }
         Err(error) => {
             log::warn!("entry {id} of a queue: {error}");
-            let job = QueuedJob { id, name: [].into(), data: [].into(), attempts: 0, max_attempts: 1, undue: false };
+            let job = QueuedJob {
+                id,
+                name: [].into(),
+                data: [].into(),
+                attempts: 0,
+                max_attempts: 1,
+                undue: false,
+                ends: None,
+            };
             (job, None, None)
         }
     }

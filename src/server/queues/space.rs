@@ -98,6 +98,8 @@ pub struct Retry {
     pub attempts: u32,
     /// How often it was set aside without fault of its own.
     pub isolated: u32,
+    /// See [`crate::core::batch::QueuedJob::ends`].
+    pub ends: Option<u32>,
     pub error: Option<JobError>,
     /// Unix time of the next attempt.
     pub due_ms: Option<u64>,
@@ -275,7 +277,7 @@ impl SpaceQueue {
         let due = jobs::read_text(ctx, c"ZSCORE", &[&self.keys.delayed, field.as_bytes()]);
         let due_ms = due.and_then(|due| std::str::from_utf8(&due).ok()?.parse::<f64>().ok()).map(|due| due as u64);
         if let Some((attempts, error)) = record.as_deref().and_then(record::read_attempt) {
-            self.retries.insert(id, Retry { attempts, isolated: 0, error: Some(error), due_ms });
+            self.retries.insert(id, Retry { attempts, error: Some(error), due_ms, ..Retry::default() });
         }
         due_ms
     }

@@ -1,9 +1,10 @@
 //! `BEAR.INVALIDATE space ROW id … | CHANGED id … | IMAGE json | TAG tag … | QUERY word … | PATTERN glob | ALL`: drops
 //! cached results.
 //!
-//! Reply: an integer, how many entries were removed. O(N) in the entries removed (PATTERN: in the space's entries); a
-//! removal of more than a few hundred takes effect at once, is carried out in slices, and replies when it is done.
-//! Replicated as UNLINK and SREM, the first in the reply's own unit.
+//! Reply: an integer, how many entries are served no more. O(N) in the entries removed (PATTERN: in the space's entries);
+//! a removal of more than 200 is in force when the command returns, and carried out in slices. It replies at once where
+//! the index knows the number (ALL, one row or tag), else when its entries have been counted. Replicated as UNLINK and
+//! SREM, up to 200 in the reply's own unit, else the tombstone `bear.module:cold` there.
 //!
 //! ROW drops what contains the rows, and what lists no rows of the section but depends on them (`rows = false`). CHANGED
 //! reads the rows' present values from Postgres, and drops what they belong in now, too; where Postgres does not answer

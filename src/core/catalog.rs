@@ -12,6 +12,7 @@ use super::demand::Demand;
 use super::fetch::FetchPlan;
 use super::job::Job;
 use super::life::Life;
+use super::names::MAX_SECTION_NAME;
 use super::predicate::{Comparison, Operand, Predicate, Test};
 use super::sql::Template;
 use super::tags::TagTemplate;
@@ -28,12 +29,21 @@ pub struct Catalog {
     /// By name; shared with the threads that apply jobs.
     pub sections: Arc<[Section]>,
     by_name: FxHashMap<Box<[u8]>, usize>,
+    /// For each section, the others that its queries name.
+    named: Vec<Vec<usize>>,
 }
 
 impl Catalog {
     pub(super) fn new(sections: Vec<Section>) -> Catalog {
         let by_name = sections.iter().enumerate().map(|(i, section)| (section.name.as_bytes().into(), i)).collect();
-        Catalog { sections: sections.into(), by_name }
+        let named = sections.iter().enumerate().map(|(index, section)| named(&by_name, index, section)).collect();
+        Catalog { sections: sections.into(), by_name, named }
+    }
+
+    /// The other sections that a section's queries name: by `on`, or by a column `_<section>`, which lists rows (what only
+    /// looks like one counts, too).
+    pub fn named_by(&self, section: usize) -> &[usize] {
+        &self.named[section]
     }
 
     /// Has those counted who depend on the values of a section's rows; by its name, for what was cached by another catalog
@@ -49,6 +59,25 @@ impl Catalog {
         let index = *self.by_name.get(name)?;
         Some((index, &self.sections[index]))
     }
+}
+
+/// Looked up for each `_` of a statement, not for each section: a catalog of thousands is read on Redis' thread.
+fn named(by_name: &FxHashMap<Box<[u8]>, usize>, own: usize, section: &Section) -> Vec<usize> {
+    let mut named: Vec<usize> = Vec::new();
+    for query in &section.queries {
+        named.extend(query.on.iter().map(|on| on.section));
+        let sql = query.plan.sql.to_ascii_lowercase();
+        for (at, _) in sql.match_indices('_') {
+            let word = &sql.as_bytes()[at + 1..];
+            let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+            let len = word.iter().take(MAX_SECTION_NAME).take_while(is_part).count();
+            named.extend((1..=len).filter_map(|len| by_name.get(&word[..len])));
+        }
+    }
+    named.sort_unstable();
+    named.dedup();
+    named.retain(|section| *section != own);
+    named
 }
 
 #[derive(Debug, Clone)]
@@ -213,5 +242,32 @@ impl CatalogError {
             text += &format!("\n… and {} more", self.problems.len() - Self::SHOWN);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::catalog_toml;
+
+    #[test]
+    fn the_sections_that_queries_name_are_told_once_each() {
+        let section = |name: &str, sql: &str| {
+            format!(
+                "[{name}]\nid = \"int\"\n[[{name}.query]]\ncall = \"{{id:int}}\"\nsql = \"{sql} WHERE 0 < {{id}}\"\n"
+            )
+        };
+        let text = [
+            section("a", "SELECT id FROM a"),
+            section("bear", "SELECT id, 1 AS _den, 2 AS _DEN_OLD FROM bear"),
+            section("den", "SELECT id, x AS _bear_a, my_bear FROM den"),
+            section("den_old", "SELECT id, y AS bear FROM den_old"),
+        ];
+        let catalog = catalog_toml::parse(&text.concat(), &mut || 1).expect("a catalog");
+        let named: Vec<Vec<&str>> = (0..4)
+            .map(|section| catalog.named_by(section).iter().map(|named| &*catalog.sections[*named].name).collect())
+            .collect();
+        // `_den_old` counts as `_den`, and `_bear_a` as `_a`: that costs a fetch, the other way round a stale result.
+        let expected: [&[&str]; 4] = [&[], &["den", "den_old"], &["a", "bear"], &[]];
+        assert_eq!(named, expected);
     }
 }

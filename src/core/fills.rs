@@ -26,11 +26,9 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-
-use rustc_hash::FxHashMap;
 
 use super::change::Changes;
 use crate::mutations;
@@ -46,8 +44,9 @@ type Seq = u64;
 
 /// All fills. `C` is what it takes to send a fetch again, `W` a waiter.
 pub struct Fills<C, W> {
-    slots: FxHashMap<Rc<[u8]>, Slot<C, W>>,
-    tickets: FxHashMap<u64, Rc<[u8]>>,
+    /// Trees, for maps would hold the thread whenever they grow.
+    slots: BTreeMap<Rc<[u8]>, Slot<C, W>>,
+    tickets: BTreeMap<u64, Rc<[u8]>>,
     next_ticket: u64,
     seq: Seq,
     /// What was invalidated while fetches ran, oldest first.
@@ -120,8 +119,8 @@ pub struct Finished<C, W> {
 impl<C: Clone, W> Default for Fills<C, W> {
     fn default() -> Self {
         Fills {
-            slots: FxHashMap::default(),
-            tickets: FxHashMap::default(),
+            slots: BTreeMap::new(),
+            tickets: BTreeMap::new(),
             next_ticket: 1,
             seq: 0,
             log: VecDeque::new(),
@@ -323,8 +322,12 @@ impl<C: Clone, W> Fills<C, W> {
             self.log.clear();
             self.log_cost = 0;
         } else if self.log.len() > 256 {
-            let oldest = self.slots.values().flat_map(|slot| &slot.running).map(|fill| fill.sent).min();
-            let oldest = oldest.unwrap_or(self.seq);
+            // Tickets are given in the order in which fetches are sent.
+            let first = self.tickets.first_key_value().and_then(|(ticket, key)| {
+                let running = &self.slots.get(key)?.running;
+                running.iter().find(|fill| fill.ticket == *ticket)
+            });
+            let oldest = first.map_or(self.seq, |fill| fill.sent);
             let forgotten = self.log.partition_point(|(seq, _)| *seq <= oldest);
             self.log_cost -= self.log.drain(..forgotten).map(|(_, logged)| logged.cost()).sum::<usize>();
         }

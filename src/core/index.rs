@@ -4,7 +4,13 @@
 //! filled them, is what decides. An entry that Redis has and the index does not is dead. So a space grows cold, and a
 //! large removal takes effect, in one step: the index changes at once, Redis follows in slices.
 //!
+//! A removal is in force from [`Index::begin_removal`] on. [`Index::take`] takes what it is about out of the index, a few
+//! entries at a time; then it ends, and what was taken is for Redis to follow. How many entries it takes is often known
+//! before any of them is looked at: see [`count`].
+//!
 //! Metadata sets go by numbers ([`super::metas`]).
+
+pub mod count;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,8 +22,8 @@ use super::interests::{InterestId, Interests};
 use super::metas::{MetaId, Metas};
 use super::moment::Moment;
 
-/// Name of a key.
-pub type Key = Box<[u8]>;
+/// Name of an entry's key: the index and who is interested in rows share it.
+pub type Key = Arc<[u8]>;
 
 /// Metadata sets of one entry, sorted by number.
 pub type MetaList = Box<[MetaId]>;
@@ -31,6 +37,17 @@ pub struct Entry {
     pub facts: Facts,
     /// Rows that would belong in the result, by their values.
     pub interest: Option<InterestId>,
+    /// Bytes of the key that are the prefix of its space, colon included.
+    prefix_len: u32,
+}
+
+/// An entry that a removal has taken out of the index. Redis may still have it, and has its key in the sets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub key: Key,
+    pub metas: MetaList,
+    /// The first removal that was about it, which counts it: this one, or an earlier one that had yet to take it.
+    pub by: u64,
 }
 
 /// What is kept of a result beside its metadata.
@@ -62,7 +79,7 @@ pub enum Concern {
     Calls { prefix: Box<[u8]>, pattern: Option<Box<[u8]>> },
 }
 
-/// A removal that is in force, and not yet carried out in Redis.
+/// A removal that is in force, and has not taken all that it is about out of the index.
 #[derive(Debug)]
 struct Removal {
     id: u64,
@@ -73,9 +90,11 @@ struct Removal {
 
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: BTreeMap<Box<[u8]>, Entry>,
+    entries: BTreeMap<Key, Entry>,
     pub metas: Metas,
     pub interests: Interests,
+    /// Entries of each space, by its prefix with the colon.
+    spaces: BTreeMap<Box<[u8]>, usize>,
     removals: Vec<Removal>,
     next: u64,
 }
@@ -98,6 +117,11 @@ impl Index {
         (!dead).then_some(entry)
     }
 
+    /// The key of the entry as it is kept here, if there is one.
+    pub fn key(&self, key: &[u8]) -> Option<&Key> {
+        self.entries.get_key_value(key).map(|(key, _)| key)
+    }
+
     /// The entry, even if a removal that is not carried out yet has it.
     pub fn stored(&self, key: &[u8]) -> Option<&Entry> {
         self.entries.get(key)
@@ -107,25 +131,48 @@ impl Index {
         entry.stamp < removal.before && removal.concern.of(self, key, entry)
     }
 
-    /// Stores an entry; returns the one it replaces, whose metadata the caller sweeps.
-    pub fn insert(&mut self, key: &[u8], metas: MetaList, facts: Facts, interest: Option<InterestId>) -> Option<Entry> {
-        let entry = Entry { stamp: self.next, metas, facts, interest };
+    /// Stores an entry, which has referred to its sets; `prefix_len` bytes of its key are the prefix of its space, colon
+    /// included. Returns the one it replaces, whose metadata the caller sweeps.
+    pub fn insert(
+        &mut self,
+        key: Key,
+        prefix_len: usize,
+        metas: MetaList,
+        facts: Facts,
+        interest: Option<InterestId>,
+    ) -> Option<Entry> {
+        metas.iter().for_each(|meta| self.metas.list(*meta));
+        let prefix = &key[..prefix_len];
+        match self.spaces.get_mut(prefix) {
+            Some(entries) => *entries += 1,
+            None => drop(self.spaces.insert(prefix.into(), 1)),
+        }
+        let entry = Entry { stamp: self.next, metas, facts, interest, prefix_len: prefix_len as u32 };
         self.next += 1;
-        let replaced = self.entries.insert(key.into(), entry)?;
-        self.lose_interest(&replaced);
+        let replaced = self.entries.insert(key.clone(), entry)?;
+        self.forget(&key, &replaced);
         Some(replaced)
     }
 
     /// Takes an entry out; its references to metadata stay until they are released.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.lose_interest(&entry);
+        self.forget(key, &entry);
         Some(entry)
     }
 
-    fn lose_interest(&mut self, entry: &Entry) {
+    /// An entry is in here no more.
+    fn forget(&mut self, key: &[u8], entry: &Entry) {
         if let Some(interest) = entry.interest {
             self.interests.remove(interest);
+        }
+        entry.metas.iter().for_each(|meta| self.metas.unlist(*meta));
+        let prefix = &key[..entry.prefix_len as usize];
+        if let Some(entries) = self.spaces.get_mut(prefix) {
+            *entries -= 1;
+            if *entries == 0 {
+                self.spaces.remove(prefix);
+            }
         }
     }
 
@@ -146,17 +193,13 @@ impl Index {
         }
     }
 
-    /// The removal that has taken this entry.
+    /// The first removal that is about this entry.
     pub fn taken_by(&self, key: &[u8]) -> Option<u64> {
-        let entry = self.entries.get(key)?;
-        self.removals.iter().find(|removal| self.is_taken(removal, key, entry)).map(|removal| removal.id)
+        self.first_taker(key, self.entries.get(key)?)
     }
 
-    /// Entries that the removal takes.
-    pub fn count_taken(&self, id: u64) -> u64 {
-        let Some(removal) = self.removals.iter().find(|removal| removal.id == id) else { return 0 };
-        let taken = |(key, entry): &(&Key, &Entry)| self.is_taken(removal, key, entry);
-        self.range(removal.concern.prefix(), None).filter(taken).count() as u64
+    fn first_taker(&self, key: &[u8], entry: &Entry) -> Option<u64> {
+        self.removals.iter().find(|removal| self.is_taken(removal, key, entry)).map(|removal| removal.id)
     }
 
     /// The first entry of a prefix after a key of it, or the first of all.
@@ -173,7 +216,7 @@ impl Index {
         range.take_while(move |(key, _)| key.starts_with(prefix))
     }
 
-    /// Ends a removal that has been carried out.
+    /// Ends a removal that has taken everything.
     pub fn end_removal(&mut self, id: u64) {
         self.removals.retain(|removal| removal.id != id);
     }
@@ -193,15 +236,33 @@ impl Index {
         (found, last)
     }
 
-    /// Does the removal take this entry?
-    pub fn takes(&self, id: u64, key: &[u8]) -> bool {
-        let Some(entry) = self.entries.get(key) else { return false };
-        self.removals.iter().any(|removal| removal.id == id && self.is_taken(removal, key, entry))
+    /// Takes those of the candidates out that the removal takes: nobody is served them any more, removal or not.
+    pub fn take(&mut self, id: u64, candidates: Vec<Key>) -> Vec<Taken> {
+        let Some(at) = self.removals.iter().position(|removal| removal.id == id) else { return Vec::new() };
+        let mut taken = Vec::with_capacity(candidates.len());
+        for key in candidates {
+            // A candidate may come several times.
+            let Some(entry) = self.entries.get(&key) else { continue };
+            if !self.is_taken(&self.removals[at], &key, entry) {
+                continue;
+            }
+            let by = self.first_taker(&key, entry).unwrap_or(id);
+            if let Some(entry) = self.remove(&key) {
+                taken.push(Taken { key, metas: entry.metas, by });
+            }
+        }
+        taken
     }
 
-    /// Number of entries with a prefix, counted up to `limit`.
-    pub fn count(&self, prefix: &[u8], limit: usize) -> usize {
-        self.range(prefix, None).take(limit).count()
+    /// Are there more entries than this with the prefix?
+    pub fn is_over(&self, prefix: &[u8], limit: usize) -> bool {
+        self.range(prefix, None).nth(limit).is_some()
+    }
+
+    /// All entries that the concern is about.
+    pub fn all_of(&self, concern: &Concern) -> Vec<Key> {
+        let of = self.range(concern.prefix(), None).filter(|(key, entry)| concern.of(self, key, entry));
+        of.map(|(key, _)| key.clone()).collect()
     }
 
     /// Forgets everything at once; what is returned is large, and dropped where time does not matter.
@@ -280,7 +341,8 @@ mod tests {
     fn store(index: &mut Index, key: &[u8], metas: &[&[u8]]) {
         let mut metas: Vec<MetaId> = metas.iter().map(|name| index.metas.refer(name)).collect();
         metas.sort_unstable();
-        index.insert(key, metas.into(), Facts::default(), None);
+        let prefix = key.iter().rposition(|byte| *byte == b':').map_or(0, |at| at + 1);
+        index.insert(key.into(), prefix, metas.into(), Facts::default(), None);
     }
 
     fn all(prefix: &[u8]) -> Concern {
@@ -298,7 +360,7 @@ mod tests {
         assert!(index.live(b"bear:b").is_some());
         store(&mut index, b"bear:a", &[b"m5"]);
         assert!(index.live(b"bear:a").is_some(), "stored after the removal");
-        assert!(!index.takes(removal, b"bear:a"));
+        assert_eq!(index.take(removal, vec![b"bear:a"[..].into()]), []);
         index.end_removal(removal);
         assert!(!index.removing());
     }
@@ -313,12 +375,12 @@ mod tests {
         let (first, next) = index.concerned(removal, None, 2);
         assert_eq!(first, [b"bear:a".as_slice().into(), b"bear:b".as_slice().into()]);
         let (second, next) = index.concerned(removal, next.as_deref(), 2);
-        assert_eq!(second, [Box::from(b"bear:c".as_slice())]);
+        assert_eq!(second, [Key::from(b"bear:c".as_slice())]);
         assert_eq!(index.concerned(removal, next.as_deref(), 2), (vec![], None));
         for alive in [&b"bears:a"[..], b"bea:a", b"{1}:bear:a"] {
             assert!(index.live(alive).is_some());
         }
-        assert_eq!(index.count(b"bear:", 10), 3);
+        assert!(index.is_over(b"bear:", 2) && !index.is_over(b"bear:", 3));
     }
 
     #[test]
@@ -330,8 +392,11 @@ mod tests {
         let five = index.metas.find(b"m5").unwrap();
         let removal = index.begin_removal(Concern::Metas(vec![five]));
         let (found, _) = index.concerned(removal, None, 10);
-        assert_eq!(found, [Box::from(b"bear:a".as_slice()), b"den:x:1".as_slice().into()]);
-        assert_eq!((index.count_taken(removal), index.taken_by(b"den:x:2")), (2, None));
+        assert_eq!(found, [Key::from(b"bear:a".as_slice()), b"den:x:1".as_slice().into()]);
+        assert_eq!(index.count_all(removal), 2);
+        let taken = index.take(removal, [&found[..], &found[..]].concat());
+        assert_eq!(taken.iter().map(|taken| &taken.key).collect::<Vec<_>>(), found.iter().collect::<Vec<_>>());
+        assert!(index.stored(b"bear:a").is_none() && index.live(b"den:x:2").is_some());
     }
 
     #[test]
@@ -352,7 +417,7 @@ mod tests {
             store(&mut index, key, &[]);
         }
         let removal = index.begin_removal(Concern::Tenants { section: "booking".into() });
-        assert_eq!(index.count_taken(removal), 2);
+        assert_eq!(index.count_all(removal), 2);
         assert!(index.live(b"{1}:bookings:a").is_some() && index.live(b"booking:a").is_some());
     }
 

@@ -13,6 +13,7 @@ mod ranges;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -47,7 +48,18 @@ impl Interest {
 
 /// Number of a registered call. A later one has a greater number; none is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterestId(u64);
+pub struct InterestId(NonZeroU64);
+
+impl InterestId {
+    /// Numbers begin with 1.
+    fn of(number: u64) -> InterestId {
+        InterestId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn number(self) -> u64 {
+        self.0.get()
+    }
+}
 
 /// A row of a space changed, and these are its present values.
 #[derive(Debug, Clone)]
@@ -68,7 +80,8 @@ pub struct Interests {
     spaces: BTreeMap<Arc<[u8]>, BTreeMap<GroupId, Group>>,
     /// By the names of sections: who wants to know the values of their rows.
     demands: BTreeMap<Box<[u8]>, Arc<Demand>>,
-    next: u64,
+    /// So many have been registered.
+    last: u64,
 }
 
 impl Interests {
@@ -78,10 +91,15 @@ impl Interests {
     }
 
     /// Registers a call, whose result is kept under the key. Several may be registered under one key.
-    pub fn add(&mut self, key: Arc<[u8]>, interests: Box<[Interest]>) -> InterestId {
-        let id = InterestId(self.next);
-        self.next += 1;
-        for interest in &interests {
+    pub fn add(&mut self, key: Arc<[u8]>, mut interests: Box<[Interest]>) -> InterestId {
+        self.last += 1;
+        let id = InterestId::of(self.last);
+        for interest in &mut interests {
+            // One name for all of a space.
+            match self.spaces.get_key_value(&interest.space) {
+                Some((space, _)) => interest.space = space.clone(),
+                None => drop(self.spaces.insert(interest.space.clone(), BTreeMap::new())),
+            }
             let demands = &mut self.demands;
             let new_group = || {
                 let section = names::section_of_prefix(&interest.space);
@@ -148,12 +166,13 @@ impl Interests {
         self.registered.get(&id).map_or(&[], |registered| &registered.interests)
     }
 
-    /// Appends the calls that want to know of the changed rows, each once, at most `limit`; false if there are more.
+    /// Appends the calls that want to know of the changed rows for their values, each once, at most `limit`; false if
+    /// there are more. Those of any change are told by [`Interests::find_spaces`].
     pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<InterestId>) -> bool {
         let mut search = Search::new(limit, found);
         let ended = rows.iter().try_for_each(|change| {
             let Some(groups) = self.spaces.get(&change.space) else { return ControlFlow::Continue(()) };
-            groups.values().try_for_each(|group| {
+            groups.values().filter(|group| !group.is_of_any_change()).try_for_each(|group| {
                 group.candidates(&change.image, &mut |id| search.offer(id, |id| self.meets(id, change)))
             })
         });
@@ -171,6 +190,17 @@ impl Interests {
             groups.try_for_each(|group| group.all(&mut |id| search.offer(id, |_| true)))
         });
         ended.is_continue()
+    }
+
+    /// Calls that want to know of any change in the space.
+    pub fn count_of_any_change(&self, space: &[u8]) -> usize {
+        let groups = self.spaces.get(space).into_iter().flat_map(BTreeMap::values);
+        groups.filter(|group| group.is_of_any_change()).map(Group::unranged_len).sum()
+    }
+
+    /// Whether the call wants to know of any change in the space.
+    pub fn is_of_any_change(&self, id: InterestId, space: &[u8]) -> bool {
+        self.of(id).iter().any(|interest| *interest.space == *space && interest.predicate.terms.is_empty())
     }
 
     /// Whether any call wants to know of rows of the space.

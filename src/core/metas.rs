@@ -29,6 +29,8 @@ enum Slot {
     Used {
         name: Arc<[u8]>,
         references: u32,
+        /// Of these, entries of the index.
+        entries: u32,
     },
     /// The next free slot of the chunk.
     Free(Option<u16>),
@@ -83,7 +85,7 @@ impl Metas {
             return id;
         }
         let name: Arc<[u8]> = name.into();
-        let id = self.place(Slot::Used { name: name.clone(), references: 1 });
+        let id = self.place(Slot::Used { name: name.clone(), references: 1, entries: 0 });
         self.tenants.add(&name, id);
         self.ids[map_of(&name)].insert(name, id);
         self.used += 1;
@@ -94,7 +96,7 @@ impl Metas {
     pub fn release(&mut self, id: MetaId) -> Option<Released> {
         let (at, slot) = place_of(id);
         let chunk = self.chunks.get_mut(at)?.as_mut()?;
-        let Slot::Used { name, references } = chunk.slots.get_mut(slot)? else { return None };
+        let Slot::Used { name, references, .. } = chunk.slots.get_mut(slot)? else { return None };
         *references -= 1;
         let name = name.clone();
         if *references > 0 {
@@ -119,6 +121,38 @@ impl Metas {
         Some(Released::Last(name))
     }
 
+    /// An entry of the index lists the set; it has referred to it before.
+    pub fn list(&mut self, id: MetaId) {
+        if let Some(Slot::Used { entries, .. }) = self.slot_mut(id) {
+            *entries += 1;
+        }
+    }
+
+    /// An entry that listed the set is in the index no more; its reference stays until it is released.
+    pub fn unlist(&mut self, id: MetaId) {
+        if let Some(Slot::Used { entries, .. }) = self.slot_mut(id) {
+            *entries = entries.saturating_sub(1);
+        }
+    }
+
+    /// Entries of the index that list the set.
+    pub fn entries(&self, id: MetaId) -> usize {
+        self.counts(id).0
+    }
+
+    /// These, dead ones that are not swept, and publications under way: as many members as Redis may have of the set,
+    /// those of an earlier life left out.
+    pub fn references(&self, id: MetaId) -> usize {
+        self.counts(id).1
+    }
+
+    fn counts(&self, id: MetaId) -> (usize, usize) {
+        match self.slot(id) {
+            Some(Slot::Used { references, entries, .. }) => (*entries as usize, *references as usize),
+            _ => (0, 0),
+        }
+    }
+
     /// The number of a set that is referred to.
     pub fn find(&self, name: &[u8]) -> Option<MetaId> {
         self.ids[map_of(name)].get(name).copied()
@@ -131,11 +165,15 @@ impl Metas {
     }
 
     pub fn name(&self, id: MetaId) -> Option<&Arc<[u8]>> {
-        let (at, slot) = place_of(id);
-        match self.chunks.get(at)?.as_ref()?.slots.get(slot)? {
+        match self.slot(id)? {
             Slot::Used { name, .. } => Some(name),
             Slot::Free(_) => None,
         }
+    }
+
+    fn slot(&self, id: MetaId) -> Option<&Slot> {
+        let (at, slot) = place_of(id);
+        self.chunks.get(at)?.as_ref()?.slots.get(slot)
     }
 
     fn slot_mut(&mut self, id: MetaId) -> Option<&mut Slot> {

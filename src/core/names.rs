@@ -7,7 +7,7 @@ use super::catalog::{Catalog, Section};
 use super::value::{shorten, ValueError};
 
 /// Bytes of a section's name.
-const MAX_SECTION_NAME: usize = 64;
+pub(super) const MAX_SECTION_NAME: usize = 64;
 
 /// The last because of the column `_until`.
 const RESERVED_SECTIONS: [&str; 4] = ["meta", "tag", "queue", "until"];

@@ -59,10 +59,10 @@ mod tests {
         let mut walk = Walk::new(start.map(|start| start.as_bytes().into()), count);
         let mut seen = Vec::new();
         while let Some(key) = walk.next(after) {
-            seen.push(String::from_utf8(key.into()).unwrap());
+            seen.push(String::from_utf8(key.to_vec()).unwrap());
         }
         assert!(walk.next(after).is_none(), "it has ended");
-        (seen.concat(), walk.stopped_at().map(|key| String::from_utf8(key.into()).unwrap()))
+        (seen.concat(), walk.stopped_at().map(|key| String::from_utf8(key.to_vec()).unwrap()))
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `store` | the commands that write |
 //! | `publish` | a fill becomes an entry |
 //! | `remove` | invalidation |
+//! | `large` | invalidations of many entries, carried out in slices |
 //! | `sweep` | metadata of dead entries |
 //! | `cold` | what is not served any more |
 //! | `owned` | what an earlier life left, told from what is somebody's |
@@ -13,6 +14,7 @@
 
 mod cold;
 pub mod jobs;
+mod large;
 mod look;
 pub mod owned;
 mod publish;
@@ -34,12 +36,20 @@ pub use cold::Forgotten;
 pub use publish::Publication;
 pub use remove::{Outcome, Pace, What};
 
+/// Of the keys of a space, without the colon.
+pub type Prefix = Box<[u8]>;
+
+/// Name of a metadata set.
+pub type SetName = Box<[u8]>;
+
 /// A master's view of its entries, and the work under way. A replica's is empty.
 #[derive(Default)]
 pub struct Keyspace {
     index: Index,
     publications: publish::Publications,
-    large: VecDeque<remove::Large>,
+    large: VecDeque<large::Large>,
+    /// Large removals that have taken everything, of which Redis may have something left.
+    ending: usize,
     /// A list, for a queue of a million would hold the thread whenever it grows; so the next.
     dead: LinkedList<sweep::Dead>,
     unclean: LinkedList<sweep::Unclean>,
@@ -102,7 +112,7 @@ impl Keyspace {
 
     /// Tenants' spaces of the section that have the row whose set is called so after the tenant: the prefix of their keys,
     /// and the set.
-    pub fn tenants_with(&self, section: &str, set: &[u8]) -> Vec<(Key, Key)> {
+    pub fn tenants_with(&self, section: &str, set: &[u8]) -> Vec<(Prefix, SetName)> {
         let of = |name: &Arc<[u8]>| {
             let prefix = &name[..name.len() - (set.len() - section.len())];
             (prefix.into(), name.as_ref().into())
@@ -161,7 +171,7 @@ impl Keyspace {
         while Instant::now() < deadline && self.left() != Left::Nothing {
             // In turns, so that none starves another: an invalidation somebody waits for, two publications, a sweep.
             if !self.large.is_empty() {
-                finished.extend(self.remove_slice(ctx));
+                finished.extend(self.take_slice(ctx));
             }
             for _ in 0..2 {
                 self.publish_slice(ctx);
@@ -183,7 +193,7 @@ impl Keyspace {
 
     /// What is there to do?
     pub fn left(&self) -> Left {
-        if !self.publications.is_empty() || !self.large.is_empty() {
+        if !self.publications.is_empty() || self.removals_running() > 0 {
             Left::Urgent
         } else if self.owned.is_surveying() {
             // Nothing is stored until it is over.

@@ -12,6 +12,9 @@ use crate::redis_api::{Context, KeyType, Scan};
 /// Keys between two looks at the clock.
 const SLICE: usize = 16;
 
+/// Keys of one UNLINK.
+const UNLINKED: usize = 64;
+
 /// Keys of others that the log names; more are counted.
 const LOGGED: u64 = 10;
 
@@ -35,7 +38,7 @@ pub(super) struct Owned {
     /// Nodes of a cluster each have marks of their own, in slots of theirs.
     in_cluster: bool,
     /// The last of the strangers that was looked at.
-    looked_at: Option<Key>,
+    looked_at: Option<Box<[u8]>>,
     logged: u64,
 }
 
@@ -287,7 +290,7 @@ impl Keyspace {
     /// Removes keys that we wrote.
     pub(super) fn doomed_slice(&mut self, ctx: Context) {
         let mut keys = Vec::new();
-        while keys.len() < SLICE {
+        while keys.len() < UNLINKED {
             let Some(key) = self.doomed.pop_first() else { break };
             if self.index.stored(&key).is_none() {
                 keys.push(key);
@@ -296,6 +299,9 @@ impl Keyspace {
         let mut failed = Vec::new();
         store::unlink(ctx, &keys, &mut failed);
         self.doomed.extend(failed);
+        if self.doomed.is_empty() {
+            self.removals_carried_out();
+        }
     }
 
     /// Tells the dataset of keys of others, and looks at the next few keys of the database.
@@ -349,11 +355,11 @@ impl Keyspace {
     }
 
     /// Removes leftovers, and takes note of what is somebody's.
-    fn sweep_names(&mut self, ctx: Context, names: Vec<Key>) {
+    fn sweep_names(&mut self, ctx: Context, names: Vec<Box<[u8]>>) {
         let mut leftovers = Vec::new();
         for name in names {
             let Some(named) = watch::named(&name) else { continue };
-            let is_ours = self.index.stored(&name).is_some() || self.doomed.contains(&name);
+            let is_ours = self.index.stored(&name).is_some() || self.doomed.contains(name.as_ref());
             let is_queue = matches!(named.kind, watch::Kind::Queue(_));
             if is_queue || is_ours || !self.owned.ownership.is_to_sweep(named.section) {
                 continue;

@@ -1,16 +1,15 @@
 //! Publishing a fill: its metadata first, in slices where there is much of it; the entry last, and only if nothing
 //! struck in between. So nobody, AOF and replicas included, sees an entry without its metadata.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::{store, Keyspace};
 use crate::core::change::Changes;
-use crate::core::index::Facts;
+use crate::core::index::{Facts, Key};
 use crate::core::interests::{Interest, InterestId};
 use crate::core::metas::MetaId;
 use crate::mutations;
@@ -19,6 +18,8 @@ use crate::redis_api::Context;
 /// A result to be stored.
 pub struct Publication {
     pub json: Arc<Vec<u8>>,
+    /// Bytes of the key that are the prefix of its space, colon included.
+    pub prefix_len: usize,
     /// Names of the metadata sets that it belongs to, sorted, without duplicates.
     pub metas: Vec<Box<[u8]>>,
     /// When the result may no longer be served.
@@ -31,9 +32,12 @@ pub struct Publication {
 /// Bytes of results and names that may wait to be published: over it, results are answered and not stored.
 const MAX_WAITING_BYTES: usize = 32 << 20;
 
+/// What one takes beside that, about: there are at most some ten thousand small ones.
+const OVERHEAD: usize = 1 << 10;
+
 impl Publication {
     fn bytes(&self) -> usize {
-        self.json.len() + self.metas.iter().map(|name| name.len() + 32).sum::<usize>()
+        self.json.len() + OVERHEAD + self.metas.iter().map(|name| name.len() + 32).sum::<usize>()
     }
 }
 
@@ -58,9 +62,10 @@ enum Standing {
 /// Publications under way, one an entry.
 #[derive(Default)]
 pub struct Publications {
-    by_key: FxHashMap<Arc<[u8]>, InProgress>,
+    /// A tree, for a map would hold the thread whenever it grows.
+    by_key: BTreeMap<Key, InProgress>,
     /// Oldest first; one that was given up is passed over.
-    order: VecDeque<Arc<[u8]>>,
+    order: VecDeque<Key>,
     bytes: usize,
 }
 
@@ -87,7 +92,7 @@ impl Publications {
         self.bytes < MAX_WAITING_BYTES
     }
 
-    fn add(&mut self, key: Arc<[u8]>, publication: Publication, interest: Option<InterestId>) {
+    fn add(&mut self, key: Key, publication: Publication, interest: Option<InterestId>) {
         self.bytes += publication.bytes();
         self.order.push_back(key.clone());
         self.by_key.insert(key, InProgress { publication, done: Vec::new(), interest });
@@ -101,7 +106,7 @@ impl Publications {
     fn take(&mut self, key: &[u8]) -> Option<InProgress> {
         let progress = self.by_key.remove(key)?;
         self.bytes -= progress.publication.bytes();
-        if self.by_key.is_empty() && self.by_key.capacity() > FEW {
+        if self.by_key.is_empty() && self.order.capacity() > FEW {
             // What a crowd took is given back.
             *self = Publications::default();
         }
@@ -125,7 +130,7 @@ impl Keyspace {
     /// Takes a result to be published; one of the same entry that is under way is given up.
     pub fn publish(&mut self, key: &[u8], mut publication: Publication) {
         self.abort_publication(key);
-        let key: Arc<[u8]> = key.into();
+        let key = self.index.key(key).cloned().unwrap_or_else(|| key.into());
         let mut interests = std::mem::take(&mut publication.interests);
         if mutations::is("publish-before-tracking") {
             publication.metas.clear();
@@ -147,7 +152,7 @@ impl Keyspace {
         if let Some(interest) = interest {
             self.index.interests.remove(interest);
         }
-        self.sweep_later(key.into(), done.into());
+        self.sweep_later(key, done.into());
     }
 
     /// Gives up the publications among those who want to know of a change; see [`Keyspace::abort_publications`].
@@ -170,7 +175,7 @@ impl Keyspace {
             |id: InterestId| interests.spaces(id).any(|space| changes.spaces.iter().any(|changed| **changed == *space));
         let by_key = &self.publications.by_key;
         let concerned = by_key.iter().filter(|(_, progress)| progress.interest.is_some_and(wants));
-        let keys: Vec<Arc<[u8]>> = concerned.map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
         for key in &keys {
             self.drop_older(key, u64::MAX);
         }
@@ -183,16 +188,17 @@ impl Keyspace {
             self.abort_publication(key);
         }
         if self.index.stored(key).is_some_and(|entry| entry.facts.ticket < ticket) {
+            self.count_overwritten(key);
             if let Some(entry) = self.index.remove(key) {
                 self.doomed.insert(key.into());
-                self.sweep_later(key.into(), entry.metas);
+                self.sweep_later(key, entry.metas);
             }
         }
     }
 
     /// Gives up the publications that an invalidation concerns, and the older results that they were to replace.
     pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
-        let keys: Vec<Arc<[u8]>> = self
+        let keys: Vec<Key> = self
             .publications
             .by_key
             .iter()
@@ -246,27 +252,27 @@ impl Keyspace {
         }
         self.publications.order.pop_front();
         if let Some(progress) = self.publications.take(&key) {
-            self.put_entry(ctx, &key, progress);
+            self.put_entry(ctx, key, progress);
         }
     }
 
-    fn put_entry(&mut self, ctx: Context, key: &[u8], progress: InProgress) {
+    fn put_entry(&mut self, ctx: Context, key: Key, progress: InProgress) {
         let InProgress { publication, done: mut metas, interest } = progress;
-        let Publication { json, expires, facts, .. } = publication;
+        let Publication { json, prefix_len, expires, facts, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         metas.sort_unstable();
-        let is_ours = self.index.stored(key).is_some() || self.doomed.contains(key);
-        let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, key));
-        if !may_write || !store::set_entry(ctx, key, &json, left) {
-            self.give_up(key, metas, interest);
-            self.drop_older(key, facts.ticket);
+        let is_ours = self.index.stored(&key).is_some() || self.doomed.contains(&key);
+        let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, &key));
+        if !may_write || !store::set_entry(ctx, &key, &json, left) {
+            self.give_up(&key, metas, interest);
+            self.drop_older(&key, facts.ticket);
             return;
         }
         self.stored += 1;
-        self.doomed.remove(key);
-        self.count_overwritten(key);
-        if let Some(replaced) = self.index.insert(key, metas.into(), facts, interest) {
-            self.sweep_later(key.into(), replaced.metas);
+        self.doomed.remove(&key);
+        self.count_overwritten(&key);
+        if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, interest) {
+            self.sweep_later(key, replaced.metas);
         }
     }
 }

@@ -113,7 +113,7 @@ pub fn member_count(ctx: Context, set: &[u8]) -> usize {
     reply.and_then(|reply| reply.integer()).map_or(0, |count| count.max(0) as usize)
 }
 
-pub fn members(ctx: Context, set: &[u8]) -> Vec<Box<[u8]>> {
+pub fn members(ctx: Context, set: &[u8]) -> Vec<Key> {
     let mut members = Vec::new();
     if let Some(reply) = ctx.call(c"SMEMBERS", Replicate::No, &[set]) {
         reply.for_each(&mut |member| members.push(member.into()));
@@ -123,7 +123,7 @@ pub fn members(ctx: Context, set: &[u8]) -> Vec<Box<[u8]>> {
 
 /// Some members of a set, and where to go on (None: that was all).
 pub fn scan_members(ctx: Context, set: &[u8], cursor: &[u8]) -> (Vec<Key>, Option<Key>) {
-    let mut parts: Vec<Box<[u8]>> = Vec::new();
+    let mut parts: Vec<Key> = Vec::new();
     if let Some(reply) = ctx.call(c"SSCAN", Replicate::No, &[set, cursor, b"COUNT", b"64"]) {
         reply.for_each(&mut |part| parts.push(part.into()));
     }

@@ -3,13 +3,13 @@
 //! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
 use super::{store, Keyspace};
-use crate::core::index::MetaList;
+use crate::core::index::{Key, MetaList};
 use crate::core::metas::Released;
 use crate::redis_api::Context;
 
 /// An entry that is gone, whose key still stands in some sets.
 pub(super) struct Dead {
-    key: Box<[u8]>,
+    key: Key,
     metas: MetaList,
     /// Sets done so far.
     done: usize,
@@ -17,21 +17,21 @@ pub(super) struct Dead {
 
 /// A set with members of an earlier life.
 pub(super) struct Unclean {
-    set: Box<[u8]>,
-    cursor: Box<[u8]>,
+    set: Key,
+    cursor: Key,
 }
 
 impl Keyspace {
     /// Remembers an entry that is gone.
-    pub(super) fn sweep_later(&mut self, key: Box<[u8]>, metas: MetaList) {
+    pub(super) fn sweep_later(&mut self, key: impl Into<Key>, metas: MetaList) {
         if !metas.is_empty() {
-            self.dead.push_back(Dead { key, metas, done: 0 });
+            self.dead.push_back(Dead { key: key.into(), metas, done: 0 });
         }
     }
 
     /// Remembers a set some of whose members may be of an earlier life.
-    pub(super) fn clean_later(&mut self, set: Box<[u8]>) {
-        self.unclean.push_back(Unclean { set, cursor: b"0"[..].into() });
+    pub(super) fn clean_later(&mut self, set: impl Into<Key>) {
+        self.unclean.push_back(Unclean { set: set.into(), cursor: b"0"[..].into() });
     }
 
     /// Takes a dead entry's key out of some of its sets.

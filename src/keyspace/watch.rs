@@ -38,7 +38,7 @@ pub type QueueNotes = Vec<(QueuePart, KeyEvent)>;
 struct Note {
     event: KeyEvent,
     named: Named,
-    key: Box<[u8]>,
+    key: Key,
 }
 
 struct Watch {
@@ -202,7 +202,7 @@ impl Keyspace {
     fn set_touched(&mut self, section: usize, key: Key, event: KeyEvent) {
         if let Some(meta) = self.index.metas.find(&key) {
             // Entries of other spaces may belong to the set, which can no longer tell.
-            self.abort_publications(|_, metas| metas.binary_search(&key).is_ok());
+            self.abort_publications(|_, metas| metas.binary_search_by(|name| name.as_ref().cmp(&key)).is_ok());
             self.condemn(Concern::Metas(vec![meta]));
         } else if matches!(event, KeyEvent::Removed(_)) {
             self.stranger_gone(&key);

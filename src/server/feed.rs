@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 use super::changes::{ChangedIds, ChangedRows, Whose};
 use super::config::{FeedBehind, FeedChoice};
 use super::Server;
-use crate::core::catalog::{Catalog, Query};
+use crate::core::catalog::Catalog;
 use crate::core::feed::{
     Coverage, Depends, FeedEvent, FeedLife, FeedOutcome, FeedState, Rows, SectionChange, TableCoverage, Tenant, Wanted,
 };
 use crate::core::image::Image;
 use crate::core::names;
 use crate::redis_api::Context;
+
+/// More sections than these go cold in one removal: each entry is compared with every one that is in force.
+const MANY_SECTIONS: usize = 16;
 
 /// What is known of the feed.
 #[derive(Debug, Default)]
@@ -147,6 +150,11 @@ impl Server {
         let catalog = self.catalog.clone();
         let forgotten = which(&catalog);
         self.fills.strike_where(|_, _| true);
+        if forgotten.len() > MANY_SECTIONS && forgotten.iter().all(|forgotten| *forgotten) {
+            self.keyspace.make_cold(b"");
+            self.arm_soon();
+            return;
+        }
         for (index, section) in
             catalog.sections.iter().enumerate().filter(|(index, _)| forgotten.get(*index) == Some(&true))
         {
@@ -331,15 +339,5 @@ impl Server {
 /// Does an entry of the section depend on one that is covered? On its own, and on all that a query names: by `on`, or by a
 /// column `_<section>`, which lists rows (a name that only looks like one costs no more than fetches).
 fn depends(catalog: &Catalog, index: usize, covered: &[bool]) -> bool {
-    let names: Vec<String> = catalog
-        .sections
-        .iter()
-        .zip(covered)
-        .filter(|(_, covered)| **covered)
-        .map(|(section, _)| format!("_{}", section.name))
-        .collect();
-    let names_one = |query: &Query| {
-        query.on.iter().any(|on| covered[on.section]) || names.iter().any(|name| query.plan.sql.contains(name))
-    };
-    covered[index] || catalog.sections[index].queries.iter().any(names_one)
+    covered[index] || catalog.named_by(index).iter().any(|named| covered[*named])
 }

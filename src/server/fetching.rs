@@ -303,7 +303,9 @@ impl Server {
         let ends = Moment::at(now + Duration::from_millis(span.fresh_ms));
         let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
         let interests = call.interests.clone();
-        self.keyspace.publish(&call.key, Publication { json, metas: fetched.metas, expires, facts, interests });
+        let prefix_len = call.prefix.len() + 1;
+        let publication = Publication { json, prefix_len, metas: fetched.metas, expires, facts, interests };
+        self.keyspace.publish(&call.key, publication);
     }
 }
 
@@ -343,9 +345,11 @@ fn interests(
         };
         (space.into(), predicate)
     });
-    let args: Arc<[Value]> = args.into();
-    std::iter::once(own)
-        .chain(others)
-        .map(|(space, predicate)| Interest { space, predicate, call: query.call.clone(), args: args.clone() })
-        .collect()
+    // Who wants to know of any change names no argument.
+    let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
+    let interest = |(space, predicate): (_, Arc<Predicate>)| {
+        let args = if predicate.terms.is_empty() { &none } else { &args };
+        Interest { space, args: args.clone(), call: query.call.clone(), predicate }
+    };
+    std::iter::once(own).chain(others).map(interest).collect()
 }

@@ -61,7 +61,7 @@ impl Server {
         info.number("fills_running", self.fills.running() as u64);
         info.number("clients_waiting", self.waiting.len() as u64);
         info.number("publishing", publishing as u64);
-        info.number("removals_running", self.removing.len() as u64);
+        info.number("removals_running", keyspace.removals_running() as u64);
         info.number("changes_waiting", self.changing.len() as u64);
         info.number("swept", keyspace.swept);
         info.number("to_sweep", to_sweep as u64);

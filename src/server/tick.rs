@@ -9,6 +9,10 @@ use crate::redis_api::{self, Answer, Context};
 /// How long one tick's own work may take, to stay well under 1 ms with what Redis does after it.
 const BUDGET: Duration = Duration::from_micros(400);
 
+/// Of that, for taking results of fetches, and at least for storing and removing: results that came faster than they are
+/// stored would pile up here, and each removal looks through them.
+const SHARE: Duration = Duration::from_micros(200);
+
 /// Clients unblocked in one tick: each costs Redis a reply and a write to its socket.
 const ANSWERS: usize = 64;
 
@@ -45,7 +49,7 @@ impl Server {
             self.look_at_strangers(ctx, start);
         }
         let paused = !ctx.writes_allowed();
-        let more_outcomes = self.take_outcomes(ctx, deadline);
+        let more_outcomes = self.take_outcomes(ctx, start + SHARE);
         let more_changes = self.take_feed_outcomes(ctx, deadline);
         let more_read = !paused && self.finish_changes(ctx, start, deadline);
         self.check_catalog_late(start);
@@ -59,7 +63,7 @@ impl Server {
             Left::Nothing => Left::Nothing,
             // A replica has nothing to write, and while paused the server would abort: the outcome is kept.
             left if paused || !self.is_master() => left,
-            _ => self.work(ctx, deadline),
+            _ => self.work(ctx, deadline.max(Instant::now() + SHARE)),
         };
         let more =
             more_outcomes || more_changes || more_read || more_jobs || more_to_verify || !self.answers.is_empty();

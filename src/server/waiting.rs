@@ -3,7 +3,7 @@
 //! Deadlines are ours and not Redis': where a module unblocks a client in the very moment in which Redis' own timeout
 //! fires, the client gets no reply at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -15,7 +15,8 @@ pub type WaiterId = u64;
 
 #[derive(Default)]
 pub struct Waiting {
-    clients: FxHashMap<WaiterId, (BlockedClient, Instant)>,
+    /// A tree, for a map would hold the thread whenever it grows.
+    clients: BTreeMap<WaiterId, (BlockedClient, Instant)>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
     by_handle: FxHashMap<ClientHandle, WaiterId>,
     next: WaiterId,

@@ -64,15 +64,24 @@ fn new_version(database: &Database, version: usize) {
     database.run(&format!("UPDATE item SET version = {version}"));
 }
 
+/// When the count of a removal is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    /// With its being in force: the index knows it.
+    AtOnce,
+    /// When all entries have been gone through.
+    Later,
+}
+
 /// Sends an invalidation and has the server stop all removing before it has begun: the removal is in force, and stays
-/// there until `CLIENT UNPAUSE`. The connection waits for the reply.
-fn invalidate_and_hold(redis: &Redis, what: &str) -> Wire {
-    let [invalidator] = invalidate_all_and_hold(redis, [what]);
+/// there until `CLIENT UNPAUSE`. The connection waits for the reply, or has it.
+fn invalidate_and_hold(redis: &Redis, what: &str, told: Told) -> Wire {
+    let [invalidator] = invalidate_all_and_hold(redis, [what], usize::from(told == Told::Later));
     invalidator
 }
 
-/// The same with several at once, each on a connection of its own.
-fn invalidate_all_and_hold<const N: usize>(redis: &Redis, whats: [&str; N]) -> [Wire; N] {
+/// The same with several at once, each on a connection of its own, of which so many wait.
+fn invalidate_all_and_hold<const N: usize>(redis: &Redis, whats: [&str; N], waiting: usize) -> [Wire; N] {
     let (mut sleeper, mut pauser) = (redis.wire(), redis.wire());
     let mut invalidators = whats.map(|_| redis.wire());
     // While the server sleeps all commands arrive, so that it reads them in one turn, before any timer.
@@ -83,7 +92,7 @@ fn invalidate_all_and_hold<const N: usize>(redis: &Redis, whats: [&str; N]) -> [
     }
     pauser.begin("CLIENT PAUSE 100000 WRITE");
     assert!(sleeper.receive().is_ok() && pauser.receive().is_ok());
-    redis.wait_blocked(N as i64);
+    redis.wait_blocked(waiting as i64);
     invalidators
 }
 
@@ -125,7 +134,7 @@ fn a_removal_of_20000_entries_is_in_force_before_it_is_carried_out() {
     let begun = Instant::now();
     assert_eq!(wire.run("BEAR.INVALIDATE item ALL"), Reply::Int(CALLS as i64));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    assert_eq!(count_of_old(&master, CALLS), 0);
+    eventually("the keys follow", || count_of_old(&master, CALLS) == 0);
     assert!(!wire.run("BEAR.QUERY other CACHED 7").is_nil());
     eventually("all is swept", || master.keys() == ["foreign", "other:7", "other:meta:7:caches"]);
     replica.wait_in_sync(&master);
@@ -136,7 +145,13 @@ fn a_removal_of_20000_entries_is_in_force_before_it_is_carried_out() {
 #[test]
 fn nothing_old_is_served_while_the_slices_are_yet_to_come() {
     const CALLS: usize = 2000;
-    for what in ["ALL", "TAG all", "PATTERN of:*", "ROW 1 2 3 4"] {
+    for (what, told) in [
+        ("ALL", Told::AtOnce),
+        ("TAG all", Told::AtOnce),
+        ("PATTERN of:*", Told::Later),
+        // Four large sets may share entries.
+        ("ROW 1 2 3 4", Told::Later),
+    ] {
         let database = database();
         let master = start(&database);
         let replica = Redis::builder().postgres(&database).catalog(CATALOG).replica_of(&master).start();
@@ -145,7 +160,10 @@ fn nothing_old_is_served_while_the_slices_are_yet_to_come() {
         master.wait_stored();
         replica.wait_in_sync(&master);
         new_version(&database, 1);
-        let mut invalidator = invalidate_and_hold(&master, what);
+        let mut invalidator = invalidate_and_hold(&master, what, told);
+        if told == Told::AtOnce {
+            assert_eq!(invalidator.receive(), Reply::Int(CALLS as i64), "{what}");
+        }
         replica.wait_in_sync(&master);
         assert_eq!(count_of_old(&master, CALLS), CALLS as i64, "{what}: nothing is carried out yet");
         assert_eq!(count_of_old(&replica, CALLS), CALLS as i64, "{what}");
@@ -161,12 +179,16 @@ fn nothing_old_is_served_while_the_slices_are_yet_to_come() {
         assert!(!master.run("BEAR.QUERY other CACHED 7").is_nil(), "{what}");
         // Fetched after the removal was asked for: it is answered from now on, and lives on.
         assert_eq!(master.run("BEAR.QUERY item CACHED of 0").text(), result(0, 1), "{what}");
-        assert!(invalidator.silent_for(Duration::from_millis(20)), "{what}: the count is not known yet");
+        if told == Told::Later {
+            assert!(invalidator.silent_for(Duration::from_millis(20)), "{what}: the count is not known yet");
+        }
 
         assert!(master.run("CLIENT UNPAUSE").is_ok());
-        let removed = invalidator.receive().int();
-        // Four of them have been replaced meanwhile.
-        assert!((CALLS as i64 - 4..=CALLS as i64).contains(&removed), "{what}: {removed}");
+        if told == Told::Later {
+            let removed = invalidator.receive().int();
+            // Four of them have been replaced meanwhile.
+            assert!((CALLS as i64 - 4..=CALLS as i64).contains(&removed), "{what}: {removed}");
+        }
         for n in [0, 1, 998, CALLS - 1] {
             assert_eq!(master.run(&format!("BEAR.QUERY item CACHED of {n}")).text(), result(n, 1), "{what}");
         }
@@ -261,7 +283,7 @@ fn a_removal_that_a_crash_interrupts_is_finished_after_the_restart() {
     master.run("SET foreign 1");
     replica.wait_in_sync(&master);
     new_version(&database, 1);
-    let invalidator = invalidate_and_hold(&master, "ALL");
+    let invalidator = invalidate_and_hold(&master, "ALL", Told::AtOnce);
     // It goes on for some slices, and is held again.
     let mut wire = master.wire();
     for line in ["CLIENT UNPAUSE", "DBSIZE"] {
@@ -302,7 +324,7 @@ fn a_removal_that_a_crash_interrupts_is_finished_after_the_restart() {
 }
 
 /// In MULTI and in scripts nothing can wait: the removal is in force there, and told from the index; the keys follow in
-/// slices, under the tombstone that stands in the transaction's own unit. Members of sets are removed there and then.
+/// slices, under the tombstone that stands in the transaction's own unit.
 #[test]
 fn in_a_transaction_a_large_removal_is_in_force_at_once() {
     const CALLS: usize = 1500;
@@ -329,10 +351,22 @@ fn in_a_transaction_a_large_removal_is_in_force_at_once() {
         .sum();
     assert_eq!(removed, CALLS);
 
-    fill(&redis, 0..CALLS, 0);
-    let script = "return {redis.call('BEAR.INVALIDATE', KEYS[1], 'TAG', 'all'), redis.call('EXISTS', 'item:of:0')}";
-    let reply = redis.wire().call(&["EVAL", script, "1", "item"]);
-    assert_eq!(reply, Reply::Array(vec![Reply::Int(CALLS as i64), Reply::Int(0)]));
+    for (first, second, counts) in [
+        // Of the set; then of what no earlier removal has taken.
+        ("'TAG', 'all'", "'ALL'", [CALLS, 0]),
+        ("'ROW', '1'", "'PATTERN', '*'", [CALLS / 4, CALLS / 4 * 3]),
+        ("'ROW', '1', '2'", "'TAG', 'all'", [CALLS / 2, CALLS / 2]),
+    ] {
+        fill(&redis, 0..CALLS, 0);
+        let script = format!(
+            "return {{redis.call('BEAR.INVALIDATE', KEYS[1], {first}), redis.call('BEAR.INVALIDATE', KEYS[1], {second}), \
+             redis.call('BEAR.QUERY', KEYS[1], 'CACHED', 'of', '700')}}"
+        );
+        let reply = redis.wire().call(&["EVAL", &script, "1", "item"]);
+        let counts = counts.map(|count| Reply::Int(count as i64));
+        assert_eq!(reply.list(), [&counts[..], &[Reply::Nil]].concat(), "{first}");
+        eventually("no key is left", || redis.keys().is_empty());
+    }
     eventually("no key is left", || redis.keys().is_empty());
 }
 
@@ -342,7 +376,8 @@ fn clients_of_a_removal_are_answered_when_the_catalog_loses_its_section() {
     let database = database();
     let redis = start(&database);
     fill(&redis, 0..ENTRIES, 0);
-    let mut clients = invalidate_all_and_hold(&redis, ["ROW 1", "ROW 2"]);
+    // The second is counted when the first has taken its own.
+    let mut clients = invalidate_all_and_hold(&redis, ["ROW 1", "ROW 2"], 1);
     let without = redis.folder().join("without.toml");
     std::fs::write(&without, &CATALOG[CATALOG.find("[other]").unwrap()..]).unwrap();
     assert!(redis.wire().call(&["CONFIG", "SET", "bear.catalog", without.to_str().unwrap()]).is_ok());
@@ -352,4 +387,36 @@ fn clients_of_a_removal_are_answered_when_the_catalog_loses_its_section() {
     }
     eventually("nothing of the section is left", || redis.keys().is_empty());
     assert_eq!(redis.run("BEAR.QUERY other 1").text(), r#"[{"id":1}]"#);
+}
+
+/// However large a removal is, each of its pieces is small: told by what replicas are sent, and not by a clock.
+#[test]
+fn no_piece_of_a_large_removal_is_large() {
+    const CALLS: usize = 12_000;
+    let database = database();
+    let redis = start(&database);
+    for what in ["ROW 1", "TAG all", "PATTERN of:*1", "ROW 1 2", "ALL"] {
+        fill(&redis, 0..CALLS, 0);
+        let mut stream = redis.replication_stream();
+        let count = redis.run(&format!("BEAR.INVALIDATE item {what}")).int();
+        assert!(count >= CALLS as i64 / 10, "{what}: {count}");
+        eventually("it is carried out", || {
+            let info = redis.info("bear");
+            ["removals_running", "to_sweep"].iter().all(|name| info.int(&format!("bear_{name}")) == 0)
+        });
+        let units = stream.units();
+        let mut unlinked = 0;
+        for command in units.iter().flatten() {
+            assert!(command.args().len() <= 64, "{what}: {} of {}", command.name(), command.args().len());
+            if command.name() == "UNLINK" && command.text(1).starts_with("item:of:") {
+                unlinked += command.args().len() as i64;
+            }
+        }
+        assert_eq!(unlinked, count, "{what}: what was told is what was removed");
+        let first = units.iter().find(|unit| unit.iter().any(|command| command.text(1) == TOMBSTONE));
+        let first = first.expect("the tombstone");
+        assert!(first.len() <= 3, "{what}: it stands alone in the reply's unit: {first:?}");
+        let longest = units.iter().map(Vec::len).max();
+        assert!(longest < Some(1_000), "{what}: a unit of {longest:?} commands is one of a tick of many milliseconds");
+    }
 }

@@ -1,13 +1,16 @@
 //! Every order in which fills, invalidations and changes of a row can come, over fills, index and interests as they are
-//! and a keyspace of one entry: nobody is served what was read before an invalidation that concerns it.
+//! and a keyspace of one entry: nobody is served what was read before an invalidation that concerns it, and the number
+//! that a removal tells is that of the entries which it put out of service.
 //!
 //! ```text
 //! query ──> fetch sent ──> result (read when it was sent, or when it came) ──> stored, or not
 //! change: the row gets its next size in Postgres
 //! invalidation: ROW; CHANGED at once; CHANGED that looks at the row first, if anybody wants to know, and drops later
+//! large: the same ROW, in force at once ──> taken out of the index ──> removed from Redis, unless stored again
 //! ```
 //! Orders are told apart by the choice that each step takes among those that are possible then; all are tried.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,8 +19,10 @@ use crate::core::call::CallPattern;
 use crate::core::change::Changes;
 use crate::core::demand::{Demand, Want};
 use crate::core::image::Image;
-use crate::core::index::{Concern, Facts, Index, Key};
+use crate::core::index::count::Group;
+use crate::core::index::{Concern, Facts, Index, Key, Taken};
 use crate::core::interests::Interest;
+use crate::core::metas::MetaId;
 use crate::core::predicate::Predicate;
 use crate::core::value::Value;
 
@@ -33,6 +38,7 @@ struct Budget {
     rows: usize,
     changed: usize,
     looks: usize,
+    large: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,11 @@ enum Step {
     Query,
     Change,
     Row,
+    Large,
+    /// The oldest large removal takes its entries.
+    Take,
+    /// The key of the oldest that has been taken is removed.
+    Unlink,
     Changed,
     Look,
     Drop(usize),
@@ -110,7 +121,14 @@ struct World<'a> {
     demand: Arc<Demand>,
     happened: Vec<Invalidation>,
     index: Index,
+    /// What Redis has.
     entry: Option<Snapshot>,
+    /// Large removals that have taken nothing yet, and what they told.
+    large: VecDeque<(u64, Option<u64>)>,
+    /// By which of them an entry was told that something else took.
+    overwritten: Vec<u64>,
+    /// What they have taken, and is not removed.
+    doomed: VecDeque<Taken>,
     interest: Rc<Interest>,
     /// What there is to be said of each version.
     told: &'a [Arc<Changes>],
@@ -132,6 +150,9 @@ impl<'a> World<'a> {
             happened: Vec::new(),
             index,
             entry: None,
+            large: VecDeque::new(),
+            overwritten: Vec::new(),
+            doomed: VecDeque::new(),
             interest: interest.clone(),
         }
     }
@@ -150,6 +171,9 @@ impl<'a> World<'a> {
             (left.rows > 0 && !is_idle, Step::Row),
             (left.changed > 0 && !is_idle, Step::Changed),
             (left.looks > 0, Step::Look),
+            (left.large > 0 && !is_idle, Step::Large),
+            (!self.large.is_empty(), Step::Take),
+            (!self.doomed.is_empty(), Step::Unlink),
         ] {
             steps.extend(is_possible.then_some(step));
         }
@@ -179,6 +203,19 @@ impl<'a> World<'a> {
                 self.invalidate(Arc::default());
                 self.happened.push(Invalidation::Row { time: self.now });
             }
+            Step::Large => {
+                left.large -= 1;
+                self.begin_large();
+                self.happened.push(Invalidation::Row { time: self.now });
+            }
+            Step::Take => self.take_large(),
+            Step::Unlink => {
+                let taken = self.doomed.pop_front().expect("a step for one");
+                if self.index.stored(&taken.key).is_none() {
+                    self.entry = None;
+                }
+                self.release(&taken.metas);
+            }
             Step::Changed => {
                 left.changed -= 1;
                 self.drop_changed(self.version);
@@ -198,8 +235,7 @@ impl<'a> World<'a> {
 
     fn query(&mut self) {
         self.asked.push(self.now);
-        if self.index.live(KEY).is_some() {
-            let entry = self.entry.expect("a live entry is stored");
+        if let Some(entry) = self.served() {
             return self.check(entry, self.now, "a query is served");
         }
         if let Joined::Send(ticket) = self.fills.join(KEY, self.interest.clone(), self.asked.len() - 1) {
@@ -217,6 +253,40 @@ impl<'a> World<'a> {
         self.happened.push(Invalidation::Changed { time: self.now, floor });
     }
 
+    /// As a hit is answered: from Redis where nothing is being removed, else from what is live of it.
+    fn served(&self) -> Option<Snapshot> {
+        let is_strict = self.index.removing() || !self.doomed.is_empty();
+        let live = self.index.live(KEY).is_some();
+        assert!(!live || self.entry.is_some(), "a live entry is stored");
+        self.entry.filter(|_| !is_strict || live)
+    }
+
+    /// What `Keyspace` does where much is to be removed.
+    fn begin_large(&mut self) {
+        self.fills.change([ROW], None);
+        let meta = self.index.metas.find(ROW);
+        let concern = Concern::Metas(meta.into_iter().collect());
+        let count = self.index.count(meta.map(Group::Set), &concern, &[]);
+        assert_eq!(count.is_none(), self.index.removing(), "told at once, unless another is being counted");
+        let id = self.index.begin_removal(concern);
+        self.large.push_back((id, count));
+    }
+
+    fn take_large(&mut self) {
+        let (id, told) = self.large.pop_front().expect("a step for one");
+        let (candidates, _) = self.index.concerned(id, None, 10);
+        let overwritten = self.overwritten.iter().filter(|taker| **taker == id).count();
+        let taken = self.index.take(id, candidates);
+        self.index.end_removal(id);
+        assert!(taken.iter().all(|taken| taken.by == id), "the oldest takes first");
+        assert!(told.is_none_or(|told| told as usize == taken.len() + overwritten), "{told:?} were told");
+        self.doomed.extend(taken);
+    }
+
+    fn release(&mut self, metas: &[MetaId]) {
+        metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
+    }
+
     /// What `Keyspace` does where little is to be removed.
     fn invalidate(&mut self, changes: Arc<Changes>) {
         self.fills.change([ROW], Some(&changes));
@@ -228,18 +298,28 @@ impl<'a> World<'a> {
         let is_member = self.index.stored(KEY).is_some_and(|entry| metas.iter().any(|meta| entry.metas.contains(meta)));
         let mut candidates: Vec<Key> = is_member.then(|| KEY.into()).into_iter().collect();
         candidates.extend(interested.iter().filter_map(|id| self.index.interests.key(*id)).map(|key| (**key).into()));
-        let taken: Vec<Key> = candidates.into_iter().filter(|key| self.index.takes(removal, key)).collect();
+        let taken = self.index.take(removal, candidates);
         self.index.end_removal(removal);
-        for key in taken {
-            self.remove(&key);
+        for taken in taken {
+            if taken.by != removal {
+                self.overwritten.push(taken.by);
+            }
+            self.release(&taken.metas);
+            self.entry = None;
         }
     }
 
     fn remove(&mut self, key: &[u8]) {
+        self.note_overwritten();
         if let Some(entry) = self.index.remove(key) {
-            entry.metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
+            self.release(&entry.metas);
             self.entry = None;
         }
+    }
+
+    /// The entry is about to go, which a large removal has told as its own.
+    fn note_overwritten(&mut self) {
+        self.overwritten.extend(self.index.taken_by(KEY));
     }
 
     fn finish(&mut self, at: usize, is_late: bool) {
@@ -262,8 +342,9 @@ impl<'a> World<'a> {
             let metas = names.iter().map(|name| self.index.metas.refer(name)).collect();
             let interest = self.index.interests.add(KEY.into(), [(*self.interest).clone()].into());
             let facts = Facts { ticket, ..Facts::default() };
-            let replaced = self.index.insert(KEY, metas, facts, Some(interest));
-            replaced.iter().flat_map(|entry| &*entry.metas).for_each(|meta| drop(self.index.metas.release(*meta)));
+            self.note_overwritten();
+            let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(interest));
+            replaced.iter().for_each(|entry| self.release(&entry.metas));
             self.entry = Some(snapshot);
         }
         drop(want);
@@ -291,7 +372,7 @@ impl<'a> World<'a> {
 
     /// What is stored would be served to who asked now.
     fn check_entry(&self) {
-        if let (Some(_), Some(entry)) = (self.index.live(KEY), self.entry) {
+        if let Some(entry) = self.served() {
             self.check(entry, self.now + 1, "stored is");
         }
     }
@@ -355,9 +436,17 @@ fn explore_all(budgets: &[Budget]) -> u64 {
 
 #[test]
 fn no_order_of_fills_invalidations_and_changes_serves_what_was_read_before() {
-    let budget = Budget { queries: 3, changes: 2, rows: 0, changed: 3, looks: 0 };
-    let looks = Budget { queries: 2, changes: 2, rows: 0, changed: 0, looks: 2 };
+    let budget = Budget { queries: 3, changes: 2, rows: 0, changed: 3, looks: 0, large: 0 };
+    let looks = Budget { queries: 2, changes: 2, rows: 0, changed: 0, looks: 2, large: 0 };
     let orders = explore_all(&[budget, Budget { rows: 3, changed: 0, ..budget }, looks]);
+    assert!(orders > 20_000, "{orders} orders");
+}
+
+/// The same with removals that are in force before they are carried out.
+#[test]
+fn no_order_of_large_removals_serves_what_was_read_before_or_tells_another_number() {
+    let budget = Budget { queries: 3, changes: 1, rows: 0, changed: 0, looks: 0, large: 2 };
+    let orders = explore_all(&[budget, Budget { queries: 2, changed: 1, ..budget }]);
     assert!(orders > 20_000, "{orders} orders");
 }
 
@@ -365,12 +454,13 @@ fn no_order_of_fills_invalidations_and_changes_serves_what_was_read_before() {
 #[test]
 #[ignore = "takes minutes in a debug build; `make check-freshness` runs it"]
 fn no_order_with_invalidations_of_all_kinds_serves_what_was_read_before() {
-    let budget = Budget { queries: 3, changes: 2, rows: 1, changed: 1, looks: 1 };
+    let budget = Budget { queries: 3, changes: 2, rows: 1, changed: 1, looks: 1, large: 0 };
     let orders = explore_all(&[
         budget,
         Budget { rows: 2, looks: 0, ..budget },
         Budget { changed: 2, looks: 0, ..budget },
         Budget { rows: 0, changed: 0, looks: 2, ..budget },
+        Budget { rows: 1, changed: 0, looks: 0, large: 2, ..budget },
     ]);
     assert!(orders > 1_000_000, "{orders} orders");
 }

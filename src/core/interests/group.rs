@@ -65,8 +65,8 @@ impl Group {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
         for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
             match interval {
-                Some(interval) => self.ranged.insert(code, interval, id.0),
-                None => _ = self.unranged.insert((code, id.0)),
+                Some(interval) => self.ranged.insert(code, interval, id.number()),
+                None => _ = self.unranged.insert((code, id.number())),
             }
         }
     }
@@ -76,8 +76,8 @@ impl Group {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
         for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
             match interval {
-                Some(interval) => self.ranged.remove(code, interval, id.0),
-                None => _ = self.unranged.remove(&(code, id.0)),
+                Some(interval) => self.ranged.remove(code, interval, id.number()),
+                None => _ = self.unranged.remove(&(code, id.number())),
             }
         }
     }
@@ -103,16 +103,21 @@ impl Group {
         }
     }
 
+    /// Entries of the calls that no range restricts: a call of a predicate without terms has one.
+    pub(super) fn unranged_len(&self) -> usize {
+        self.unranged.len()
+    }
+
     /// Every call.
     pub(super) fn all(&self, visit: Visit) -> ControlFlow<()> {
-        self.unranged.iter().try_for_each(|(_, id)| visit(InterestId(*id)))?;
-        self.ranged.all(&mut |id| visit(InterestId(id)))
+        self.unranged.iter().try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
+        self.ranged.all(&mut |id| visit(InterestId::of(id)))
     }
 
     /// Those under a hash code.
     fn candidates_of(&self, code: u64, places: &Lookup<Interval>, visit: Visit) -> ControlFlow<()> {
-        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId(*id)))?;
-        let visit = &mut |id| visit(InterestId(id));
+        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
+        let visit = &mut |id| visit(InterestId::of(id));
         match places {
             Lookup::Only(interval) => self.ranged.overlapping(code, *interval, visit),
             Lookup::Everywhere => self.ranged.of_line(code, visit),

@@ -1,0 +1,217 @@
+//! Large removals under way.
+//!
+//! ```text
+//! in force ──take, a slice a time──> nothing of it in the index ──UNLINK, a slice a time──> carried out
+//!    │                                       │
+//!    └ tombstone; the count is told, if known └ the count is told, at the latest
+//! ```
+//! Taking touches no key: a hundred thousand entries are taken in the time in which Redis removes ten thousand. What an
+//! entry has been stored under since is not removed, and no slice is long, whatever it is of.
+
+use std::sync::Arc;
+
+use super::remove::{Outcome, Pace, What, AT_ONCE};
+use super::{store, Keyspace};
+use crate::core::change::Changes;
+use crate::core::index::{Concern, Key, Taken};
+use crate::redis_api::Context;
+
+/// Changed rows that one slice looks up.
+const ROWS_SLICE: usize = 16;
+
+/// Entries of the index that one slice looks at, and keys of one UNLINK.
+const SLICE: usize = 64;
+
+/// A removal that has not taken all of its entries out of the index.
+pub(super) struct Large {
+    pub(super) id: u64,
+    source: Source,
+    taken: u64,
+    /// What it is about where nobody waits for it.
+    pub(super) condemns: Option<Concern>,
+}
+
+/// Where the candidates come from.
+enum Source {
+    /// Metadata sets, the last from a cursor on.
+    Sets { sets: Vec<Box<[u8]>>, cursor: Key, changes: Option<Arc<Changes>> },
+    /// Calls in which changed rows may belong, from one row on.
+    Rows { changes: Arc<Changes>, at: usize },
+    /// The index, from a key on.
+    Index { from: Option<Key> },
+}
+
+impl Keyspace {
+    /// In force now, carried out in slices. `count` is how many entries it takes, where that is known.
+    pub(super) fn remove_later(&mut self, ctx: Context, what: &What, count: Option<u64>, pace: Pace) -> Outcome {
+        let id = self.index.begin_removal(self.concern_of(what));
+        let source = match what {
+            What::Metas(sets) | What::Rows { sets, .. } if !self.outside_commands => Source::Sets {
+                sets: self.listed(sets).map(|(_, set)| set.into()).collect(),
+                cursor: b"0"[..].into(),
+                changes: if let What::Rows { changes, .. } = what { Some((*changes).clone()) } else { None },
+            },
+            _ => Source::Index { from: None },
+        };
+        // The tombstone stands in the reply's own unit.
+        if !self.outside_commands {
+            self.raise_tombstone(ctx);
+        }
+        self.large.push_back(Large { id, source, taken: 0, condemns: None });
+        match (count, pace) {
+            (Some(count), _) => Outcome::Removed(count),
+            (None, Pace::InSlices) => Outcome::Pending(id),
+            (None, Pace::AtOnce) => Outcome::Removed(self.index.count_all(id)),
+        }
+    }
+
+    /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
+    /// is under way takes what has been stored since, instead of a second one: a flood of events is one removal.
+    pub(super) fn condemn(&mut self, mut concern: Concern) {
+        /// More than these are one of everything: each hit is compared with all of them.
+        const MAX_CONDEMNED: usize = 64;
+
+        if self.large.iter().filter(|large| large.condemns.is_some()).count() >= MAX_CONDEMNED {
+            concern = Concern::Calls { prefix: Box::default(), pattern: None };
+        }
+        if let Some(large) =
+            self.large.iter_mut().find(|large| large.condemns.as_ref().is_some_and(|known| known.repeats(&concern)))
+        {
+            self.index.extend_removal(large.id);
+            large.source = Source::Index { from: None };
+            return;
+        }
+        let id = self.index.begin_removal(concern.clone());
+        self.large.push_back(Large { id, source: Source::Index { from: None }, taken: 0, condemns: Some(concern) });
+    }
+
+    /// An entry that a removal under way was to take is overwritten: it is gone, too.
+    pub(super) fn count_overwritten(&mut self, key: &[u8]) {
+        if let Some(id) = self.index.taken_by(key) {
+            self.count_taken(id);
+        }
+    }
+
+    /// An entry that this removal was the first to be about is in the index no more.
+    pub(super) fn count_taken(&mut self, id: u64) {
+        self.removed += 1;
+        if let Some(large) = self.large.iter_mut().find(|large| large.id == id) {
+            large.taken += 1;
+        }
+    }
+
+    /// Has the oldest large removal take a slice of its entries. Returns its ticket and count when it has all.
+    pub(super) fn take_slice(&mut self, ctx: Context) -> Option<(u64, u64)> {
+        let mut large = self.large.pop_front()?;
+        self.raise_tombstone(ctx);
+        let (candidates, more) = match &mut large.source {
+            Source::Sets { sets, cursor, changes } => match sets.last() {
+                None => match changes.take() {
+                    None => (Vec::new(), false),
+                    Some(changes) => {
+                        large.source = Source::Rows { changes, at: 0 };
+                        (Vec::new(), true)
+                    }
+                },
+                Some(set) => {
+                    let (members, next) = store::scan_members(ctx, set, cursor);
+                    if next.is_none() {
+                        sets.pop();
+                    }
+                    *cursor = next.unwrap_or_else(|| b"0"[..].into());
+                    let more = !sets.is_empty() || changes.is_some();
+                    (members, more)
+                }
+            },
+            Source::Rows { changes, at } => {
+                let mut interested = Vec::new();
+                let interests = &self.index.interests;
+                let next = (*at + ROWS_SLICE).min(changes.rows.len());
+                let all = (*at > 0 || interests.find_spaces(changes, AT_ONCE, &mut interested))
+                    && interests.find_rows(&changes.rows[*at..next], AT_ONCE, &mut interested);
+                *at = next;
+                let more = next < changes.rows.len();
+                if all {
+                    (self.keys_of(&interested).collect(), more)
+                } else {
+                    // So many that walking the index is as good.
+                    large.source = Source::Index { from: None };
+                    (Vec::new(), true)
+                }
+            }
+            Source::Index { from } => {
+                let (keys, next) = self.index.concerned(large.id, from.as_deref(), SLICE);
+                let more = next.is_some();
+                *from = next;
+                (keys, more)
+            }
+        };
+        let taken = self.index.take(large.id, candidates);
+        for by in taken.iter().map(|taken| taken.by) {
+            match by == large.id {
+                true => (large.taken, self.removed) = (large.taken + 1, self.removed + 1),
+                false => self.count_taken(by),
+            }
+        }
+        for Taken { key, metas, .. } in taken {
+            self.doomed.insert(key.clone());
+            self.sweep_later(key, metas);
+        }
+        if more {
+            self.large.push_front(large);
+            return None;
+        }
+        self.index.end_removal(large.id);
+        if !self.doomed.is_empty() {
+            self.ending += 1;
+        }
+        Some((large.id, large.taken))
+    }
+
+    /// Removes keys that are in the index no more from Redis, unless an entry has been stored there since; counts those
+    /// that it still had.
+    pub(super) fn unlink(&mut self, ctx: Context, taken: Vec<Taken>) -> u64 {
+        let keys: Vec<&[u8]> =
+            taken.iter().map(|taken| &*taken.key).filter(|key| self.index.stored(key).is_none()).collect();
+        let mut failed = Vec::new();
+        let removed = keys.chunks(SLICE).map(|keys| store::unlink(ctx, keys, &mut failed)).sum();
+        // While Redis has them, being there must not make them live.
+        self.doomed.extend(failed);
+        for Taken { key, metas, .. } in taken {
+            self.sweep_later(key, metas);
+        }
+        removed
+    }
+
+    /// Large removals that are not carried out.
+    pub fn removals_running(&self) -> usize {
+        self.large.len() + self.ending
+    }
+
+    /// Redis has nothing left of those that have taken everything.
+    pub(super) fn removals_carried_out(&mut self) {
+        self.ending = 0;
+    }
+
+    /// Ends all large removals at once: what they were about is forgotten as a whole. Returns tickets and counts.
+    pub(super) fn abandon_removals(&mut self) -> Vec<(u64, u64)> {
+        self.ending = 0;
+        self.large.drain(..).map(|large| (large.id, large.taken)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_condemned_for_many_spaces_becomes_one_of_everything() {
+        let mut keyspace = Keyspace::default();
+        for tenant in 0..10_000 {
+            keyspace.condemn(Concern::Space(format!("{{{tenant}}}:sale").into_bytes().into()));
+        }
+        assert!(keyspace.large.len() <= 65, "{}", keyspace.large.len());
+        assert!(keyspace.large.iter().any(|large| matches!(&large.condemns,
+            Some(Concern::Calls { prefix, pattern: None }) if prefix.is_empty())));
+    }
+}

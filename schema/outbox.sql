@@ -11,27 +11,27 @@
 CREATE SCHEMA IF NOT EXISTS bear;
 
 CREATE UNLOGGED TABLE IF NOT EXISTS bear.outbox (
-    xid    xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
-    source int8 NOT NULL,
-    vals   text[]
+    xid    pg_catalog.xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    source pg_catalog.int8 NOT NULL,
+    vals   pg_catalog.text[]
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0,
     vacuum_truncate = false);
 CREATE INDEX IF NOT EXISTS outbox_xid ON bear.outbox (xid);
 COMMENT ON TABLE bear.outbox IS 'bear: changed rows by the columns that a catalog names, as they were and as they became; vals null: any row of the table';
 
 CREATE UNLOGGED TABLE IF NOT EXISTS bear.outbox_reader (
-    reader   int8        PRIMARY KEY,
-    sources  int8[]      NOT NULL,
-    snapshot pg_snapshot NOT NULL,
-    seen_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    reader   pg_catalog.int8        PRIMARY KEY,
+    sources  pg_catalog.int8[]      NOT NULL,
+    snapshot pg_catalog.pg_snapshot NOT NULL,
+    seen_at  pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE bear.outbox_reader IS 'bear: who reads the outbox; what the snapshot sees has been read';
 
 CREATE TABLE IF NOT EXISTS bear.outbox_source (
-    source  int8   PRIMARY KEY,
-    name    text   NOT NULL,
-    tab     text   NOT NULL,
-    columns text[] NOT NULL
+    source  pg_catalog.int8   PRIMARY KEY,
+    name    pg_catalog.text   NOT NULL,
+    tab     pg_catalog.text   NOT NULL,
+    columns pg_catalog.text[] NOT NULL
 );
 COMMENT ON TABLE bear.outbox_source IS 'bear: functions and triggers that write to the outbox';
 
@@ -39,11 +39,11 @@ COMMENT ON TABLE bear.outbox_source IS 'bear: functions and triggers that write 
 -- where nobody has read for ten minutes the triggers write nothing, whatever snapshot they have.
 CREATE SEQUENCE IF NOT EXISTS bear.outbox_alive;
 
-CREATE OR REPLACE FUNCTION bear.outbox_version() RETURNS int4 LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE OR REPLACE FUNCTION bear.outbox_version() RETURNS pg_catalog.int4 LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
 -- Makes the triggers of a table, if they are not there yet; tells by which number their rows are known.
 -- The name is a hash of all that the function does, so that catalogs that want different columns do not meet.
-CREATE OR REPLACE FUNCTION bear.outbox_follow(tab regclass, cols text[]) RETURNS int8 LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION bear.outbox_follow(tab pg_catalog.regclass, cols pg_catalog.text[]) RETURNS pg_catalog.int8 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
     tab_name text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = tab);
@@ -174,7 +174,7 @@ END $body$;
 END $follow$;
 
 -- Drops the function and the triggers of a source.
-CREATE OR REPLACE FUNCTION bear.outbox_unfollow(source int8) RETURNS void LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION bear.outbox_unfollow(source pg_catalog.int8) RETURNS pg_catalog.void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $unfollow$
 DECLARE function_name text := (SELECT s.name FROM bear.outbox_source s WHERE s.source = outbox_unfollow.source);
 BEGIN
@@ -184,7 +184,7 @@ BEGIN
 END $unfollow$;
 
 -- Drops a source that no reader wants any more, one at a time; tells which table was meant.
-CREATE OR REPLACE FUNCTION bear.outbox_sweep() RETURNS text LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION bear.outbox_sweep() RETURNS pg_catalog.text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE unused record;
 BEGIN
@@ -196,7 +196,7 @@ BEGIN
     RETURN unused.tab;
 END $sweep$;
 
-CREATE OR REPLACE FUNCTION bear.outbox_uninstall() RETURNS void LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION bear.outbox_uninstall() RETURNS pg_catalog.void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $uninstall$
 BEGIN
     PERFORM bear.outbox_unfollow(s.source) FROM bear.outbox_source s;

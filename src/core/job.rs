@@ -47,9 +47,9 @@ pub enum Order {
 pub fn relation(fields: &[Field], tenant: Option<ScalarType>, number: usize) -> String {
     // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
     let columns: String =
-        fields.iter().map(|field| format!(", \"{}\" {}", field.name, field.ty.postgres_name())).collect();
-    let tenant = tenant.map(|ty| format!(", tenant {}", ty.postgres_name())).unwrap_or_default();
-    format!("(SELECT * FROM json_to_recordset(${number}::json) AS r(n int8, data jsonb{tenant}{columns}))")
+        fields.iter().map(|field| format!(", \"{}\" pg_catalog.{}", field.name, field.ty.postgres_name())).collect();
+    let tenant = tenant.map(|ty| format!(", tenant pg_catalog.{}", ty.postgres_name())).unwrap_or_default();
+    format!("(SELECT * FROM pg_catalog.json_to_recordset(${number}::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb{tenant}{columns}))")
 }
 
 #[cfg(test)]
@@ -62,11 +62,11 @@ mod tests {
             |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
         assert_eq!(
             relation(&[field("id", "int")], Some(ScalarType::Uuid), 1),
-            r#"(SELECT * FROM json_to_recordset($1::json) AS r(n int8, data jsonb, tenant uuid, "id" int8))"#
+            r#"(SELECT * FROM pg_catalog.json_to_recordset($1::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb, tenant pg_catalog.uuid, "id" pg_catalog.int8))"#
         );
         assert_eq!(
             relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], None, 2),
-            r#"(SELECT * FROM json_to_recordset($2::json) AS r(n int8, data jsonb, "id" int8, "order" text[], "x" jsonb))"#
+            r#"(SELECT * FROM pg_catalog.json_to_recordset($2::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb, "id" pg_catalog.int8, "order" pg_catalog.text[], "x" pg_catalog.jsonb))"#
         );
     }
 }

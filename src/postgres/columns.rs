@@ -39,7 +39,7 @@ pub(super) struct Column {
 /// Asks Postgres for the columns of `sql`, whose parameters have the types `params`.
 pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<Vec<Column>, Failure> {
     let query = format!(
-        "SELECT ARRAY(SELECT pg_catalog.json_object_keys(pg_catalog.row_to_json(r.*)))::text[] \
+        "SELECT ARRAY(SELECT pg_catalog.json_object_keys(pg_catalog.row_to_json(r.*)))::pg_catalog.text[] \
          FROM (SELECT q.* FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false) r"
     );
     let row = with_nulls(client, &query, params)?
@@ -53,16 +53,18 @@ pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<V
         return Err(Failure::shape("the query returns no columns"));
     }
     let types: Vec<String> =
-        names.iter().map(|name| format!("pg_catalog.pg_typeof(q.{})::oid", quote_name(name))).collect();
+        names.iter().map(|name| format!("pg_catalog.pg_typeof(q.{})::pg_catalog.oid", quote_name(name))).collect();
     let query = format!(
         "WITH RECURSIVE based(n, declared, base) AS (\
            SELECT u.n, u.o, u.o FROM pg_catalog.unnest((SELECT ARRAY[{}] FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false)) WITH ORDINALITY u(o, n) \
-           UNION ALL SELECT b.n, b.declared, t.typbasetype FROM based b JOIN pg_catalog.pg_type t ON t.oid = b.base WHERE t.typtype = 'd') \
-         SELECT pg_catalog.format_type(b.declared, NULL), t.typcategory = 'A', coalesce(e.oid, t.oid)::int8, \
-           coalesce(e.typtype, t.typtype) = 'e' OR (coalesce(e.oid, t.oid) < 16384 AND coalesce(e.typtype, t.typtype) IN ('b', 'r')) \
-         FROM based b JOIN pg_catalog.pg_type t ON t.oid = b.base \
-         LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
-         WHERE t.typtype <> 'd' ORDER BY b.n",
+           UNION ALL SELECT b.n, b.declared, t.typbasetype FROM based b \
+             JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base WHERE t.typtype OPERATOR(pg_catalog.=) 'd') \
+         SELECT pg_catalog.format_type(b.declared, NULL), t.typcategory OPERATOR(pg_catalog.=) 'A', coalesce(e.oid, t.oid)::pg_catalog.int8, \
+           coalesce(e.typtype, t.typtype) OPERATOR(pg_catalog.=) 'e' OR (coalesce(e.oid, t.oid) OPERATOR(pg_catalog.<) 16384::pg_catalog.oid \
+             AND coalesce(e.typtype, t.typtype) OPERATOR(pg_catalog.=) ANY ('{{b,r}}'::pg_catalog.\"char\"[])) \
+         FROM based b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base \
+         LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem AND t.typcategory OPERATOR(pg_catalog.=) 'A' \
+         WHERE t.typtype OPERATOR(pg_catalog.<>) 'd' ORDER BY b.n",
         types.join(", ")
     );
     let rows = with_nulls(client, &query, params)?;

@@ -1,7 +1,8 @@
 //! The ledger's rows: locked at the start of a batch's transaction, read, and changed at its end.
 //!
 //! Invariant: whoever holds a lane's row locked is the only one who applies jobs of that lane, and sees all that was
-//! committed before. Client text reaches Postgres as parameters only; numbers of our own stand in the statements.
+//! committed before. Client text reaches Postgres as parameters only; numbers of our own stand in the statements. These
+//! run under the search_path of the jobs' statements, so they name the schema of every function, operator and type.
 
 use std::fmt::Write;
 
@@ -85,8 +86,8 @@ pub(super) fn open(
     if !adopted.is_empty() {
         let (queues, epochs) = (ints(adopted.iter().map(|s| s.queue)), ints(adopted.iter().map(|s| s.epoch)));
         writer.simple(&format!(
-            "DELETE FROM bear.left_out o USING unnest({queues}, {epochs}) AS k(queue, epoch) \
-             WHERE o.queue = k.queue AND o.epoch = k.epoch"
+            "DELETE FROM bear.left_out o USING ROWS FROM (pg_catalog.unnest({queues}), pg_catalog.unnest({epochs})) AS k(queue, epoch) \
+             WHERE o.queue OPERATOR(pg_catalog.=) k.queue AND o.epoch OPERATOR(pg_catalog.=) k.epoch"
         ))?;
     }
     Ok((own_token, entries.transaction))
@@ -109,13 +110,14 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
     let select = |lane: Lane, lock: &str| {
         format!(
             "SELECT l.queue, l.epoch, l.lane, l.mark_ms, l.mark_seq, l.token \
-             FROM unnest({queues}, {epochs}) AS k(queue, epoch) \
-             JOIN bear.ledger l ON l.queue = k.queue AND l.epoch = k.epoch AND l.lane = {} ORDER BY 1, 2{lock}; ",
+             FROM ROWS FROM (pg_catalog.unnest({queues}), pg_catalog.unnest({epochs})) AS k(queue, epoch) \
+             JOIN bear.ledger l ON l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) {}::pg_catalog.int2 \
+             ORDER BY 1, 2{lock}; ",
             lane_number(lane)
         )
     };
     let mut sql = format!(
-        "{before}SELECT (extract(epoch FROM now()) * 1000)::int8 AS bear_now_ms, pg_catalog.txid_current(), \
+        "{before}SELECT (extract(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 AS bear_now_ms, pg_catalog.txid_current(), \
          extract(epoch FROM pg_catalog.pg_postmaster_start_time()); "
     );
     sql.push_str(&select(batch.lane, " FOR UPDATE OF l"));
@@ -219,7 +221,7 @@ fn insert(writer: &mut Writer, lane: Lane, spaces: &[&SpaceBatch]) -> Result<(),
     let epochs: Vec<i64> = spaces.iter().map(|space| space.epoch).collect();
     let names: Vec<&str> = spaces.iter().map(|space| &*space.space).collect();
     let sql = "INSERT INTO bear.ledger (queue, epoch, lane, space, mark_ms, mark_seq, token) \
-        SELECT k.queue, k.epoch, $4, k.space, 0, 0, 0 FROM unnest($1, $2, $3) AS k(queue, epoch, space) ORDER BY 1, 2 \
+        SELECT k.queue, k.epoch, $4, k.space, 0, 0, 0 FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k(queue, epoch, space) ORDER BY 1, 2 \
         ON CONFLICT DO NOTHING";
     let lane = lane_number(lane);
     let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
@@ -272,8 +274,9 @@ fn move_marks(batch: &Batch, done: &[(&SpaceBatch, JobId)]) -> String {
         Lane::Side => "",
     };
     format!(
-        "UPDATE bear.ledger l SET {marks}token = {}, changed = now() FROM unnest({}, {}, {}, {}) AS k(queue, epoch, ms, seq) \
-         WHERE l.queue = k.queue AND l.epoch = k.epoch AND l.lane = {}",
+        "UPDATE bear.ledger l SET {marks}token = {}, changed = pg_catalog.now() \
+         FROM ROWS FROM (pg_catalog.unnest({}), pg_catalog.unnest({}), pg_catalog.unnest({}), pg_catalog.unnest({})) AS k(queue, epoch, ms, seq) \
+         WHERE l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) {}::pg_catalog.int2",
         batch.token,
         ints(done.iter().map(|(space, _)| space.queue)),
         ints(done.iter().map(|(space, _)| space.epoch)),
@@ -290,14 +293,16 @@ pub(super) fn clean(writer: &mut Writer, epochs: &[i64], keep_days: u32) -> Resu
     // A row that an applier holds is alive, and nobody waits for anybody.
     let sql = format!(
         "BEGIN READ WRITE; {pinned}SET LOCAL lock_timeout = 100; SET LOCAL statement_timeout = 5000; \
-         UPDATE bear.ledger l SET changed = now() FROM (SELECT queue, epoch, lane FROM bear.ledger \
-           WHERE epoch = ANY ({epochs}) AND changed < now() - interval '1 hour' FOR UPDATE SKIP LOCKED) k \
-           WHERE l.queue = k.queue AND l.epoch = k.epoch AND l.lane = k.lane; \
+         UPDATE bear.ledger l SET changed = pg_catalog.now() FROM (SELECT queue, epoch, lane FROM bear.ledger \
+           WHERE epoch OPERATOR(pg_catalog.=) ANY ({epochs}) AND changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '1 hour') \
+           FOR UPDATE SKIP LOCKED) k \
+           WHERE l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) k.lane; \
          DELETE FROM bear.ledger l USING (SELECT queue, epoch, lane FROM bear.ledger \
-           WHERE changed < now() - make_interval(days => {keep_days}) FOR UPDATE SKIP LOCKED) k \
-           WHERE l.queue = k.queue AND l.epoch = k.epoch AND l.lane = k.lane; \
-         DELETE FROM bear.left_out o WHERE NOT EXISTS \
-           (SELECT FROM bear.ledger l WHERE l.queue = o.queue AND l.epoch = o.epoch AND l.lane = 0); \
+           WHERE changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => {keep_days})) \
+           FOR UPDATE SKIP LOCKED) k \
+           WHERE l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) k.lane; \
+         DELETE FROM bear.left_out o WHERE NOT EXISTS (SELECT FROM bear.ledger l \
+           WHERE l.queue OPERATOR(pg_catalog.=) o.queue AND l.epoch OPERATOR(pg_catalog.=) o.epoch AND l.lane OPERATOR(pg_catalog.=) 0::pg_catalog.int2); \
          COMMIT"
     );
     writer.simple(&sql).map(drop)
@@ -307,13 +312,13 @@ fn from_ints(ms: i64, seq: i64) -> JobId {
     JobId { ms: ms as u64, seq: seq as u64 }
 }
 
-/// `'{1,2}'::int8[]`.
+/// `'{1,2}'::pg_catalog.int8[]`.
 fn ints(numbers: impl Iterator<Item = i64>) -> String {
     let mut sql = String::from("'{");
     for (i, number) in numbers.enumerate() {
         // Writing to a String does not fail.
         let _ = write!(sql, "{}{number}", if i == 0 { "" } else { "," });
     }
-    sql.push_str("}'::int8[]");
+    sql.push_str("}'::pg_catalog.int8[]");
     sql
 }

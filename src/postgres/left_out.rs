@@ -31,8 +31,10 @@ pub(super) fn find(writer: &mut Writer, batch: &Batch, jobs: &[(usize, JobId)]) 
         Lane::Side => " ORDER BY o.queue, o.epoch, o.ms, o.seq FOR UPDATE OF o",
     };
     let sql = format!(
-        "SELECT k.place, o.failed::text FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS k(queue, epoch, ms, seq, place) \
-         JOIN bear.left_out o ON o.queue = k.queue AND o.epoch = k.epoch AND o.ms = k.ms AND o.seq = k.seq{lock}"
+        "SELECT k.place, o.failed::pg_catalog.text \
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) WITH ORDINALITY AS k(queue, epoch, ms, seq, place) \
+         JOIN bear.left_out o ON o.queue OPERATOR(pg_catalog.=) k.queue AND o.epoch OPERATOR(pg_catalog.=) k.epoch \
+         AND o.ms OPERATOR(pg_catalog.=) k.ms AND o.seq OPERATOR(pg_catalog.=) k.seq{lock}"
     );
     let mut found = LeftOutRows::default();
     for row in writer.query(&sql, &ids.params())? {
@@ -76,8 +78,9 @@ pub(super) fn keep(writer: &mut Writer, batch: &Batch, jobs: &[Kept]) -> Result<
     let mut params = ids.params();
     params.push((&failed, Type::TEXT_ARRAY));
     let sql = "INSERT INTO bear.left_out (queue, epoch, ms, seq, failed) \
-        SELECT k.queue, k.epoch, k.ms, k.seq, k.failed::jsonb FROM unnest($1, $2, $3, $4, $5) AS k(queue, epoch, ms, seq, failed) \
-        ON CONFLICT (queue, epoch, ms, seq) DO UPDATE SET failed = excluded.failed, changed = now()";
+        SELECT k.queue, k.epoch, k.ms, k.seq, k.failed::pg_catalog.jsonb \
+        FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) AS k(queue, epoch, ms, seq, failed) \
+        ON CONFLICT (queue, epoch, ms, seq) DO UPDATE SET failed = excluded.failed, changed = pg_catalog.now()";
     writer.query(sql, &params).map(drop)
 }
 
@@ -87,8 +90,8 @@ pub(super) fn remove(writer: &mut Writer, batch: &Batch, jobs: &[(usize, JobId)]
         return Ok(());
     }
     let ids = Ids::of(batch, jobs.iter().copied());
-    let sql = "DELETE FROM bear.left_out o USING unnest($1, $2, $3, $4) AS k(queue, epoch, ms, seq) \
-        WHERE o.queue = k.queue AND o.epoch = k.epoch AND o.ms = k.ms AND o.seq = k.seq";
+    let sql = "DELETE FROM bear.left_out o USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS k(queue, epoch, ms, seq) \
+        WHERE o.queue OPERATOR(pg_catalog.=) k.queue AND o.epoch OPERATOR(pg_catalog.=) k.epoch AND o.ms OPERATOR(pg_catalog.=) k.ms AND o.seq OPERATOR(pg_catalog.=) k.seq";
     writer.query(sql, &ids.params()).map(drop)
 }
 

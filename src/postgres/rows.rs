@@ -44,8 +44,9 @@ impl RowRead {
         });
         let types = section.row_param_types(row).into_iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type));
         Some(RowRead {
-            // A comment at the statement's end must not swallow the rest.
-            sql: format!("SELECT row_to_json(r)::text FROM ({}\n) r", row.text),
+            // A comment at the statement's end must not swallow the rest. With a star, for a bare name would mean a
+            // column of that name where there is one.
+            sql: format!("SELECT pg_catalog.row_to_json(r.*)::pg_catalog.text FROM ({}\n) r", row.text),
             types: types.collect(),
             params: params.collect(),
         })

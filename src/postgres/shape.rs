@@ -50,7 +50,7 @@ impl Shape {
             }
             (Some(row_id), Some(column)) => {
                 check_id(row_id, column)?;
-                Some(output("q.\"id\"::text".to_owned()))
+                Some(output("q.\"id\"::pg_catalog.text".to_owned()))
             }
         };
         let mut until = None;
@@ -87,7 +87,8 @@ impl Shape {
         let outputs: String = outputs.iter().map(|expression| format!(", {expression}")).collect();
         // The line feed ends a comment that the query may end in. Two rows are enough to see that one was too many.
         let limit = if plan.single { " LIMIT 2" } else { "" };
-        let sql = format!("SELECT pg_catalog.{json}::text{outputs} FROM ({}\n) q{visible_row}{limit}", plan.sql);
+        let sql =
+            format!("SELECT pg_catalog.{json}::pg_catalog.text{outputs} FROM ({}\n) q{visible_row}{limit}", plan.sql);
         Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags })
     }
 }
@@ -115,15 +116,17 @@ fn hidden<'a>(plan: &'a FetchPlan, column: &Column) -> Result<Option<Hidden<'a>>
 
 /// Whole milliseconds that are left; infinity caps nothing.
 fn until_expression() -> String {
-    let left = "pg_catalog.floor(extract(epoch FROM (q.\"_until\" - pg_catalog.clock_timestamp())) * 1000)::int8";
-    format!("CASE WHEN pg_catalog.isfinite(q.\"_until\") THEN {left} WHEN q.\"_until\" < pg_catalog.clock_timestamp() THEN 0 END")
+    let left =
+        "pg_catalog.floor(extract(epoch FROM (q.\"_until\" OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())) \
+        OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8";
+    format!("CASE WHEN pg_catalog.isfinite(q.\"_until\") THEN {left} WHEN q.\"_until\" OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN 0 END")
 }
 
 fn as_text(column: &Column) -> (String, Arity) {
     let name = quote_name(&column.name);
     match column.array {
-        true => (format!("q.{name}::text[]"), Arity::Many),
-        false => (format!("q.{name}::text"), Arity::One),
+        true => (format!("q.{name}::pg_catalog.text[]"), Arity::Many),
+        false => (format!("q.{name}::pg_catalog.text"), Arity::One),
     }
 }
 
@@ -171,7 +174,10 @@ mod tests {
     #[test]
     fn without_hidden_columns_the_whole_row_is_the_json() {
         let shape = Shape::new(&plan("SELECT 1 -- x"), &[column("id", Family::Number)]).unwrap();
-        assert_eq!(shape.sql, "SELECT pg_catalog.row_to_json(q.*)::text, q.\"id\"::text FROM (SELECT 1 -- x\n) q");
+        assert_eq!(
+            shape.sql,
+            "SELECT pg_catalog.row_to_json(q.*)::pg_catalog.text, q.\"id\"::pg_catalog.text FROM (SELECT 1 -- x\n) q"
+        );
         assert_eq!((shape.id, shape.until, shape.compact), (Some(1), None, true));
     }
 
@@ -190,7 +196,7 @@ mod tests {
         assert!(
             shape
                 .sql
-                .starts_with(r#"SELECT pg_catalog.row_to_json(v.*)::text, q."id"::text, q."_color"::text[], CASE"#),
+                .starts_with(r#"SELECT pg_catalog.row_to_json(v.*)::pg_catalog.text, q."id"::pg_catalog.text, q."_color"::pg_catalog.text[], CASE"#),
             "{}",
             shape.sql
         );

@@ -238,7 +238,7 @@ impl<'a> Follower<'a> {
         // An id of our own is newer than all that had begun by the snapshot, which lists only those older than the
         // newest that had ended.
         let row =
-            self.simple("SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text, ''")?;
+            self.simple("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, ''")?;
         let (snapshot, newest) = (read_snapshot(&row[0])?, row[1].parse().unwrap_or(0));
         for xid in snapshot.in_progress_before(newest) {
             if !self.unsettled.contains(&xid) {
@@ -528,7 +528,7 @@ impl<'a> Follower<'a> {
 
     fn ask(&mut self, now: Instant) -> Result<(), FeedError> {
         let sql = format!(
-            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text, {}",
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, {}",
             self.fingerprint.0
         );
         self.asked_at = now;
@@ -557,7 +557,7 @@ impl<'a> Follower<'a> {
         self.unsettled.retain(|xid| !missed.contains(xid));
         let committed: Vec<String> = missed
             .iter()
-            .map(|xid| format!("pg_catalog.pg_xact_status('{xid}'::xid8) IS DISTINCT FROM 'aborted'"))
+            .map(|xid| format!("coalesce(pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8) OPERATOR(pg_catalog.<>) 'aborted', true)"))
             .collect();
         if self.simple(&format!("SELECT {}", committed.join(" OR ")))?[0] == "t" {
             self.tell_connected();
@@ -578,7 +578,7 @@ impl<'a> Follower<'a> {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, FeedError> {
-        let row = self.simple("SELECT pg_catalog.pg_current_snapshot()::text, '', ''")?;
+        let row = self.simple("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, '', ''")?;
         Snapshot::parse(&row[0])
             .ok_or_else(|| FeedError::Other(format!("Postgres' snapshot '{}' cannot be read", row[0])))
     }

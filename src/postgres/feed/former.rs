@@ -10,7 +10,7 @@ use crate::postgres::failure::Failure;
 use super::error::FeedError;
 
 const PUBLICATIONS: &str = "SELECT pg_catalog.format('%I', p.pubname) FROM pg_catalog.pg_publication p \
-    WHERE p.pubname::text OPERATOR(pg_catalog.~) '^bear_[0-9a-f]{16}$' AND p.pubviaroot AND NOT p.puballtables \
+    WHERE p.pubname::pg_catalog.text OPERATOR(pg_catalog.~) '^bear_[0-9a-f]{16}$' AND p.pubviaroot AND NOT p.puballtables \
     AND pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND pg_catalog.obj_description(p.oid, 'pg_publication') IS NULL";
 
 /// Who may not, or would have to wait, leaves them: another connection will come.

@@ -139,7 +139,8 @@ fn check_database(
     control: &Arc<FeedControl>,
 ) -> Result<(), FeedError> {
     const NUMBER: &str =
-        "SELECT d.oid::text, '', '' FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+        "SELECT d.oid::pg_catalog.text, '', '' FROM pg_catalog.pg_database d \
+         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
 
     let Some(reads) = &feed.reads else { return Ok(()) };
     let (mut other, found) = connect(reads, Access::ReadWrite)?;
@@ -168,7 +169,7 @@ fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
             "wal_level is {wal_level}; the feed needs: ALTER SYSTEM SET wal_level = 'logical', and a restart of Postgres"
         )));
     }
-    let [user, database, _] = simple(client, "SELECT session_user::text, pg_catalog.current_database()::text, ''")?;
+    let [user, database, _] = simple(client, "SELECT session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, ''")?;
     Ok(Login { user, database })
 }
 
@@ -211,7 +212,7 @@ fn open_stream(
     let mut is_told = false;
     let waits = || {
         client.set_deadline(Instant::now() + limit);
-        let is_there = format!("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}'");
+        let is_there = format!("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name OPERATOR(pg_catalog.=) '{slot}'");
         match client.simple_query(&is_there) {
             // The row, and the end of rows.
             Ok(messages)

@@ -164,7 +164,7 @@ impl Present {
         let (Some(template), Some(ty)) = (self.selects.get(number).cloned(), section.id) else {
             return Err(Unclear::All(String::new()));
         };
-        let sql = format!("SELECT t.id::text FROM ({}\n) AS t(id) LIMIT {}", template.text, MAX_ROWS + 1);
+        let sql = format!("SELECT t.id::pg_catalog.text FROM ({}\n) AS t(id) LIMIT {}", template.text, MAX_ROWS + 1);
         // Its type is whatever the statement compares it with.
         let types = |name: &str| match name {
             "tenant" => section.tenant.map(ArgType::scalar),
@@ -224,7 +224,10 @@ impl Present {
         let (Some(template), Some(ty), true) = (&section.row, section.id, section.has_demand()) else {
             return Ok(ids.into_iter().map(|id| (id, None)).collect());
         };
-        let sql = format!("SELECT r.id::text, pg_catalog.row_to_json(r)::text FROM ({}\n) r", template.text);
+        let sql = format!(
+            "SELECT r.id::pg_catalog.text, pg_catalog.row_to_json(r.*)::pg_catalog.text FROM ({}\n) r",
+            template.text
+        );
         let types = |name: &str| match name {
             "tenant" => section.tenant.map(ArgType::scalar),
             _ => section.id.map(ArgType::array),

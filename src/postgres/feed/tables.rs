@@ -19,36 +19,47 @@ use super::links::{self, Linked};
 
 /// The relation that a name means, and what is to be known of it. The last columns: those that are generated; those of
 /// char(n), inet and cidr, or of a domain over one.
-const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, \
-    c.relpersistence::text, c.relispartition, \
-    EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated <> ''), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-        AND EXISTS (WITH RECURSIVE base(oid) AS (SELECT a.atttypid UNION ALL \
-            SELECT t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype = 'd') \
-        SELECT FROM base WHERE base.oid IN (1042, 869, 650))) \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.oid = pg_catalog.to_regclass($1)";
+const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, \
+    c.relpersistence::pg_catalog.text, c.relispartition, \
+    EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+        AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+        AND a.attnum OPERATOR(pg_catalog.>) 0 AND a.attgenerated OPERATOR(pg_catalog.<>) ''), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+        AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+        AND EXISTS (WITH RECURSIVE base(oid) AS (SELECT a.atttypid UNION ALL SELECT t.typbasetype FROM base \
+            JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) base.oid WHERE t.typtype OPERATOR(pg_catalog.=) 'd') \
+        SELECT FROM base WHERE base.oid OPERATOR(pg_catalog.=) ANY (ARRAY[1042, 869, 650]::pg_catalog.oid[]))) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
 
 /// The tables that hold its rows: itself, or its partitions; each with the columns of its replica identity and of its
 /// primary key. The last column: has it been a partition ever since it was made, and what it is a part of?
 ///
 /// Not by pg_partition_tree, which waits for locks.
-const LEAVES: &str = "WITH RECURSIVE leaf(oid) AS (SELECT $1::bigint::oid UNION \
-        SELECT i.inhrelid FROM leaf JOIN pg_catalog.pg_inherits i ON i.inhparent = leaf.oid \
-        JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid WHERE p.relispartition) \
-    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relreplident::text, \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_index x ON x.indrelid = c.oid AND x.indisvalid \
-        AND x.indimmediate AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END \
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-        AND (c.relreplident = 'f' OR a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]))), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid \
-        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) WHERE x.indrelid = c.oid AND x.indisprimary), \
-    NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid::regclass) a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.relid \
-        JOIN pg_catalog.pg_type y ON y.typrelid = a.relid WHERE i.xmin::text <> y.xmin::text) \
-    FROM leaf JOIN pg_catalog.pg_class c ON c.oid = leaf.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind <> 'p' ORDER BY 1";
+const LEAVES: &str = "WITH RECURSIVE leaf(oid) AS (SELECT $1::bigint::pg_catalog.oid UNION \
+        SELECT i.inhrelid FROM leaf JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) leaf.oid \
+        JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) i.inhrelid WHERE p.relispartition) \
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, c.relreplident::pg_catalog.text, \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+        LEFT JOIN pg_catalog.pg_index x ON x.indrelid OPERATOR(pg_catalog.=) c.oid AND x.indisvalid AND x.indimmediate \
+            AND CASE WHEN c.relreplident OPERATOR(pg_catalog.=) 'd' THEN x.indisprimary \
+                WHEN c.relreplident OPERATOR(pg_catalog.=) 'i' THEN x.indisreplident ELSE false END \
+        WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+        AND (c.relreplident OPERATOR(pg_catalog.=) 'f' OR a.attnum OPERATOR(pg_catalog.=) \
+            ANY ((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts OPERATOR(pg_catalog.-) 1]))), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index x \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) \
+            ANY ((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts OPERATOR(pg_catalog.-) 1]) \
+        WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid AND x.indisprimary), \
+    NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid::pg_catalog.regclass) a \
+        JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) a.relid::pg_catalog.oid \
+        JOIN pg_catalog.pg_type y ON y.typrelid OPERATOR(pg_catalog.=) a.relid::pg_catalog.oid \
+        WHERE i.xmin::pg_catalog.text OPERATOR(pg_catalog.<>) y.xmin::pg_catalog.text) \
+    FROM leaf JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) leaf.oid \
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.relkind OPERATOR(pg_catalog.<>) 'p' ORDER BY 1";
 
 /// What is followed, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,19 +263,23 @@ impl Tables {
     pub(super) fn fingerprint_sql(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
         format!(
-            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM pg_catalog.unnest(ARRAY[{}]::text[]) name), \
+            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::pg_catalog.oid AS oid \
+               FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) name), \
              rel AS (SELECT oid FROM named WHERE oid IS NOT NULL UNION \
-               SELECT i.inhrelid FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid) \
+               SELECT i.inhrelid FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) rel.oid) \
              SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(x, ',' ORDER BY x), 0) FROM ( \
-             SELECT 'c' || c.oid::text || c.relkind::text || c.relpersistence::text || c.relreplident::text || c.relnamespace::text || c.relname \
-               FROM pg_catalog.pg_class c JOIN rel USING (oid) UNION ALL \
-             SELECT 's' || n.oid::text || n.nspname FROM pg_catalog.pg_namespace n \
-               WHERE n.oid IN (SELECT c.relnamespace FROM pg_catalog.pg_class c JOIN rel USING (oid)) UNION ALL \
-             SELECT 'h' || i.inhrelid::text || ':' || i.inhparent::text FROM pg_catalog.pg_inherits i JOIN rel ON rel.oid = i.inhparent UNION ALL \
-             SELECT 'a' || a.attrelid::text || ':' || a.attnum::text || ':' || a.atttypid::text || ':' || a.attisdropped::text || a.attgenerated::text || a.attname \
-               FROM pg_catalog.pg_attribute a JOIN rel ON rel.oid = a.attrelid WHERE a.attnum > 0 UNION ALL \
-             SELECT 'i' || x.indexrelid::text || x.indisprimary::text || x.indisreplident::text || x.indisvalid::text || x.indimmediate::text \
-               FROM pg_catalog.pg_index x JOIN rel ON rel.oid = x.indrelid WHERE x.indisprimary OR x.indisreplident) all_(x))",
+             SELECT pg_catalog.concat('c', c.oid, c.relkind, c.relpersistence, c.relreplident, c.relnamespace, c.relname) \
+               FROM pg_catalog.pg_class c JOIN rel ON rel.oid OPERATOR(pg_catalog.=) c.oid UNION ALL \
+             SELECT pg_catalog.concat('s', n.oid, n.nspname) FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) \
+               ANY (SELECT c.relnamespace FROM pg_catalog.pg_class c JOIN rel ON rel.oid OPERATOR(pg_catalog.=) c.oid) UNION ALL \
+             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent) FROM pg_catalog.pg_inherits i \
+               JOIN rel ON rel.oid OPERATOR(pg_catalog.=) i.inhparent UNION ALL \
+             SELECT pg_catalog.concat('a', a.attrelid, ':', a.attnum, ':', a.atttypid, ':', a.attisdropped, a.attgenerated, a.attname) \
+               FROM pg_catalog.pg_attribute a JOIN rel ON rel.oid OPERATOR(pg_catalog.=) a.attrelid \
+               WHERE a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL \
+             SELECT pg_catalog.concat('i', x.indexrelid, x.indisprimary, x.indisreplident, x.indisvalid, x.indimmediate) \
+               FROM pg_catalog.pg_index x JOIN rel ON rel.oid OPERATOR(pg_catalog.=) x.indrelid \
+               WHERE x.indisprimary OR x.indisreplident) all_(x))",
             names.join(", ")
         )
     }

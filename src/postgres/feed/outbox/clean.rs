@@ -63,9 +63,10 @@ impl Cleaner {
     /// One turn; says whether there is more to do.
     fn remove(&mut self, client: &mut Client) -> Result<bool, FeedError> {
         // Read before the rows, by which the readers may only have come further.
-        let read = "SELECT coalesce(min(pg_catalog.pg_snapshot_xmax(snapshot))::text, '0'), pg_catalog.array_to_string(ARRAY( \
+        let read = "SELECT coalesce(pg_catalog.min(pg_catalog.pg_snapshot_xmax(snapshot)::pg_catalog.text::pg_catalog.numeric)::pg_catalog.text, '0'), pg_catalog.array_to_string(ARRAY( \
             SELECT DISTINCT pg_catalog.pg_snapshot_xip(r.snapshot) FROM bear.outbox_reader r), ',') FROM bear.outbox_reader";
-        let messages = client.simple_query(&format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})::text; {read}"))?;
+        let messages =
+            client.simple_query(&format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK})::pg_catalog.text; {read}"))?;
         let rows: Vec<&SimpleQueryRow> = rows(&messages).collect();
         let text =
             |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column)).unwrap_or_default().to_owned();
@@ -76,9 +77,10 @@ impl Cleaner {
         let passed = "NOT EXISTS (SELECT FROM bear.outbox_reader r WHERE NOT pg_catalog.pg_visible_in_snapshot(o.xid, r.snapshot))";
         let sql = format!(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
-             DELETE FROM bear.outbox WHERE ctid = ANY (ARRAY(SELECT p.at FROM ( \
-               SELECT o.ctid AS at FROM bear.outbox o WHERE o.xid >= '{}' AND o.xid < '{floor}' AND {passed} UNION ALL \
-               SELECT o.ctid FROM bear.outbox o WHERE o.xid = ANY ('{{{}}}'::xid8[]) AND {passed}) p LIMIT {ROWS_A_TURN}))",
+             DELETE FROM bear.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.at FROM ( \
+               SELECT o.ctid AS at FROM bear.outbox o WHERE o.xid OPERATOR(pg_catalog.>=) '{}' \
+                 AND o.xid OPERATOR(pg_catalog.<) '{floor}' AND {passed} UNION ALL \
+               SELECT o.ctid FROM bear.outbox o WHERE o.xid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.xid8[]) AND {passed}) p LIMIT {ROWS_A_TURN}))",
             self.floor, self.left
         );
         let removed = client.simple_query(&sql)?.iter().rev().find_map(|message| match message {
@@ -95,8 +97,9 @@ impl Cleaner {
 
     fn sweep(&mut self, client: &mut Client) -> Result<(), FeedError> {
         client.batch_execute(&format!(
-            "DELETE FROM bear.outbox_reader WHERE seen_at < pg_catalog.clock_timestamp() - interval '{FORGET}' \
-             AND reader <> {}",
+            "DELETE FROM bear.outbox_reader WHERE seen_at OPERATOR(pg_catalog.<) \
+             (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '{FORGET}') \
+             AND reader OPERATOR(pg_catalog.<>) {}::pg_catalog.int8",
             self.reader
         ))?;
         // A lock on a table makes all wait that come after; so it is not waited for long.

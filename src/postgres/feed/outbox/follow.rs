@@ -26,7 +26,7 @@ use super::super::follow::{limit, patience, simple};
 use super::super::present::Present;
 use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
-use super::poll::{leap, read_snapshot, Look, News, Poller, Written, ALIVE_S};
+use super::poll::{leap, read_snapshot, Look, News, Poller, Written, IS_ALIVE};
 use super::schema;
 use super::tables::Tables;
 
@@ -134,7 +134,7 @@ impl Desk {
         let unsettled = self.come_alive()?;
         // What a dump has brought from elsewhere would be new for ever.
         self.client().batch_execute(
-            "DELETE FROM bear.outbox WHERE xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())",
+            "DELETE FROM bear.outbox WHERE xid OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())",
         )?;
         let tables = Tables::follow(self.client(), sections)?;
         self.register(&tables)?;
@@ -159,7 +159,7 @@ impl Desk {
         // An id of our own is newer than all that had begun.
         let [snapshot, newest, _] = simple(
             self.client(),
-            "SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text, ''",
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, ''",
         )?;
         Ok(read_snapshot(&snapshot)?.in_progress_before(newest.parse().unwrap_or(0)))
     }
@@ -168,7 +168,8 @@ impl Desk {
     fn stay_alive(&mut self, last: &str) -> Result<(), FeedError> {
         let number = self.number;
         self.client().batch_execute(&format!(
-            "UPDATE bear.outbox_reader SET snapshot = '{last}', seen_at = pg_catalog.clock_timestamp() WHERE reader = {number}"
+            "UPDATE bear.outbox_reader SET snapshot = '{last}', seen_at = pg_catalog.clock_timestamp() \
+             WHERE reader OPERATOR(pg_catalog.=) {number}::pg_catalog.int8"
         ))?;
         // The next poll would not see any more that there was a leap.
         let sql = set_alive();
@@ -182,7 +183,7 @@ impl Desk {
         let sources: Vec<String> = tables.sources().iter().map(i64::to_string).collect();
         let sql = format!(
             "INSERT INTO bear.outbox_reader (reader, sources, snapshot) \
-             VALUES ({}, ARRAY[{}]::int8[], pg_catalog.pg_current_snapshot())",
+             VALUES ({}, ARRAY[{}]::pg_catalog.int8[], pg_catalog.pg_current_snapshot())",
             self.number,
             sources.join(",")
         );
@@ -191,7 +192,10 @@ impl Desk {
 
     /// Nobody needs to wait until it is forgotten. A stop leaves time for a try.
     fn leave(&mut self) {
-        let sql = format!("DELETE FROM bear.outbox_reader WHERE reader = {}", self.number);
+        let sql = format!(
+            "DELETE FROM bear.outbox_reader WHERE reader OPERATOR(pg_catalog.=) {}::pg_catalog.int8",
+            self.number
+        );
         if let Err(error) = self.client().batch_execute(&sql) {
             log::debug!("the outbox will forget its reader later: {}", FeedError::from(error));
         }
@@ -201,8 +205,8 @@ impl Desk {
 /// Also says whether any trigger, asked until now, would have found somebody alive.
 fn set_alive() -> String {
     format!(
-        "SELECT (a.last_value >= extract(epoch FROM pg_catalog.clock_timestamp())::int8 - {ALIVE_S})::text, \
-         pg_catalog.setval('bear.outbox_alive', extract(epoch FROM pg_catalog.clock_timestamp())::int8)::text, '' \
+        "SELECT ({IS_ALIVE})::pg_catalog.text, pg_catalog.setval('bear.outbox_alive'::pg_catalog.regclass, \
+         extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.int8)::pg_catalog.text, '' \
          FROM bear.outbox_alive a"
     )
 }

@@ -25,11 +25,16 @@ use super::tables::Tables;
 /// Rows of the outbox that are read at once; of more, only the tables.
 const ROWS_A_POLL: usize = 20_000;
 
-/// Triggers write nothing where nobody has been alive for 600 s. To be sure that none has kept silent, half of it.
-pub(super) const ALIVE_S: u32 = 300;
-
 /// No plan may ever read the whole table, whatever the statistics say of it.
 const PLANNING: &str = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// Whether any trigger, asked until now, would have found somebody alive: they write nothing where nobody has been for
+/// 600 s. To be sure, half of it.
+pub(super) const IS_ALIVE: &str = "a.last_value OPERATOR(pg_catalog.>=) \
+    (extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.int8 OPERATOR(pg_catalog.-) 300)";
+
+const NOW_US: &str =
+    "(extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8";
 
 /// What comes before the rows' own columns.
 const HEAD: usize = 7;
@@ -84,21 +89,20 @@ impl Poller {
         let sources: Vec<String> = tables.sources().iter().map(i64::to_string).collect();
         let new = |columns: &str| {
             format!(
-                "SELECT {columns} FROM bear.outbox o WHERE o.xid >= pg_catalog.pg_snapshot_xmax($1) AND o.source = ANY (ARRAY[{0}]::int8[]) \
-                 UNION ALL SELECT {columns} FROM bear.outbox o WHERE o.xid = ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip($1))) \
-                 AND o.source = ANY (ARRAY[{0}]::int8[])",
+                "SELECT {columns} FROM bear.outbox o WHERE o.xid OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmax($1) \
+                 AND o.source OPERATOR(pg_catalog.=) ANY (ARRAY[{0}]::pg_catalog.int8[]) \
+                 UNION ALL SELECT {columns} FROM bear.outbox o WHERE o.xid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.pg_snapshot_xip($1))) \
+                 AND o.source OPERATOR(pg_catalog.=) ANY (ARRAY[{0}]::pg_catalog.int8[])",
                 sources.join(",")
             )
         };
         let head = format!(
-            "SELECT pg_catalog.pg_current_snapshot()::text, \
-             a.last_value >= extract(epoch FROM pg_catalog.clock_timestamp())::int8 - {ALIVE_S}, \
-             EXISTS (SELECT FROM bear.outbox_reader WHERE reader = {reader}), \
-             (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8"
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, {IS_ALIVE}, \
+             EXISTS (SELECT FROM bear.outbox_reader r WHERE r.reader OPERATOR(pg_catalog.=) {reader}::pg_catalog.int8), {NOW_US}"
         );
         let values: String = (1..=width).map(|at| format!(", o.vals[{at}]")).collect();
         let news = format!(
-            "{head}, o.xid::text, o.source, o.vals IS NULL{values} FROM bear.outbox_alive a LEFT JOIN ({} LIMIT {}) o ON true",
+            "{head}, o.xid::pg_catalog.text, o.source, o.vals IS NULL{values} FROM bear.outbox_alive a LEFT JOIN ({} LIMIT {}) o ON true",
             new("o.xid, o.source, o.vals"),
             ROWS_A_POLL + 1
         );
@@ -107,13 +111,13 @@ impl Poller {
             new("o.source")
         );
         client.batch_execute(&format!(
-            "{PLANNING}; PREPARE bear_news(pg_snapshot) AS {news}; PREPARE bear_touched(pg_snapshot) AS {touched}"
+            "{PLANNING}; PREPARE bear_news(pg_catalog.pg_snapshot) AS {news}; PREPARE bear_touched(pg_catalog.pg_snapshot) AS {touched}"
         ))?;
         let columns = tables.covered.iter().enumerate().map(|(at, table)| (table.source, at)).collect();
         let mut poller = Poller { columns, width, fingerprint, last: String::new(), polled_us: 0 };
         let now = super::super::follow::simple(
             client,
-            "SELECT pg_catalog.pg_current_snapshot()::text, (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::int8, ''",
+            &format!("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, {NOW_US}, ''"),
         )?;
         let [snapshot, now_us, _] = now;
         read_snapshot(&snapshot)?;

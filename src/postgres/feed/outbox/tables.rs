@@ -16,18 +16,23 @@ use crate::postgres::failure::Failure;
 use super::super::links::{self, Linked};
 
 /// The relation that a name means; the last column names one of its tree whose changes no trigger sees.
-const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::oid UNION \
-        SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
-    SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relpersistence::text, \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid \
-        AND a.attnum = ANY((x.indkey::int2[])[0:x.indnkeyatts - 1]) \
-        WHERE x.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END), \
-    (SELECT pg_catalog.format('%I.%I', mn.nspname, m.relname) FROM tree JOIN pg_catalog.pg_class m ON m.oid = tree.oid \
-        JOIN pg_catalog.pg_namespace mn ON mn.oid = m.relnamespace \
-        WHERE m.relkind NOT IN ('r', 'p') OR m.relpersistence = 't' ORDER BY 1 LIMIT 1) \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.oid = pg_catalog.to_regclass($1)";
+const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::pg_catalog.oid UNION \
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid) \
+    SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+        AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index x \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) \
+            ANY ((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts OPERATOR(pg_catalog.-) 1]) \
+        WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid \
+        AND CASE WHEN c.relreplident OPERATOR(pg_catalog.=) 'i' THEN x.indisreplident ELSE x.indisprimary END), \
+    (SELECT pg_catalog.format('%I.%I', mn.nspname, m.relname) FROM tree \
+        JOIN pg_catalog.pg_class m ON m.oid OPERATOR(pg_catalog.=) tree.oid \
+        JOIN pg_catalog.pg_namespace mn ON mn.oid OPERATOR(pg_catalog.=) m.relnamespace \
+        WHERE m.relkind OPERATOR(pg_catalog.<>) ALL ('{r,p}'::pg_catalog.\"char\"[]) OR m.relpersistence OPERATOR(pg_catalog.=) 't' \
+        ORDER BY 1 LIMIT 1) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
 
 /// A lock on a table makes all wait that come after; so it is not waited for long.
 const LOCK_LIMIT_MS: u32 = 500;
@@ -230,7 +235,7 @@ impl Tables {
         for mut table in std::mem::take(&mut self.covered) {
             let columns: Vec<String> = table.columns.iter().map(|column| array_element(column)).collect();
             let call = format!(
-                "SELECT bear.outbox_follow({}, {})",
+                "SELECT bear.outbox_follow({}::pg_catalog.regclass, {}::pg_catalog.text[])",
                 literal(&table.name),
                 literal(&format!("{{{}}}", columns.join(",")))
             );
@@ -284,24 +289,32 @@ impl Tables {
             self.covered.iter().map(|table| format!("'bear_outbox_{:016x}'", table.source)).collect();
         let covered: Vec<String> = self.covered.iter().map(|table| table.oid.to_string()).collect();
         format!(
-            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM pg_catalog.unnest(ARRAY[{}]::text[]) name), \
+            "(WITH RECURSIVE named AS (SELECT pg_catalog.to_regclass(name)::pg_catalog.oid AS oid \
+               FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) name), \
              tree(oid, root) AS (SELECT oid, oid FROM named WHERE oid IS NOT NULL UNION \
-               SELECT i.inhrelid, tree.root FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
+               SELECT i.inhrelid, tree.root FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid), \
+             member AS (SELECT DISTINCT oid FROM tree) \
              SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(x, ',' ORDER BY x), 0) FROM ( \
-             SELECT 'n' || coalesce(oid::text, '') FROM named UNION ALL \
-             SELECT 'c' || c.oid::text || c.relkind::text || c.relpersistence::text || c.relreplident::text || c.relname || c.relnamespace::text \
-               FROM pg_catalog.pg_class c WHERE c.oid IN (SELECT oid FROM tree) UNION ALL \
-             SELECT 'h' || i.inhrelid::text || ':' || i.inhparent::text FROM pg_catalog.pg_inherits i \
-               WHERE i.inhparent IN (SELECT oid FROM tree) OR i.inhrelid IN (SELECT oid FROM tree) UNION ALL \
-             SELECT 's' || s.srrelid::text FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid IN (SELECT oid FROM tree) UNION ALL \
-             SELECT 'a' || a.attrelid::text || ':' || a.attnum::text || ':' || a.xmin::text FROM pg_catalog.pg_attribute a \
-               WHERE a.attrelid IN (SELECT oid FROM tree) AND a.attnum > 0 UNION ALL \
-             SELECT 'i' || x.indexrelid::text || x.indisprimary::text || x.indisreplident::text FROM pg_catalog.pg_index x \
-               WHERE x.indrelid IN (SELECT oid FROM named) AND x.indisunique UNION ALL \
-             SELECT 't' || g.tgrelid::text || ':' || g.tgname || g.tgenabled::text || g.tgfoid::text FROM pg_catalog.pg_trigger g JOIN tree ON tree.oid = g.tgrelid \
-               WHERE pg_catalog.left(g.tgname, -2) = ANY (ARRAY[{}]::text[]) OR tree.root <> ALL (ARRAY[{}]::oid[]) AND g.tgname ~ '^bear_outbox_' UNION ALL \
-             SELECT 'f' || p.oid::text || ':' || p.xmin::text FROM pg_catalog.pg_proc p \
-               WHERE p.pronamespace = pg_catalog.to_regnamespace('bear') AND p.proname = ANY (ARRAY[{}]::text[])) all_(x))",
+             SELECT pg_catalog.concat('n', oid) FROM named UNION ALL \
+             SELECT pg_catalog.concat('c', c.oid, c.relkind, c.relpersistence, c.relreplident, c.relname, c.relnamespace) \
+               FROM pg_catalog.pg_class c JOIN member m ON m.oid OPERATOR(pg_catalog.=) c.oid UNION ALL \
+             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent) FROM pg_catalog.pg_inherits i \
+               WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (SELECT oid FROM member) \
+               OR i.inhrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM member) UNION ALL \
+             SELECT pg_catalog.concat('s', s.srrelid) FROM pg_catalog.pg_subscription_rel s \
+               JOIN member m ON m.oid OPERATOR(pg_catalog.=) s.srrelid UNION ALL \
+             SELECT pg_catalog.concat('a', a.attrelid, ':', a.attnum, ':', a.xmin) FROM pg_catalog.pg_attribute a \
+               JOIN member m ON m.oid OPERATOR(pg_catalog.=) a.attrelid WHERE a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL \
+             SELECT pg_catalog.concat('i', x.indexrelid, x.indisprimary, x.indisreplident) FROM pg_catalog.pg_index x \
+               WHERE x.indrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM named) AND x.indisunique UNION ALL \
+             SELECT pg_catalog.concat('t', g.tgrelid, ':', g.tgname, g.tgenabled, g.tgfoid) FROM pg_catalog.pg_trigger g \
+               JOIN tree ON tree.oid OPERATOR(pg_catalog.=) g.tgrelid \
+               WHERE pg_catalog.left(g.tgname::pg_catalog.text, -2) OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]) \
+               OR tree.root OPERATOR(pg_catalog.<>) ALL (ARRAY[{}]::pg_catalog.oid[]) \
+               AND g.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^bear_outbox_' UNION ALL \
+             SELECT pg_catalog.concat('f', p.oid, ':', p.xmin) FROM pg_catalog.pg_proc p \
+               WHERE p.pronamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('bear')::pg_catalog.oid \
+               AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[])) all_(x))",
             names.join(", "), ours.join(", "), covered.join(", "), ours.join(", ")
         )
     }

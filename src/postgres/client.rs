@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout_at;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Config, Row, RowStream, SimpleQueryMessage, Socket, Statement};
@@ -47,6 +47,16 @@ impl ClientError {
         match self {
             ClientError::Driver(error) => error.as_db_error().is_none(),
             ClientError::Silent | ClientError::Runtime(_) => true,
+        }
+    }
+}
+
+impl ClientError {
+    /// What Postgres said, where it was Postgres.
+    pub(super) fn as_db_error(&self) -> Option<&DbError> {
+        match self {
+            ClientError::Driver(error) => error.as_db_error(),
+            ClientError::Silent | ClientError::Runtime(_) => None,
         }
     }
 }
@@ -86,6 +96,12 @@ impl Client {
     /// From now on a wait also ends, [`ClientError::Silent`], `grace` after `flag` has been seen set.
     pub(super) fn stop_by(&mut self, flag: Arc<AtomicBool>, grace: Duration) {
         self.wire.stop = Some(Stop { flag, grace });
+    }
+
+    /// The server's version, such as 15, as it said at the login.
+    pub(super) fn server_version(&self) -> u32 {
+        let version = self.wire.wire.parameter("server_version").unwrap_or_default();
+        version.split(|c: char| !c.is_ascii_digit()).next().and_then(|major| major.parse().ok()).unwrap_or(0)
     }
 
     /// Whether the connection is known to have ended; asks nobody.

@@ -11,6 +11,7 @@ use crate::core::change::Present;
 use crate::core::image::Image;
 
 use super::rows::{images, RowRead};
+use super::session::BEGIN_READ;
 use super::writer::{Trouble, Writer};
 
 /// Rows of one section, and the spaces of the batch that changed some.
@@ -81,7 +82,7 @@ fn groups(batch: &Batch, applied: &Applied) -> BTreeMap<(usize, Option<Arc<str>>
 fn run(writer: &mut Writer, section: &Section, read: &RowRead) -> Result<Option<Vec<Image>>, Trouble> {
     let pinned = writer.pinned();
     if !pinned.is_empty() {
-        writer.simple(&format!("BEGIN READ ONLY; {pinned}"))?;
+        writer.simple(&format!("{BEGIN_READ} {pinned}"))?;
     }
     let params: Vec<Option<&str>> = read.params.iter().map(Option::as_deref).collect();
     let mut result = writer.run(&read.sql, &read.types, &params);

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::core::fetch::FetchPlan;
 
 use super::client::{Client, ClientError};
 use super::columns;
 use super::failure::{describe, Failure};
+use super::hosts;
 use super::identity::{self, ServerIdentity, Standing};
 use super::params::declared_types;
+use super::pinned::{pinned, Scope};
 use super::settings::Settings;
 use super::shape::Shape;
 use super::tls;
@@ -33,6 +36,9 @@ const TIME_SLACK: Duration = Duration::from_millis(100);
 const SHAPE_LIFE: Duration = Duration::from_secs(60);
 
 const IN_RECOVERY: &str = "the server is a standby in recovery, which may lag; connect to the primary";
+
+/// Whatever the role has set, each statement sees what has been committed by then.
+pub(super) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE;";
 
 /// Shapes by plan, shared by sessions that may not keep statements.
 pub(super) type Shapes = Mutex<HashMap<u64, (Instant, Arc<Shape>)>>;
@@ -58,7 +64,7 @@ pub(super) struct Prepared {
 }
 
 impl Session {
-    /// Connects to the first host that takes writes; fails with a line that holds no password.
+    /// Connects to the first host that is no standby; fails with a line that holds no password.
     pub(super) fn connect(settings: Arc<Settings>, shapes: Arc<Shapes>) -> Result<Session, ConnectError> {
         let (client, identity) = connect(&settings, Access::ReadOnly)?;
         let timeout_ms = settings.statement_timeout_ms();
@@ -73,7 +79,7 @@ impl Session {
 
     /// Opens a transaction that reads; tells which server it is on. Only without `prepare`.
     pub(super) fn begin(&mut self) -> Result<ServerIdentity, Failure> {
-        let prefix = format!("BEGIN READ ONLY; {}", pinned(&self.settings, "SET LOCAL"));
+        let prefix = format!("{BEGIN_READ} {}", self.pinned_locally());
         match identity::ask(&mut self.client, &prefix)? {
             Standing::Primary(identity) => {
                 self.timeout_ms = self.settings.statement_timeout_ms();
@@ -81,6 +87,11 @@ impl Session {
             }
             Standing::InRecovery => Err(Failure::Broken(IN_RECOVERY.to_owned())),
         }
+    }
+
+    /// What a transaction begins with, where settings may not outlive one.
+    pub(super) fn pinned_locally(&self) -> String {
+        pinned(&self.settings, Scope::Transaction, self.client.server_version())
     }
 
     /// Lets Postgres cancel by itself when the time is up. Costs a round trip only where clearly less than usual is left.
@@ -158,31 +169,59 @@ impl Session {
     }
 }
 
-/// What a connection may do.
+/// Whether transactions may write, unless their BEGIN says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     ReadOnly,
     ReadWrite,
+    /// As the role has it: whether it may apply jobs is its administrator's decision.
+    OfRole,
 }
 
-/// A connection to the first host that takes writes. With `prepare` its settings are pinned.
+/// A connection to the first host that is no standby. With `prepare` its settings are pinned.
 pub(super) fn connect(settings: &Settings, access: Access) -> Result<(Client, ServerIdentity), ConnectError> {
     let (config, tls) = settings.connection().map_err(ConnectError::other)?;
     let connector = tls::connector(&tls).map_err(ConnectError::other)?;
-    let limit = connect_limit(&config);
+    // For a host with TLS, login and the question who is there; the same again for looking up its name.
+    let limit = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(2));
+    let mut last = ConnectError::other("the URL names no host".to_owned());
+    for number in hosts::order(&config) {
+        match hosts::addresses(&config, number, limit) {
+            Ok(found) => {
+                for one in found {
+                    match connect_to(&one, connector.clone(), settings, access, limit) {
+                        Ok(connected) => return Ok(connected),
+                        Err(error) => last = error,
+                    }
+                }
+            }
+            Err(error) => last = ConnectError::other(format!("cannot connect: error connecting to server: {error}")),
+        }
+    }
+    Err(last)
+}
+
+fn connect_to(
+    config: &Config,
+    connector: MakeRustlsConnect,
+    settings: &Settings,
+    access: Access,
+    limit: Duration,
+) -> Result<(Client, ServerIdentity), ConnectError> {
     let silent = |error| match error {
         ClientError::Silent => {
             ConnectError::other(format!("cannot connect: no answer within {} ms", limit.as_millis()))
         }
         other => other.into(),
     };
-    let mut client = Client::connect(&config, connector, Instant::now() + limit).map_err(silent)?;
-    let read_only = match access {
-        Access::ReadOnly => "on",
-        Access::ReadWrite => "off",
+    let mut client = Client::connect(config, connector, Instant::now() + limit).map_err(silent)?;
+    let access = match access {
+        Access::ReadOnly => "SET default_transaction_read_only = on; ",
+        Access::ReadWrite => "SET default_transaction_read_only = off; ",
+        Access::OfRole => "",
     };
     let prefix = match settings.prepare {
-        true => format!("{} SET default_transaction_read_only = {read_only}; ", pinned(settings, "SET")),
+        true => pinned(settings, Scope::Session, client.server_version()) + access,
         false => String::new(),
     };
     match identity::ask(&mut client, &prefix).map_err(silent)? {
@@ -215,37 +254,6 @@ impl From<ClientError> for ConnectError {
         };
         ConnectError { what: format!("cannot connect: {what}"), crowded }
     }
-}
-
-/// Time for all of connecting: names, TLS, login and the question who is there, at every host in turn.
-fn connect_limit(config: &Config) -> Duration {
-    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
-    let each = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(2));
-    each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
-}
-
-/// Statements that pin what a role, a database or another client of a pooler may have set.
-///
-/// JIT is off: it is chosen by estimated cost and takes 10 to 100 ms at each execution of queries that are otherwise done.
-pub(super) fn pinned(settings: &Settings, scope: &str) -> String {
-    let timeout_ms = settings.statement_timeout_ms();
-    let idle_ms = timeout_ms + 5000;
-    let mut sql = format!(
-        "{scope} TimeZone = 'UTC'; {scope} DateStyle = 'ISO, YMD'; {scope} IntervalStyle = 'postgres'; {scope} bytea_output = 'hex'; \
-         {scope} extra_float_digits = 1; {scope} standard_conforming_strings = on; {scope} jit = off; \
-         {scope} statement_timeout = {timeout_ms}; {scope} lock_timeout = {timeout_ms}; \
-         {scope} idle_in_transaction_session_timeout = {idle_ms};"
-    );
-    if let Some(path) = &settings.search_path {
-        let local = scope != "SET";
-        // As a value, not as part of the statement: the setting's own parser reads it.
-        sql.push_str(&format!(
-            " SELECT pg_catalog.set_config('search_path', '{}', {local});",
-            path.replace('\'', "''")
-        ));
-    }
-    sql.push(' ');
-    sql
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -174,11 +174,12 @@ fn base_config(
     config.tcp_user_timeout(Duration::from_millis(
         number(parsed, "tcp_user_timeout")?.unwrap_or(query_timeout_ms + 5000),
     ));
-    // A standby that lags would fill stale entries, so no other value is obeyed.
-    one_of(parsed, "target_session_attrs", "read-write, primary or any (read-write is what is used)", |value| {
+    // A standby that lags would fill stale entries, so no other value is obeyed. The driver's own question would refuse
+    // a role that reads only, too; `session` asks each host whether it is in recovery.
+    one_of(parsed, "target_session_attrs", "read-write, primary or any (primary is what is used)", |value| {
         matches!(value, "read-write" | "primary" | "any").then_some(())
     })?;
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    config.target_session_attrs(TargetSessionAttrs::Any);
     let binding = one_of(parsed, "channel_binding", "disable, prefer or require", |value| match value {
         "disable" => Some(ChannelBinding::Disable),
         "prefer" => Some(ChannelBinding::Prefer),
@@ -354,7 +355,7 @@ mod tests {
         assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(2)));
         assert_eq!(config.get_keepalives_idle(), Duration::from_secs(10));
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(10)));
-        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::Any);
         assert_eq!(tls.mode, TlsMode::Prefer);
         let (config, _) =
             settings("host=h connect_timeout=7 tcp_user_timeout=1500", UrlSource::Config).connection().unwrap();

@@ -20,7 +20,7 @@ use super::failure::{message, Failure};
 use super::params::declared_type;
 use super::pool::Pool;
 use super::reads;
-use super::session::{pinned, Session};
+use super::session::{Session, BEGIN_READ};
 
 /// The statements of a catalog.
 #[derive(Debug, Clone)]
@@ -91,11 +91,9 @@ impl Pool {
 }
 
 fn open(session: &mut Session) -> Result<(), Failure> {
-    let settings = pinned(&session.settings, "SET LOCAL");
+    let settings = session.pinned_locally();
     // A generic plan, for one made for NULLs would leave out what they rule out.
-    session
-        .client
-        .batch_execute(&format!("BEGIN READ ONLY; {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
+    session.client.batch_execute(&format!("{BEGIN_READ} {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
     Ok(())
 }
 

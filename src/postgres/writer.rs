@@ -14,8 +14,9 @@ use crate::core::suspects::End;
 use super::client::{Client, ClientError};
 use super::failure::{describe, ends_connection, last_words, message};
 use super::params::TextParam;
+use super::pinned::{pinned, Scope};
 use super::schema::{self, SchemaError};
-use super::session::{connect, pinned, Access};
+use super::session::{connect, Access};
 use super::settings::Settings;
 
 /// Prepared statements kept a connection; the one unused for longest makes room.
@@ -68,7 +69,7 @@ fn takes(statement: &Statement, types: &[Type]) -> bool {
 impl Writer {
     /// Connects and sees to the ledger's tables.
     pub(super) fn connect(settings: Arc<Settings>, stop: Arc<AtomicBool>) -> Result<Writer, WriterError> {
-        let (mut client, _) = connect(&settings, Access::ReadWrite).map_err(|error| WriterError(error.to_string()))?;
+        let (mut client, _) = connect(&settings, Access::OfRole).map_err(|error| WriterError(error.to_string()))?;
         client.stop_by(stop.clone(), Duration::ZERO);
         client.set_deadline(Instant::now() + SETUP_LIMIT);
         schema::ensure(&mut client).map_err(|error| match error {
@@ -83,7 +84,7 @@ impl Writer {
     pub(super) fn pinned(&self) -> String {
         match self.settings.prepare {
             true => String::new(),
-            false => pinned(&self.settings, "SET LOCAL"),
+            false => pinned(&self.settings, Scope::Transaction, self.client.server_version()),
         }
     }
 

@@ -138,12 +138,11 @@ fn check_database(
     identity: &ServerIdentity,
     control: &Arc<FeedControl>,
 ) -> Result<(), FeedError> {
-    const NUMBER: &str =
-        "SELECT d.oid::pg_catalog.text, '', '' FROM pg_catalog.pg_database d \
+    const NUMBER: &str = "SELECT d.oid::pg_catalog.text, '', '' FROM pg_catalog.pg_database d \
          WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
 
     let Some(reads) = &feed.reads else { return Ok(()) };
-    let (mut other, found) = connect(reads, Access::ReadWrite)?;
+    let (mut other, found) = connect(reads, Access::ReadOnly)?;
     other.stop_by(control.flag(), Duration::ZERO);
     other.set_deadline(Instant::now() + limit(reads.statement_timeout_ms()));
     if found == *identity && simple(&mut other, NUMBER)? == simple(client, NUMBER)? {
@@ -169,7 +168,8 @@ fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
             "wal_level is {wal_level}; the feed needs: ALTER SYSTEM SET wal_level = 'logical', and a restart of Postgres"
         )));
     }
-    let [user, database, _] = simple(client, "SELECT session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, ''")?;
+    let [user, database, _] =
+        simple(client, "SELECT session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, ''")?;
     Ok(Login { user, database })
 }
 
@@ -212,7 +212,8 @@ fn open_stream(
     let mut is_told = false;
     let waits = || {
         client.set_deadline(Instant::now() + limit);
-        let is_there = format!("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name OPERATOR(pg_catalog.=) '{slot}'");
+        let is_there =
+            format!("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name OPERATOR(pg_catalog.=) '{slot}'");
         match client.simple_query(&is_there) {
             // The row, and the end of rows.
             Ok(messages)

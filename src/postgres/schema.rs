@@ -1,9 +1,14 @@
-//! The tables of the ledger: there already, or made now where the role may.
+//! The schema bear: its tables and functions, there already, or made now where the role may; and whose they are.
+//!
+//! Invariant: nothing in the schema is touched before all of it is known to belong to whoever is trusted anyway: this
+//! role, the database's owner, superusers. A trigger, a default, a rule of somebody else's would run as this role. Who
+//! is not trusted cannot add to it afterwards, for that takes CREATE on the schema or TRIGGER on a table.
 
 use tokio_postgres::SimpleQueryMessage;
 
 use super::client::{Client, ClientError};
-use super::failure::describe;
+use super::failure::{describe, message};
+use super::pinned::OWN_PATH;
 
 /// What an administrator runs by hand where the role may not.
 const LEDGER_SQL: &str = include_str!("../../schema/ledger.sql");
@@ -14,8 +19,10 @@ const VERSION: i64 = 1;
 /// Of the advisory lock under which the tables are made: two that make them at once would fail on each other.
 const LOCK: i64 = 0x62_65_61_72;
 
-const EXISTS: &str = "SELECT pg_catalog.to_regclass('bear.ledger') IS NOT NULL \
-    AND pg_catalog.to_regclass('bear.left_out') IS NOT NULL AND pg_catalog.to_regclass('bear.ledger_version') IS NOT NULL";
+const LEDGER_IS_THERE: &str = "to_regclass('bear.ledger') IS NOT NULL AND to_regclass('bear.left_out') IS NOT NULL \
+    AND to_regclass('bear.ledger_version') IS NOT NULL";
+
+const STRANGE: &str = include_str!("../../schema/foreign.sql");
 
 /// Why there is no ledger to write to.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +33,29 @@ pub(super) enum SchemaError {
          SELECT, INSERT, UPDATE, DELETE on its tables"
     )]
     Refused(String),
+    #[error("LEDGER {0}")]
+    Strange(Strange),
     #[error(
         "LEDGER the ledger in Postgres has format {0}, and this version of bear knows {VERSION}; load a newer one"
     )]
     Newer(i64),
+    #[error(
+        "no job is applied: this role is set to read only (default_transaction_read_only is on), which is enough for \
+         queries; for jobs let an administrator run ALTER ROLE … RESET default_transaction_read_only, or say bear.drain no"
+    )]
+    ReadOnly,
     #[error("{0}")]
     Lost(String),
+}
+
+impl From<MakeError> for SchemaError {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Strange(strange) => SchemaError::Strange(strange),
+            MakeError::Refused(what) => SchemaError::Refused(what),
+            MakeError::Failed(error) => error.into(),
+        }
+    }
 }
 
 impl From<ClientError> for SchemaError {
@@ -47,25 +71,107 @@ impl From<ClientError> for SchemaError {
     }
 }
 
-/// Makes what is missing; refuses a format that is newer.
+/// Something in the schema that is not bear's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the schema bear is not used, for what stands in it would run with this role's rights: {what}. It must be this \
+     role's, a superuser's or the database owner's, with nothing in it but what bear makes; to mend it: {remedy}"
+)]
+pub(super) struct Strange {
+    what: String,
+    remedy: String,
+}
+
+/// Why something of the schema is not there.
+#[derive(Debug)]
+pub(super) enum MakeError {
+    Strange(Strange),
+    /// The role has no right to make it.
+    Refused(String),
+    Failed(ClientError),
+}
+
+impl From<ClientError> for MakeError {
+    fn from(error: ClientError) -> Self {
+        match &error {
+            ClientError::Driver(driver) => match driver.as_db_error() {
+                Some(db) if db.code().code() == "42501" => MakeError::Refused(message(db)),
+                _ => MakeError::Failed(error),
+            },
+            ClientError::Silent | ClientError::Runtime(_) => MakeError::Failed(error),
+        }
+    }
+}
+
+/// Whether something was there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Before,
+    Now,
+}
+
+/// Makes the ledger's tables where they are missing; refuses a format that is newer.
 pub(super) fn ensure(client: &mut Client) -> Result<(), SchemaError> {
-    if first(client, EXISTS)?.as_deref() != Some("t") {
-        let lock = format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})");
-        client.batch_execute(&format!("BEGIN READ WRITE; {lock}; {LEDGER_SQL}\nCOMMIT"))?;
+    let read_only = "SELECT pg_catalog.current_setting('default_transaction_read_only')";
+    if first(client, read_only)?.as_deref() == Some("on") {
+        return Err(SchemaError::ReadOnly);
+    }
+    if make(client, LEDGER_IS_THERE, LEDGER_SQL)? == Made::Now {
         log::info!("made the schema bear with the ledger in Postgres");
     }
-    let version = first(client, "SELECT max(version) FROM bear.ledger_version")?;
+    let version = first(client, "SELECT pg_catalog.max(version) FROM bear.ledger_version")?;
     match version.and_then(|version| version.parse().ok()).unwrap_or(VERSION) {
         newer if newer > VERSION => Err(SchemaError::Newer(newer)),
         _ => Ok(()),
     }
 }
 
-fn first(client: &mut Client, sql: &str) -> Result<Option<String>, ClientError> {
-    let messages = client.simple_query(sql)?;
-    let row = messages.iter().find_map(|message| match message {
+/// Sees to it that the schema is bear's, and runs `sql`, which makes something in it, unless `is_there` already. After
+/// an error the connection may stand in a transaction that has failed.
+pub(super) fn make(client: &mut Client, is_there: &str, sql: &str) -> Result<Made, MakeError> {
+    let found = client.simple_query(&format!("{OWN_PATH} SELECT ({is_there})::text; {STRANGE}"))?;
+    let mut rows = rows(&found);
+    let is_there = rows.next().and_then(|row| row.get(0)) == Some("true");
+    if let Some(strange) = rows.next() {
+        return Err(MakeError::Strange(Strange::of(strange)));
+    }
+    if is_there {
+        return Ok(Made::Before);
+    }
+    // Somebody else may make it at this very moment. What is made in the schema of theirs goes with the transaction.
+    let begin =
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {OWN_PATH} SELECT pg_advisory_xact_lock({LOCK})");
+    client.batch_execute(&format!("{begin}; CREATE SCHEMA IF NOT EXISTS bear"))?;
+    check(client)?;
+    client.batch_execute(sql)?;
+    check(client)?;
+    client.batch_execute("COMMIT")?;
+    Ok(Made::Now)
+}
+
+/// In a transaction whose path is ours.
+fn check(client: &mut Client) -> Result<(), MakeError> {
+    let found = client.simple_query(STRANGE)?;
+    let strange = rows(&found).next().map(Strange::of);
+    strange.map_or(Ok(()), |strange| Err(MakeError::Strange(strange)))
+}
+
+impl Strange {
+    fn of(row: &tokio_postgres::SimpleQueryRow) -> Strange {
+        let text = |at: usize| row.get(at).unwrap_or_default().to_owned();
+        Strange { what: text(0), remedy: text(1) }
+    }
+}
+
+fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &tokio_postgres::SimpleQueryRow> {
+    messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
-    });
+    })
+}
+
+fn first(client: &mut Client, sql: &str) -> Result<Option<String>, ClientError> {
+    let messages = client.simple_query(sql)?;
+    let row = rows(&messages).next();
     Ok(row.and_then(|row| row.get(0)).map(str::to_owned))
 }

@@ -3,30 +3,171 @@
 //!
 //! Each pattern is an automaton over words; two are compared by walking their product. Whether one word can be of two
 //! types is answered generously, and by what may be typed rather than by canonical texts: `1` is an int and a bool.
+//!
+//! Not every two are compared, which would be millions in a section of some thousand queries: words that fit both begin
+//! with what both demand, so a tree of the demanded parts leads from each pattern to those that it can meet.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::call::{CallPattern, Part};
 use super::value::{ArgType, ScalarType};
 use super::word::{self, Spelling};
 
-/// A sentence for each pair of patterns that some words fit both.
+/// Conflicts that are looked for: a thousand calls that are all the same have half a million.
+const MAX_CONFLICTS: usize = 20;
+
+/// A sentence for each pair of patterns that some words fit both; for some of them where they are many.
 pub(super) fn conflicts(patterns: &[Arc<CallPattern>]) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for (i, a) in patterns.iter().enumerate() {
-        for b in &patterns[i + 1..] {
-            if overlap(a, b) {
-                sentences.push(format!(
-                    "the calls '{}' and '{}' fit the same words; begin them with different words",
-                    a.text(),
-                    b.text()
-                ));
+    let search = Search::over(patterns);
+    let sentence = |(a, b): &(usize, usize)| {
+        format!(
+            "the calls '{}' and '{}' fit the same words; begin them with different words",
+            patterns[*a].text(),
+            patterns[*b].text()
+        )
+    };
+    search.found.iter().map(sentence).collect()
+}
+
+/// A place in the tree of the parts that patterns demand: those before their arguments with defaults and their groups.
+#[derive(Default)]
+struct Node<'a> {
+    /// Patterns that demand no more.
+    ends: Vec<usize>,
+    words: FxHashMap<&'a str, Node<'a>>,
+    arguments: FxHashMap<ArgType, Node<'a>>,
+}
+
+impl<'a> Node<'a> {
+    fn insert(&mut self, pattern: &'a CallPattern, index: usize) {
+        let mut node = self;
+        for part in &pattern.parts[..pattern.parts.len() - pattern.omissible] {
+            node = match part {
+                Part::Literal(word) => node.words.entry(word).or_default(),
+                Part::Arg(arg) => node.arguments.entry(pattern.args()[*arg].ty).or_default(),
+            };
+        }
+        node.ends.push(index);
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Node<'a>> {
+        self.words.values().chain(self.arguments.values())
+    }
+}
+
+struct Search<'p> {
+    patterns: &'p [Arc<CallPattern>],
+    found: BTreeSet<(usize, usize)>,
+    /// Pairs that were looked at.
+    compared: usize,
+}
+
+impl Search<'_> {
+    fn over(patterns: &[Arc<CallPattern>]) -> Search<'_> {
+        let mut root = Node::default();
+        for (index, pattern) in patterns.iter().enumerate() {
+            root.insert(pattern, index);
+        }
+        let mut search = Search { patterns, found: BTreeSet::new(), compared: 0 };
+        search.within(&root);
+        search
+    }
+
+    fn is_over(&self) -> bool {
+        self.found.len() >= MAX_CONFLICTS
+    }
+
+    /// Compares the patterns that lead to a node, or through it, with each other.
+    fn within(&mut self, node: &Node) {
+        for (at, a) in node.ends.iter().enumerate() {
+            for b in &node.ends[at + 1..] {
+                self.compare(*a, *b);
+                if self.is_over() {
+                    return;
+                }
+            }
+        }
+        self.ends_below(&node.ends, node);
+        for (word, of_word) in &node.words {
+            self.within(of_word);
+            for (ty, of_type) in &node.arguments {
+                if accepts(*ty, word) {
+                    self.between(of_word, of_type);
+                }
+            }
+        }
+        let arguments: Vec<_> = node.arguments.iter().collect();
+        for (at, (ty, of_type)) in arguments.iter().enumerate() {
+            self.within(of_type);
+            for (other, of_other) in &arguments[at + 1..] {
+                if types_overlap(**ty, **other) {
+                    self.between(of_type, of_other);
+                }
             }
         }
     }
-    sentences
+
+    /// Compares those of one node with those of another, which some words lead to, too.
+    fn between(&mut self, a: &Node, b: &Node) {
+        if self.is_over() {
+            return;
+        }
+        for end in &a.ends {
+            self.compare_all(*end, &b.ends);
+        }
+        self.ends_below(&a.ends, b);
+        self.ends_below(&b.ends, a);
+        let (few, many) = if a.words.len() <= b.words.len() { (a, b) } else { (b, a) };
+        for (word, of_few) in &few.words {
+            if let Some(of_many) = many.words.get(word) {
+                self.between(of_few, of_many);
+            }
+        }
+        for (x, y) in [(a, b), (b, a)] {
+            for (ty, of_type) in &x.arguments {
+                for (_, of_word) in y.words.iter().filter(|(word, _)| accepts(*ty, word)) {
+                    self.between(of_type, of_word);
+                }
+            }
+        }
+        for (x, of_x) in &a.arguments {
+            for (_, of_y) in b.arguments.iter().filter(|(y, _)| types_overlap(*x, **y)) {
+                self.between(of_x, of_y);
+            }
+        }
+    }
+
+    /// Patterns that demand no more go on with anything: each is compared with all below the node.
+    fn ends_below(&mut self, ends: &[usize], node: &Node) {
+        if ends.is_empty() || self.is_over() {
+            return;
+        }
+        for child in node.children() {
+            for end in ends {
+                self.compare_all(*end, &child.ends);
+            }
+            self.ends_below(ends, child);
+        }
+    }
+
+    fn compare_all(&mut self, a: usize, others: &[usize]) {
+        for b in others {
+            if self.is_over() {
+                return;
+            }
+            self.compare(a, *b);
+        }
+    }
+
+    fn compare(&mut self, a: usize, b: usize) {
+        self.compared += 1;
+        if overlap(&self.patterns[a], &self.patterns[b]) {
+            self.found.insert((a.min(b), a.max(b)));
+        }
+    }
 }
 
 /// Where the reading of a pattern stands.
@@ -184,6 +325,36 @@ mod tests {
         }
     }
 
+    fn patterns(texts: impl Iterator<Item = String>) -> Vec<Arc<CallPattern>> {
+        texts.map(|text| Arc::new(CallPattern::parse(&text).unwrap())).collect()
+    }
+
+    #[test]
+    fn thousands_of_calls_are_compared_with_the_few_that_they_may_meet() {
+        let many = 3_000;
+        let shapes: [fn(usize) -> String; 5] = [
+            |i| format!("q{i} {{a:int}}"),
+            |i| format!("list q{i} {{a:int}} [page {{page:int}}]"),
+            |i| format!("{{id:int}} q{i}"),
+            |i| format!("list {{a:text}} q{i} [page {{page:int}}]"),
+            |i| if i == 0 { "list [page {page:int}]".to_owned() } else { format!("list q{i} [page {{page:int}}]") },
+        ];
+        for (at, shape) in shapes.iter().enumerate() {
+            let patterns = patterns((0..many).map(shape));
+            let search = Search::over(&patterns);
+            assert!(search.found.is_empty() && search.compared <= 2 * many, "{at}: {}", search.compared);
+        }
+    }
+
+    #[test]
+    fn of_many_conflicts_some_are_told() {
+        let same = patterns((0..3_000).map(|_| "all".to_owned()));
+        assert_eq!(conflicts(&same).len(), MAX_CONFLICTS);
+        assert!(Search::over(&same).compared <= 2 * MAX_CONFLICTS);
+        let prefix = patterns((0..3_000).map(|i| format!("a {{x{i}:int=1}}")));
+        assert!(Search::over(&prefix).compared <= 2 * MAX_CONFLICTS);
+    }
+
     #[test]
     fn many_optional_groups_do_not_explode() {
         let groups: String = (0..8).map(|i| format!(" [g{i} {{a{i}:text}} {{b{i}:text}} {{c{i}:text}}]")).collect();
@@ -222,6 +393,18 @@ mod tests {
         let word = prop::sample::select(vec!["a", "b", "1", "01", "true", "", "1,1", "1.0"]);
         prop::collection::vec(word, 0..7)
             .prop_map(|words| std::iter::once("a").chain(words).map(str::as_bytes).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn no_conflict_is_missed_for_being_left_out(some in prop::collection::vec(pattern(), 2..7)) {
+            let some: Vec<_> = some.into_iter().map(Arc::new).collect();
+            let pairs = (0..some.len()).flat_map(|a| (a + 1..some.len()).map(move |b| (a, b)));
+            let all: BTreeSet<_> = pairs.filter(|(a, b)| overlap(&some[*a], &some[*b])).collect();
+            prop_assert_eq!(Search::over(&some).found, all);
+        }
     }
 
     proptest! {

@@ -11,6 +11,10 @@ use super::word::{self, Spelling};
 /// Optional groups of a pattern.
 pub const MAX_GROUPS: usize = 8;
 
+/// Words of a call, and bytes of its pattern: what is checked word by word, or each with each, stays small.
+const MAX_WORDS: usize = 256;
+const MAX_BYTES: usize = 8 << 10;
+
 /// First words that mean something else in keys and commands.
 const RESERVED_IN_KEYS: [&str; 3] = ["meta", "tag", "queue"];
 const RESERVED_IN_COMMANDS: [&str; 2] = ["FRESH", "CACHED"];
@@ -63,6 +67,9 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, PatternError> {
 
 impl CallPattern {
     pub fn parse(text: &str) -> Result<CallPattern, PatternError> {
+        if text.len() > MAX_BYTES {
+            return refuse(format!("a call may be written in at most {MAX_BYTES} bytes, got {}", text.len()));
+        }
         let mut pattern = CallPattern {
             text: text.trim().into(),
             args: Vec::new(),
@@ -81,6 +88,9 @@ impl CallPattern {
                 return refuse(format!("a space is missing before '{rest}'"));
             }
             rest = tail;
+        }
+        if pattern.max_words() > MAX_WORDS {
+            return refuse(format!("a call may have at most {MAX_WORDS} words, got {}", pattern.max_words()));
         }
         pattern.check_first()?;
         Ok(pattern)
@@ -355,6 +365,8 @@ mod tests {
             ("a {x:int}{y:int}", "a space is missing"),
             ("a ]", "']' was found"),
             ("a [b {x:int}c]", "a space is missing"),
+            (&"a ".repeat(257), "at most 256 words, got 257"),
+            (&"a".repeat(8193), "at most 8192 bytes, got 8193"),
         ] {
             let error = CallPattern::parse(text).expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");

@@ -61,7 +61,7 @@ impl Catalog {
     }
 }
 
-/// Looked up for each `_` of a statement, not for each section: a catalog of thousands is read on Redis' thread.
+/// Looked up for each `_` of a statement, not for each section: there may be thousands.
 fn named(by_name: &FxHashMap<Box<[u8]>, usize>, own: usize, section: &Section) -> Vec<usize> {
     let mut named: Vec<usize> = Vec::new();
     for query in &section.queries {

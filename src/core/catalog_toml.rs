@@ -2,6 +2,8 @@
 //!
 //! Two passes, since sections name each other: the outlines (types of ids and tenants) first, then the rest.
 
+use std::collections::BTreeSet;
+
 use toml::Table as TomlTable;
 
 use super::calls::Calls;
@@ -11,6 +13,7 @@ use super::life::Life;
 use super::life_toml;
 use super::outline::Outline;
 use super::query_toml::QueryReader;
+use super::section_names::SectionNames;
 use super::spelling;
 use super::sql::Template;
 use super::toml_reader::Report;
@@ -32,14 +35,15 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
     if file.is_empty() {
         report.problem("the catalog has no section");
     }
-    let mut reader = QueryReader { outlines: &outlines, plan_id };
+    let names = SectionNames::new(outlines.iter().map(|outline| outline.name));
+    let mut reader = QueryReader { outlines: &outlines, names: &names, plan_id };
     let sections = (0..outlines.len()).filter_map(|i| {
         report.within(format!("section '{}'", outlines[i].name), |report| read_section(i, &mut reader, report))
     });
     let mut sections: Vec<Section> = sections.collect();
     report.finish()?;
-    for index in 0..sections.len() {
-        sections[index].has_predicates = has_predicates(&sections, index);
+    for index in with_predicates(&sections) {
+        sections[index].has_predicates = true;
     }
     Ok(Catalog::new(sections))
 }
@@ -68,6 +72,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
     let jobs = fields.table("job", report).map(|jobs| job_toml::read(jobs, outline.tenant, report)).unwrap_or_default();
+    let related = related(reader.names, &queries);
     Some(Section {
         name: outline.name.into(),
         id: outline.id,
@@ -80,29 +85,38 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         has_predicates: false,
         demand: None,
         calls: calls?,
-        source: source(outline, reader.outlines, &queries),
+        source: source(outline, reader.outlines, &related),
         queries,
         jobs,
     })
 }
 
 /// See [`Section::has_predicates`].
-fn has_predicates(sections: &[Section], index: usize) -> bool {
-    let own = sections[index].queries.iter().any(|query| query.match_.is_some());
-    let is_rows = |on: &On| on.section == index && matches!(on.rule, OnRule::Rows(_));
-    own || sections.iter().flat_map(|section| &section.queries).any(|query| query.on.iter().any(is_rows))
+fn with_predicates(sections: &[Section]) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    for (index, query) in sections.iter().enumerate().flat_map(|(i, of)| of.queries.iter().map(move |q| (i, q))) {
+        found.extend(query.match_.is_some().then_some(index));
+        let is_rows = |on: &&On| matches!(on.rule, OnRule::Rows(_));
+        found.extend(query.on.iter().filter(is_rows).map(|on| on.section));
+    }
+    found
+}
+
+/// Sections that queries depend on by `on`, or name in a column `_<section>`; one that only looks named may be among them.
+fn related(names: &SectionNames, queries: &[Query]) -> Box<[usize]> {
+    let mut related = BTreeSet::new();
+    for query in queries {
+        related.extend(query.on.iter().map(|on| on.section));
+        names.find_columns(&query.plan.sql, &mut related);
+    }
+    related.into_iter().collect()
 }
 
 /// See [`Section::source`].
-fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], queries: &[Query]) -> Box<str> {
+fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) -> Box<str> {
     let mut source = outline.toml.to_string();
-    for other in outlines {
-        // A column `_<section>` is listed, and left out of the JSON, only where there is such a section.
-        let column = format!("_{}", other.name);
-        let is_target = |query: &Query| query.on.iter().any(|on| outlines[on.section].name == other.name);
-        if queries.iter().any(|query| query.plan.sql.contains(&column) || is_target(query)) {
-            source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
-        }
+    for other in related.iter().map(|index| &outlines[*index]) {
+        source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
     }
     source.into()
 }
@@ -183,7 +197,7 @@ mod tests {
         assert_eq!(size.match_.as_ref().unwrap().terms[0].test, Test::Between(Operand::Arg(0), Operand::Arg(1)));
         assert_eq!(size.plan.tag_columns, ["colors".into()]);
         assert_eq!(size.plan.row_id, Some(ScalarType::Int));
-        assert_eq!(size.plan.sections, ["bear".into(), "color".into()]);
+        assert_eq!(size.plan.sections.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["bear", "color"]);
         let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
 

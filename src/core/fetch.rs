@@ -1,8 +1,10 @@
 //! What a fetch asks of Postgres and what it brings back: plain data between the layers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::belonging::{Belonging, Found};
+use super::asked::Asked;
+use super::belonging::Found;
 use super::value::{ArgType, ScalarType};
 
 /// One query of a loaded catalog, ready to be sent. Immutable and shared by all its fetches.
@@ -21,7 +23,7 @@ pub struct FetchPlan {
     /// Type of the ids in the column `id`; None where the result's rows are not tracked (`rows = false`).
     pub row_id: Option<ScalarType>,
     /// Names of the sections of the catalog: columns named `_<section>` list rows of them.
-    pub sections: Vec<Box<str>>,
+    pub sections: Arc<[Box<str>]>,
     /// Columns of the result that tags are made of (`{row.<column>}`).
     pub tag_columns: Vec<Box<str>>,
 }
@@ -31,7 +33,7 @@ pub struct FetchPlan {
 pub struct FetchRequest {
     /// The caller's own number, brought back with the outcome.
     pub ticket: u64,
-    pub plan: std::sync::Arc<FetchPlan>,
+    pub plan: Arc<FetchPlan>,
     /// Values of `$1 … $n` in Postgres' text format; None is NULL.
     pub params: Vec<Option<String>>,
     /// When the fetch has failed for want of time, queueing included.
@@ -39,7 +41,7 @@ pub struct FetchRequest {
     /// A longer result is an error.
     pub max_result_bytes: usize,
     /// Works out [`Fetched::metas`], on the thread that fetched.
-    pub belonging: Option<Box<Belonging>>,
+    pub belonging: Option<Box<Asked>>,
 }
 
 /// What a fetch brought back.

@@ -1,6 +1,7 @@
 //! Pure logic: names, values, the catalog, calls, fills. No I/O, no clock, no Redis, no Postgres.
 
 mod ambiguity;
+pub mod asked;
 pub mod batch;
 pub mod belonging;
 pub mod call;
@@ -44,6 +45,7 @@ pub mod rate;
 pub mod record;
 pub mod refusals;
 pub mod retry;
+mod section_names;
 pub mod spelling;
 pub mod sql;
 mod sql_tokens;

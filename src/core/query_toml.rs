@@ -11,6 +11,7 @@ use super::life::Life;
 use super::life_toml;
 use super::outline::Outline;
 use super::predicate::Predicate;
+use super::section_names::SectionNames;
 use super::sql::Template;
 use super::tags::TagTemplate;
 use super::toml_reader::{Fields, Report};
@@ -22,6 +23,7 @@ const QUERY_KEYS: [&str; 11] =
 /// Reads queries of any section.
 pub(super) struct QueryReader<'a, 'p> {
     pub outlines: &'a [Outline<'a>],
+    pub names: &'a SectionNames,
     /// See [`super::catalog_toml::parse`].
     pub plan_id: &'p mut dyn FnMut() -> u64,
 }
@@ -100,7 +102,7 @@ impl QueryReader<'_, '_> {
             params: types.collect(),
             single,
             row_id: outline.id.filter(|_| rows),
-            sections: self.outlines.iter().map(|outline| outline.name.into()).collect(),
+            sections: self.names.all(),
             tag_columns,
         };
         Some(Query { call, plan: Arc::new(plan), params: sources, life, single, rows, match_, on, tags })
@@ -122,9 +124,9 @@ impl QueryReader<'_, '_> {
         let mut on = Vec::new();
         for (name, text) in fields.string_table("on", report).unwrap_or_default() {
             let key = format!("on.{name}");
-            let Some(index) = self.outlines.iter().position(|outline| outline.name == name) else {
-                let known: Vec<_> = self.outlines.iter().map(|outline| outline.name).collect();
-                report.problem(format!("{key}: no section is called '{name}'; there are {}", known.join(", ")));
+            let Some(index) = self.names.index_of(name) else {
+                let known = self.names.listed();
+                report.problem(format!("{key}: no section is called '{name}'; there are {known}"));
                 continue;
             };
             let other = &self.outlines[index];

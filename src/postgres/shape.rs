@@ -162,7 +162,7 @@ mod tests {
             params: vec![],
             single: false,
             row_id: Some(ScalarType::Int),
-            sections: vec!["bear".into(), "color".into()],
+            sections: ["bear".into(), "color".into()].into(),
             tag_columns: vec![],
         }
     }

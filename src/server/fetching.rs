@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::query::Words;
 use super::waiting::WaiterId;
 use super::{errors, verify, Server};
-use crate::core::belonging::{Belonging, Related};
+use crate::core::asked::Asked;
 use crate::core::calls::BoundCall;
-use crate::core::catalog::{Catalog, OnRule, Section};
+use crate::core::catalog::{Catalog, OnRule};
 use crate::core::change::Changes;
 use crate::core::demand::{Demand, Want};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
@@ -92,39 +92,16 @@ impl Call {
         query.bind_params(&self.args, self.tenant.as_deref())
     }
 
-    /// What decides which metadata a result belongs to.
-    fn belonging(&self, deployment: Deployment) -> Belonging {
-        let section = &self.catalog.sections[self.section];
-        let query = &section.queries[self.query];
-        let related = |(index, other): (usize, &Section)| {
-            let mut prefix = Vec::new();
-            let tenant = other.tenant.and(self.tenant.as_deref());
-            names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut prefix);
-            Related {
-                section: other.name.clone(),
-                prefix: prefix.into(),
-                id: other.id,
-                depends_on: query.on.iter().any(|on| on.section == index),
-            }
-        };
-        let others = self.catalog.sections.iter().enumerate();
-        let others = others.filter(|(index, other)| {
-            // Rows of a tenant's section cannot be named without the tenant.
-            *index != self.section && (other.tenant.is_none() || self.tenant.is_some())
-        });
-        Belonging {
-            own: Related {
-                section: section.name.clone(),
-                prefix: self.prefix.clone(),
-                id: section.id,
-                depends_on: true,
-            },
-            lists_own_rows: query.plan.row_id.is_some(),
-            others: others.map(related).collect(),
-            asked_for: query.asked_for(&self.args),
-            tags: query.tags.clone(),
+    /// For the thread that fetches, which works out where the result belongs.
+    fn asked(&self, deployment: Deployment) -> Asked {
+        Asked {
+            sections: self.catalog.sections.clone(),
+            section: self.section,
+            query: self.query,
             args: self.args.clone(),
             tenant: self.tenant.clone(),
+            prefix: self.prefix.clone(),
+            deployment,
         }
     }
 }
@@ -145,7 +122,7 @@ impl Server {
 
     /// Sends the fetch of a call to the workers.
     pub(super) fn send(&mut self, ticket: u64, call: &Call) {
-        self.send_fetch(ticket, call, Some(Box::new(call.belonging(self.deployment))));
+        self.send_fetch(ticket, call, Some(Box::new(call.asked(self.deployment))));
     }
 
     /// The same for a result that is only looked at.
@@ -153,7 +130,7 @@ impl Server {
         self.send_fetch(ticket, call, None);
     }
 
-    fn send_fetch(&mut self, ticket: u64, call: &Call, belonging: Option<Box<Belonging>>) {
+    fn send_fetch(&mut self, ticket: u64, call: &Call, belonging: Option<Box<Asked>>) {
         let Some(workers) = self.workers.current() else { return };
         let query = &call.catalog.sections[call.section].queries[call.query];
         let request = FetchRequest {

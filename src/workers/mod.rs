@@ -331,8 +331,9 @@ fn fetch_loop(shared: &Shared, requests: &Receiver<Read>) {
 
 /// Works out what the result belongs to, which may be a thousand names: here rather than on the caller's thread.
 fn with_metas(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, FetchError> {
-    if let Some(belonging) = &request.belonging {
-        fetched.metas = belonging.metas(&fetched.found).map_err(|error| FetchError::Shape(error.to_string()))?;
+    if let Some(asked) = &request.belonging {
+        let metas = asked.belonging(&fetched.found).metas(&fetched.found);
+        fetched.metas = metas.map_err(|error| FetchError::Shape(error.to_string()))?;
     }
     Ok(fetched)
 }

@@ -39,7 +39,7 @@ pub(crate) fn plan(sql: &str, params: &[ArgType]) -> FetchPlan {
         params: params.to_vec(),
         single: false,
         row_id: None,
-        sections: vec!["bear".into(), "color".into()],
+        sections: ["bear".into(), "color".into()].into(),
         tag_columns: vec![],
     }
 }

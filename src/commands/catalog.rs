@@ -4,13 +4,16 @@
 //! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
 
 use super::cursor::Cursor;
-use crate::core::catalog::{Catalog as Loaded, OnRule, Query, Section};
+use crate::core::catalog::{OnRule, Query, Section};
 use crate::core::job::{Job, Order};
 use crate::core::life::Life;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
 pub struct Catalog;
+
+/// Queries and jobs of a section that are shown at once; of a larger one the reply is written aside.
+const AT_ONCE: usize = 100;
 
 impl Command for Catalog {
     const SPEC: CommandSpec = CommandSpec {
@@ -36,9 +39,17 @@ impl Command for Catalog {
             cursor.finish()?;
             let catalog = server.catalog().clone();
             match catalog.section(name) {
-                Some((_, found)) => section(ctx.reply(), &catalog, found),
+                Some((index, found)) if found.queries.len() + found.jobs.len() > AT_ONCE => {
+                    let sections = catalog.sections.clone();
+                    server.reply_aside(ctx, move |reply| section(reply, &sections, &sections[index]));
+                }
+                Some((_, found)) => section(ctx.reply(), &catalog.sections, found),
                 None => {
-                    let names: Vec<&str> = catalog.sections.iter().map(|section| section.name.as_ref()).collect();
+                    let names = catalog.sections.iter().map(|section| section.name.as_ref());
+                    let mut names: Vec<&str> = names.take(AT_ONCE).collect();
+                    if catalog.sections.len() > AT_ONCE {
+                        names.push("…");
+                    }
                     let name = crate::core::value::shorten(name);
                     return Err(format!("ERR no section '{name}'; there are: {}", names.join(", ")));
                 }
@@ -69,7 +80,7 @@ fn all(reply: Replier, server: &Server) {
     reply.texts(&names);
 }
 
-fn section(reply: Replier, catalog: &Loaded, section: &Section) {
+fn section(reply: Replier, sections: &[Section], section: &Section) {
     reply.map(7 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
@@ -86,7 +97,7 @@ fn section(reply: Replier, catalog: &Loaded, section: &Section) {
     reply.text("queries");
     reply.array(section.queries.len());
     for one in &section.queries {
-        query(reply, catalog, one);
+        query(reply, sections, one);
     }
     reply.text("jobs");
     reply.array(section.jobs.len());
@@ -95,7 +106,7 @@ fn section(reply: Replier, catalog: &Loaded, section: &Section) {
     }
 }
 
-fn query(reply: Replier, catalog: &Loaded, query: &Query) {
+fn query(reply: Replier, sections: &[Section], query: &Query) {
     reply.map(7 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
@@ -111,7 +122,7 @@ fn query(reply: Replier, catalog: &Loaded, query: &Query) {
     reply.text("on");
     reply.map(query.on.len());
     for on in &query.on {
-        reply.text(&catalog.sections[on.section].name);
+        reply.text(&sections[on.section].name);
         match &on.rule {
             OnRule::Any => reply.text("*"),
             OnRule::Rows(predicate) => reply.text(&predicate.to_string()),

@@ -3,6 +3,9 @@
 use crate::redis_api::Args;
 use crate::server::Words;
 
+/// Words of one list: what is done for each of them, in one piece, takes about a millisecond.
+pub const MAX_WORDS: usize = 2_000;
+
 /// Where we are in the words.
 pub struct Cursor<'a> {
     args: Args<'a>,
@@ -46,19 +49,25 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// All words that are left.
-    pub fn rest(&mut self) -> Words<'a> {
-        let mut words = Words::with_capacity(self.args.len() - self.at.min(self.args.len()));
+    /// All words that are left, if they are not too many.
+    pub fn rest(&mut self) -> Result<Words<'a>, String> {
+        let left = self.args.len() - self.at.min(self.args.len());
+        if left > MAX_WORDS {
+            return Err(format!(
+                "TOOLARGE a command takes at most {MAX_WORDS} ids, tags or words, got {left}; send them in several"
+            ));
+        }
+        let mut words = Words::with_capacity(left);
         while let Some(word) = self.args.get(self.at) {
             words.push(word);
             self.at += 1;
         }
-        words
+        Ok(words)
     }
 
     /// All words that are left, at least one of them.
     pub fn some(&mut self, name: &str) -> Result<Words<'a>, String> {
-        let words = self.rest();
+        let words = self.rest()?;
         if words.is_empty() {
             return Err(format!("ERR {name} is missing"));
         }

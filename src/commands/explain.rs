@@ -2,7 +2,8 @@
 //!
 //! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
 //! tags, dropped_by, fetch_us.
-//! O(N) in the metadata of the entry. Nothing is replicated. Errors: ERR (wrong words).
+//! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
+//! the others as rows, and `tags` may lack some. Nothing is replicated. Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
 use crate::core::keys::{self, KeyKind, Metadata, Row};
@@ -31,7 +32,7 @@ impl Command for Explain {
         server::serve(ctx, |server| {
             let mut cursor = Cursor::new(args);
             let space = cursor.next("the space")?;
-            let explained = server.explain(ctx, space, &cursor.rest())?;
+            let explained = server.explain(ctx, space, &cursor.rest()?)?;
             reply(ctx, &explained);
             Ok(())
         });
@@ -110,8 +111,9 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
             KeyKind::Queue | KeyKind::Other => {}
         }
     }
-    if rows > NAMED_ROWS {
-        by.push(format!("{} more rows", rows - NAMED_ROWS));
+    let more = rows.saturating_sub(NAMED_ROWS) + explained.more_metas;
+    if more > 0 {
+        by.push(format!("{more} more rows"));
     }
     by
 }

@@ -12,6 +12,7 @@ use crate::server::{self, Freshness};
 pub struct Query;
 
 impl Command for Query {
+    const IS_TIMED: bool = false;
     const SPEC: CommandSpec = CommandSpec {
         name: c"bear.query",
         flags: c"readonly",
@@ -46,7 +47,7 @@ impl Command for Query {
             } else {
                 Freshness::Any
             };
-            let words = cursor.rest();
+            let words = cursor.rest()?;
             server.query(ctx, space, freshness, &words)
         });
     }

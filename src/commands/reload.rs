@@ -29,10 +29,7 @@ impl Command for Reload {
             if ctx.flags().cannot_block() {
                 return Err("NOWAIT BEAR.RELOAD waits for Postgres, which MULTI and scripts cannot".into());
             }
-            if let Some(answer) = server.reload(|| ctx.block())? {
-                answer.reply(ctx);
-            }
-            Ok(())
+            server.reload(|| ctx.block())
         });
     }
 }

@@ -14,6 +14,12 @@ use super::json_text::{JsonError, Reader};
 pub(super) use comparable::{Comparable, Seen};
 pub(super) use meets::{resolve, Resolved};
 
+/// Bytes of an image that a client gives: one of lists of numbers takes a millisecond or two.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Postgres has no rows of more.
+const MAX_COLUMNS: usize = 1_664;
+
 /// Columns of a row, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -39,6 +45,10 @@ pub enum ImageError {
     Utf8 { at: usize },
     #[error("must be an object such as {{\"id\":5,\"size\":150}}, got {got}")]
     NotObject { got: Box<str> },
+    #[error("may hold {MAX_BYTES} bytes, got {got}; give the columns that a match or an on compares")]
+    TooLarge { got: usize },
+    #[error("may have {MAX_COLUMNS} columns, as a row of Postgres has")]
+    TooManyColumns,
     #[error("has the column '{column}' twice; each may be given once")]
     DuplicateColumn { column: Box<str> },
     #[error(transparent)]
@@ -46,6 +56,14 @@ pub enum ImageError {
 }
 
 impl Image {
+    /// Of a client, within limits: it is read in one piece.
+    pub fn from_client(raw: &[u8]) -> Result<Image, ImageError> {
+        if raw.len() > MAX_BYTES {
+            return Err(ImageError::TooLarge { got: raw.len() });
+        }
+        Image::from_json(raw)
+    }
+
     pub fn from_json(raw: &[u8]) -> Result<Image, ImageError> {
         let text = std::str::from_utf8(raw).map_err(|error| ImageError::Utf8 { at: error.valid_up_to() })?;
         let mut reader = Reader::new(text);
@@ -58,6 +76,9 @@ impl Image {
         while more {
             let column: Box<str> = reader.key()?.into();
             columns.push((column, read_cell(&mut reader)?));
+            if columns.len() > MAX_COLUMNS {
+                return Err(ImageError::TooManyColumns);
+            }
             more = reader.goes_on(b'}')?;
         }
         reader.end()?;

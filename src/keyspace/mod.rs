@@ -29,6 +29,7 @@ use std::time::Instant;
 
 use crate::core::demand::Demand;
 use crate::core::index::{Entry, Index, Key};
+use crate::core::metas::MetaId;
 use crate::core::names::Deployment;
 use crate::redis_api::Context;
 
@@ -126,8 +127,8 @@ impl Keyspace {
     }
 
     /// Names of the metadata sets that an entry belongs to.
-    pub fn meta_names<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a [u8]> {
-        entry.metas.iter().filter_map(|id| self.index.metas.name(*id)).map(AsRef::as_ref)
+    pub fn meta_names<'a>(&'a self, metas: &'a [MetaId]) -> impl Iterator<Item = &'a [u8]> {
+        metas.iter().filter_map(|id| self.index.metas.name(*id)).map(AsRef::as_ref)
     }
 
     /// A result that is being published, good for answers already.

@@ -22,6 +22,8 @@ pub enum Answer {
     /// An error; its first word is the code.
     Error(Arc<str>),
     Ok,
+    /// What a [`Letter`](super::Letter) holds, which Redis puts behind.
+    Written,
 }
 
 impl Answer {
@@ -31,7 +33,7 @@ impl Answer {
             Answer::Bytes(bytes) => bytes.len(),
             Answer::Error(text) => text.len(),
             Answer::Value(value) => value.cost(),
-            Answer::Integer(_) | Answer::Ok => 16,
+            Answer::Integer(_) | Answer::Ok | Answer::Written => 16,
         }
     }
 
@@ -42,6 +44,7 @@ impl Answer {
             Answer::Value(value) => ctx.reply().value(value),
             Answer::Error(text) => ctx.reply().error(text),
             Answer::Ok => ctx.reply().ok(),
+            Answer::Written => {}
         }
     }
 }
@@ -84,6 +87,10 @@ impl BlockedClient {
     /// Names the client among those who wait.
     pub fn handle(&self) -> ClientHandle {
         ClientHandle(self.raw as usize)
+    }
+
+    pub(super) fn raw(&self) -> *mut raw::RedisModuleBlockedClient {
+        self.raw
     }
 
     /// Answers, on the main thread.

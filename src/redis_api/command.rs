@@ -1,13 +1,31 @@
 //! Commands: their registration with documentation, and their arguments.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, CStr, CString};
 use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Instant;
 
 use redis_module::raw;
 
 use super::context::{write_log, Level};
 use super::{api, Context};
+
+thread_local! {
+    /// What the longest of all commands took, in microseconds.
+    static LONGEST_US: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How long the longest command of ours has held Redis' thread, in microseconds; what Redis does before and after is not
+/// in it.
+pub fn longest_command_us() -> u64 {
+    LONGEST_US.get()
+}
+
+/// A command, or the part of it that may be long, has ended.
+pub fn note_command(begun: Instant) {
+    LONGEST_US.set(LONGEST_US.get().max(begun.elapsed().as_micros() as u64));
+}
 
 /// What a command does to the key it names.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,6 +100,8 @@ pub struct CommandSpec {
 /// A command: its description, and what it does.
 pub trait Command {
     const SPEC: CommandSpec;
+    /// One that has to be as fast as a look at the clock notes its long ways itself.
+    const IS_TIMED: bool = true;
     fn run(ctx: Context, args: Args);
 }
 
@@ -238,8 +258,12 @@ unsafe extern "C" fn trampoline<C: Command>(
         // SAFETY: the context is that of this command.
         return unsafe { api!(RedisModule_WrongArity)(ctx.raw()) };
     }
+    let begun = C::IS_TIMED.then(Instant::now);
     if catch_unwind(AssertUnwindSafe(|| C::run(ctx, args))).is_err() {
         ctx.reply().error("ERR internal error of bear: see the server's log");
+    }
+    if let Some(begun) = begun {
+        note_command(begun);
     }
     raw::REDISMODULE_OK as c_int
 }

@@ -12,6 +12,7 @@ mod context;
 mod events;
 mod info;
 mod key;
+mod letter;
 mod load;
 mod log;
 mod reply;
@@ -21,7 +22,9 @@ mod wake;
 
 pub use blocked::{take_gone, Answer, BlockedClient, ClientHandle};
 pub use call::Replicate;
-pub use command::{register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess};
+pub use command::{
+    longest_command_us, note_command, register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess,
+};
 pub use config::{register_all as register_configs, ConfigSpec, ConfigValue, Live};
 pub use context::{Context, Level};
 pub use events::{
@@ -30,6 +33,7 @@ pub use events::{
 };
 pub use info::{on_info, InfoWriter};
 pub use key::{KeyType, StringKey};
+pub use letter::Letter;
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};
 pub use log::install_logger;

@@ -21,13 +21,14 @@ impl Value {
         Value::Bytes(text.into().into_bytes().into())
     }
 
-    /// Bytes that replying costs, roughly.
+    /// Bytes that replying costs: an element costs as much as some hundred bytes.
     pub fn cost(&self) -> usize {
+        const ELEMENT: usize = 256;
         match self {
-            Value::Null | Value::Integer(_) => 16,
-            Value::Bytes(bytes) => bytes.len() + 16,
-            Value::Array(values) => values.iter().map(Value::cost).sum(),
-            Value::Map(pairs) => pairs.iter().map(|(key, value)| key.len() + value.cost()).sum(),
+            Value::Null | Value::Integer(_) => ELEMENT,
+            Value::Bytes(bytes) => bytes.len() + ELEMENT,
+            Value::Array(values) => ELEMENT + values.iter().map(Value::cost).sum::<usize>(),
+            Value::Map(pairs) => ELEMENT + pairs.iter().map(|(_, value)| ELEMENT + value.cost()).sum::<usize>(),
         }
     }
 }

@@ -297,7 +297,7 @@ pub fn specs() -> Vec<ConfigSpec> {
             }
             Ok(())
         }),
-        text_setting!("catalog", catalog, super::reload::check_file),
+        text_setting!("catalog", catalog, |_| Ok(())),
         number_setting!("db", db, Live::No, 0, 1_000_000),
         number_setting!("fetch-threads", fetch_threads, Live::No, 1, 64),
         number_setting!("query-timeout-ms", query_timeout_ms, Live::Yes, 10, 600_000),

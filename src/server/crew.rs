@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aside::Aside;
 use super::config::Config;
 use crate::core::catalog::Section;
 use crate::core::promise::Promises;
 use crate::redis_api;
-use crate::workers::{Appliers, Feed, Workers};
+use crate::workers::{Appliers, Clerk, Feed, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -21,10 +22,15 @@ pub struct Crew {
     feeding: Option<Feed>,
     /// What those who apply promise the feed.
     promises: Arc<Promises>,
+    /// Begun by the first that has something for it.
+    clerk: Option<Clerk<Aside>>,
+    /// Where no thread could be started.
+    done_here: Vec<Aside>,
     /// Asked to end, not all ended yet.
     ending: Vec<Workers>,
     ending_appliers: Vec<Appliers>,
     ending_feeds: Vec<Feed>,
+    ending_clerks: Vec<Clerk<Aside>>,
 }
 
 impl Crew {
@@ -81,8 +87,37 @@ impl Crew {
         self.applying.as_ref()
     }
 
+    /// Has something done by the clerk; what comes of it is among [`Crew::done_aside`].
+    pub fn aside(&mut self, errand: impl FnOnce() -> Option<Aside> + Send + 'static) {
+        if self.clerk.is_none() {
+            match Clerk::start(Arc::new(redis_api::wake)) {
+                Ok(clerk) => self.clerk = Some(clerk),
+                // Here, then: a server that can start no thread has other troubles than a pause.
+                Err(error) => {
+                    log::warn!("cannot start threads: {error}");
+                    self.done_here.extend(errand());
+                    redis_api::wake();
+                    return;
+                }
+            }
+        }
+        if let Some(clerk) = &self.clerk {
+            clerk.give(errand);
+        }
+    }
+
+    /// What has been done by the clerk, one at a time.
+    pub fn done_aside(&mut self) -> Option<Aside> {
+        let all = self.ending_clerks.iter().chain(&self.clerk);
+        all.filter_map(|clerk| clerk.outcomes().try_recv().ok()).next().or_else(|| self.done_here.pop())
+    }
+
     /// Asks all to end, without waiting.
     pub fn end(&mut self) {
+        if let Some(mut clerk) = self.clerk.take() {
+            clerk.stop();
+            self.ending_clerks.push(clerk);
+        }
         if let Some(workers) = self.at_work.take() {
             workers.stop();
             self.ending.push(workers);
@@ -109,9 +144,13 @@ impl Crew {
         let deadline = Instant::now() + GRACE;
         loop {
             self.forget_ended();
-            let all = self.ending.is_empty() && self.ending_appliers.is_empty() && self.ending_feeds.is_empty();
+            let all = self.ending.is_empty()
+                && self.ending_appliers.is_empty()
+                && self.ending_feeds.is_empty()
+                && self.ending_clerks.is_empty();
             if all || Instant::now() >= deadline {
-                return all && self.at_work.is_none() && self.applying.is_none() && self.feeding.is_none();
+                let none = self.at_work.is_none() && self.applying.is_none() && self.feeding.is_none();
+                return all && none && self.clerk.is_none();
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -129,6 +168,7 @@ impl Crew {
     pub fn forget_ended(&mut self) {
         self.ending.retain(|workers| !workers.is_stopped());
         self.ending_feeds.retain(|feed| !feed.is_stopped());
+        self.ending_clerks.retain(|clerk| !clerk.is_stopped() || !clerk.outcomes().is_empty());
         self.ending_appliers.retain(|appliers| !appliers.is_stopped() || !appliers.results().is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::query::Words;
 use super::{Call, Server};
 use crate::core::life::Age;
+use crate::core::metas::MetaId;
 use crate::core::names;
 use crate::redis_api::{Context, StringKey};
 
@@ -26,7 +27,12 @@ pub struct Explained {
     pub took_us: Option<u32>,
     /// Metadata sets that the entry belongs to: the space of each, and what follows its prefix.
     pub metas: Vec<(String, Vec<u8>)>,
+    /// Sets beside those, which are rows' for the most part.
+    pub more_metas: usize,
 }
+
+/// Metadata sets that are looked at: so many of the first, and as many of the last, which have the tags.
+const LOOKED_AT: usize = 256;
 
 impl Server {
     pub fn explain(&mut self, ctx: Context, space_name: &[u8], words: &Words) -> Result<Explained, String> {
@@ -58,7 +64,10 @@ impl Server {
                 let space = &name[..name.len() - set.len() - 1];
                 Some((String::from_utf8_lossy(space).into_owned(), set.to_vec()))
             };
-            let mut metas: Vec<_> = self.keyspace.meta_names(live).filter_map(split).collect();
+            let of = |metas: &[MetaId]| -> Vec<_> { self.keyspace.meta_names(metas).filter_map(split).collect() };
+            let all = live.metas.as_ref();
+            let mut metas = of(&all[..all.len().min(LOOKED_AT)]);
+            metas.extend(of(&all[all.len().saturating_sub(LOOKED_AT).max(LOOKED_AT.min(all.len()))..]));
             metas.sort_unstable();
             metas
         });
@@ -73,6 +82,7 @@ impl Server {
             bytes: entry.as_ref().map(|entry| entry.bytes().len()),
             rows: live.map(|live| live.facts.rows),
             took_us: live.map(|live| live.facts.took_us),
+            more_metas: live.map_or(0, |live| live.metas.len().saturating_sub(2 * LOOKED_AT)),
             metas,
             call,
         })

@@ -24,7 +24,7 @@ use crate::core::predicate::Predicate;
 use crate::core::value::Value;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
-use crate::redis_api::{Answer, Context};
+use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::workers::{Outcome, Request};
 
 /// A call that has been checked: what it takes to fetch it, again if need be.
@@ -208,11 +208,29 @@ impl Server {
         self.answer(waiters, &Answer::Error(text.into()));
     }
 
+    /// Tells waiters, some of them a tick: there may be ten thousand. Until then each may still run out of time.
     fn answer(&mut self, waiters: Vec<WaiterId>, answer: &Answer) {
-        for waiter in waiters {
-            if let Some(client) = self.waiting.take(waiter) {
-                self.answers.push_back((client, answer.clone()));
+        self.telling.push_back((waiters.into_iter(), answer.clone()));
+        self.arm_soon();
+    }
+
+    /// The next who is to be told something, and what.
+    pub(super) fn next_answer(&mut self) -> Option<(BlockedClient, Answer)> {
+        if let Some(next) = self.answers.pop_front() {
+            return Some(next);
+        }
+        loop {
+            let (waiters, answer) = self.telling.front_mut()?;
+            match waiters.find_map(|waiter| self.waiting.take(waiter)) {
+                Some(client) => return Some((client, answer.clone())),
+                None => self.forget_told(),
             }
+        }
+    }
+
+    fn forget_told(&mut self) {
+        if let Some((_, answer)) = self.telling.pop_front() {
+            self.let_go_of(answer);
         }
     }
 
@@ -236,10 +254,11 @@ impl Server {
 
     fn count_fill(&mut self, call: &Call, fetched: &Fetched, struck: bool) {
         let took_us = fetched.took_us.max(1);
+        self.stats.fetch_us.record(took_us);
         self.with_stats(call, |stats| {
             stats.fills += 1;
             stats.struck += u64::from(struck);
-            stats.fetch_us.saturating_record(took_us);
+            stats.fetch_us.record(took_us);
         });
     }
 

@@ -1,8 +1,11 @@
 //! INFO bear.
 
 use super::Server;
-use crate::redis_api::{InfoWriter, Role};
+use crate::redis_api::{longest_command_us, InfoWriter, Role};
 use crate::workers::Workers;
+
+/// Sections with a line of their own; of a larger catalog the others are in the total, and BEAR.STATS tells of each.
+const SECTIONS: usize = 100;
 
 pub fn write(info: &InfoWriter) {
     super::with(|server| server.write_info(info));
@@ -30,12 +33,13 @@ impl Server {
             }
         }
         if info.section("total") {
-            for (name, value) in self.stats.total().figures() {
+            for (name, value) in self.stats.total() {
                 info.number(name, value);
             }
         }
         if info.section("sections") {
-            for (name, stats) in self.stats.sections() {
+            info.number("sections", self.stats.sections().count() as u64);
+            for (name, stats) in self.stats.sections().take(SECTIONS) {
                 // A section may be called like another field.
                 info.figures(&format!("section_{name}"), &stats.figures());
             }
@@ -71,6 +75,7 @@ impl Server {
         info.number("foreign_sections", foreign_sections as u64);
         info.number("cold", keyspace.cold);
         info.number("longest_tick_us", self.longest_tick_us);
+        info.number("longest_command_us", longest_command_us());
     }
 
     fn write_feed(&self, info: &InfoWriter) {

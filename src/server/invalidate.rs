@@ -5,7 +5,7 @@ use super::query::Words;
 use super::{errors, Server};
 use crate::core::change::Changes;
 use crate::core::glob;
-use crate::core::image::{Cell, Image};
+use crate::core::image::{Cell, Image, ImageError};
 use crate::core::keys;
 use crate::core::names;
 use crate::keyspace::{Outcome, Pace, What};
@@ -72,7 +72,12 @@ impl Server {
                 self.remove_rows(ctx, &prefix, row_sets(&prefix, &ids), changes, pace)
             }
             Target::Image(json) => {
-                let image = Image::from_json(json).map_err(|error| format!("ERR the row's image {error}"))?;
+                let image = Image::from_client(json).map_err(|error| match error {
+                    ImageError::TooLarge { .. } | ImageError::TooManyColumns => {
+                        format!("TOOLARGE the row's image {error}")
+                    }
+                    error => format!("ERR the row's image {error}"),
+                })?;
                 let ids = self.image_id(section, &image)?;
                 let changes = Changes::of_space(&prefix, Some(vec![image]));
                 self.remove_rows(ctx, &prefix, row_sets(&prefix, &ids), changes, pace)

@@ -42,6 +42,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
+        retired: Vec::new(),
         deployment,
         role,
         may_store: true,
@@ -54,6 +55,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         postgres: Default::default(),
         stats: Default::default(),
         answers: Default::default(),
+        telling: Default::default(),
+        errands: Default::default(),
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),
@@ -87,6 +90,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_for_idle_queues();
             server.look_at_lag();
             server.look_for_strangers();
+            server.free_retired_catalogs();
         });
     });
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
@@ -120,7 +124,10 @@ fn with_server(run: impl FnOnce(&mut Server)) {
 impl Server {
     /// Settings have changed while running.
     pub(super) fn reconfigure(&mut self, before: &Config, now: &Config) -> Result<(), String> {
-        let catalog = if before.catalog != now.catalog { Some(reload::load(&now.catalog)?) } else { None };
+        let catalog = match before.catalog != now.catalog {
+            true => Some(self.set_catalog(&now.catalog)?),
+            false => None,
+        };
         let (old, new) = (before.postgres_settings(), now.postgres_settings());
         self.config = now.clone();
         if old != new {
@@ -147,8 +154,7 @@ impl Server {
         }
         self.look_at_lag();
         if let Some(catalog) = catalog {
-            self.cancel_reload("bear.catalog was set meanwhile");
-            self.replace_catalog(catalog);
+            self.catalog_is_set(catalog);
         }
         // What is queued may be applied now.
         self.arm_soon();

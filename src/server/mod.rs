@@ -7,6 +7,8 @@
 //! | `query` | a call becomes a hit, a wait, or an error |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
+//! | `aside` | large replies and catalogs, by a thread of their own |
+//! | `errands` | commands that take longer than a slice |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `invalidate` | an invalidation strikes fills and removes entries |
@@ -23,10 +25,12 @@
 //!
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
+mod aside;
 mod changes;
 mod changing;
 pub mod config;
 mod crew;
+mod errands;
 mod errors;
 mod explain;
 mod feed;
@@ -48,11 +52,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, Section};
 use crate::core::fills::Fills;
 use crate::core::names::{self, Deployment, SpaceRef};
 use crate::keyspace::owned::MastersMarks;
@@ -74,6 +79,8 @@ pub struct Server {
     checked: reload::Checked,
     /// A reload that waits for Postgres' word on the new catalog.
     reloading: Option<reload::Reloading>,
+    /// Catalogs before this one, which calls may still use.
+    retired: Vec<Arc<[Section]>>,
     deployment: Deployment,
     role: Role,
     /// False under `allkeys-*`, which would evict metadata before the entries that need it.
@@ -89,6 +96,9 @@ pub struct Server {
     stats: stats::Stats,
     /// Who is to be told what, oldest first.
     answers: VecDeque<(BlockedClient, Answer)>,
+    /// The same of those who wait for a fetch.
+    telling: VecDeque<(std::vec::IntoIter<waiting::WaiterId>, Answer)>,
+    errands: errands::Errands,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: changing::Changing,

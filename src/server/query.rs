@@ -70,7 +70,10 @@ impl Server {
                     .into(),
             );
         }
-        self.fetch(ctx, space_name, space, freshness, words)
+        let begun = Instant::now();
+        let begins = self.fetch(ctx, space_name, space, freshness, words);
+        crate::redis_api::note_command(begun);
+        begins
     }
 
     /// Replies with the entry that `self.key` names, if it is live.

@@ -1,10 +1,20 @@
 //! The catalog: read from its file, checked, replaced as a whole or not at all, and shown to Postgres.
+//!
+//! ```text
+//! BEAR.RELOAD          -> read aside -> (Postgres answers: every statement prepared) -> replaced, or nothing is changed
+//! CONFIG SET, a small file -> read at once -> replaced                 -> shown to Postgres
+//! CONFIG SET, a large one  -> read aside   -> replaced, or an error of the catalog
+//! ```
+//! Reading a catalog of thousands of sections takes some tens of milliseconds, which `bear-clerk` has.
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aside::Aside;
 use super::{owning, Server};
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
 use crate::core::catalog_toml;
@@ -22,6 +32,18 @@ const CHECK_TIME: Duration = Duration::from_secs(10);
 
 /// Until a check that failed for want of Postgres is tried again.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A larger file is no catalog.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// CONFIG SET, which cannot wait, reads a file of at most so many bytes at once: less than a millisecond.
+const SMALL_BYTES: u64 = 16 << 10;
+
+/// If more sections than this change at once, everything is cold: each of them would be looked for among all entries.
+const COLD_ONE_BY_ONE: usize = 64;
+
+/// Problems of a catalog that the log and a reply name.
+const LOGGED: usize = 50;
 
 /// What Postgres says of the catalog in use.
 #[derive(Debug, Clone)]
@@ -48,17 +70,23 @@ pub enum CheckState {
     Done,
 }
 
-/// A new catalog that waits for Postgres' word.
+/// A new catalog that is being read, or waits for Postgres' word.
 pub struct Reloading {
     ticket: u64,
-    catalog: Catalog,
-    client: BlockedClient,
+    /// Once it is read.
+    catalog: Option<Catalog>,
+    /// None: it was set, and nobody waits.
+    client: Option<BlockedClient>,
 }
 
-thread_local! {
-    static NEXT_PLAN: Cell<u64> = const { Cell::new(1) };
-    static NEXT_TICKET: Cell<u64> = const { Cell::new(1) };
+/// What the clerk has read.
+pub struct Read {
+    ticket: u64,
+    result: Result<(Catalog, Validation), String>,
 }
+
+static NEXT_PLAN: AtomicU64 = AtomicU64::new(1);
+static NEXT_TICKET: AtomicU64 = AtomicU64::new(1);
 
 impl Checked {
     pub fn new(file: &str) -> Checked {
@@ -82,8 +110,8 @@ fn name_of(file: &str) -> String {
     }
 }
 
-fn next(counter: &'static std::thread::LocalKey<Cell<u64>>) -> u64 {
-    counter.replace(counter.get() + 1)
+fn next(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Reads and checks a catalog; an empty name is the bear catalog. The error names the file, the section and the reason.
@@ -91,30 +119,101 @@ pub fn load(file: &str) -> Result<Catalog, String> {
     let text = if file.is_empty() {
         catalog::DEFAULT.to_owned()
     } else {
-        std::fs::read_to_string(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
+        read_file(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
     };
     catalog_toml::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
 }
 
-/// For the setting: a file that does not load is refused.
-pub fn check_file(file: &str) -> Result<(), String> {
-    load(file).map(drop)
+/// Never waits for what is no file, and never reads without end.
+fn read_file(file: &str) -> std::io::Result<String> {
+    let other = |what: &str| std::io::Error::other(what.to_owned());
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(other("it is not a file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(other("it is too large for a catalog"));
+    }
+    Ok(text)
+}
+
+/// May CONFIG SET read the file while Redis waits? What cannot be looked at may: the error comes at once.
+fn is_small(file: &str) -> bool {
+    file.is_empty() || std::fs::metadata(file).map_or(true, |metadata| metadata.len() <= SMALL_BYTES)
 }
 
 impl Server {
     /// BEAR.RELOAD: reads the file again. Where Postgres answers, its word on every statement comes first.
-    pub fn reload(&mut self, block: impl FnOnce() -> BlockedClient) -> Result<Option<Answer>, String> {
-        let new = load(&self.config.catalog).map_err(|error| format!("ERR nothing is changed: {error}"))?;
-        if self.reloading.is_some() {
+    pub fn reload(&mut self, block: impl FnOnce() -> BlockedClient) -> Result<(), String> {
+        if self.reloading.as_ref().is_some_and(|reloading| reloading.client.is_some()) {
             return Err("ERR another BEAR.RELOAD is being checked; try again".into());
         }
-        if self.postgres.up != Some(true) || self.workers.current().is_none() {
-            self.replace_catalog(new);
-            return Ok(Some(Answer::Ok));
+        self.read_aside(Some(block()));
+        Ok(())
+    }
+
+    /// The setting is another: see at the top. The error refuses it.
+    pub(super) fn set_catalog(&mut self, file: &str) -> Result<Option<Catalog>, String> {
+        if is_small(file) {
+            return load(file).map(Some);
         }
-        let ticket = self.validate(&new);
-        self.reloading = Some(Reloading { ticket, catalog: new, client: block() });
         Ok(None)
+    }
+
+    /// After [`Server::set_catalog`].
+    pub(super) fn catalog_is_set(&mut self, catalog: Option<Catalog>) {
+        self.cancel_reload("bear.catalog was set meanwhile");
+        match catalog {
+            Some(catalog) => self.replace_catalog(catalog),
+            None => self.read_aside(None),
+        }
+    }
+
+    fn read_aside(&mut self, client: Option<BlockedClient>) {
+        let ticket = next(&NEXT_TICKET);
+        let file = self.config.catalog.clone();
+        self.reloading = Some(Reloading { ticket, catalog: None, client });
+        self.workers.aside(move || {
+            let result = load(&file).map(|catalog| {
+                let validation = validation_of(&catalog.sections, ticket);
+                (catalog, validation)
+            });
+            Some(Aside::Catalog(Box::new(Read { ticket, result })))
+        });
+    }
+
+    /// The clerk has read a catalog.
+    pub(super) fn catalog_read(&mut self, read: Read) {
+        // One that was cancelled is nobody's.
+        let Some(mut reloading) = self.reloading.take_if(|reloading| reloading.ticket == read.ticket) else { return };
+        match (read.result, reloading.client.is_some()) {
+            (Err(error), true) => self.end_reload(reloading, Err(format!("ERR nothing is changed: {error}"))),
+            (Err(error), false) => {
+                log::warn!("{error}; the catalog before it stays");
+                self.checked.errors.push(error);
+            }
+            (Ok((catalog, validation)), true) if self.postgres.up == Some(true) && self.workers.current().is_some() => {
+                reloading.catalog = Some(catalog);
+                self.reloading = Some(reloading);
+                self.submit_validation(validation);
+            }
+            (Ok((catalog, _)), _) => {
+                self.replace_catalog(catalog);
+                self.end_reload(reloading, Ok(()));
+            }
+        }
+    }
+
+    fn end_reload(&mut self, reloading: Reloading, result: Result<(), String>) {
+        if let Some(client) = reloading.client {
+            let answer = match result {
+                Ok(()) => Answer::Ok,
+                Err(text) => Answer::Error(text.into()),
+            };
+            self.answers.push_back((client, answer));
+            self.arm_soon();
+        }
     }
 
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
@@ -124,14 +223,18 @@ impl Server {
         self.fills.strike_where(|_, _| true);
         new.count_demand(|section| self.keyspace.demand(section));
         let old = std::mem::replace(&mut self.catalog, Rc::new(new));
+        self.retired.push(old.sections.clone());
         self.feed_takes_catalog(&old);
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
         self.checked = Checked::new(&self.config.catalog);
         if self.is_master() {
             watch::watch(self.config.db as i32, self.catalog.clone(), self.deployment);
             self.keyspace.abort_publications(|_, _| true);
-            for section in changed_sections(&old, &self.catalog) {
-                self.make_section_cold(section);
+            let changed = changed_sections(&old, &self.catalog);
+            if changed.len() > COLD_ONE_BY_ONE {
+                self.make_all_cold();
+            } else {
+                changed.into_iter().for_each(|section| self.make_section_cold(section));
             }
             // Jobs may fit another catalog otherwise, and a new section may have a queue.
             self.forget_refusals();
@@ -158,8 +261,9 @@ impl Server {
     pub(super) fn check_catalog_once(&mut self) {
         if self.checked.state == CheckState::Waiting && self.postgres.up == Some(true) {
             self.checked.state = CheckState::Running;
-            let catalog = self.catalog.clone();
-            self.checked.ticket = self.validate(&catalog);
+            self.checked.ticket = next(&NEXT_TICKET);
+            let (sections, ticket) = (self.catalog.sections.clone(), self.checked.ticket);
+            self.workers.aside(move || Some(Aside::Statements(validation_of(&sections, ticket))));
         }
     }
 
@@ -180,34 +284,52 @@ impl Server {
     /// Tells who waits for a BEAR.RELOAD that nothing will come of it.
     pub(super) fn cancel_reload(&mut self, reason: &str) {
         if let Some(reloading) = self.reloading.take() {
-            let text = format!("ERR nothing is changed: {reason}");
-            self.answers.push_back((reloading.client, Answer::Error(text.into())));
-            self.arm_soon();
+            self.end_reload(reloading, Err(format!("ERR nothing is changed: {reason}")));
         }
     }
 
-    fn validate(&self, catalog: &Catalog) -> u64 {
-        let ticket = next(&NEXT_TICKET);
-        if let Some(workers) = self.workers.current() {
-            workers.submit(Request::Validate(validation_of(catalog, ticket)));
+    /// Shows statements to Postgres.
+    pub(super) fn submit_validation(&mut self, mut validation: Validation) {
+        validation.deadline = Instant::now() + CHECK_TIME;
+        match self.workers.current() {
+            Some(workers) => workers.submit(Request::Validate(validation)),
+            None => {
+                let what = "no URL is configured any more".to_owned();
+                let error = FetchError::Unavailable { what, host: "none".into(), retry_in_ms: 0 };
+                self.catalog_checked(validation.ticket, Err(error));
+            }
         }
-        ticket
+    }
+
+    /// Has old catalogs freed aside, once nobody uses them any more. Asked by the cron loop.
+    pub(super) fn free_retired_catalogs(&mut self) {
+        let (unused, used): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.retired).into_iter().partition(|sections| Arc::strong_count(sections) == 1);
+        self.retired = used;
+        if !unused.is_empty() {
+            self.workers.aside(move || {
+                drop(unused);
+                None
+            });
+        }
     }
 
     pub(super) fn catalog_checked(&mut self, ticket: u64, result: Result<ValidationReport, FetchError>) {
-        if let Some(reloading) = self.reloading.take_if(|reloading| reloading.ticket == ticket) {
-            let answer = match result {
-                Ok(report) if !report.errors.is_empty() => {
-                    Answer::Error(format!("ERR nothing is changed: {}", report.errors.join("; ")).into())
+        if let Some(mut reloading) = self.reloading.take_if(|reloading| reloading.ticket == ticket) {
+            let result = match (result, reloading.catalog.take()) {
+                (Ok(report), _) if !report.errors.is_empty() => {
+                    Err(format!("ERR nothing is changed: {}", some(&report.errors)))
                 }
-                Ok(report) => {
-                    self.replace_catalog(reloading.catalog);
+                (Ok(report), Some(catalog)) => {
+                    self.replace_catalog(catalog);
                     self.note_report(report);
-                    Answer::Ok
+                    Ok(())
                 }
-                Err(reason) => Answer::Error(format!("POSTGRES nothing is changed: {reason}").into()),
+                (Err(reason), _) => Err(format!("POSTGRES nothing is changed: {reason}")),
+                // Only what has been read is shown to Postgres.
+                (Ok(_), None) => return,
             };
-            self.answers.push_back((reloading.client, answer));
+            self.end_reload(reloading, result);
             return;
         }
         if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
@@ -224,11 +346,13 @@ impl Server {
     }
 
     fn note_report(&mut self, report: ValidationReport) {
-        for error in &report.errors {
-            log::warn!("catalog {}: {error}", self.checked.file);
+        let lists = [&report.errors, &report.warnings, &report.links];
+        for problem in lists.iter().flat_map(|list| list.iter().take(LOGGED)) {
+            log::warn!("catalog {}: {problem}", self.checked.file);
         }
-        for warning in report.warnings.iter().chain(&report.links) {
-            log::warn!("catalog {}: {warning}", self.checked.file);
+        let more: usize = lists.iter().map(|list| list.len().saturating_sub(LOGGED)).sum();
+        if more > 0 {
+            log::warn!("catalog {}: {more} more errors and warnings, which BEAR.CATALOG lists", self.checked.file);
         }
         self.checked.state = CheckState::Done;
         self.checked.errors = report.errors;
@@ -245,15 +369,29 @@ fn changed_sections<'a>(old: &'a Catalog, new: &Catalog) -> Vec<&'a Section> {
     old.sections.iter().filter(|section| !same(section)).collect()
 }
 
-/// Columns of a section's `row` that predicates of any section read.
-fn match_columns(catalog: &Catalog, section: usize) -> BTreeSet<&str> {
-    let own = catalog.sections[section].queries.iter().filter_map(|query| query.match_.as_ref());
-    let others = catalog.sections.iter().flat_map(|other| &other.queries).flat_map(|query| &query.on);
-    let others = others.filter_map(|on| match &on.rule {
-        OnRule::Rows(predicate) if on.section == section => Some(predicate),
-        OnRule::Rows(_) | OnRule::Any => None,
-    });
-    own.chain(others).flat_map(|predicate| predicate.columns()).chain(["id"]).collect()
+/// By section, columns of its `row` that predicates of any section read.
+fn match_columns(sections: &[Section]) -> BTreeMap<usize, BTreeSet<&str>> {
+    let mut columns: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+    for (index, query) in sections.iter().enumerate().flat_map(|(i, of)| of.queries.iter().map(move |q| (i, q))) {
+        if let Some(predicate) = &query.match_ {
+            columns.entry(index).or_default().extend(predicate.columns());
+        }
+        for on in &query.on {
+            if let OnRule::Rows(predicate) = &on.rule {
+                columns.entry(on.section).or_default().extend(predicate.columns());
+            }
+        }
+    }
+    columns
+}
+
+/// Problems in one message.
+fn some(problems: &[String]) -> String {
+    let mut text = problems.iter().take(LOGGED).cloned().collect::<Vec<_>>().join("; ");
+    if problems.len() > LOGGED {
+        text += &format!("; and {} more", problems.len() - LOGGED);
+    }
+    text
 }
 
 /// The tables of a section by name, this one first.
@@ -263,9 +401,10 @@ fn table_first(section: &Section, table: &Table) -> Vec<String> {
 }
 
 /// Every statement of a catalog, with the types that its parameters are sent with.
-fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
+fn validation_of(sections: &[Section], ticket: u64) -> Validation {
     let mut statements = Vec::new();
-    for (index, section) in catalog.sections.iter().enumerate() {
+    let mut columns_of = match_columns(sections);
+    for (index, section) in sections.iter().enumerate() {
         let what = |of: &str| format!("section '{}', {of}", section.name);
         for query in &section.queries {
             statements.push(ValidateStatement {
@@ -279,7 +418,8 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
             statements.push(ValidateStatement { what: what(of), sql: template.text.clone(), params: types, kind });
         };
         if let Some(row) = &section.row {
-            let columns = match_columns(catalog, index);
+            let mut columns = columns_of.remove(&index).unwrap_or_default();
+            columns.insert("id");
             let list =
                 columns.iter().map(|column| format!("r.\"{}\"", column.replace('"', "\"\""))).collect::<Vec<_>>();
             let text = format!("SELECT {} FROM ({}\n) r", list.join(", "), row.text);
@@ -318,6 +458,6 @@ fn validation_of(catalog: &Catalog, ticket: u64) -> Validation {
         }
     }
     let mapped_tables =
-        catalog.sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
+        sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
     Validation { ticket, statements, mapped_tables, deadline: Instant::now() + CHECK_TIME }
 }

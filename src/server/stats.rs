@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 /// What has happened in one section, its tenants together, since the module was loaded.
+#[derive(Default)]
 pub struct SectionStats {
     /// Answered from the cache.
     pub hits: u64,
@@ -29,32 +30,38 @@ pub struct SectionStats {
     pub invalidated: u64,
     /// Rows that invalidations named.
     pub rows_invalidated: u64,
-    /// Time of fetches in microseconds, to two digits, up to an hour.
-    pub fetch_us: Histogram<u64>,
+    pub fetch_us: FetchTimes,
 }
 
-impl Default for SectionStats {
-    fn default() -> Self {
-        SectionStats {
-            hits: 0,
-            stale_hits: 0,
-            refreshes: 0,
-            misses: 0,
-            joined: 0,
-            fills: 0,
-            failed: 0,
-            struck: 0,
-            discarded: 0,
-            invalidated: 0,
-            rows_invalidated: 0,
-            fetch_us: Histogram::new_with_bounds(1, 3_600_000_000, 2)
-                .expect("1 is below 3,600,000,000 and two digits are allowed"),
-        }
+/// Times of fetches in microseconds, to two digits, up to an hour. They take some thirty kilobytes, and none before the
+/// first: a catalog may have thousands of sections.
+#[derive(Default)]
+pub struct FetchTimes(Option<Box<Histogram<u64>>>);
+
+impl FetchTimes {
+    fn histogram(&mut self) -> &mut Histogram<u64> {
+        self.0.get_or_insert_with(|| {
+            let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 2);
+            Box::new(histogram.expect("1 is below 3,600,000,000 and two digits are allowed"))
+        })
+    }
+
+    pub fn record(&mut self, took_us: u64) {
+        self.histogram().saturating_record(took_us);
+    }
+
+    fn at_quantile(&self, quantile: f64) -> u64 {
+        self.0.as_ref().map_or(0, |times| times.value_at_quantile(quantile))
+    }
+
+    fn max(&self) -> u64 {
+        self.0.as_ref().map_or(0, |times| times.max())
     }
 }
 
 impl SectionStats {
-    pub fn add(&mut self, other: &SectionStats) {
+    /// All but the times of fetches.
+    fn add(&mut self, other: &SectionStats) {
         self.hits += other.hits;
         self.stale_hits += other.stale_hits;
         self.refreshes += other.refreshes;
@@ -66,12 +73,14 @@ impl SectionStats {
         self.discarded += other.discarded;
         self.invalidated += other.invalidated;
         self.rows_invalidated += other.rows_invalidated;
-        // Both have the same bounds, which is what adding can fail of.
-        let _ = self.fetch_us.add(&other.fetch_us);
     }
 
     /// Names and values as INFO shows them.
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.figures_with(&self.fetch_us)
+    }
+
+    fn figures_with(&self, fetch_us: &FetchTimes) -> Vec<(&'static str, u64)> {
         vec![
             ("hits", self.hits),
             ("stale_hits", self.stale_hits),
@@ -84,9 +93,9 @@ impl SectionStats {
             ("discarded", self.discarded),
             ("entries_invalidated", self.invalidated),
             ("rows_invalidated", self.rows_invalidated),
-            ("fetch_us_p50", self.fetch_us.value_at_quantile(0.5)),
-            ("fetch_us_p99", self.fetch_us.value_at_quantile(0.99)),
-            ("fetch_us_max", self.fetch_us.max()),
+            ("fetch_us_p50", fetch_us.at_quantile(0.5)),
+            ("fetch_us_p99", fetch_us.at_quantile(0.99)),
+            ("fetch_us_max", fetch_us.max()),
         ]
     }
 }
@@ -95,6 +104,8 @@ impl SectionStats {
 #[derive(Default)]
 pub struct Stats {
     sections: Vec<(Rc<str>, SectionStats)>,
+    /// Of all fetches.
+    pub fetch_us: FetchTimes,
 }
 
 impl Stats {
@@ -113,11 +124,11 @@ impl Stats {
         self.sections.iter().map(|(name, stats)| (name.as_ref(), stats))
     }
 
-    pub fn total(&self) -> SectionStats {
+    pub fn total(&self) -> Vec<(&'static str, u64)> {
         let mut total = SectionStats::default();
         for (_, stats) in &self.sections {
             total.add(stats);
         }
-        total
+        total.figures_with(&self.fetch_us)
     }
 }

@@ -16,7 +16,10 @@ const SHARE: Duration = Duration::from_micros(200);
 /// Clients unblocked in one tick: each costs Redis a reply and a write to its socket.
 const ANSWERS: usize = 64;
 
-/// Bytes of their replies; the first of a tick may be larger.
+/// Clients told in one tick that their time is up.
+pub(super) const LATE: usize = 256;
+
+/// Bytes of their replies; larger ones are written aside.
 const ANSWER_BYTES: usize = 128 << 10;
 
 /// Share of the time for sweeping: a tick, then this pause.
@@ -49,6 +52,7 @@ impl Server {
             self.look_at_strangers(ctx, start);
         }
         let paused = !ctx.writes_allowed();
+        let more_aside = self.take_done_aside(start + SHARE);
         let more_outcomes = self.take_outcomes(ctx, start + SHARE);
         let more_changes = self.take_feed_outcomes(ctx, deadline);
         let more_read = !paused && self.finish_changes(ctx, start, deadline);
@@ -58,6 +62,8 @@ impl Server {
         self.answer_late_for_jobs(start);
         let more_jobs = self.work_on_queues(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
+        let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
+        let more_errands = self.work_on_errands(ctx, deadline, paused);
         self.send_answers();
         let left = match self.keyspace.left() {
             Left::Nothing => Left::Nothing,
@@ -65,8 +71,16 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline.max(Instant::now() + SHARE)),
         };
-        let more =
-            more_outcomes || more_changes || more_read || more_jobs || more_to_verify || !self.answers.is_empty();
+        let more = more_aside
+            || more_outcomes
+            || more_changes
+            || more_read
+            || more_jobs
+            || more_to_verify
+            || more_enqueued
+            || more_errands
+            || !self.answers.is_empty()
+            || !self.telling.is_empty();
         if more || (left == Left::Urgent && !paused) {
             // Redis runs a timer that is armed in a timer a millisecond later at the earliest; a wake-up comes at once.
             redis_api::wake();
@@ -114,7 +128,8 @@ impl Server {
 
     /// Who has waited too long is told so; the fetch goes on for the others, up to its own deadline.
     fn answer_late(&mut self, now: Instant) {
-        while let Some(client) = self.waiting.take_late(now) {
+        for _ in 0..LATE {
+            let Some(client) = self.waiting.take_late(now) else { return };
             let text = errors::timeout(self.config.query_timeout_ms);
             self.answers.push_back((client, Answer::Error(text.into())));
         }
@@ -123,13 +138,23 @@ impl Server {
     fn send_answers(&mut self) {
         let mut bytes = 0;
         for _ in 0..ANSWERS {
-            let Some((client, answer)) = self.answers.pop_front() else { return };
-            bytes += answer.cost();
-            client.answer(answer);
+            let Some((client, answer)) = self.next_answer() else { return };
+            bytes += self.send_answer(client, answer);
             if bytes >= ANSWER_BYTES {
                 return;
             }
         }
+    }
+
+    /// Takes what was done aside. True when some is left.
+    fn take_done_aside(&mut self, deadline: Instant) -> bool {
+        while let Some(done) = self.workers.done_aside() {
+            self.take_aside(done);
+            if Instant::now() >= deadline {
+                return true;
+            }
+        }
+        false
     }
 
     /// Publishes, removes and sweeps.

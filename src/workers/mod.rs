@@ -2,11 +2,12 @@
 //!
 //! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
 //! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
-//! Nothing polls while there is nothing to do. Knows no Redis.
+//! What needs no Postgres is `bear-clerk`'s. Nothing polls while there is nothing to do. Knows no Redis.
 
 #[cfg(test)]
 mod applier_tests;
 mod appliers;
+mod clerk;
 mod feed;
 #[cfg(test)]
 mod feed_tests;
@@ -29,6 +30,7 @@ use crate::postgres::{
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
+pub use clerk::Clerk;
 pub use feed::Feed;
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

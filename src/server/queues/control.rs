@@ -1,14 +1,17 @@
 //! BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::report::{check_types, is_queued, parse_id};
-use super::settled::failed_jobs;
+use super::search::{FailedSearch, RemoveFailed};
 use super::space::Ledger;
 use crate::core::job_id::JobId;
 use crate::core::record::JobRecord;
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Answer, Context, Direction};
+use crate::server::errands::Errand;
 use crate::server::Server;
 
 impl Server {
@@ -18,8 +21,9 @@ impl Server {
         let id = parse_id(id)?;
         check_types(ctx, &keys)?;
         if !is_queued(ctx, &keys, id) {
-            let entries: Vec<JobId> = failed_jobs(ctx, &keys, Some(&[id])).iter().map(|job| job.entry).collect();
-            ctx.reply().integer(jobs::delete(ctx, &keys.failed, &entries).min(1) as i64);
+            let space = self.queues.spaces.get(&name).map(AsRef::as_ref);
+            let search = FailedSearch::new(space, std::iter::once(id).collect());
+            self.begin_errand(ctx, RemoveFailed { name, search });
             return Ok(());
         }
         let active = format!("ERR job {id} is active: it is being applied");
@@ -78,27 +82,38 @@ impl Server {
                 return Err("ERR a batch of this queue is still in flight; try again".into());
             }
         }
-        jobs::write(ctx, c"DEL", &[&keys.paused]);
-        if let Some(space) = self.queues.spaces.get_mut(&*name) {
-            space.paused = false;
-            if let Ledger::Trouble(_) = space.ledger {
-                log::warn!("queue '{name}' is resumed without its ledger: what is still queued counts as not applied");
-            }
+        let epochs = Vec::new();
+        if self.has_lost_ledger(&name) {
+            self.begin_errand(ctx, Resume { name, from: JobId::ZERO, epochs });
+        } else {
+            self.resume_now(ctx, &name, epochs);
+            ctx.reply().ok();
         }
-        if self.queues.spaces.get(&*name).is_some_and(|space| matches!(space.ledger, Ledger::Trouble(_))) {
-            self.adopt_queue(ctx, &name);
-        }
-        self.queues.rouse(&name);
-        self.arm_soon();
-        ctx.reply().ok();
         Ok(())
     }
 
+    fn has_lost_ledger(&self, name: &str) -> bool {
+        self.queues.spaces.get(name).is_some_and(|space| matches!(space.ledger, Ledger::Trouble(_)))
+    }
+
+    fn resume_now(&mut self, ctx: Context, name: &Arc<str>, epochs: Vec<i64>) {
+        let keys = QueueKeys::new(&self.prefix_of(name));
+        jobs::write(ctx, c"DEL", &[&keys.paused]);
+        if let Some(space) = self.queues.spaces.get_mut(name) {
+            space.paused = false;
+        }
+        if self.has_lost_ledger(name) {
+            log::warn!("queue '{name}' is resumed without its ledger: what is still queued counts as not applied");
+            self.adopt_queue(ctx, name, epochs);
+        }
+        self.queues.rouse(name);
+        self.arm_soon();
+    }
+
     /// Begins a queue's ledger anew: everything that is in the stream counts as not applied.
-    fn adopt_queue(&mut self, ctx: Context, name: &str) {
+    fn adopt_queue(&mut self, ctx: Context, name: &str, epochs: Vec<i64>) {
         let Some(space) = self.queues.spaces.get(name) else { return };
         let (prefix, keys) = (space.prefix.clone(), QueueKeys::new(&space.prefix));
-        let epochs = epochs_in(ctx, &keys);
         // Read anew from the stream's beginning.
         self.queues.forget_space(name);
         if self.queues.space(ctx, name, &prefix).id.is_none() {
@@ -126,16 +141,43 @@ fn unique_and_cost(ctx: Context, keys: &QueueKeys, id: JobId) -> (Option<Box<[u8
     found
 }
 
-/// The epochs of all jobs of a queue.
-fn epochs_in(ctx: Context, keys: &QueueKeys) -> Vec<i64> {
-    let mut epochs: Vec<i64> = Vec::new();
-    jobs::walk(ctx, &keys.jobs, Direction::Forward, (JobId::ZERO, LAST), &mut |_, fields| {
-        if let Ok(record) = JobRecord::read(fields) {
-            if !epochs.contains(&record.epoch) {
-                epochs.push(record.epoch);
+/// RESUME of a queue whose ledger is lost: the epochs of all its jobs are read, in slices. Nothing of it is applied
+/// meanwhile.
+struct Resume {
+    name: Arc<str>,
+    from: JobId,
+    epochs: Vec<i64>,
+}
+
+impl Errand for Resume {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        let mut is_done = true;
+        jobs::walk(ctx, &keys.jobs, Direction::Forward, (self.from, LAST), &mut |id, fields| {
+            if let Ok(record) = JobRecord::read(fields) {
+                if !self.epochs.contains(&record.epoch) {
+                    self.epochs.push(record.epoch);
+                }
             }
-        }
-        ControlFlow::Continue(())
-    });
-    epochs
+            self.from = id.next().unwrap_or(LAST);
+            is_done = Instant::now() < deadline;
+            if is_done {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        is_done.then(|| {
+            server.resume_now(ctx, &self.name, std::mem::take(&mut self.epochs));
+            Answer::Ok
+        })
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        Answer::Error("NOWAIT the queue is read for longer than MULTI and scripts may take; send it outside".into())
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
 }

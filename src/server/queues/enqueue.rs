@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::large::LARGE;
 use super::report::is_queued;
 use super::space::{Extras, SpaceQueue};
 use super::{wall_ms, Queues};
@@ -13,7 +14,7 @@ use crate::core::payload;
 use crate::core::record::JobRecord;
 use crate::core::value::shorten;
 use crate::keyspace::jobs::{self, QueueKeys};
-use crate::redis_api::{self, Context, WrongType};
+use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
 use crate::server::{errors, Server};
 
 /// Options of the command.
@@ -89,6 +90,11 @@ impl Server {
         if data.len() > limit {
             return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
         }
+        if data.len() > LARGE && !ctx.flags().cannot_block() {
+            let at = section.jobs.iter().position(|of| of.name == job.name).unwrap_or(0);
+            self.check_aside(ctx, space_name, (space_ref.section, at), data, options);
+            return Ok(());
+        }
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
         let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
@@ -103,7 +109,7 @@ impl Server {
         Ok(())
     }
 
-    fn add_job(
+    pub(super) fn add_job(
         &mut self,
         ctx: Context,
         space_name: &[u8],
@@ -180,16 +186,31 @@ impl Server {
     /// Blocks the client until the job has settled.
     pub(super) fn wait_for_job(&mut self, ctx: Context, space_name: &[u8], id: JobId, block_ms: u64) {
         let space: Arc<str> = String::from_utf8_lossy(space_name).into();
-        // It may be a job that has settled already, named by its UNIQUE key.
-        if let Some(report) = self.settled_report(ctx, &space, id) {
-            return ctx.reply().value(&report);
-        }
         let keys = QueueKeys::new(&self.prefix_of(&space));
         if !is_queued(ctx, &keys, id) {
-            return ctx.reply().error(&format!("ERR job {id} has settled, and its record is kept no more"));
+            // A job that has settled already, named by its UNIQUE key.
+            let gone = format!("ERR job {id} has settled, and its record is kept no more");
+            return self.answer_record(ctx, space, id, Answer::Error(gone.into()));
         }
+        self.add_waiter(ctx.block(), space, id, block_ms);
+    }
+
+    /// The same of a client that is blocked already.
+    pub(super) fn wait_on(&mut self, ctx: Context, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64) {
+        let keys = QueueKeys::new(&self.prefix_of(&space));
+        let answer = match self.settled_report(ctx, &space, id) {
+            Some(report) => Answer::Value(Arc::new(report)),
+            None if !is_queued(ctx, &keys, id) => {
+                Answer::Error(format!("ERR job {id} has settled, and its record is kept no more").into())
+            }
+            None => return self.add_waiter(client, space, id, block_ms),
+        };
+        self.answers.push_back((client, answer));
+    }
+
+    fn add_waiter(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64) {
         let limit = if block_ms == 0 { FOR_EVER } else { Duration::from_millis(block_ms) };
-        self.queues.waiters.add(ctx.block(), space, id, block_ms, Instant::now() + limit);
+        self.queues.waiters.add(client, space, id, block_ms, Instant::now() + limit);
         if block_ms > 0 {
             redis_api::arm(limit);
         }

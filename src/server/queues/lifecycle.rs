@@ -16,6 +16,7 @@ use crate::core::names;
 use crate::keyspace::jobs;
 use crate::keyspace::watch;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, KeyEvent, KeyType};
+use crate::server::tick::LATE;
 use crate::server::Server;
 
 /// Why clients that wait for a job are told that nobody knows any more.
@@ -174,7 +175,8 @@ impl Server {
 
     /// Clients that have waited for a job long enough are told so.
     pub(in crate::server) fn answer_late_for_jobs(&mut self, now: Instant) {
-        while let Some((client, answer)) = self.queues.waiters.take_late(now) {
+        for _ in 0..LATE {
+            let Some((client, answer)) = self.queues.waiters.take_late(now) else { return };
             self.answers.push_back((client, answer));
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `space` | one space's queue: what is in memory of it |
 //! | `enqueue` | BEAR.ENQUEUE |
+//! | `large` | the same of a large payload, checked aside |
 //! | `dispatch` | jobs are handed to the appliers |
 //! | `reading` | they are read from their stream, in slices |
 //! | `settle` | what came of them is published |
@@ -12,8 +13,10 @@
 //! | `changed` | what the changed rows were cached in is dropped |
 //! | `refusals` | job types that Postgres refuses |
 //! | `waiting` | clients that wait for a job |
-//! | `report` | BEAR.JOB, BEAR.JOBS |
-//! | `settled` | records of settled jobs, searched |
+//! | `report` | BEAR.JOB |
+//! | `list` | BEAR.JOBS |
+//! | `settled` | records of settled jobs, found where they are known or near |
+//! | `search` | and searched, in slices |
 //! | `figures` | BEAR.STATS, INFO |
 //! | `retry` | BEAR.RETRY |
 //! | `control` | BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
@@ -34,11 +37,14 @@ mod enqueue;
 mod fates;
 mod figures;
 mod idle;
+mod large;
 mod lifecycle;
+mod list;
 mod reading;
 mod refusals;
 mod report;
 mod retry;
+mod search;
 mod settle;
 mod settled;
 mod space;
@@ -82,6 +88,7 @@ pub struct Queues {
     /// Outcomes to be published, oldest first.
     settling: VecDeque<settle::Settling>,
     waiters: waiting::JobWaiters,
+    large: large::LargePayloads,
     /// Job types by number, for the lanes; the numbers live as long as the process.
     kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
     /// Types that Postgres refuses for now.
@@ -131,6 +138,7 @@ impl Queues {
             in_flight: FxHashMap::default(),
             settling: VecDeque::new(),
             waiters: Default::default(),
+            large: Default::default(),
             kinds: FxHashMap::default(),
             refusals: Refusals::default(),
             epoch: 0,

@@ -1,10 +1,11 @@
-//! BEAR.JOB, BEAR.JOBS: what is known of jobs, from memory on a master and from the keys everywhere.
+//! BEAR.JOB: what is known of a job, from memory on a master and from the keys everywhere.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::settled::{find_settled, list_settled};
+use super::list::Listing;
+use super::search::{not_found, RecordSearch};
+use super::settled::{find_settled, Settled};
 use super::space::Retry;
 use super::wall_ms;
 use crate::core::batch::JobError;
@@ -12,12 +13,9 @@ use crate::core::job_id::JobId;
 use crate::core::names;
 use crate::core::queue::JobState;
 use crate::core::record::{self, JobRecord, Outcome};
-use crate::keyspace::jobs::{self, QueueKeys, LAST};
-use crate::redis_api::{Context, Direction, Fields, Value};
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::redis_api::{Answer, Context, Direction, Fields, Value};
 use crate::server::Server;
-
-/// How long a search for queued jobs goes on.
-const SEARCH: Duration = Duration::from_millis(2);
 
 /// Most jobs of one BEAR.JOBS.
 const MAX_COUNT: usize = 1_000;
@@ -118,14 +116,21 @@ impl Server {
     pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         let id = parse_id(id)?;
-        match self.queued_report(ctx, &name, &keys, id).or_else(|| self.settled_record(ctx, &name, &keys, id)) {
-            Some(report) => ctx.reply().value(&report),
-            None => {
-                check_types(ctx, &keys)?;
-                ctx.reply().null();
-            }
+        match self.queued_report(ctx, &name, &keys, id) {
+            Some(report) => self.answer_here(ctx, Answer::Value(Arc::new(report))),
+            None => self.answer_record(ctx, name, id, Answer::Value(Arc::new(Value::Null))),
         }
         Ok(())
+    }
+
+    /// Answers with the map of a job that is not queued; `otherwise` where it has no record.
+    pub(super) fn answer_record(&mut self, ctx: Context, name: Arc<str>, id: JobId, otherwise: Answer) {
+        let keys = QueueKeys::new(&self.prefix_of(&name));
+        match self.settled_record(ctx, &name, &keys, id) {
+            Settled::Found(report) => self.answer_here(ctx, Answer::Value(Arc::new(report))),
+            Settled::Nowhere => not_found(ctx, &keys, otherwise).reply(ctx),
+            Settled::NotNear => self.begin_errand(ctx, RecordSearch::new(name, id, otherwise)),
+        }
     }
 
     /// BEAR.JOBS.
@@ -140,14 +145,7 @@ impl Server {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
         let after = after.map(parse_id).transpose()?;
-        let count = count.min(MAX_COUNT);
-        let listed = match state {
-            ListedState::Completed | ListedState::Failed => list_settled(ctx, &keys, state, count, after),
-            ListedState::Waiting | ListedState::Active | ListedState::Delayed => {
-                self.list_queued(ctx, &name, &keys, state, count, after)
-            }
-        };
-        ctx.reply().value(&Value::Array(listed));
+        self.begin_errand(ctx, Listing::new(name, state, count.min(MAX_COUNT), after));
         Ok(())
     }
 
@@ -179,10 +177,10 @@ impl Server {
         if is_queued(ctx, &keys, id) {
             return None;
         }
-        self.settled_record(ctx, space, &keys, id)
+        self.settled_record(ctx, space, &keys, id).report()
     }
 
-    fn settled_record(&self, ctx: Context, name: &str, keys: &QueueKeys, id: JobId) -> Option<Value> {
+    fn settled_record(&self, ctx: Context, name: &str, keys: &QueueKeys, id: JobId) -> Settled {
         let space = self.queues.spaces.get(name).filter(|_| self.is_master()).map(AsRef::as_ref);
         find_settled(ctx, keys, space, id)
     }
@@ -196,7 +194,7 @@ impl Server {
         report
     }
 
-    fn report_of(
+    pub(super) fn report_of(
         &self,
         ctx: Context,
         name: &Arc<str>,
@@ -255,31 +253,6 @@ impl Server {
             rows: None,
         };
         (state, report.value())
-    }
-
-    fn list_queued(
-        &self,
-        ctx: Context,
-        name: &Arc<str>,
-        keys: &QueueKeys,
-        state: ListedState,
-        count: usize,
-        after: Option<JobId>,
-    ) -> Vec<Value> {
-        let mut listed = Vec::new();
-        let from = after.unwrap_or(JobId::ZERO).next().unwrap_or(LAST);
-        let deadline = Instant::now() + SEARCH;
-        jobs::walk(ctx, &keys.jobs, Direction::Forward, (from, LAST), &mut |id, fields| {
-            if listed.len() >= count || Instant::now() >= deadline {
-                return ControlFlow::Break(());
-            }
-            let (of, report) = self.report_of(ctx, name, keys, id, fields);
-            if of == state {
-                listed.push(report);
-            }
-            ControlFlow::Continue(())
-        });
-        listed
     }
 }
 

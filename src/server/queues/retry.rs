@@ -1,23 +1,49 @@
 //! BEAR.RETRY: failed jobs are enqueued again, with the options that they had, as if a client sent them.
+//!
+//! ```text
+//! ids: searched in slices -> all checked, all written, in one unit; or nothing is changed
+//! ALL: a few at a time, each slice a unit of its own, up to the last that had failed when the command came
+//! ```
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, Unique};
 use super::report::{check_types, parse_id};
-use super::settled::{failed_jobs, FailedJob};
+use super::search::FailedSearch;
+use super::settled::{read_failed, FailedJob};
 use super::space::Extras;
 use crate::core::job::Job;
 use crate::core::job_id::JobId;
 use crate::core::payload;
 use crate::core::record::{cost, JobOptions, JobRecord, DEFAULT_OPTIONS};
-use crate::keyspace::jobs;
-use crate::redis_api::{Context, Value};
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::redis_api::{Answer, Context, Direction, Value};
+use crate::server::errands::Errand;
 use crate::server::Server;
+
+/// Ids of one command, and bytes of their payloads where they are several: all are written in one piece.
+const MAX_IDS: usize = 200;
+const MAX_BYTES: usize = 256 << 10;
+
+/// Of a slice of ALL.
+const SLICE_JOBS: usize = 16;
+const SLICE_BYTES: usize = 64 << 10;
 
 /// Which failed jobs are enqueued again.
 pub enum RetryTarget<'a, 'b> {
     Ids(&'a [&'b [u8]]),
     All,
+}
+
+/// Whether a job that cannot be enqueued keeps the others from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unfit {
+    Refuses,
+    StaysFailed,
 }
 
 /// What is to be done for a failed job.
@@ -36,34 +62,54 @@ enum Plan {
 }
 
 impl Server {
-    /// BEAR.RETRY: all of them or none. Replies with the new ids.
+    /// BEAR.RETRY. Replies with the new ids.
     pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
-        let section = self.space(ctx, space_name)?.section;
+        self.space(ctx, space_name)?;
         self.check_safe()?;
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
-        let wanted = match target {
-            RetryTarget::All => None,
-            RetryTarget::Ids(ids) => Some(ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?),
-        };
-        let failed = failed_jobs(ctx, &keys, wanted.as_deref());
-        if let Some(unknown) = wanted.iter().flatten().find(|id| !failed.iter().any(|job| job.id == **id)) {
-            return Err(format!("ERR no failed job {unknown} is known (BEAR.JOBS {name} failed); nothing is retried"));
+        match target {
+            RetryTarget::All => {
+                let last = jobs::newest(ctx, &keys.failed).unwrap_or(JobId::ZERO);
+                self.begin_errand(ctx, RetryAll { name, from: JobId::ZERO, last, ids: Vec::new() });
+            }
+            RetryTarget::Ids(ids) if ids.len() > MAX_IDS => {
+                return Err(format!(
+                    "TOOLARGE {MAX_IDS} ids are retried at once, got {}; send them in several, or ALL",
+                    ids.len()
+                ));
+            }
+            RetryTarget::Ids(ids) => {
+                let wanted = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
+                let space = self.queues.spaces.get(&name).map(AsRef::as_ref);
+                let search = FailedSearch::new(space, wanted);
+                self.begin_errand(ctx, RetryIds { name, search });
+            }
         }
-        if failed.is_empty() {
-            ctx.reply().value(&Value::Array(Vec::new()));
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// Enqueues jobs again, and takes their records away. Returns the new ids; where jobs may be unfit, those of others.
+    fn retry_now(
+        &mut self,
+        ctx: Context,
+        name: &str,
+        failed: &[FailedJob],
+        unfit: Unfit,
+    ) -> Result<Vec<JobId>, String> {
+        let section = self.space(ctx, name.as_bytes())?.section;
         let catalog = self.catalog.clone();
-        let prefix = self.prefix_of(&name);
-        let plans = self.plan_retries(ctx, &name, &catalog.sections[section].jobs, &failed, target)?;
-        self.check_room(ctx, &name, &failed, &plans)?;
+        let prefix = self.prefix_of(name);
+        let keys = QueueKeys::new(&prefix);
+        check_types(ctx, &keys)?;
+        let plans = self.plan_retries(ctx, name, &catalog.sections[section].jobs, failed, unfit)?;
+        self.check_room(ctx, name, failed, &plans)?;
         let (mut ids, mut entries) = (vec![None; plans.len()], Vec::new());
         let mut error = None;
         for (at, (job, plan)) in failed.iter().zip(&plans).enumerate() {
             let id = match plan {
                 Plan::Enqueue { data, fingerprint } => {
-                    self.retry_job(ctx, &name, &prefix, job, data, fingerprint.as_deref())
+                    self.retry_job(ctx, name, &prefix, job, data, fingerprint.as_deref())
                 }
                 Plan::Stands(id) => Ok(*id),
                 Plan::StandsInCall(first) => ids[*first].ok_or_else(String::new),
@@ -79,12 +125,10 @@ impl Server {
             entries.push(job.entry);
         }
         jobs::delete(ctx, &keys.failed, &entries);
-        if let Some(error) = error {
-            return Err(error);
+        match error {
+            Some(error) => Err(error),
+            None => Ok(ids.into_iter().flatten().collect()),
         }
-        let ids = ids.iter().flatten().map(|id| Value::text(id.to_string()));
-        ctx.reply().value(&Value::Array(ids.collect()));
-        Ok(())
     }
 
     /// Changes nothing.
@@ -94,7 +138,7 @@ impl Server {
         name: &str,
         jobs_of: &[Job],
         failed: &[FailedJob],
-        target: &RetryTarget,
+        unfit: Unfit,
     ) -> Result<Vec<Plan>, String> {
         let prefix = self.prefix_of(name);
         let space = self.queues.space(ctx, name, &prefix);
@@ -122,11 +166,11 @@ impl Server {
                     }
                 }
             };
-            plans.push(match (plan(), target) {
+            plans.push(match (plan(), unfit) {
                 (Ok(plan), _) => plan,
                 // Of all, those that cannot be enqueued stay failed.
-                (Err::<_, String>(_), RetryTarget::All) => Plan::Leave,
-                (Err(error), RetryTarget::Ids(_)) => return Err(format!("{error}; nothing is retried")),
+                (Err::<_, String>(_), Unfit::StaysFailed) => Plan::Leave,
+                (Err(error), Unfit::Refuses) => return Err(error),
             });
         }
         Ok(plans)
@@ -142,8 +186,7 @@ impl Server {
             }
         }
         let (prefix, limits) = (self.prefix_of(name), self.limits());
-        let checked = limits.check(self.queues.space(ctx, name, &prefix), count, bytes);
-        checked.map_err(|error| format!("{error}; nothing is retried"))
+        limits.check(self.queues.space(ctx, name, &prefix), count, bytes)
     }
 
     fn retry_job(
@@ -164,6 +207,115 @@ impl Server {
         }
         Ok(id)
     }
+}
+
+/// RETRY of some: all or none.
+struct RetryIds {
+    name: Arc<str>,
+    search: FailedSearch,
+}
+
+impl RetryIds {
+    fn retry(&self, server: &mut Server, ctx: Context) -> Result<Vec<JobId>, String> {
+        let name = &*self.name;
+        if let Some(unknown) = self.search.missing() {
+            return Err(format!("ERR no failed job {unknown} is known (BEAR.JOBS {name} failed)"));
+        }
+        let (found, bytes) = (&self.search.found, self.search.bytes());
+        if found.len() > 1 && bytes > MAX_BYTES {
+            return Err(format!(
+                "TOOLARGE payloads of {MAX_BYTES} bytes are retried at once, these have {bytes}; send fewer ids, or ALL"
+            ));
+        }
+        server.retry_now(ctx, name, found, Unfit::Refuses)
+    }
+}
+
+impl Errand for RetryIds {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        self.search.step(ctx, &keys.failed, deadline).then(|| match self.retry(server, ctx) {
+            Ok(ids) => answer(&ids),
+            Err(error) if error.ends_with("jobs are retried") => Answer::Error(error.into()),
+            Err(error) => Answer::Error(format!("{error}; nothing is retried").into()),
+        })
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        Answer::Error("NOWAIT the jobs are searched for longer than MULTI and scripts may take; send it outside".into())
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+}
+
+/// RETRY of all: a few at a time.
+struct RetryAll {
+    name: Arc<str>,
+    /// The first record that has not been looked at, and the last that will be.
+    from: JobId,
+    last: JobId,
+    ids: Vec<JobId>,
+}
+
+impl RetryAll {
+    /// The next of them.
+    fn read(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> Vec<FailedJob> {
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        if self.from > self.last {
+            return some;
+        }
+        jobs::walk(ctx, key, Direction::Forward, (self.from, self.last), &mut |entry, fields| {
+            let failed = read_failed(entry, fields);
+            bytes += failed.as_ref().map_or(0, |job| job.data.len());
+            some.extend(failed);
+            self.from = entry.next().unwrap_or(jobs::LAST);
+            if some.len() >= SLICE_JOBS || bytes >= SLICE_BYTES || Instant::now() >= deadline {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        some
+    }
+}
+
+impl Errand for RetryAll {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        loop {
+            let before = self.from;
+            let some = self.read(ctx, &keys.failed, deadline);
+            if some.is_empty() && self.from == before {
+                return Some(self.cut_short());
+            }
+            match server.retry_now(ctx, &self.name, &some, Unfit::StaysFailed) {
+                Ok(ids) => self.ids.extend(ids),
+                Err(error) => {
+                    let done = self.ids.len();
+                    return Some(Answer::Error(match done {
+                        0 => format!("{error}; nothing is retried").into(),
+                        _ => format!("{error}; {done} jobs are retried, the others stay failed").into(),
+                    }));
+                }
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+        }
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        answer(&self.ids)
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+}
+
+fn answer(ids: &[JobId]) -> Answer {
+    Answer::Value(Arc::new(Value::Array(ids.iter().map(|id| Value::text(id.to_string())).collect())))
 }
 
 /// The payload as it is stored, if it fits its definition.

@@ -1,4 +1,5 @@
-//! Records of settled jobs: looked up, listed, read back for BEAR.RETRY.
+//! Records of settled jobs: looked up where they are known or near, read back for BEAR.RETRY. A search of all of them is
+//! [`super::search`]'s.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use crate::core::record::{self, JobOptions, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
-/// How long a search goes on among records of completed jobs of which nothing is in memory: some thousands. Those of
-/// failed jobs are few (`bear.failed-max-jobs`), and all looked at.
-const SEARCH: Duration = micros(700);
+/// How long a search goes on among records of completed jobs of which nothing is in memory: some hundreds, near the time
+/// of the job.
+const SEARCH: Duration = micros(250);
 
 /// The same among entries of which it is known that they may hold it; many do only where jobs were left out again and
 /// again.
@@ -35,7 +36,7 @@ pub struct FailedJob {
 }
 
 /// The job and the record that an entry of the stream of failed jobs holds.
-fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
+pub fn failed_entry<'a>(fields: &Fields<'a>) -> Option<(JobId, &'a [u8])> {
     Some((JobId::parse(record::get(fields, b"id")?)?, record::get(fields, b"record")?))
 }
 
@@ -49,8 +50,31 @@ struct Records<'a> {
     is_all: bool,
 }
 
-/// The map of a settled job. `space` is what is in memory of its queue; what is not is searched for a while.
-pub fn find_settled(ctx: Context, keys: &QueueKeys, space: Option<&SpaceQueue>, id: JobId) -> Option<Value> {
+/// What is known of a job that is not queued.
+pub enum Settled {
+    /// Its map.
+    Found(Value),
+    /// It has no record.
+    Nowhere,
+    /// Its record is not where it would be near; perhaps it is elsewhere.
+    NotNear,
+}
+
+impl Settled {
+    fn found(report: Option<Value>) -> Settled {
+        report.map_or(Settled::NotNear, Settled::Found)
+    }
+
+    pub fn report(self) -> Option<Value> {
+        match self {
+            Settled::Found(report) => Some(report),
+            Settled::Nowhere | Settled::NotNear => None,
+        }
+    }
+}
+
+/// Looks for a job's record. `space` is what is in memory of its queue; what is not is searched for a while.
+pub fn find_settled(ctx: Context, keys: &QueueKeys, space: Option<&SpaceQueue>, id: JobId) -> Settled {
     let completed = Records {
         key: &keys.completed,
         state: ListedState::Completed,
@@ -70,18 +94,20 @@ pub fn find_settled(ctx: Context, keys: &QueueKeys, space: Option<&SpaceQueue>, 
         let entries = records.entries.iter().take_while(|_| Instant::now() < deadline);
         entries.into_iter().find_map(|entry| records.find_between(ctx, id, (*entry, *entry), deadline))
     });
-    known.or_else(|| records.iter().filter(|records| !records.is_all).find_map(|records| records.search(ctx, id)))
+    let [completed, _] = &records;
+    match known {
+        Some(report) => Settled::Found(report),
+        None if !completed.is_all => Settled::found(completed.search(ctx, id)),
+        None if records.iter().all(|records| records.is_all) && !is_late(deadline) => Settled::Nowhere,
+        None => Settled::NotNear,
+    }
 }
 
 impl Records<'_> {
     /// A record is written after its job was enqueued, and mostly in the order of the jobs. Only jobs that were left
     /// out come later, and only a clock that stepped back makes records older than their job.
     fn search(&self, ctx: Context, id: JobId) -> Option<Value> {
-        let now = Instant::now();
-        if self.state == ListedState::Failed {
-            return self.find_between(ctx, id, (JobId::ZERO, LAST), now + SEARCH * 100);
-        }
-        let deadline = now + SEARCH;
+        let deadline = Instant::now() + SEARCH;
         let from = |ms: u64| JobId { ms, seq: 0 };
         let near = self.last_before(ctx, id, deadline);
         let ranges = [(from(near), LAST), (from(id.ms), from(near)), (JobId::ZERO, from(id.ms))];
@@ -135,56 +161,11 @@ fn is_late(deadline: Instant) -> bool {
     Instant::now() >= deadline
 }
 
-/// Settled jobs in the order in which they settled, from the one after `after` on.
-pub fn list_settled(
-    ctx: Context,
-    keys: &QueueKeys,
-    state: ListedState,
-    count: usize,
-    after: Option<JobId>,
-) -> Vec<Value> {
-    let mut listed = Vec::new();
-    let mut begun = after.is_none();
-    let (key, name) = match state {
-        ListedState::Failed => (&keys.failed, "failed"),
-        _ => (&keys.completed, "completed"),
-    };
-    let from = after.map_or(JobId::ZERO, |after| JobId { ms: after.ms, seq: 0 });
-    let mut take = |id: JobId, record: &[u8]| {
-        if begun && listed.len() < count {
-            listed.push(of_record(id, name, record));
-        }
-        begun |= Some(id) == after;
-        listed.len() < count
-    };
-    jobs::walk(ctx, key, Direction::Forward, (from, LAST), &mut |_, fields| {
-        let more = match state {
-            ListedState::Failed => failed_entry(fields).is_none_or(|(id, record)| take(id, record)),
-            _ => fields.iter().all(|(id, record)| JobId::parse(id).is_none_or(|id| take(id, record))),
-        };
-        if more {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    });
-    listed
-}
-
-/// The failed jobs with these ids, or all of them, oldest first.
-pub fn failed_jobs(ctx: Context, keys: &QueueKeys, ids: Option<&[JobId]>) -> Vec<FailedJob> {
-    let mut failed = Vec::new();
-    jobs::walk(ctx, &keys.failed, Direction::Forward, (JobId::ZERO, LAST), &mut |entry, fields| {
-        if let Some((id, record)) = failed_entry(fields) {
-            if ids.is_none_or(|ids| ids.contains(&id)) {
-                if let Ok(outcome) = serde_json::from_slice::<Outcome>(record) {
-                    let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
-                    let extras = JobOptions::read(fields).ok().and_then(|options| Extras::of(&options));
-                    failed.push(FailedJob { id, entry, name: outcome.job, data, extras });
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    });
-    failed
+/// The failed job that an entry holds; None where it cannot be read.
+pub fn read_failed(entry: JobId, fields: &Fields) -> Option<FailedJob> {
+    let (id, record) = failed_entry(fields)?;
+    let outcome = serde_json::from_slice::<Outcome>(record).ok()?;
+    let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
+    let extras = JobOptions::read(fields).ok().and_then(|options| Extras::of(&options));
+    Some(FailedJob { id, entry, name: outcome.job, data, extras })
 }

@@ -1,5 +1,6 @@
 //! Clients that wait for a job to settle (BLOCK): until it has, until their time is up, or until they hang up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::server::waiting::{WaiterId, Waiting};
 #[derive(Default)]
 pub struct JobWaiters {
     waiting: Waiting,
-    by_job: FxHashMap<(Arc<str>, JobId), Vec<WaiterId>>,
+    by_job: FxHashMap<(Arc<str>, JobId), BTreeSet<WaiterId>>,
     all: FxHashMap<WaiterId, Waits>,
 }
 
@@ -26,7 +27,7 @@ struct Waits {
 impl JobWaiters {
     pub fn add(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64, deadline: Instant) {
         let waiter = self.waiting.add(client, deadline);
-        self.by_job.entry((space.clone(), id)).or_default().push(waiter);
+        self.by_job.entry((space.clone(), id)).or_default().insert(waiter);
         self.all.insert(waiter, Waits { space, id, block_ms });
     }
 
@@ -45,7 +46,7 @@ impl JobWaiters {
 
     /// Those who wait for a job, which has settled.
     pub fn take(&mut self, space: &Arc<str>, id: JobId) -> Vec<BlockedClient> {
-        let waiters = self.by_job.get(&(space.clone(), id)).cloned().unwrap_or_default();
+        let waiters = self.by_job.remove(&(space.clone(), id)).unwrap_or_default();
         waiters.into_iter().filter_map(|waiter| Some(self.remove(waiter)?.0)).collect()
     }
 
@@ -87,7 +88,7 @@ impl JobWaiters {
         let of = self.all.remove(&waiter)?;
         let job = (of.space.clone(), of.id);
         if let Some(others) = self.by_job.get_mut(&job) {
-            others.retain(|other| *other != waiter);
+            others.remove(&waiter);
             if others.is_empty() {
                 self.by_job.remove(&job);
             }

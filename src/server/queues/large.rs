@@ -1,0 +1,150 @@
+//! BEAR.ENQUEUE of a large payload: checked aside while the client waits, for a megabyte of nested JSON takes some
+//! milliseconds, and then added as any other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use super::enqueue::{find_job, EnqueueOptions};
+use crate::core::catalog::Section;
+use crate::core::payload;
+use crate::redis_api::{self, Answer, BlockedClient, Context};
+use crate::server::aside::Aside;
+use crate::server::{errors, Server};
+
+/// A payload of more bytes is checked aside.
+pub const LARGE: usize = 64 << 10;
+
+/// While the server allows no writes, we look again after this.
+const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Enqueued, once its payload is checked.
+pub struct Pending {
+    client: BlockedClient,
+    space: Box<[u8]>,
+    job: Box<[u8]>,
+    /// Of the catalog that it is checked against.
+    sections: Arc<[Section]>,
+    unique: Option<Box<[u8]>>,
+    delay_ms: Option<u64>,
+    attempts: Option<u32>,
+    backoff_ms: Option<u64>,
+    block_ms: Option<u64>,
+}
+
+#[derive(Default)]
+pub struct LargePayloads {
+    pending: FxHashMap<u64, Pending>,
+    /// Checked, in the order of the checks.
+    checked: VecDeque<(u64, Result<Vec<u8>, String>)>,
+    tickets: u64,
+}
+
+impl Server {
+    /// Has the payload checked aside; the client waits.
+    pub(super) fn check_aside(
+        &mut self,
+        ctx: Context,
+        space: &[u8],
+        (section, job): (usize, usize),
+        data: &[u8],
+        options: &EnqueueOptions,
+    ) {
+        let sections = self.catalog.sections.clone();
+        let large = &mut self.queues.large;
+        large.tickets += 1;
+        let ticket = large.tickets;
+        let pending = Pending {
+            client: ctx.block(),
+            space: space.into(),
+            job: sections[section].jobs[job].name.as_bytes().into(),
+            sections: sections.clone(),
+            unique: options.unique.map(Into::into),
+            delay_ms: options.delay_ms,
+            attempts: options.attempts,
+            backoff_ms: options.backoff_ms,
+            block_ms: options.block_ms,
+        };
+        large.pending.insert(ticket, pending);
+        let data = data.to_vec();
+        self.workers.aside(move || {
+            let mut checked = Vec::with_capacity(data.len());
+            let written = payload::write_checked(&sections[section].jobs[job], &data, &mut checked);
+            Some(Aside::Payload(ticket, written.map(|()| checked).map_err(errors::usage)))
+        });
+    }
+
+    pub(in crate::server) fn payload_checked(&mut self, ticket: u64, result: Result<Vec<u8>, String>) {
+        self.queues.large.checked.push_back((ticket, result));
+    }
+
+    /// Enqueues what has been checked. True when more is to be done at once.
+    pub(in crate::server) fn enqueue_checked(&mut self, ctx: Context, deadline: Instant, paused: bool) -> bool {
+        if paused {
+            if !self.queues.large.checked.is_empty() {
+                redis_api::arm(PAUSED);
+            }
+            return false;
+        }
+        while let Some((ticket, result)) = self.queues.large.checked.pop_front() {
+            if let Some(pending) = self.queues.large.pending.remove(&ticket) {
+                match result.and_then(|checked| self.add_checked(ctx, &pending, checked)) {
+                    Ok(id) => self.tell_enqueued(ctx, pending, id),
+                    Err(text) => self.answers.push_back((pending.client, Answer::Error(text.into()))),
+                }
+            }
+            if Instant::now() >= deadline {
+                return !self.queues.large.checked.is_empty();
+            }
+        }
+        false
+    }
+
+    fn add_checked(
+        &mut self,
+        ctx: Context,
+        pending: &Pending,
+        mut data: Vec<u8>,
+    ) -> Result<crate::core::job_id::JobId, String> {
+        if !self.is_master() {
+            return Err("READONLY this server has become a replica; the job is not enqueued".into());
+        }
+        let space = self.space(ctx, &pending.space)?;
+        let section = space.section;
+        self.check_safe()?;
+        self.check_owned(ctx, space)?;
+        let catalog = self.catalog.clone();
+        let job = find_job(&catalog.sections[section].jobs, &pending.job).ok_or_else(|| {
+            format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job))
+        })?;
+        if !Arc::ptr_eq(&pending.sections, &self.catalog.sections) {
+            // Another catalog, meanwhile. What was checked is checked again as it is written.
+            let mut again = Vec::with_capacity(data.len());
+            payload::write_checked(job, &data, &mut again).map_err(errors::usage)?;
+            data = again;
+        }
+        let options = EnqueueOptions {
+            unique: pending.unique.as_deref(),
+            delay_ms: pending.delay_ms,
+            attempts: pending.attempts,
+            backoff_ms: pending.backoff_ms,
+            block_ms: None,
+        };
+        self.add_job(ctx, &pending.space, section, job, &data, &options)
+    }
+
+    fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::job_id::JobId) {
+        match pending.block_ms {
+            Some(block_ms) => {
+                let space: Arc<str> = String::from_utf8_lossy(&pending.space).into();
+                self.wait_on(ctx, pending.client, space, id, block_ms);
+            }
+            None => {
+                let id = Arc::new(id.to_string().into_bytes());
+                self.answers.push_back((pending.client, Answer::Bytes(id)));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Searches among the records of settled jobs, in slices: where nothing in memory tells where a record stands.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashSet;
+
+use super::report::{check_types, of_record, ListedState};
+use super::settled::{failed_entry, read_failed, FailedJob};
+use super::space::SpaceQueue;
+use crate::core::job_id::JobId;
+use crate::core::record;
+use crate::keyspace::jobs::{self, QueueKeys, LAST};
+use crate::redis_api::{Answer, Context, Direction};
+use crate::server::errands::Errand;
+use crate::server::Server;
+
+/// Places of failed jobs that are looked through at once.
+const LOOKED_THROUGH: usize = 10_000;
+
+/// A search for failed jobs by their ids.
+pub struct FailedSearch {
+    wanted: FxHashSet<JobId>,
+    /// Where they stand, if this process wrote all of them.
+    known: Option<Vec<JobId>>,
+    from: JobId,
+    /// Oldest first.
+    pub found: Vec<FailedJob>,
+}
+
+impl FailedSearch {
+    pub fn new(space: Option<&SpaceQueue>, wanted: FxHashSet<JobId>) -> FailedSearch {
+        let places = space.filter(|space| space.failures.len() <= LOOKED_THROUGH).map(|space| {
+            let of_wanted = space.failures.iter().filter(|(_, job)| wanted.contains(job));
+            of_wanted.map(|(entry, _)| *entry).collect::<Vec<_>>()
+        });
+        let known = places.filter(|places| places.len() == wanted.len());
+        FailedSearch { wanted, known, from: JobId::ZERO, found: Vec::new() }
+    }
+
+    /// Ids of which no job was found, once the search is over.
+    pub fn missing(&self) -> Option<JobId> {
+        self.wanted.iter().find(|id| !self.found.iter().any(|job| job.id == **id)).copied()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.found.iter().map(|job| job.data.len()).sum()
+    }
+
+    /// Goes on until the deadline. True when it is over.
+    pub fn step(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> bool {
+        let mut is_over = true;
+        let look = |from: JobId, to: JobId, found: &mut Vec<FailedJob>| {
+            let mut next = None;
+            jobs::walk(ctx, key, Direction::Forward, (from, to), &mut |entry, fields| {
+                if failed_entry(fields).is_some_and(|(id, _)| self.wanted.contains(&id)) {
+                    found.extend(read_failed(entry, fields));
+                }
+                if found.len() == self.wanted.len() {
+                    return ControlFlow::Break(());
+                }
+                if Instant::now() >= deadline {
+                    next = entry.next();
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            next
+        };
+        match &mut self.known {
+            Some(places) => {
+                while let Some(place) = places.first().copied() {
+                    places.remove(0);
+                    look(place, place, &mut self.found);
+                    if Instant::now() >= deadline && !places.is_empty() {
+                        is_over = false;
+                        break;
+                    }
+                }
+            }
+            None => {
+                if let Some(next) = look(self.from, LAST, &mut self.found) {
+                    self.from = next;
+                    is_over = false;
+                }
+            }
+        }
+        is_over
+    }
+}
+
+/// BEAR.JOB of a job that has settled, and whose record is not where it would be near.
+pub struct RecordSearch {
+    name: Arc<str>,
+    id: JobId,
+    from: JobId,
+    /// The stream that is looked through; first that of the failed jobs, which is the shorter one.
+    state: ListedState,
+    /// What is told where there is none.
+    otherwise: Answer,
+}
+
+impl RecordSearch {
+    pub fn new(name: Arc<str>, id: JobId, otherwise: Answer) -> RecordSearch {
+        RecordSearch { name, id, from: JobId::ZERO, state: ListedState::Failed, otherwise }
+    }
+}
+
+/// For a job without a record: where a key of another type stands, that is the answer.
+pub fn not_found(ctx: Context, keys: &QueueKeys, otherwise: Answer) -> Answer {
+    check_types(ctx, keys).map_or_else(|text| Answer::Error(text.into()), |()| otherwise)
+}
+
+impl Errand for RecordSearch {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        let text = self.id.to_string();
+        loop {
+            let key = if self.state == ListedState::Failed { &keys.failed } else { &keys.completed };
+            let (mut found, mut next) = (None, None);
+            jobs::walk(ctx, key, Direction::Forward, (self.from, LAST), &mut |entry, fields| {
+                let record = match self.state {
+                    ListedState::Failed => {
+                        failed_entry(fields).filter(|(of, _)| *of == self.id).map(|(_, record)| record)
+                    }
+                    _ => record::get(fields, text.as_bytes()),
+                };
+                found = record.map(|record| of_record(self.id, self.state.name(), record));
+                if found.is_none() && Instant::now() >= deadline {
+                    next = entry.next();
+                }
+                if found.is_some() || next.is_some() {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+            if let Some(report) = found {
+                return Some(Answer::Value(Arc::new(report)));
+            }
+            match next {
+                Some(next) => {
+                    self.from = next;
+                    return None;
+                }
+                None if self.state == ListedState::Failed => {
+                    (self.state, self.from) = (ListedState::Completed, JobId::ZERO);
+                }
+                None => return Some(not_found(ctx, &keys, self.cut_short())),
+            }
+        }
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        self.otherwise.clone()
+    }
+
+    fn writes(&self) -> bool {
+        false
+    }
+}
+
+/// BEAR.REMOVE of a failed job.
+pub struct RemoveFailed {
+    pub name: Arc<str>,
+    pub search: FailedSearch,
+}
+
+impl Errand for RemoveFailed {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        self.search.step(ctx, &keys.failed, deadline).then(|| {
+            let entries: Vec<JobId> = self.search.found.iter().map(|job| job.entry).collect();
+            Answer::Integer(jobs::delete(ctx, &keys.failed, &entries).min(1) as i64)
+        })
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        Answer::Error(
+            "NOWAIT the record is searched for longer than MULTI and scripts may take; send it outside".into(),
+        )
+    }
+
+    fn writes(&self) -> bool {
+        true
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::figures::{count, median, quantile, Table};
+use crate::one_client;
 use crate::probe::{Gaps, Probe};
 use crate::setup::{self, call, key, prepare, Servers};
 use crate::support::Redis;
@@ -73,7 +74,7 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
         setup::longest_tick_us(&redis),
         if raised { " Server and probe ran at a raised priority." } else { "" }
     ));
-    vec![table]
+    vec![table, one_client::run(rounds)]
 }
 
 /// The gaps, and how often the load came round.

@@ -23,6 +23,7 @@ mod jobs;
 mod latency;
 mod memory;
 mod misses;
+mod one_client;
 mod plain_client;
 mod predicates;
 mod probe;

@@ -25,6 +25,7 @@ mod foreign;
 mod freshness;
 mod fuzz;
 mod harness;
+mod holds;
 mod identity;
 mod info;
 mod invalidate;

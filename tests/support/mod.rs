@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod keyspace_model;
 pub mod load;
 pub mod marked;
+pub mod one_client;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
+
 use super::changes::{ChangedIds, ChangedRows, Whose};
 use super::config::{FeedBehind, FeedChoice};
 use super::Server;
@@ -21,6 +23,9 @@ use crate::redis_api::Context;
 
 /// More sections than these go cold in one removal: each entry is compared with every one that is in force.
 const MANY_SECTIONS: usize = 16;
+
+/// Tables that the log names at once: each line is a write to a file.
+const LOGGED: usize = 50;
 
 /// What is known of the feed.
 #[derive(Debug, Default)]
@@ -127,10 +132,16 @@ impl Server {
     /// Which sections depend on the feed from now on.
     fn take_coverage(&mut self, coverage: Vec<TableCoverage>) {
         let mut covered = vec![false; self.catalog.sections.len()];
+        let before: FxHashMap<&str, &TableCoverage> =
+            self.feed.coverage.iter().map(|table| (&*table.table, table)).collect();
+        let mut told = 0;
         for table in &coverage {
             if let Coverage::NotCovered { why, remedy } = &table.state {
-                if !self.feed.coverage.contains(table) {
-                    log::warn!("the change feed does not follow table {}: {why}; {remedy}", table.table);
+                if before.get(&*table.table) != Some(&table) {
+                    told += 1;
+                    if told <= LOGGED {
+                        log::warn!("the change feed does not follow table {}: {why}; {remedy}", table.table);
+                    }
                 }
                 continue;
             }
@@ -139,6 +150,9 @@ impl Server {
                     *covered = true;
                 }
             }
+        }
+        if told > LOGGED {
+            log::warn!("nor does it follow {} other tables, which BEAR.FEED lists", told - LOGGED);
         }
         let catalog = self.catalog.clone();
         self.feed.covered = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();

@@ -27,8 +27,9 @@ use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation
 use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
-/// For all statements of a catalog together.
+/// For all statements of a catalog together: so long, and so much for each of them.
 const CHECK_TIME: Duration = Duration::from_secs(10);
+const CHECK_TIME_EACH: Duration = Duration::from_millis(20);
 
 /// Until a check that failed for want of Postgres is tried again.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
@@ -290,7 +291,8 @@ impl Server {
 
     /// Shows statements to Postgres.
     pub(super) fn submit_validation(&mut self, mut validation: Validation) {
-        validation.deadline = Instant::now() + CHECK_TIME;
+        let each = u32::try_from(validation.statements.len()).unwrap_or(u32::MAX);
+        validation.deadline = Instant::now() + CHECK_TIME + CHECK_TIME_EACH.saturating_mul(each);
         match self.workers.current() {
             Some(workers) => workers.submit(Request::Validate(validation)),
             None => {

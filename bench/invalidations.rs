@@ -26,15 +26,17 @@ const LEAD: Duration = Duration::from_millis(50);
 enum What {
     Row,
     Tag,
+    Pattern,
     All,
 }
 
 /// How often what is measured, at most: the rounds limit it.
-const CASES: [(What, usize, usize); 5] = [
+const CASES: [(What, usize, usize); 6] = [
     (What::Row, 10, 20),
     (What::Row, 1_000, 10),
     (What::Row, 100_000, 3),
     (What::Tag, 100_000, 3),
+    (What::Pattern, 100_000, 3),
     (What::All, MANY, 1),
 ];
 
@@ -62,6 +64,7 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
             "server's CPU in a gap, most µs",
             "longest tick µs",
             "one Lua script: reply ms",
+            "bear's reply of the script's",
             "longest gap µs",
             "server's CPU in a gap, most µs",
         ],
@@ -86,6 +89,7 @@ pub fn run(servers: &Servers, rounds: usize) -> Vec<Table> {
             count(median(&own.work)),
             own.longest_tick(),
             ms(median(&others.replies)),
+            format!("{:.2}", median(&own.replies) / median(&others.replies)),
             count(median(&others.longest)),
             count(median(&others.work)),
         ]);
@@ -152,6 +156,7 @@ impl What {
         match self {
             What::Row => "ROW in",
             What::Tag => "TAG in",
+            What::Pattern => "PATTERN that meets",
             What::All => "ALL over",
         }
     }
@@ -164,6 +169,7 @@ impl What {
                 let color = bear["colors"][0].as_str().expect("a bear with colours");
                 vec!["TAG".to_owned(), format!("color:{color}")]
             }
+            What::Pattern => vec!["PATTERN".to_owned(), "size:*".to_owned()],
             What::All => vec!["ALL".to_owned()],
         };
         ["BEAR.INVALIDATE", "bear"].map(str::to_owned).into_iter().chain(rest).collect()
@@ -178,7 +184,7 @@ fn call(what: What, at: usize) -> Vec<String> {
             vec![size.clone(), size, "limit".to_owned(), (at / BEARS + 1).to_string()]
         }
         // Below the first bear's size there is none down to the sample's.
-        What::Row | What::Tag => vec![(FIRST_SIZE - 1 - at).to_string(), FIRST_SIZE.to_string()],
+        What::Row | What::Tag | What::Pattern => vec![(FIRST_SIZE - 1 - at).to_string(), FIRST_SIZE.to_string()],
     };
     ["BEAR.QUERY", "bear", "size"].map(str::to_owned).into_iter().chain(words).collect()
 }

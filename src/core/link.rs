@@ -14,7 +14,10 @@
 //! *Plain* are joins and conditions without a function: there more rows never lead to less, and what is read is what is
 //! named. The rule errs towards all.
 
+use std::collections::BTreeSet;
+
 use super::feed::{IdSource, Moved};
+use super::spelling::in_quotes;
 use super::sql_tokens::{tokens, Token};
 
 /// What Postgres knows of a SELECT of `tables`.
@@ -22,8 +25,10 @@ use super::sql_tokens::{tokens, Token};
 pub struct Reads {
     /// Tables, partitioned tables by their root, and whatever else holds rows.
     pub relations: Vec<ReadRelation>,
-    /// Does it read a view? Then it reads what it does not name.
-    pub has_views: bool,
+    /// Views: through them it reads what it does not name.
+    pub views: Vec<u32>,
+    /// Postgres has not said it: these are the relations that the text may name, and what their views read.
+    pub is_guess: bool,
     /// Where its ids come from, if straight from a column: a relation's oid, and the column's number.
     pub origin: Option<(u32, i16)>,
 }
@@ -57,7 +62,7 @@ pub enum Link {
 pub fn link(sql: &str, reads: &Reads, relation: &ReadRelation, is_mapped: bool) -> Link {
     let any = Link::Moved { columns: None, inserts: true };
     let Some(tokens) = tokens(sql) else { return any };
-    if reads.has_views || !is_plain(&tokens) {
+    if reads.is_guess || !reads.views.is_empty() || !is_plain(&tokens) {
         return any;
     }
     let is_qualifier = |at: usize| tokens.get(at + 1) == Some(&Token::Sign('.'));
@@ -71,6 +76,21 @@ pub fn link(sql: &str, reads: &Reads, relation: &ReadRelation, is_mapped: bool) 
         return Link::Id(column.clone());
     }
     Link::Moved { columns: columns_read(&tokens, at, relation), inserts: !is_mapped }
+}
+
+/// What a statement may name, as SQL writes it: each name alone, and each two with a dot between them.
+pub fn names_in(sql: &str) -> Vec<String> {
+    let tokens = tokens(sql).unwrap_or_default();
+    let name = |at: usize| tokens.get(at).and_then(Token::as_name).filter(|name| !name.is_empty()).map(in_quotes);
+    let mut names = BTreeSet::new();
+    for at in 0..tokens.len() {
+        let Some(first) = name(at) else { continue };
+        if let (Some(Token::Sign('.')), Some(second)) = (tokens.get(at + 1), name(at + 2)) {
+            names.insert(format!("{first}.{second}"));
+        }
+        names.insert(first);
+    }
+    names.into_iter().collect()
 }
 
 impl Link {
@@ -178,7 +198,7 @@ mod tests {
             relation(1, "member", &["id", "person_id", "team_id", "note"]),
             relation(2, "team", &["id", "club_id", "name"]),
         ];
-        let reads = Reads { relations: relations.clone(), has_views: false, origin };
+        let reads = Reads { relations: relations.clone(), origin, ..Reads::default() };
         link(sql, &reads, &relations[of as usize - 1], is_mapped)
     }
 
@@ -246,11 +266,13 @@ mod tests {
         ] {
             assert_eq!(linked(sql, from_member, 1, true), any(true), "{sql}");
         }
-        let mut reads = Reads { has_views: true, origin: from_member, relations: vec![] };
+        let mut reads = Reads { views: vec![9], origin: from_member, ..Reads::default() };
         let member = relation(1, "member", &["id", "person_id"]);
         assert_eq!(link("SELECT person_id FROM member", &reads, &member, true), any(true));
-        reads.has_views = false;
+        reads.views.clear();
         assert_eq!(link("SELECT person_id FROM member", &reads, &member, true), id());
+        reads.is_guess = true;
+        assert_eq!(link("SELECT person_id FROM member", &reads, &member, true), any(true));
     }
 
     #[test]
@@ -259,6 +281,26 @@ mod tests {
         assert_eq!(linked(sql, Some((1, 2)), 1, true), any(false));
         // Nor one that the text does not name.
         assert_eq!(linked("SELECT person_id FROM members WHERE id = ANY($1)", Some((1, 2)), 1, true), any(false));
+    }
+
+    #[test]
+    fn names_are_told_alone_and_with_their_schema() {
+        let names = names_in("SELECT p.\"X y\" FROM app.\"User\" p WHERE 'it' = $1");
+        assert_eq!(
+            names,
+            [
+                "\"User\"",
+                "\"X y\"",
+                "\"app\"",
+                "\"app\".\"User\"",
+                "\"from\"",
+                "\"p\"",
+                "\"p\".\"X y\"",
+                "\"select\"",
+                "\"where\""
+            ]
+        );
+        assert!(names_in("SELECT 'x").is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::core::link::{ReadRelation, Reads};
+use crate::core::link::{names_in, ReadRelation, Reads};
 use crate::core::spelling::relation_names;
 
 use super::client::Client;
@@ -26,6 +26,16 @@ const LOCKED: &str =
         AND p.pid = l.pid AND p.database = l.database WHERE i.inhrelid = l.relation) \
     ORDER BY 2";
 
+/// The same of relations by their oids, and of what views among them read.
+const NAMED: &str = "WITH RECURSIVE read(oid) AS (SELECT u.oid::oid FROM unnest($1::bigint[]) u(oid) UNION \
+        SELECT d.refobjid FROM read JOIN pg_rewrite w ON w.ev_class = read.oid JOIN pg_depend d ON d.objid = w.oid \
+        AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass) \
+    SELECT DISTINCT c.oid::bigint, format('%I.%I', n.nspname, c.relname), c.relname::text, c.relkind::text, n.nspname::text, \
+    ARRAY(SELECT CASE WHEN a.attisdropped THEN NULL ELSE a.attname::text END FROM pg_attribute a \
+        WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) \
+    FROM read JOIN pg_class c ON c.oid = read.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 2";
+
 /// A relation that was locked.
 pub(super) struct Locked {
     pub(super) relation: ReadRelation,
@@ -37,6 +47,10 @@ pub(super) struct Locked {
 pub(super) fn locked(client: &mut Client) -> Result<Vec<Locked>, Failure> {
     client.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")?;
     let rows = client.query_typed(LOCKED, &[])?;
+    rows.iter().map(read_relation).collect()
+}
+
+fn read_relation(row: &tokio_postgres::Row) -> Result<Locked, Failure> {
     let read = |row: &tokio_postgres::Row| {
         let columns: Vec<Option<String>> = row.try_get(5)?;
         let relation = ReadRelation {
@@ -46,9 +60,26 @@ pub(super) fn locked(client: &mut Client) -> Result<Vec<Locked>, Failure> {
             columns: columns.into_iter().map(|name| name.map(Into::into)).collect(),
         };
         let kind: String = row.try_get(3)?;
-        Ok(Locked { relation, schema: row.try_get(4)?, is_view: kind == "v" })
+        Ok::<_, Failure>(Locked { relation, schema: row.try_get(4)?, is_view: kind == "v" })
     };
-    rows.iter().map(read).collect()
+    read(row)
+}
+
+/// What the statement may read by the names in it, through views, where it cannot be prepared. Waits for no lock.
+pub(super) fn guess(client: &mut Client, sql: &str) -> Result<Reads, Failure> {
+    let named = meant_by(client, &names_in(sql))?;
+    let oids: Vec<i64> = named.into_iter().flatten().collect();
+    client.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")?;
+    let rows = client.query_typed(NAMED, &[(&oids, Type::INT8_ARRAY)])?;
+    let mut reads = Reads { is_guess: true, ..Reads::default() };
+    for found in rows.iter().map(read_relation) {
+        let found = found?;
+        match found.is_view {
+            true => reads.views.push(found.relation.oid),
+            false => reads.relations.push(found.relation),
+        }
+    }
+    Ok(reads)
 }
 
 /// Prepares the statement as `bear_check` and plans it, within a transaction that is to be rolled back; says what it
@@ -62,7 +93,7 @@ pub(super) fn of_statement(client: &mut Client, sql: &str, types: &[Type]) -> Re
     let mut reads = Reads { origin, ..Reads::default() };
     for locked in locked(client)? {
         match locked.is_view {
-            true => reads.has_views = true,
+            true => reads.views.push(locked.relation.oid),
             false => reads.relations.push(locked.relation),
         }
     }
@@ -91,16 +122,20 @@ pub(super) fn meant(client: &mut Client, names: &[String]) -> Result<Vec<Option<
 }
 
 fn meant_at_once(client: &mut Client, names: &[String]) -> Result<Vec<Option<u32>>, Failure> {
+    let spelled: Vec<Vec<String>> = names.iter().map(|name| relation_names(name)).collect();
+    let mut oids = meant_by(client, &spelled.concat())?.into_iter();
+    let first = |names: &Vec<String>| {
+        let found: Vec<Option<i64>> = oids.by_ref().take(names.len()).collect();
+        found.into_iter().flatten().next().and_then(|oid| u32::try_from(oid).ok())
+    };
+    Ok(spelled.iter().map(first).collect())
+}
+
+/// The same of names as SQL writes them, each for itself.
+fn meant_by(client: &mut Client, names: &[String]) -> Result<Vec<Option<i64>>, Failure> {
     const MEANT: &str = "SELECT pg_catalog.to_regclass(s.name)::pg_catalog.oid::bigint \
         FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY s(name, n_th) ORDER BY s.n_th";
 
-    let spelled: Vec<Vec<String>> = names.iter().map(|name| relation_names(name)).collect();
-    let rows = client.query_typed(MEANT, &[(&spelled.concat(), Type::TEXT_ARRAY)])?;
-    let mut oids = rows.iter().map(|row| row.try_get::<_, Option<i64>>(0));
-    let mut meant = Vec::new();
-    for names in &spelled {
-        let found: Vec<Option<i64>> = oids.by_ref().take(names.len()).collect::<Result<_, _>>()?;
-        meant.push(found.into_iter().flatten().next().and_then(|oid| u32::try_from(oid).ok()));
-    }
-    Ok(meant)
+    let rows = client.query_typed(MEANT, &[(&names, Type::TEXT_ARRAY)])?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }

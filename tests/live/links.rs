@@ -23,6 +23,10 @@ match = "id = {id}"
 sql = """SELECT p.id, ARRAY(SELECT t.name FROM member m JOIN team t ON t.id = m.team_id WHERE m.person_id = p.id ORDER BY 1) AS teams
  FROM person p WHERE p.id = {id}"""
 
+[person.job.TAKE_OVER]
+data = { id = "int", member = "int" }
+sql = "UPDATE member SET person_id = job.id FROM {jobs} job WHERE member.id = job.member RETURNING job.n, member.person_id AS id"
+
 [team]
 id = "int"
 tables = { team = "id" }
@@ -86,16 +90,23 @@ fn what_a_select_found_by_rows_that_are_gone_is_not_stale() {
 }
 
 #[test]
-fn a_jobs_cascade_reaches_what_a_select_found() {
+fn what_a_job_does_beside_what_it_tells_reaches_what_a_select_found() {
     for feed in ["wal", "outbox"] {
         let database = Postgres::shared_logical().database(SCHEMA);
         let redis = following(&database, feed, CATALOG);
         let mut wire = redis.wire();
         assert!(teams(&mut wire, 1).contains("red"));
         redis.wait_stored();
+        assert!(teams(&mut wire, 2).contains("blue"));
+        redis.wait_stored();
+        // It returns who has it now, not who had it.
+        complete(&mut wire, r#"person TAKE_OVER {"id":1,"member":2}"#);
+        wait_told(&redis);
+        assert!(teams(&mut wire, 1).contains("blue") && teams(&mut wire, 2).contains("[]"), "{feed}");
+        redis.wait_stored();
         complete(&mut wire, r#"team DISBAND {"id":7}"#);
         wait_told(&redis);
-        assert!(teams(&mut wire, 1).contains("[]"), "{feed}");
+        assert!(teams(&mut wire, 1).contains("[\"blue\"]"), "{feed}");
     }
 }
 

@@ -3,11 +3,13 @@
 //! A row that is gone or has moved tells by itself what a SELECT found by it (see [`crate::core::link`]), so every table that
 //! one reads is followed, whether the section names it or not.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::Coverage;
-use crate::core::link::{Link, Reads};
+use crate::core::link::{names_in, Link, Reads};
 use crate::core::sql::Template;
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::Failure;
@@ -21,10 +23,16 @@ pub(super) struct Linked<'s> {
     pub(super) table: &'s str,
     pub(super) template: &'s Template,
     pub(super) reads: Reads,
+    /// Names that the SELECT may mean, where it does not prepare: what they mean may change.
+    pub(super) names: Vec<Box<str>>,
+    /// Somebody holds a lock on what it reads: it is to be asked again.
+    pub(super) waits: bool,
 }
 
-/// Asks what each SELECT reads. One that does not prepare reads nothing: it is tried at each change, and a failure there
-/// is all of its section.
+/// A migration may hold its lock for long, and nothing that is told meanwhile must wait for it.
+const LOCK_LIMIT_MS: u32 = 100;
+
+/// Asks what each SELECT reads. Of one that does not prepare, now, it is guessed by the names in it.
 pub(super) fn look<'s>(client: &mut Client, sections: &'s [Section]) -> Result<Vec<Linked<'s>>, Failure> {
     let mut linked = Vec::new();
     for (index, section) in sections.iter().enumerate().filter(|(_, section)| section.id.is_some()) {
@@ -33,9 +41,22 @@ pub(super) fn look<'s>(client: &mut Client, sections: &'s [Section]) -> Result<V
             let types = section.table_param_types(template);
             let types: Vec<_> = types.into_iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect();
             match ask(client, &template.text, &types) {
-                Ok(reads) => linked.push(Linked { section: index, table: &table.name, template, reads }),
-                Err(Failure::Fetch(error)) => {
-                    log::warn!("the SELECT of table '{}' of section '{}' fails: {error}", table.name, section.name);
+                Ok(reads) => {
+                    let (names, waits) = (Vec::new(), false);
+                    linked.push(Linked { section: index, table: &table.name, template, reads, names, waits });
+                }
+                Err(why @ (Failure::Fetch(_) | Failure::TimedOut)) => {
+                    let waits = why == Failure::TimedOut;
+                    if let Failure::Fetch(error) = why {
+                        log::warn!("the SELECT of table '{}' of section '{}' fails: {error}", table.name, section.name);
+                    }
+                    let reads = in_transaction(client, |client| reads::guess(client, &template.text));
+                    let reads = match reads {
+                        Err(Failure::Fetch(_) | Failure::TimedOut) => Reads { is_guess: true, ..Reads::default() },
+                        reads => reads?,
+                    };
+                    let names = names_in(&template.text).into_iter().map(Into::into).collect();
+                    linked.push(Linked { section: index, table: &table.name, template, reads, names, waits });
                 }
                 Err(broken) => return Err(broken),
             }
@@ -45,19 +66,44 @@ pub(super) fn look<'s>(client: &mut Client, sections: &'s [Section]) -> Result<V
 }
 
 fn ask(client: &mut Client, sql: &str, types: &[Type]) -> Result<Reads, Failure> {
-    // A generic plan, for one made for NULLs would leave out what they rule out.
-    client.batch_execute("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan")?;
-    let reads = reads::of_statement(client, sql, types);
+    let reads = in_transaction(client, |client| reads::of_statement(client, sql, types));
     if matches!(reads, Err(Failure::Broken(_) | Failure::Silent)) {
         return reads;
     }
-    client.batch_execute("ROLLBACK")?;
     match client.batch_execute("DEALLOCATE bear_check") {
         // It was not prepared.
         Err(ClientError::Driver(error)) if error.as_db_error().is_some() => {}
         result => result?,
     }
     reads
+}
+
+/// One that is rolled back.
+fn in_transaction(
+    client: &mut Client,
+    work: impl FnOnce(&mut Client) -> Result<Reads, Failure>,
+) -> Result<Reads, Failure> {
+    // A generic plan, for one made for NULLs would leave out what they rule out.
+    client.batch_execute(&format!(
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = {LOCK_LIMIT_MS}; SET LOCAL plan_cache_mode = force_generic_plan"
+    ))?;
+    let reads = work(client);
+    if !matches!(reads, Err(Failure::Broken(_) | Failure::Silent)) {
+        client.batch_execute("ROLLBACK")?;
+    }
+    reads
+}
+
+/// SQL for the fingerprint of tables: the definitions of the views that SELECTs read, and, where one is to be asked again,
+/// what is never the same.
+pub(super) fn fingerprint_terms(views: &BTreeSet<u32>, waits: bool) -> String {
+    let views: Vec<String> = views.iter().map(u32::to_string).collect();
+    let again = if waits { " UNION ALL SELECT pg_catalog.clock_timestamp()::pg_catalog.text" } else { "" };
+    format!(
+        " UNION ALL SELECT pg_catalog.concat('v', w.ev_class, ':', w.xmin) FROM pg_catalog.pg_rewrite w \
+         WHERE w.ev_class OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[]){again}",
+        views.join(",")
+    )
 }
 
 /// What is said of a table whose rows a SELECT reads; `bears`: does an old row bear the column?

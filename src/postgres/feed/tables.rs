@@ -72,6 +72,10 @@ pub(super) struct Tables {
     pub(super) names: Vec<Box<str>>,
     /// What the names of tables in `coverage` mean.
     oids: FxHashMap<Box<str>, u32>,
+    /// That SELECTs read.
+    views: BTreeSet<u32>,
+    /// One of them is to be asked again.
+    waits: bool,
     /// What [`IdSource::Select`] numbers.
     pub(super) selects: Vec<Template>,
 }
@@ -199,6 +203,9 @@ impl Tables {
     /// Follows what a SELECT reads.
     fn link(&mut self, client: &mut Client, sections: &[Section], linked: &Linked) -> Result<(), Failure> {
         let section = &sections[linked.section];
+        self.names.extend(linked.names.iter().cloned());
+        self.views.extend(&linked.reads.views);
+        self.waits |= linked.waits;
         for read in &linked.reads.relations {
             let Some(relation) = relation(client, &read.name)? else { continue };
             let is_mapped = section.tables.iter().any(|table| self.oids.get(&table.name) == Some(&read.oid));
@@ -279,8 +286,8 @@ impl Tables {
                WHERE a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL \
              SELECT pg_catalog.concat('i', x.indexrelid, x.indisprimary, x.indisreplident, x.indisvalid, x.indimmediate) \
                FROM pg_catalog.pg_index x JOIN rel ON rel.oid OPERATOR(pg_catalog.=) x.indrelid \
-               WHERE x.indisprimary OR x.indisreplident) all_(x))",
-            names.join(", ")
+               WHERE x.indisprimary OR x.indisreplident{}) all_(x))",
+            names.join(", "), links::fingerprint_terms(&self.views, self.waits)
         )
     }
 

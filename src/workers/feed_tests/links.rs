@@ -232,3 +232,70 @@ fn tables_and_columns_of_any_name_are_followed() {
         }
     }
 }
+
+/// Runs a statement again and again until it is told as expected.
+#[track_caller]
+fn assert_told_in_the_end(
+    database: &Database,
+    followed: &Followed,
+    sql: impl Fn(u32) -> String,
+    expected: impl Fn(u32) -> String,
+) {
+    let mut number = 100;
+    eventually("it is told so", || {
+        number += 1;
+        database.run(&sql(number));
+        followed.changes().contains(&expected(number))
+    });
+}
+
+#[test]
+fn a_select_that_does_not_prepare_tells_all_and_is_asked_again_when_it_may() {
+    let database = Database::new(SCHEMA);
+    let tables = r#"team = "SELECT person_id FROM later WHERE team_id = ANY({ids}) AND 'x' <> (SELECT note FROM member LIMIT 1)""#;
+    let followed = follow(&database, FeedKind::Wal, &catalog(tables));
+    followed.connected();
+    for sql in ["UPDATE team SET name = 'a' WHERE id = 7", "DELETE FROM member WHERE id = 14"] {
+        database.run(sql);
+        assert_eq!(followed.changes(), ["person: all"], "{sql}");
+    }
+    database
+        .run("CREATE TABLE later (person_id int, team_id int, PRIMARY KEY (person_id, team_id)); DELETE FROM member");
+    let gone = |number| format!("INSERT INTO later VALUES ({number}, 7); DELETE FROM later WHERE person_id = {number}");
+    assert_told_in_the_end(&database, &followed, gone, |_| "person: all".to_owned());
+}
+
+#[test]
+fn a_view_that_reads_other_tables_now_is_read_anew() {
+    let database = Database::new(SCHEMA);
+    let followed = follow(
+        &database,
+        FeedKind::Wal,
+        &catalog(r#"team = "SELECT person_id FROM playing WHERE team_id = ANY({ids})""#),
+    );
+    followed.connected();
+    database.run("DELETE FROM member WHERE id = 14");
+    assert_eq!(followed.changes(), Vec::<String>::new());
+    database.run("CREATE OR REPLACE VIEW playing AS SELECT person_id, team_id FROM member");
+    let gone = |number| format!("INSERT INTO member VALUES ({number}, 1, 7); DELETE FROM member WHERE id = {number}");
+    assert_told_in_the_end(&database, &followed, gone, |_| "person: all".to_owned());
+}
+
+#[test]
+fn a_lock_on_what_a_select_reads_holds_up_no_feed() {
+    let database = Database::new(SCHEMA);
+    let tables =
+        r#"team = "SELECT p.person_id FROM plays p JOIN member m ON m.id = p.person_id WHERE p.team_id = ANY({ids})""#;
+    let followed = follow(&database, FeedKind::Wal, &catalog(tables));
+    followed.connected();
+    let mut migration = database.client();
+    migration.batch_execute("BEGIN; LOCK TABLE plays IN ACCESS EXCLUSIVE MODE").unwrap();
+    // The tables are looked at again.
+    database.run("ALTER TABLE member ADD COLUMN more int");
+    let come = |number| format!("INSERT INTO member VALUES ({number}, 1, 7)");
+    assert_told_in_the_end(&database, &followed, come, |_| "person: all".to_owned());
+    migration.batch_execute("COMMIT").unwrap();
+    // Exact as soon as it can be asked.
+    let gone = |number| format!("INSERT INTO plays VALUES ({number}, 7); DELETE FROM plays WHERE person_id = {number}");
+    assert_told_in_the_end(&database, &followed, gone, |number| format!("person {number}"));
+}

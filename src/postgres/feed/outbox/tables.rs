@@ -2,6 +2,8 @@
 //!
 //! Triggers see whole rows, old and new, so that no replica identity matters.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
@@ -46,6 +48,8 @@ pub(super) struct Tables {
     pub(super) names: Vec<Box<str>>,
     /// What those of the catalog mean.
     oids: FxHashMap<Box<str>, i64>,
+    /// That SELECTs read.
+    views: BTreeSet<u32>,
     /// What [`IdSource::Select`] and [`crate::core::feed::Moved::check`] number.
     pub(super) selects: Vec<Template>,
 }
@@ -126,6 +130,8 @@ impl Tables {
     /// Follows what a SELECT reads.
     fn link(&mut self, client: &mut Client, sections: &[Section], linked: &Linked) -> Result<(), Failure> {
         let section = &sections[linked.section];
+        self.names.extend(linked.names.iter().cloned());
+        self.views.extend(&linked.reads.views);
         for read in &linked.reads.relations {
             let Some(relation) = relation(client, &read.name)? else { continue };
             let is = |oid: &i64| *oid == i64::from(read.oid);
@@ -314,8 +320,10 @@ impl Tables {
                AND g.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^bear_outbox_' UNION ALL \
              SELECT pg_catalog.concat('f', p.oid, ':', p.xmin) FROM pg_catalog.pg_proc p \
                WHERE p.pronamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('bear')::pg_catalog.oid \
-               AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[])) all_(x))",
-            names.join(", "), ours.join(", "), covered.join(", "), ours.join(", ")
+               AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]){}) all_(x))",
+            names.join(", "), ours.join(", "), covered.join(", "), ours.join(", "),
+            // Who is to be asked again is so at the next connection; another one for that would make all cold.
+            links::fingerprint_terms(&self.views, false)
         )
     }
 }

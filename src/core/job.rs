@@ -10,6 +10,8 @@ pub struct Job {
     pub data: Vec<Field>,
     pub body: JobBody,
     pub order: Order,
+    /// May its statement read the whole payload, `job.data`? Where not, it is sent once, as fields.
+    pub reads_data: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +45,14 @@ pub enum Order {
 /// tenants the job's `tenant`, so that one statement may serve many of them, and the payload's fields.
 ///
 /// The parameter is the text of a JSON array of objects `{"n":1,"data":{…},"id":5,…}`. Not of jsonb, whose numbers have no
-/// negative zero.
-pub fn relation(fields: &[Field], tenant: Option<ScalarType>, number: usize) -> String {
+/// negative zero. Neither it nor the relation has `data` where the statement does not read it.
+pub fn relation(fields: &[Field], tenant: Option<ScalarType>, reads_data: bool, number: usize) -> String {
     // Names are quoted, so that `order` may be a field; they are letters, digits and `_`.
     let columns: String =
         fields.iter().map(|field| format!(", \"{}\" pg_catalog.{}", field.name, field.ty.postgres_name())).collect();
     let tenant = tenant.map(|ty| format!(", tenant pg_catalog.{}", ty.postgres_name())).unwrap_or_default();
-    format!("(SELECT * FROM pg_catalog.json_to_recordset(${number}::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb{tenant}{columns}))")
+    let data = if reads_data { ", data pg_catalog.jsonb" } else { "" };
+    format!("(SELECT * FROM pg_catalog.json_to_recordset(${number}::pg_catalog.json) AS r(n pg_catalog.int8{data}{tenant}{columns}))")
 }
 
 #[cfg(test)]
@@ -61,12 +64,12 @@ mod tests {
         let field =
             |name: &str, ty: &str| Field { name: name.into(), ty: ArgType::parse(ty).unwrap(), optional: false };
         assert_eq!(
-            relation(&[field("id", "int")], Some(ScalarType::Uuid), 1),
+            relation(&[field("id", "int")], Some(ScalarType::Uuid), true, 1),
             r#"(SELECT * FROM pg_catalog.json_to_recordset($1::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb, tenant pg_catalog.uuid, "id" pg_catalog.int8))"#
         );
         assert_eq!(
-            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], None, 2),
-            r#"(SELECT * FROM pg_catalog.json_to_recordset($2::pg_catalog.json) AS r(n pg_catalog.int8, data pg_catalog.jsonb, "id" pg_catalog.int8, "order" pg_catalog.text[], "x" pg_catalog.jsonb))"#
+            relation(&[field("id", "int"), field("order", "text[]"), field("x", "json")], None, false, 2),
+            r#"(SELECT * FROM pg_catalog.json_to_recordset($2::pg_catalog.json) AS r(n pg_catalog.int8, "id" pg_catalog.int8, "order" pg_catalog.text[], "x" pg_catalog.jsonb))"#
         );
     }
 }

@@ -4,7 +4,7 @@ use toml::Table;
 
 use super::call::is_name;
 use super::job::{relation, Field, Job, JobBody, Order};
-use super::sql::Template;
+use super::sql::{may_read, Template};
 use super::toml_reader::{Fields, Report};
 use super::value::{ArgType, ScalarType};
 
@@ -42,8 +42,8 @@ fn read_job(name: &str, table: &Table, tenant: Option<ScalarType>, report: &mut 
     let fields = Fields::new(table, &JOB_KEYS, report);
     let data = read_data(fields, report);
     let order = read_order(fields, &data, report);
-    let body = read_body(fields, &data, tenant, report)?;
-    Some(Job { name: name.into(), data, body, order })
+    let (body, reads_data) = read_body(fields, &data, tenant, report)?;
+    Some(Job { name: name.into(), data, body, order, reads_data })
 }
 
 fn is_job_name(name: &str) -> bool {
@@ -75,19 +75,26 @@ fn read_data(fields: Fields<'_>, report: &mut Report) -> Vec<Field> {
     data
 }
 
-fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, report: &mut Report) -> Option<JobBody> {
+/// Also says whether the statement may read the payload as a whole.
+fn read_body(
+    fields: Fields<'_>,
+    data: &[Field],
+    tenant: Option<ScalarType>,
+    report: &mut Report,
+) -> Option<(JobBody, bool)> {
     let placeholder = tenant.map(|_| "tenant");
     match (fields.has("sql"), fields.has("each")) {
         (true, false) => {
             let known: Vec<&str> = ["jobs"].into_iter().chain(placeholder).collect();
-            let template =
-                Template::with_relation(fields.string("sql", report)?, &known, |number| relation(data, tenant, number));
+            let sql = fields.string("sql", report)?;
+            let reads_data = may_read(sql, &known, "data");
+            let template = Template::with_relation(sql, &known, |number| relation(data, tenant, reads_data, number));
             let template = report.keep("sql", template)?;
             check_statement("sql", &template, report);
             if !template.params.iter().any(|name| &**name == "jobs") {
                 report.problem("sql must use {jobs}, the relation of the jobs to apply; statements for one job at a time are each = [\"…\"]");
             }
-            Some(JobBody::Set(template))
+            Some((JobBody::Set(template), reads_data))
         }
         (false, true) => {
             let known: Vec<&str> = data.iter().map(|field| &*field.name).chain(placeholder).collect();
@@ -98,7 +105,7 @@ fn read_body(fields: Fields<'_>, data: &[Field], tenant: Option<ScalarType>, rep
             let templates: Vec<Template> =
                 statements.into_iter().filter_map(|sql| report.keep("each", Template::parse(sql, &known))).collect();
             templates.iter().for_each(|template| check_statement("each", template, report));
-            Some(JobBody::Each(templates))
+            Some((JobBody::Each(templates), false))
         }
         (true, true) => {
             report.problem("sql and each exclude each other; keep one");

@@ -346,13 +346,15 @@ fn expected(ty: ArgType) -> Box<str> {
     }
 }
 
-/// Appends the record of a job for the relation `{jobs}`: `{"n":1,"data":{…},"tenant":"…",…}`. `json` is what
+/// Appends the record of a job for the relation `{jobs}`: `{"n":1,"data":{…},"tenant":"…",…}`, `data` where it is read. `json` is what
 /// [`write_checked`] wrote.
-pub fn write_record(n: usize, tenant: Option<&str>, json: &[u8], out: &mut Vec<u8>) {
+pub fn write_record(n: usize, tenant: Option<&str>, with_data: bool, json: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"n\":");
     out.extend_from_slice(n.to_string().as_bytes());
-    out.extend_from_slice(b",\"data\":");
-    out.extend_from_slice(json);
+    if with_data {
+        out.extend_from_slice(b",\"data\":");
+        out.extend_from_slice(json);
+    }
     if let Some(tenant) = tenant {
         out.extend_from_slice(b",\"tenant\":");
         write_string(tenant, out);

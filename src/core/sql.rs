@@ -51,20 +51,7 @@ impl Template {
 
     /// The same where `{jobs}` is a relation: `relation(k)` gives the text that makes one of `$k`.
     pub fn with_relation(sql: &str, known: &[&str], relation: impl Fn(usize) -> String) -> Result<Template, SqlError> {
-        if sql.contains('\0') {
-            return Err(SqlError::Nul);
-        }
-        let mut scan = Scan {
-            rest: sql,
-            known,
-            out: Template { text: String::with_capacity(sql.len()), params: Vec::new() },
-            code_end: 0,
-            ended: false,
-        };
-        while !scan.rest.is_empty() {
-            scan.step(&relation)?;
-        }
-        let Scan { mut out, code_end, .. } = scan;
+        let Scan { mut out, code_end, .. } = Scan::run(sql, known, &relation)?;
         out.text.truncate(code_end);
         if out.text.is_empty() {
             return Err(SqlError::Empty);
@@ -76,6 +63,35 @@ impl Template {
 /// Name of the placeholder that is rendered as a relation.
 const JOBS: &str = "jobs";
 
+/// May a statement over `{jobs}` read this column of it? No only where it is certain: the column is not named, nor is
+/// anything that means all columns (a star, the relation's own name as a value, NATURAL).
+pub fn may_read(sql: &str, known: &[&str], column: &str) -> bool {
+    let Ok(Scan { tokens, .. }) = Scan::run(sql, known, &|_| String::new()) else { return true };
+    let is = |at: usize, token: &str| tokens.get(at).is_some_and(|found| found.eq_ignore_ascii_case(token));
+    let is_name = |token: &str| token.starts_with(|c: char| c == '"' || c.is_alphabetic() || c == '_' || !c.is_ascii());
+    let plain = |token: &str| token.trim_matches('"').to_lowercase();
+    let mut aliases = Vec::new();
+    for at in (0..tokens.len()).filter(|at| is(*at, "{jobs}")) {
+        let named_at = at + 1 + usize::from(is(at + 1, "AS"));
+        match tokens.get(named_at) {
+            Some(alias) if is_name(alias) && !is(named_at + 1, "(") => aliases.push((named_at, plain(alias))),
+            _ => return true,
+        }
+    }
+    tokens.iter().enumerate().any(|(at, token)| {
+        let is_star = *token == "*" && !(at > 1 && is(at - 2, "count") && is(at - 1, "(") && is(at + 1, ")"));
+        // U&"d\0061ta"
+        let is_escaped = token.starts_with('"') && at > 0 && is(at - 1, "&");
+        if is_star || is_escaped {
+            return true;
+        }
+        let name = plain(token);
+        let is_named_here = aliases.iter().any(|(named_at, _)| *named_at == at);
+        let is_row = aliases.iter().any(|(_, alias)| *alias == name) && !is_named_here && !is(at + 1, ".");
+        is_name(token) && (name == column || name == "natural" || is_row)
+    })
+}
+
 struct Scan<'a> {
     rest: &'a str,
     known: &'a [&'a str],
@@ -84,9 +100,23 @@ struct Scan<'a> {
     code_end: usize,
     /// A `;` was seen.
     ended: bool,
+    /// Pieces of code: words, quoted names, literals, placeholders, single characters.
+    tokens: Vec<&'a str>,
 }
 
 impl<'a> Scan<'a> {
+    fn run(sql: &'a str, known: &'a [&'a str], relation: &impl Fn(usize) -> String) -> Result<Scan<'a>, SqlError> {
+        if sql.contains('\0') {
+            return Err(SqlError::Nul);
+        }
+        let out = Template { text: String::with_capacity(sql.len()), params: Vec::new() };
+        let mut scan = Scan { rest: sql, known, out, code_end: 0, ended: false, tokens: Vec::new() };
+        while !scan.rest.is_empty() {
+            scan.step(relation)?;
+        }
+        Ok(scan)
+    }
+
     fn step(&mut self, relation: &impl Fn(usize) -> String) -> Result<(), SqlError> {
         let rest = self.rest;
         let mut chars = rest.chars();
@@ -138,6 +168,7 @@ impl<'a> Scan<'a> {
     fn copy_code(&mut self, len: usize) -> Result<(), SqlError> {
         let (code, rest) = self.rest.split_at(len);
         self.push_code(code)?;
+        self.tokens.push(code);
         self.rest = rest;
         Ok(())
     }
@@ -190,6 +221,7 @@ impl<'a> Scan<'a> {
             if melts_before { " " } else { "" },
             if melts_after { " " } else { "" }
         ))?;
+        self.tokens.push(&self.rest[..self.rest.len() - rest.len()]);
         self.rest = rest;
         Ok(())
     }
@@ -325,6 +357,32 @@ mod tests {
         let template = Template::with_relation(sql, &["jobs", "tenant"], |k| format!("(SELECT ${k})")).unwrap();
         assert_eq!(template.text, "WITH x AS (SELECT $1 FROM (SELECT $2) job) SELECT n FROM x JOIN (SELECT $2) job");
         assert_eq!(template.params, [Box::<str>::from("tenant"), Box::from("jobs")]);
+    }
+
+    #[test]
+    fn a_column_is_not_read_only_where_that_is_certain() {
+        for (sql, reads) in [
+            ("UPDATE t SET x = job.x FROM {jobs} job WHERE t.id = job.id RETURNING job.n, t.id", false),
+            ("UPDATE t SET x = job.x FROM {jobs} AS \"Job\" WHERE t.id = \"Job\".id RETURNING n", false),
+            ("WITH j AS (SELECT job.n, job.id FROM {jobs} job) SELECT n, count(*), 'data, *' FROM j -- job.*", false),
+            ("DELETE FROM t USING {jobs} job WHERE t.id = job.id AND t.job . x = 1 RETURNING job.n", false),
+            ("SELECT a.n FROM {jobs} a JOIN {jobs} b ON a.x = b.y", false),
+            ("SELECT job.n FROM {jobs} job WHERE job.data ? 'x'", true),
+            ("SELECT job.n FROM {jobs} job WHERE DATA ? 'x'", true),
+            ("SELECT job.n FROM {jobs} job WHERE job.\"data\" ? 'x'", true),
+            ("SELECT job.n FROM {jobs} job WHERE job.U&\"d\\0061ta\" ? 'x'", true),
+            ("WITH j AS (SELECT job.* FROM {jobs} job) SELECT n FROM j", true),
+            ("SELECT job.n, 2 * job.x FROM {jobs} job", true),
+            ("SELECT job.n, to_jsonb(job) AS result FROM {jobs} job", true),
+            ("SELECT \"JOB\".n, job IS NULL FROM {jobs} \"JOB\"", true),
+            ("SELECT a.n, b FROM {jobs} a JOIN {jobs} b ON a.x = b.y", true),
+            ("SELECT n, v FROM {jobs} job(n, v)", true),
+            ("SELECT n FROM {jobs}", true),
+            ("SELECT job.n FROM {jobs} job NATURAL JOIN t", true),
+            ("SELECT job.n FROM {jobs} job JOIN t USING (data)", true),
+        ] {
+            assert_eq!(may_read(sql, &["jobs"], "data"), reads, "{sql}");
+        }
     }
 
     proptest! {

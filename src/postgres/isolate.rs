@@ -522,7 +522,7 @@ impl<'r, 'b> Runner<'r, 'b> {
             let task = &self.tasks[*number];
             records.push(if i == 0 { b'[' } else { b',' });
             let tenant = self.batch.spaces[task.space].tenant.as_deref();
-            payload::write_record(*number, tenant, &task.json, &mut records);
+            payload::write_record(*number, tenant, task.job.reads_data, &task.json, &mut records);
         }
         records.push(b']');
         String::from_utf8(records).map_err(|_| own_error("a payload is no text"))

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use crate::figures::{count, median, Table};
+use crate::followed::{self, Feed};
 use crate::jobs::{bears_for, mixed, Job};
 use crate::plain_client::PlainClient;
 use crate::queue::{self, Durable, BATCH_SETTING};
 use crate::setup::Servers;
+use crate::support::eventually;
 
 pub const JOBS: usize = 60_000;
 
@@ -18,6 +20,9 @@ const SHARED: usize = 1_000;
 
 /// Bears that change, and jobs of a batch.
 const CASES: [(usize, usize); 5] = [(SPREAD, 250), (SPREAD, 500), (SPREAD, 1_000), (SPREAD, 2_000), (SHARED, 1_000)];
+
+/// Jobs of a batch where a change feed follows, on a Postgres that writes its WAL for it.
+const FOLLOWED_BATCH: usize = 500;
 
 pub fn run(_: &Servers, rounds: usize) -> Vec<Table> {
     let mut table = Table::new(
@@ -31,25 +36,49 @@ pub fn run(_: &Servers, rounds: usize) -> Vec<Table> {
             durable = Some((bears, Durable::start(bears_for(&jobs))));
         }
         let Some((_, durable)) = &durable else { continue };
-        let (mut plain, mut drained) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            plain.push(plain_rate(durable, &jobs, batch));
-            drained.push(bear_rate(durable, &jobs, Some(batch)));
-        }
-        let ratios: Vec<f64> = drained.iter().zip(&plain).map(|(bear, plain)| bear / plain).collect();
-        table.row(vec![
-            format!("{} bears, {}", count(bears as f64), count(batch as f64)),
-            count(median(&plain)),
-            count(median(&drained)),
-            format!("{:.2}", median(&ratios)),
-        ]);
+        let name = format!("{} bears, {}", count(bears as f64), count(batch as f64));
+        table.row(in_turns(
+            name,
+            rounds,
+            || plain_rate(durable, &jobs, batch),
+            || bear_rate(durable, &jobs, Some(batch)),
+        ));
     }
+    let jobs = mixed(JOBS, SPREAD);
+    let logical = Durable::start_logical(bears_for(&jobs));
+    let batch = FOLLOWED_BATCH;
+    let name = format!("{} bears, {}, `bear.feed wal`", count(SPREAD as f64), count(batch as f64));
+    table.row(in_turns(name, rounds, || plain_rate(&logical, &jobs, batch), || followed_rate(&logical, &jobs, batch)));
     table.note(format!(
         "Medians of {rounds} rounds in turn; ratios are those of the pairs. Postgres with fsync and synchronous_commit on, \
          tables made anew before each; Redis with AOF everysec. The plain client has its jobs in memory, one connection and \
          one transaction a batch, and runs the catalog's own statements."
     ));
     vec![table]
+}
+
+/// A row of the table: medians of so many rounds of each, in turn.
+fn in_turns(name: String, rounds: usize, plain: impl Fn() -> f64, bear: impl Fn() -> f64) -> Vec<String> {
+    let pairs: Vec<(f64, f64)> = (0..rounds).map(|_| (plain(), bear())).collect();
+    let of = |figure: fn(&(f64, f64)) -> f64| median(&pairs.iter().map(figure).collect::<Vec<_>>());
+    let ratio = format!("{:.2}", of(|(plain, bear)| bear / plain));
+    vec![name, count(of(|pair| pair.0)), count(of(|pair| pair.1)), ratio]
+}
+
+/// As [`bear_rate`], while a change feed follows and hears of all jobs.
+fn followed_rate(durable: &Durable, jobs: &[Job], batch: usize) -> f64 {
+    durable.with_fresh_tables(|database| {
+        let redis = queue::redis(database);
+        let begun = Instant::now();
+        queue::set(&mut redis.wire(), "bear.feed", Feed::Wal.name());
+        eventually("the feed follows", || followed::has_told(&redis, begun));
+        queue::set(&mut redis.wire(), BATCH_SETTING, &batch.to_string());
+        queue::enqueue(&redis, jobs);
+        let took = queue::drain(&redis);
+        durable.check(database, jobs);
+        followed::end(&redis, database);
+        jobs.len() as f64 / took.as_secs_f64()
+    })
 }
 
 /// Jobs a second of bear, from `bear.drain yes` until the queue is empty.

@@ -39,13 +39,18 @@ pub fn with_redis<T>(database: &Database, feed: Feed, run: impl FnOnce(&Redis) -
         eventually("the feed follows", || has_told(&redis, begun));
     }
     let result = run(&redis);
-    set(&mut redis.wire(), "bear.feed", Feed::Off.name());
+    end(&redis, database);
     drop(redis);
+    result
+}
+
+/// Ends the feed; nothing is left of its slot then.
+pub fn end(redis: &Redis, database: &Database) {
+    set(&mut redis.wire(), "bear.feed", Feed::Off.name());
     let mut client = database.client();
     eventually("the slot is gone", || {
         client.query("SELECT FROM pg_replication_slots", &[]).expect("pg_replication_slots").is_empty()
     });
-    result
 }
 
 /// Has everything been told that was committed before this moment?

@@ -31,6 +31,7 @@ mod left_out;
 pub mod life;
 mod life_toml;
 pub mod link;
+pub mod lock_pace;
 pub mod metas;
 pub mod moment;
 pub mod names;

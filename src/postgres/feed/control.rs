@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::core::catalog::Section;
+use crate::core::lock_pace::LockPace;
 use crate::core::promise::Promises;
 use crate::postgres::session::lock;
 
@@ -21,6 +22,8 @@ pub struct FeedControl {
     followed: AtomicU64,
     /// For a wait on the stream.
     called: Notify,
+    /// Of locks on the tables that are followed, over all lives of the feed.
+    pub(super) lock_pace: Mutex<LockPace>,
     /// For waits between two tries.
     sleep: Mutex<()>,
     woken: Condvar,
@@ -37,6 +40,7 @@ impl FeedControl {
             wanted: Mutex::new((1, sections)),
             followed: AtomicU64::new(0),
             called: Notify::new(),
+            lock_pace: Mutex::default(),
             sleep: Mutex::default(),
             woken: Condvar::new(),
         }

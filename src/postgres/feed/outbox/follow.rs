@@ -72,7 +72,7 @@ fn connect_and_run(
         limit: limit(settings.statement_timeout_ms()),
         number: (RandomState::new().build_hasher().finish() >> 1) as i64,
     };
-    let ready = desk.prepare(sections)?;
+    let ready = desk.prepare(sections, control)?;
     let now = Instant::now();
     let present = Present::new(ready.tables.selects.clone(), desk.limit);
     let grace = feed.grace;
@@ -120,7 +120,7 @@ impl Desk {
         &mut self.client
     }
 
-    fn prepare(&mut self, sections: &[Section]) -> Result<Ready, FeedError> {
+    fn prepare(&mut self, sections: &[Section], control: &FeedControl) -> Result<Ready, FeedError> {
         // What is committed here is nobody's data; a standby that is gone must not hold it up.
         self.client()
             .batch_execute("SET synchronous_commit = off; SET default_transaction_isolation = 'read committed'")?;
@@ -136,12 +136,12 @@ impl Desk {
         self.client().batch_execute(
             "DELETE FROM bear.outbox WHERE xid OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())",
         )?;
-        let tables = Tables::follow(self.client(), sections)?;
+        let tables = Tables::follow(self.client(), sections, control)?;
         self.register(&tables)?;
         let sql = tables.fingerprint_sql();
         let [fingerprint, ..] = simple(self.client(), &format!("SELECT {sql}"))?;
         // Until somebody was registered for them, they might have been swept away.
-        if Tables::follow(self.client(), sections)? != tables {
+        if Tables::follow(self.client(), sections, control)? != tables {
             return Err(FeedError::Other("the tables of the catalog are being altered".to_owned()));
         }
         let number = self.number;

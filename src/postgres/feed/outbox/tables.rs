@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
+use std::time::{Duration, Instant};
+
 use tokio_postgres::types::Type;
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
@@ -14,6 +17,12 @@ use crate::core::spelling::{in_quotes, relation_names};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
+use crate::postgres::session::lock;
+
+use super::super::FeedControl;
+
+/// For the triggers of one table, once it is locked.
+const LIMIT: Duration = Duration::from_secs(10);
 
 use super::super::links::{self, Linked};
 
@@ -35,9 +44,6 @@ const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regcla
         ORDER BY 1 LIMIT 1) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
-
-/// A lock on a table makes all wait that come after; so it is not waited for long.
-const LOCK_LIMIT_MS: u32 = 500;
 
 /// What is followed, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,7 +90,7 @@ type Hindrance = (String, String);
 
 impl Tables {
     /// Looks at every table that a section names, and makes the triggers that are missing.
-    pub(super) fn follow(client: &mut Client, sections: &[Section]) -> Result<Tables, Failure> {
+    pub(super) fn follow(client: &mut Client, sections: &[Section], control: &FeedControl) -> Result<Tables, Failure> {
         let mut tables = Tables::default();
         for (table, mapped_by) in tables_of(sections) {
             let state = match tables.look_at(client, sections, &table.name, &mapped_by)? {
@@ -96,7 +102,7 @@ impl Tables {
         for linked in links::look(client, sections)? {
             tables.link(client, sections, &linked)?;
         }
-        tables.make_triggers(client)?;
+        tables.make_triggers(client, control)?;
         Ok(tables)
     }
 
@@ -236,7 +242,7 @@ impl Tables {
     }
 
     /// One transaction a table, so that no two tables are locked at once. A table that refuses is not covered.
-    fn make_triggers(&mut self, client: &mut Client) -> Result<(), Failure> {
+    fn make_triggers(&mut self, client: &mut Client, control: &FeedControl) -> Result<(), Failure> {
         self.covered.sort_by(|a, b| a.name.cmp(&b.name));
         for mut table in std::mem::take(&mut self.covered) {
             let columns: Vec<String> = table.columns.iter().map(|column| array_element(column)).collect();
@@ -245,8 +251,7 @@ impl Tables {
                 literal(&table.name),
                 literal(&format!("{{{}}}", columns.join(",")))
             );
-            let sql = format!("SET LOCAL lock_timeout = {LOCK_LIMIT_MS}; {call}");
-            match client.simple_query(&sql).map_err(Failure::from) {
+            match locked_briefly(client, control, &call)? {
                 Ok(messages) => {
                     let source = messages.iter().find_map(|message| match message {
                         tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
@@ -326,6 +331,33 @@ impl Tables {
             links::fingerprint_terms(&self.views, false)
         )
     }
+}
+
+/// Runs a statement that takes locks on tables, when it is time for that, waiting for each no longer than the pace allows.
+fn locked_briefly(
+    client: &mut Client,
+    control: &FeedControl,
+    sql: &str,
+) -> Result<Result<Vec<SimpleQueryMessage>, Failure>, Failure> {
+    let pause = lock(&control.lock_pace).pause(Instant::now());
+    if !pause.is_zero() {
+        control.sleep(pause);
+        if control.is_stopping() {
+            return Err(Failure::Broken("stopped".to_owned()));
+        }
+    }
+    let begun = Instant::now();
+    let limit = lock(&control.lock_pace).limit();
+    client.set_deadline(begun + LIMIT);
+    let sql = format!("SET LOCAL lock_timeout = {}; {sql}", limit.as_millis());
+    let result = client.simple_query(&sql).map_err(Failure::from);
+    let mut pace = lock(&control.lock_pace);
+    match &result {
+        Err(Failure::TimedOut) => pace.failed(begun, Instant::now()),
+        _ => pace.succeeded(),
+    }
+    drop(pace);
+    Ok(result)
 }
 
 fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {

@@ -22,7 +22,7 @@ use super::toml_reader::Report;
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
     let file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,
-        Err(error) => return Err(CatalogError { problems: vec![error.to_string().trim_end().to_owned()] }),
+        Err(error) => return Err(CatalogError { problems: vec![syntax_problem(text, &error)] }),
     };
     let mut report = Report::default();
     let mut outlines = Vec::new();
@@ -46,6 +46,14 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
         sections[index].has_predicates = true;
     }
     Ok(Catalog::new(sections))
+}
+
+/// What is wrong and where. Not the line: the file may be anything that somebody has named, and hold secrets.
+fn syntax_problem(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", error.message().replace('\n', ", "))
 }
 
 fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Report) -> Option<Section> {
@@ -301,10 +309,25 @@ mod tests {
             (with("[bear.job.A]\ndata = { n = \"int\" }\neach = [\"SELECT 1\"]"), "data.n: a field cannot be called 'n'"),
             (with("[bear.job.A]\norder = [\"id\"]\neach = [\"SELECT 1\"]"), "order: data has no field 'id'"),
             (with("[bear.job.A]\ndata = { x = \"json\" }\norder = [\"x\"]\neach = [\"SELECT 1\"]"), "order: 'x' is json"),
-            (with("[bear.job.A]\norder = \"id\"\neach = [\"SELECT 1\"]"), "order must be an array of strings, got \"id\""),
+            (with("[bear.job.A]\norder = \"id\"\neach = [\"SELECT 1\"]"), "order must be an array of strings, got a string"),
         ] {
             let error = load(&text).expect_err(&text);
             assert!(error.contains(reason), "{text}\n-> {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_catalog_is_not_quoted() {
+        for text in [
+            "HOME=/root\0SECRET=hunter2",
+            "root:$y$hunter2:19000:0:99999:7:::\n",
+            "a = \"hunter2\nb",
+            "id = \"hunter2\"",
+            "[x]\nid = 1\ntables = \"hunter2\"",
+            "[x]\nid = [\"hunter2\"]",
+        ] {
+            let error = load(text).expect_err(text);
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

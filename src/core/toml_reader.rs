@@ -99,6 +99,8 @@ impl<'a> Fields<'a> {
         if read.is_none() {
             let found = match value {
                 Value::Array(_) | Value::Table(_) => value.type_str().to_owned(),
+                // Not the text: the file may be anything that somebody has named.
+                Value::String(_) => "a string".to_owned(),
                 scalar => scalar.to_string(),
             };
             report.problem(format!("{key} must be {expected}, got {found}"));

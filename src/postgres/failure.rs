@@ -98,10 +98,12 @@ pub(super) fn last_words(db: &DbError) -> String {
     format!("{} ({})", db.message(), db.code().code())
 }
 
-/// The server's message with its detail and hint.
+/// The server's message with its detail and hint. A constraint's detail holds the row, also columns that whoever
+/// enqueued the job may not see; it is in Postgres' log alone.
 pub(super) fn message(db: &DbError) -> String {
     let mut text = db.message().to_owned();
-    for more in [db.detail(), db.hint()].into_iter().flatten() {
+    let is_of_row = ["23", "44"].iter().any(|class| db.code().code().starts_with(class));
+    for more in [db.detail().filter(|_| !is_of_row), db.hint()].into_iter().flatten() {
         text.push_str("; ");
         text.push_str(more);
     }

@@ -21,6 +21,8 @@ pub enum ConfigValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Live {
     Yes,
+    /// CONFIG SET needs `enable-protected-configs`, as `dir` does: it says which file is read, or who is told a password.
+    Protected,
     /// Only redis.conf and `--loadmodule` set it.
     No,
 }
@@ -48,6 +50,7 @@ pub fn register_all(ctx: Context, specs: &'static [ConfigSpec]) -> Result<(), St
         let data = std::ptr::from_ref(spec).cast_mut().cast::<c_void>();
         let flags = match spec.live {
             Live::Yes => raw::REDISMODULE_CONFIG_DEFAULT,
+            Live::Protected => raw::REDISMODULE_CONFIG_PROTECTED,
             Live::No => raw::REDISMODULE_CONFIG_IMMUTABLE,
         };
         // SAFETY: OnLoad's context; the name is copied; `data` is a static spec, which the callbacks read.

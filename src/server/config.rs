@@ -215,13 +215,13 @@ fn number(value: ConfigValue) -> i64 {
     }
 }
 
-/// A setting that holds a text.
+/// A setting that holds a text: where Postgres is, whose names count there, which files are read.
 macro_rules! text_setting {
     ($name:literal, $field:ident, $check:expr) => {
         ConfigSpec {
             name: $name,
             default: ConfigValue::Text(String::new()),
-            live: Live::Yes,
+            live: Live::Protected,
             get: || CONFIG.with_borrow(|config| ConfigValue::Text(config.$field.clone())),
             set: |value| {
                 let value = text(value);

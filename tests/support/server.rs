@@ -190,7 +190,7 @@ impl Builder {
         );
         text.push_str(
             "appendfsync no\naof-use-rdb-preamble no\nauto-aof-rewrite-percentage 0\nrepl-diskless-sync-delay 0\n\
-             shutdown-timeout 0\nenable-debug-command yes\nenable-module-command yes\n",
+             shutdown-timeout 0\nenable-debug-command yes\nenable-module-command yes\nenable-protected-configs yes\n",
         );
         let on_off = if self.append_only { "yes" } else { "no" };
         let _ = writeln!(text, "appendonly {on_off}");

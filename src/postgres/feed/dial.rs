@@ -20,7 +20,7 @@ use super::control::FeedControl;
 use super::wire::{Pipe, Stream, Waits, Wire, WireError};
 
 /// What pins the text of values, whatever the role or the database has set.
-const PINNED: [(&str, &str); 10] = [
+const PINNED: [(&str, &str); 13] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, YMD"),
     ("TimeZone", "UTC"),
@@ -31,6 +31,10 @@ const PINNED: [(&str, &str); 10] = [
     // Making a slot waits for others' transactions.
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    // Of a stream that has nothing to say for a while.
+    ("wal_sender_timeout", "60s"),
+    ("default_transaction_isolation", "read committed"),
     ("replication", "database"),
 ];
 

@@ -196,6 +196,9 @@ pub enum Left {
     Earlier,
 }
 
+/// Longer messages are cut, in bytes: they are kept in the ledger and in Redis, and a statement may raise one of any length.
+const MAX_MESSAGE: usize = 8 << 10;
+
 /// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobError {
@@ -203,4 +206,31 @@ pub struct JobError {
     /// statement itself returned an error, or nothing.
     pub code: Option<Box<str>>,
     pub message: Box<str>,
+}
+
+impl JobError {
+    /// With a message that may be kept.
+    pub fn cut(mut self) -> JobError {
+        if self.message.len() > MAX_MESSAGE {
+            let end = (0..=MAX_MESSAGE).rev().find(|at| self.message.is_char_boundary(*at)).unwrap_or_default();
+            self.message = format!("{}…", &self.message[..end]).into();
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        for (message, kept) in
+            [("é".repeat(5_000), 8_192), (format!("x{}", "é".repeat(5_000)), 8_191), ("x".repeat(8_192), 8_192)]
+        {
+            let cut = JobError { code: None, message: message.clone().into() }.cut().message;
+            assert_eq!(cut.trim_end_matches('…'), &message[..kept]);
+            assert_eq!(cut.ends_with('…'), message.len() > MAX_MESSAGE);
+        }
+    }
 }

@@ -286,7 +286,11 @@ fn move_marks(batch: &Batch, done: &[(&SpaceBatch, JobId)]) -> String {
     )
 }
 
-/// Deletes what has not been touched for `keep_days` days and is none of the live `epochs`.
+/// Deletes what has not been touched for `keep_days` days and is none of the live `epochs`, and of those the jobs that failed
+/// before that.
+///
+/// No earlier: a queue that is restored, or a replica that is promoted before it heard of the failure, still has the job, and would
+/// take one without a row for applied.
 pub(super) fn clean(writer: &mut Writer, epochs: &[i64], keep_days: u32) -> Result<(), Trouble> {
     writer.set_limit(5_000);
     let (epochs, pinned) = (ints(epochs.iter().copied()), writer.pinned());
@@ -303,6 +307,8 @@ pub(super) fn clean(writer: &mut Writer, epochs: &[i64], keep_days: u32) -> Resu
            WHERE l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) k.lane; \
          DELETE FROM bear.left_out o WHERE NOT EXISTS (SELECT FROM bear.ledger l \
            WHERE l.queue OPERATOR(pg_catalog.=) o.queue AND l.epoch OPERATOR(pg_catalog.=) o.epoch AND l.lane OPERATOR(pg_catalog.=) 0::pg_catalog.int2); \
+         DELETE FROM bear.left_out WHERE failed IS NOT NULL AND epoch OPERATOR(pg_catalog.=) ANY ({epochs}) \
+           AND changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => {keep_days})); \
          COMMIT"
     );
     writer.simple(&sql).map(drop)

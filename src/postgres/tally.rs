@@ -152,6 +152,7 @@ impl<'b> Tally<'b> {
 
     /// The job's own failure: for good with its last attempt, which frees its rows.
     pub(super) fn fail(&mut self, task: &Task<'_>, error: JobError) {
+        let error = error.cut();
         let job = &self.batch.spaces[task.space].jobs[task.at];
         let attempts = job.attempts.saturating_add(1);
         match attempts >= job.max_attempts {
@@ -175,7 +176,7 @@ impl<'b> Tally<'b> {
     /// No more jobs of the type in this batch.
     pub(super) fn refuse(&mut self, kind: (usize, usize), error: JobError) {
         if self.paused.insert(kind) {
-            self.refused.push((kind, error));
+            self.refused.push((kind, error.cut()));
         }
     }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::jobs::{self, enqueue, error_of, find, ids_in, set_drain, stat, wait_settled, wait_state};
+use crate::support::wait::wait_at_most;
 use crate::support::{burst, eventually, Database, Postgres, Redis, Wire};
 
 const CATALOG: &str = r#"
@@ -68,7 +69,8 @@ fn race(database: &Database, redis: &Redis, kind: &str, bad: &[(usize, &str)]) -
     let replies = burst(redis, &lines);
     let begun = Instant::now();
     set_drain(&mut wire, "yes");
-    eventually("all good jobs are done", || good(database) == 1_000 - bad.len() as i64);
+    let done = wait_at_most(Duration::from_secs(60), || (good(database) == 1_000 - bad.len() as i64).then_some(()));
+    assert!(done.is_some(), "the good jobs are done beside {bad:?}");
     let took = begun.elapsed();
     (bad.iter().map(|(id, _)| jobs::id_of(&replies[id - 1])).collect(), took)
 }
@@ -78,6 +80,10 @@ fn the_others_of_a_thousand_do_not_wait_for_a_bad_one() {
     let (database, redis) = start();
     let mut wire = redis.wire();
     for kind in ["SET", "EACH"] {
+        let (_, alone) = race(&database, &redis, kind, &[]);
+        // On an idle machine it is well below 3 s; a busy one is slow without bad ones, too.
+        let limit = Duration::from_secs(15) + 20 * alone;
+        println!("{kind}: {alone:?} without a bad one");
         for bad in [
             &[(500, "kill")][..],
             &[(1, "kill"), (2, "kill"), (999, "kill")],
@@ -91,7 +97,7 @@ fn the_others_of_a_thousand_do_not_wait_for_a_bad_one() {
         ] {
             let (ids, took) = race(&database, &redis, kind, bad);
             println!("{kind} {bad:?}: the others after {took:?}");
-            assert!(took < Duration::from_secs(10), "{kind} {bad:?}: {took:?}");
+            assert!(took < limit, "{kind} {bad:?}: {took:?} of {limit:?}");
             for (id, (_, value)) in ids.iter().zip(bad) {
                 let job = wait_state(&mut wire, "item", id, "failed");
                 let (message, code) = error_of(&job);

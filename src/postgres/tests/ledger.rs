@@ -245,7 +245,16 @@ fn dead_epochs_are_cleaned_and_live_ones_kept() {
          INSERT INTO bear.left_out (queue, epoch, ms, seq) VALUES (7, 1, 1, 1), (7, 2, 1, 1), (7, 3, 1, 1); \
          UPDATE bear.ledger SET changed = now() - interval '50 days' WHERE epoch = 1",
     );
+    // Jobs of the living epoch: one waits, two have failed, lately and long ago.
+    database.run(
+        "INSERT INTO bear.left_out (queue, epoch, ms, seq, failed, changed) VALUES \
+         (7, 1, 2, 1, NULL, now() - interval '40 days'), (7, 1, 2, 2, '{}', now() - interval '20 days'), \
+         (7, 1, 2, 3, '{}', now() - interval '40 days')",
+    );
     applier.clean(&[1], 30);
+    let of_two = "SELECT string_agg(seq::text, ',' ORDER BY seq) FROM bear.left_out WHERE ms = 2";
+    assert_eq!(database.text(of_two), "1,2");
+    database.run("DELETE FROM bear.left_out WHERE ms = 2");
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.ledger"), "1,3");
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.left_out"), "1,3");
 }

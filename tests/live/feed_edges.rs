@@ -86,7 +86,8 @@ fn a_generated_column_is_not_covered_and_does_not_break_the_feed() {
     assert!(not_covered.len() == 1 && not_covered[0].contains("generated"), "{not_covered:?}");
     database.run("UPDATE item SET size = 2");
     wait_told(&redis);
-    assert_eq!(redis.info("bear").int("bear_feed_connects"), 1);
+    // It may make cold once more, for a transaction of another test that was in progress when it connected.
+    assert_eq!(redis.info("bear").int("bear_feed_losses"), 0);
 }
 
 /// No section maps the table `product`; its query lists rows of `category`, whose table is followed.

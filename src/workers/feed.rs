@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{unbounded, Receiver, Sender};
+use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
 
 use crate::core::catalog::Section;
 use crate::core::feed::FeedOutcome;
@@ -17,6 +17,12 @@ use crate::core::retry::OutageBackoff;
 use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
 
 use super::{guarded, lock, Wake};
+
+/// Outcomes that nobody has taken; the thread waits before it tells more. Redis' thread takes some hundreds in a tick.
+const MAX_UNTAKEN: usize = 1024;
+
+/// While it waits it looks so often whether it is to end: whoever stops it takes no more.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// One that has lasted so long was well: what comes then is a new failure.
 const LASTED: Duration = Duration::from_secs(10);
@@ -40,7 +46,7 @@ impl Feed {
         promises: Arc<Promises>,
         wake: Wake,
     ) -> io::Result<Feed> {
-        let (outcomes, results) = unbounded();
+        let (outcomes, results) = bounded(MAX_UNTAKEN);
         let control = Arc::new(FeedControl::new(sections, promises));
         let turn = Arc::new(Mutex::new(None));
         let kind = settings.kind;
@@ -56,7 +62,7 @@ impl Feed {
         if self.kind != FeedKind::Wal {
             return false;
         }
-        let (outcomes, results) = unbounded();
+        let (outcomes, results) = bounded(MAX_UNTAKEN);
         // First, so that whoever finds the new catalog finds where to tell of it.
         let mut turn = lock(&self.turn);
         let catalog = self.control.follow_instead(sections);
@@ -109,9 +115,15 @@ impl Teller<'_> {
         if let Some(turn) = lock(&self.turn).take_if(|turn| turn.catalog <= self.control.followed()) {
             self.outcomes = turn.outcomes;
         }
-        // Nobody receives any more once the feed has been dropped.
-        if self.outcomes.send(outcome).is_ok() {
-            (self.wake)();
+        let mut outcome = outcome;
+        loop {
+            match self.outcomes.send_timeout(outcome, LOOK) {
+                Ok(()) => return (self.wake)(),
+                Err(SendTimeoutError::Timeout(_)) if self.control.is_stopping() => return,
+                Err(SendTimeoutError::Timeout(untaken)) => outcome = untaken,
+                // Nobody receives any more once the feed has been dropped.
+                Err(SendTimeoutError::Disconnected(_)) => return,
+            }
         }
     }
 }
@@ -133,5 +145,49 @@ fn feed_loop(settings: &FeedSettings, control: &Arc<FeedControl>, teller: &mut T
             backoff = OutageBackoff::default();
         }
         control.sleep(backoff.next(RandomState::new().build_hasher().finish()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(number: u64) -> FeedOutcome {
+        FeedOutcome::CaughtUp { asked: Instant::now(), position: number, lag_bytes: 0 }
+    }
+
+    /// Tells 0, 1, 2 … of which nobody may be behind by more than one.
+    fn begin(control: &Arc<FeedControl>, count: u64) -> (Receiver<FeedOutcome>, JoinHandle<()>) {
+        let (outcomes, results) = bounded(1);
+        let control = control.clone();
+        let tell_all = move || {
+            let turn = Arc::new(Mutex::new(None));
+            let mut teller = Teller { outcomes, turn, control: &control, wake: Arc::new(|| {}) };
+            (0..count).for_each(|number| teller.tell(told(number)));
+        };
+        (results, std::thread::spawn(tell_all))
+    }
+
+    #[test]
+    fn who_tells_more_than_is_taken_waits_and_loses_nothing() {
+        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
+        let (results, teller) = begin(&control, 50);
+        for number in 0..50 {
+            let outcome = results.recv().expect("it is told");
+            assert!(matches!(outcome, FeedOutcome::CaughtUp { position, .. } if position == number), "{outcome:?}");
+        }
+        teller.join().expect("it ends");
+    }
+
+    #[test]
+    fn who_waits_to_tell_ends_with_a_stop_though_nobody_takes_it() {
+        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
+        let (results, teller) = begin(&control, 50);
+        control.stop();
+        teller.join().expect("it ends");
+        assert_eq!(results.len(), 1);
+        let (results, teller) = begin(&control, 50);
+        drop(results);
+        teller.join().expect("it ends when nobody is there");
     }
 }

@@ -31,7 +31,8 @@ pub enum FeedOutcome {
     /// It follows from now on. What was cached before is to be forgotten, of the sections whose tables are covered.
     /// It may come again while connected: a change from before may have become visible only now.
     Connected { coverage: Vec<TableCoverage> },
-    /// While it follows, tables have been altered: what was cached of these sections before is to be forgotten.
+    /// While it follows, tables have been altered, or something else that answers depend on: what was cached of these
+    /// sections before is to be forgotten.
     Altered { coverage: Vec<TableCoverage>, sections: Vec<usize> },
     /// Whole transactions in commit order, all visible to new snapshots; present values were read after that.
     Changed {

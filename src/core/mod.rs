@@ -58,3 +58,4 @@ pub mod value;
 pub mod walk;
 pub mod waves;
 pub mod word;
+pub mod words;

@@ -20,7 +20,7 @@ use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use super::failure::Failure;
 use super::identity::ServerIdentity;
 use super::scheduler::Scheduler;
-use super::session::{lock, ConnectError, Session, Shapes};
+use super::session::{lock, ConnectError, Learned, Session};
 use super::settings::Settings;
 
 /// r2d2 0.8.10 repeats a failed attempt after min(400 ms, half of this): a Postgres that is back is seen within a second.
@@ -139,7 +139,7 @@ struct State {
     settings: Arc<Settings>,
     address: String,
     tracker: Arc<Tracker>,
-    shapes: Arc<Shapes>,
+    learned: Arc<Learned>,
     health: Mutex<Health>,
     /// Connections up to this number were there when one of them broke: idle ones are closed unasked, for whatever
     /// ended one has mostly ended all.
@@ -178,7 +178,7 @@ impl Pool {
             address: settings.address(),
             settings: Arc::new(settings),
             tracker,
-            shapes: Arc::default(),
+            learned: Arc::default(),
             health: Mutex::new(Health { standing: Standing::Starting, since: SystemTime::now(), last_error: None }),
             distrusted: AtomicU64::new(0),
             suspects: Mutex::default(),
@@ -196,6 +196,11 @@ impl Pool {
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(Connector { state: state.clone() });
         Pool { inner, state }
+    }
+
+    /// Statements are prepared anew, for their names may mean something else.
+    pub fn prepare_anew(&self) {
+        self.state.learned.renew();
     }
 
     /// From now on nobody waits for a session that is yet to be made.
@@ -468,7 +473,7 @@ impl ManageConnection for Connector {
         if let Some(error) = state.recent_failure() {
             return Err(error);
         }
-        let connect = || Session::connect(state.settings.clone(), state.shapes.clone());
+        let connect = || Session::connect(state.settings.clone(), state.learned.clone());
         let started = Instant::now();
         // Where Postgres was up, one connection that was ended in the making says nothing; a Postgres that went down says so again.
         let result = connect().or_else(|error| match state.is_up() && started.elapsed() < ATTEMPT_GAP {

@@ -5,6 +5,7 @@
 //! question whether it is still the same server.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,23 @@ const IN_RECOVERY: &str = "the server is a standby in recovery, which may lag; c
 /// Whatever the role has set, each statement sees what has been committed by then.
 pub(super) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE;";
 
-/// Shapes by plan, shared by sessions that may not keep statements.
-pub(super) type Shapes = Mutex<HashMap<u64, (Instant, Arc<Shape>)>>;
+/// What the sessions of a pool know in common.
+#[derive(Default)]
+pub(super) struct Learned {
+    /// Shapes by plan, where sessions may not keep statements.
+    shapes: Mutex<HashMap<u64, (Instant, Arc<Shape>)>>,
+    /// How often the names in statements have come to mean something else. Postgres looks at a prepared one again when what
+    /// it means is altered, not when another table gets in front of it.
+    renewals: AtomicU64,
+}
+
+impl Learned {
+    /// Statements are prepared anew from now on.
+    pub(super) fn renew(&self) {
+        self.renewals.fetch_add(1, Ordering::AcqRel);
+        lock(&self.shapes).clear();
+    }
+}
 
 pub(super) struct Session {
     pub(super) client: Client,
@@ -49,8 +65,10 @@ pub(super) struct Session {
     pub(super) identity: ServerIdentity,
     /// Set while something is under way and left set by what makes the connection unusable.
     pub(super) unusable: bool,
-    shapes: Arc<Shapes>,
+    learned: Arc<Learned>,
     statements: HashMap<u64, Prepared>,
+    /// The renewal that they are of.
+    renewal: u64,
     uses: u64,
     /// The statement_timeout in force.
     timeout_ms: u64,
@@ -65,11 +83,11 @@ pub(super) struct Prepared {
 
 impl Session {
     /// Connects to the first host that is no standby; fails with a line that holds no password.
-    pub(super) fn connect(settings: Arc<Settings>, shapes: Arc<Shapes>) -> Result<Session, ConnectError> {
+    pub(super) fn connect(settings: Arc<Settings>, learned: Arc<Learned>) -> Result<Session, ConnectError> {
         let (client, identity) = connect(&settings, Access::ReadOnly)?;
         let timeout_ms = settings.statement_timeout_ms();
-        let statements = HashMap::new();
-        Ok(Session { client, settings, identity, unusable: false, shapes, statements, uses: 0, timeout_ms })
+        let (statements, renewal) = (HashMap::new(), 0);
+        Ok(Session { client, settings, identity, unusable: false, learned, statements, renewal, uses: 0, timeout_ms })
     }
 
     /// Whether it may be used again, as far as can be told without asking the server.
@@ -111,6 +129,10 @@ impl Session {
     /// The plan's statement, prepared at its first use in this session.
     pub(super) fn prepare(&mut self, plan: &FetchPlan) -> Result<Prepared, Failure> {
         self.uses += 1;
+        let renewal = self.learned.renewals.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.renewal, renewal) != renewal {
+            self.statements.clear();
+        }
         if let Some(prepared) = self.statements.get_mut(&plan.id) {
             prepared.last_use = self.uses;
             return Ok(prepared.clone());
@@ -128,13 +150,13 @@ impl Session {
 
     /// The plan's shape without a statement.
     pub(super) fn shape(&mut self, plan: &FetchPlan) -> Result<Arc<Shape>, Failure> {
-        if let Some((learned, shape)) = lock(&self.shapes).get(&plan.id) {
+        if let Some((learned, shape)) = lock(&self.learned.shapes).get(&plan.id) {
             if learned.elapsed() < SHAPE_LIFE {
                 return Ok(shape.clone());
             }
         }
         let shape = Arc::new(self.learn(plan)?);
-        let mut shapes = lock(&self.shapes);
+        let mut shapes = lock(&self.learned.shapes);
         if shapes.len() >= MAX_STATEMENTS {
             shapes.retain(|_, (learned, _)| learned.elapsed() < SHAPE_LIFE);
         }
@@ -146,14 +168,14 @@ impl Session {
     pub(super) fn forget(&mut self, plan: &FetchPlan) -> bool {
         match self.settings.prepare {
             true => self.statements.remove(&plan.id).is_some(),
-            false => lock(&self.shapes).remove(&plan.id).is_some(),
+            false => lock(&self.learned.shapes).remove(&plan.id).is_some(),
         }
     }
 
     pub(super) fn knows(&self, plan: &FetchPlan) -> bool {
         match self.settings.prepare {
             true => self.statements.contains_key(&plan.id),
-            false => lock(&self.shapes).contains_key(&plan.id),
+            false => lock(&self.learned.shapes).contains_key(&plan.id),
         }
     }
 

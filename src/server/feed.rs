@@ -95,6 +95,10 @@ impl Server {
             FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
             FeedOutcome::Altered { coverage, sections } => {
                 self.take_coverage(coverage);
+                // Before anybody fetches again.
+                if let Some(workers) = self.workers.current() {
+                    workers.prepare_anew();
+                }
                 self.forget_sections(|catalog| {
                     let altered: Vec<bool> =
                         (0..catalog.sections.len()).map(|index| sections.contains(&index)).collect();

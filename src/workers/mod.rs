@@ -215,6 +215,13 @@ impl Workers {
         }
     }
 
+    /// Fetches prepare their statements anew, for the names in them may mean something else.
+    pub fn prepare_anew(&self) {
+        if let Some(pool) = self.shared.pool() {
+            pool.prepare_anew();
+        }
+    }
+
     /// Figures of the pool; None once stopped.
     pub fn figures(&self) -> Option<PoolFigures> {
         self.shared.pool().map(|pool| pool.figures())

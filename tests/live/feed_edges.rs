@@ -1,6 +1,8 @@
 //! The change feed at its edges: columns whose text is spelled in two ways, sections that only list the covered ones, a URL
 //! that leads elsewhere, an unload.
 
+use std::time::Duration;
+
 use crate::support::jobs::complete;
 use crate::support::server::module_path;
 use crate::support::{bears, eventually, Database, Postgres, Redis, Wire};
@@ -162,5 +164,51 @@ fn the_module_can_be_unloaded_while_it_follows() {
         eventually("the module is unloaded", || redis.run("MODULE UNLOAD bear").is_ok());
         let path = module_path().to_string_lossy().into_owned();
         assert!(redis.wire().call(&["MODULE", "LOAD", &path]).is_ok());
+    }
+}
+
+/// No row changes then; the row that a fetch reads is another, or reads otherwise.
+#[test]
+fn what_a_query_means_is_noticed_when_it_changes() {
+    const CATALOG: &str = "[item]\nid = \"int\"\ntables = { \"public.item\" = \"id\" }\n\
+        [[item.query]]\ncall = \"all\"\nsql = \"SELECT *, twice(id) AS twice FROM item_view ORDER BY id\"\n\
+        [other]\nid = \"int\"\ntables = { other = \"id\" }\n[[other.query]]\ncall = \"all\"\nsql = \"SELECT id FROM other\"\n";
+    for feed in ["wal", "outbox"] {
+        let database = Postgres::shared_logical().database(
+            "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE item(id int PRIMARY KEY, mood mood); CREATE TABLE other(id int PRIMARY KEY); \
+             CREATE VIEW item_view AS SELECT id, mood FROM item; INSERT INTO item VALUES (1, 'ok'); \
+             CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2'; CREATE SCHEMA app",
+        );
+        let redis = Redis::builder()
+            .postgres(&database)
+            .catalog(CATALOG)
+            .config("bear.feed", feed)
+            .config("bear.feed-grace-ms", "1000")
+            .config("bear.search-path", "app, public")
+            .start();
+        wait_told(&redis);
+        let mut wire = redis.wire();
+        store(&redis, &mut wire, "other all");
+        for (sql, expected) in [
+            ("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'", r#"[{"id":1,"mood":"fine","twice":2}]"#),
+            (
+                "CREATE OR REPLACE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 3'",
+                r#"[{"id":1,"mood":"fine","twice":3}]"#,
+            ),
+            (
+                "CREATE OR REPLACE VIEW item_view AS SELECT id, mood, 7 AS more FROM item",
+                r#"[{"id":1,"mood":"fine","more":7,"twice":3}]"#,
+            ),
+            ("CREATE TABLE app.item_view(id int); INSERT INTO app.item_view VALUES (5)", r#"[{"id":5,"twice":15}]"#),
+        ] {
+            store(&redis, &mut wire, "item all");
+            database.run(sql);
+            let begun = std::time::Instant::now();
+            eventually("the change is noticed", || wire.run("BEAR.QUERY item all").text() == expected);
+            assert!(begun.elapsed() < Duration::from_secs(5), "{sql}: {:?}", begun.elapsed());
+            // One that was under way may have been answered and not stored.
+            assert!(is_cached(&mut wire, "other all"), "{feed}, {sql}");
+        }
+        assert_eq!(redis.info("bear").int("bear_feed_connects"), 1, "{feed}");
     }
 }

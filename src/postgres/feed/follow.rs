@@ -5,7 +5,7 @@
 //!                                 |
 //!   received -> a transaction -> pending -> a new snapshot sees it -> present values read -> Changed
 //!   each quarter of the grace: where is the WAL? -> the stream is there -> CaughtUp
-//!      the tables are others -> Altered;   another catalog -> tables -> Connected
+//!      the tables are others, or what queries mean -> Altered;   another catalog -> tables -> Connected
 //! ```
 //! Invariant: a transaction is told only once new snapshots see it (its record may be decoded before, for ever where a
 //! synchronous standby is gone), and then wholly; one that is not visible holds up no other.
@@ -25,6 +25,7 @@ use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
 use crate::core::promise::{Awaited, Promise};
 use crate::postgres::client::Client;
 
+use super::answers::Answers;
 use super::control::FeedControl;
 use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};
 use super::error::FeedError;
@@ -129,6 +130,7 @@ pub(super) struct Follower<'a> {
     tables: Tables,
     /// SQL of the fingerprint of the tables, and its value when they were looked at.
     fingerprint: (String, String),
+    answers: Answers,
     present: Present,
     /// Tables that rows have been told of and nobody asks for; None where they are too many.
     strangers: Option<FxHashSet<Box<[u8]>>>,
@@ -159,6 +161,7 @@ impl<'a> Follower<'a> {
             emit,
             tables: Tables::default(),
             fingerprint: Default::default(),
+            answers: Answers::default(),
             present: Present::new(Vec::new(), parts.limit),
             strangers: Some(FxHashSet::default()),
             asked_at: now,
@@ -204,8 +207,12 @@ impl<'a> Follower<'a> {
         // What has been received is of the tables and sections as they were; those who are told to forget read it anew.
         self.pending.clear();
         self.pending_rows = 0;
+        if let Some(current) = &mut self.current {
+            current.gathered = Gathered::default();
+        }
         self.awaited.clear();
         self.watch_those_in_progress()?;
+        self.answers = Answers::look(&mut self.parts.client, &self.sections, self.parts.limit)?;
         self.tell_connected();
         Ok(())
     }
@@ -249,7 +256,6 @@ impl<'a> Follower<'a> {
         self.parts.control.promises.set_followed(true);
         if let Some(current) = &mut self.current {
             current.is_of_both = true;
-            current.gathered = Gathered::default();
         }
         Ok(())
     }
@@ -538,6 +544,12 @@ impl<'a> Follower<'a> {
             .ok_or_else(|| FeedError::Other(format!("Postgres' place in the WAL '{}' cannot be read", row[1])))?;
         if row[2] != self.fingerprint.1 {
             self.look_again()?;
+        }
+        let meant = self.answers.changed(&mut self.parts.client, self.parts.grace, self.parts.limit)?;
+        if !meant.is_empty() {
+            // Statements may mean other tables than when they were prepared.
+            self.present.prepare_anew();
+            self.tell_altered(meant.into_iter().collect());
         }
         let ended = self.unsettled.iter().copied().filter(|xid| snapshot.has_ended(*xid)).collect();
         self.epoch_of = Some(snapshot);

@@ -3,8 +3,8 @@
 //! # Layout
 //! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `decoding`
 //! takes its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
-//! `tables` says what can be followed, `control` which catalog is followed and when it ends, `former` removes what earlier
-//! versions left.
+//! `tables` says what can be followed, `answers` whether statements mean what they did, `control` which catalog is followed
+//! and when it ends, `former` removes what earlier versions left.
 //!
 //! `outbox` is the other kind, where Postgres may not decode: triggers and a table that is polled.
 //!
@@ -12,6 +12,7 @@
 //! made in the database: the plugin test_decoding tells of every table, so that none is published, and no UPDATE of the
 //! application can fail for want of a key that a publication asks for.
 
+mod answers;
 mod control;
 mod decoding;
 mod dial;

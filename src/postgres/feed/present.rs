@@ -68,6 +68,11 @@ impl Present {
         Present { selects, statements, limit, told }
     }
 
+    /// What the statements' names mean may have changed.
+    pub(super) fn prepare_anew(&mut self) {
+        self.statements.clear();
+    }
+
     /// What has changed, in the order of sections.
     pub(super) fn read(
         &mut self,

@@ -1,5 +1,6 @@
 //! The change feed against private Postgres servers whose WAL can be decoded.
 
+mod answers;
 mod changes;
 mod faults;
 mod links;

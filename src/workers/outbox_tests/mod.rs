@@ -19,11 +19,11 @@ fn plain() -> Arc<Server> {
     server
 }
 
-fn database(sql: &str) -> Database {
+pub(super) fn database(sql: &str) -> Database {
     Database::on(plain(), sql)
 }
 
-fn follow(database: &Database, catalog: &str) -> Followed {
+pub(super) fn follow(database: &Database, catalog: &str) -> Followed {
     follow_as(database, catalog, "bear", database.server.port)
 }
 

@@ -22,6 +22,7 @@ use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;
 
+use super::super::answers::Answers;
 use super::super::follow::{limit, patience, simple};
 use super::super::present::Present;
 use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
@@ -77,6 +78,7 @@ fn connect_and_run(
     let present = Present::new(ready.tables.selects.clone(), desk.limit);
     let grace = feed.grace;
     let cleaner = Cleaner::new(desk.number);
+    let answers = Answers::look(&mut desk.client, sections, desk.limit)?;
     let reader = Reader {
         server: identity.server_start().into(),
         awaited: Awaited::new(patience(grace)),
@@ -88,6 +90,7 @@ fn connect_and_run(
         emit,
         ready,
         present,
+        answers,
         cleaner,
         grace,
         probe_at: now,
@@ -218,6 +221,7 @@ struct Reader<'a> {
     emit: &'a mut dyn FnMut(FeedOutcome),
     ready: Ready,
     present: Present,
+    answers: Answers,
     cleaner: Cleaner,
     grace: Duration,
     probe_at: Instant,
@@ -287,6 +291,12 @@ impl Reader<'_> {
         let found = !news.transactions.is_empty();
         self.tell(news)?;
         if look == Look::AtTablesToo {
+            let sections = self.answers.changed(&mut self.desk.client, self.grace, self.desk.limit)?;
+            if !sections.is_empty() {
+                self.present.prepare_anew();
+                let coverage = self.ready.tables.coverage.clone();
+                (self.emit)(FeedOutcome::Altered { coverage, sections });
+            }
             self.probe_at = asked + self.grace / 4;
             self.nearly.get_or_insert_with(|| (CaughtUp { asked, position }, self.awaited.mark()));
         }

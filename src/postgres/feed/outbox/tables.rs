@@ -314,10 +314,10 @@ impl Tables {
                OR i.inhrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM member) UNION ALL \
              SELECT pg_catalog.concat('s', s.srrelid) FROM pg_catalog.pg_subscription_rel s \
                JOIN member m ON m.oid OPERATOR(pg_catalog.=) s.srrelid UNION ALL \
-             SELECT pg_catalog.concat('a', a.attrelid, ':', a.attnum, ':', a.xmin) FROM pg_catalog.pg_attribute a \
+             SELECT pg_catalog.concat('a', a.attrelid, ':', a.attnum, ':', a.atttypid, ':', a.attisdropped, a.attname) FROM pg_catalog.pg_attribute a \
                JOIN member m ON m.oid OPERATOR(pg_catalog.=) a.attrelid WHERE a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL \
              SELECT pg_catalog.concat('i', x.indexrelid, x.indisprimary, x.indisreplident) FROM pg_catalog.pg_index x \
-               WHERE x.indrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM named) AND x.indisunique UNION ALL \
+               WHERE x.indrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM named) AND (x.indisprimary OR x.indisreplident) UNION ALL \
              SELECT pg_catalog.concat('t', g.tgrelid, ':', g.tgname, g.tgenabled, g.tgfoid) FROM pg_catalog.pg_trigger g \
                JOIN tree ON tree.oid OPERATOR(pg_catalog.=) g.tgrelid \
                WHERE pg_catalog.left(g.tgname::pg_catalog.text, -2) OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]) \

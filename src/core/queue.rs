@@ -128,6 +128,11 @@ impl Queue {
         self.newest = self.newest.max(through);
     }
 
+    /// Up to which job a batch is in flight.
+    pub fn main_in_flight(&self) -> Option<JobId> {
+        self.through
+    }
+
     /// There is no job up to `through` that is unread: they have been removed from the stream.
     pub fn main_skipped(&mut self, through: JobId) {
         if self.through.is_none() {

@@ -30,6 +30,7 @@ mod identity;
 mod info;
 mod invalidate;
 mod job_acl;
+mod job_ahead;
 mod job_block;
 mod job_caches;
 mod job_control;

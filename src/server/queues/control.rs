@@ -37,6 +37,8 @@ impl Server {
             Ok(false) if id <= space.eligible && space.queue.state(id).is_none() => return Err(active),
             Ok(false) => {}
         }
+        self.queues.forget_ahead();
+        let Some(space) = self.queues.spaces.get_mut(&*name) else { return Err(active) };
         // A job that has not been read in this process is known to the stream only.
         let (unique, cost) = unique_and_cost(ctx, &keys, id);
         jobs::delete(ctx, &keys.jobs, &[id]);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 
+use super::ahead::Place;
 use super::reading::{read_one, read_slice, Room, SliceEnd};
 use super::Queues;
 use crate::core::batch::{Batch, Lane, Limits, SpaceBatch};
@@ -58,7 +59,7 @@ impl Server {
                 return self.queues.building.is_some() || self.queues.has_turns();
             }
             if self.queues.building.is_none() && !self.begin_batch() {
-                return false;
+                return self.read_ahead(ctx, deadline);
             }
             match self.extend_batch(ctx, deadline) {
                 Step::Next => {}
@@ -69,7 +70,7 @@ impl Server {
                     if building.jobs == 0 {
                         self.queues.building = None;
                         if !self.queues.has_turns() {
-                            return false;
+                            return self.read_ahead(ctx, deadline);
                         }
                         continue;
                     }
@@ -124,10 +125,15 @@ impl Server {
         let max_jobs = self.config.apply_batch_jobs as usize;
         let max_bytes = self.config.apply_batch_bytes as usize;
         let Some(building) = &self.queues.building else { return Step::Exhausted };
-        if building.jobs >= max_jobs || building.bytes >= max_bytes {
+        let room = Room {
+            jobs: max_jobs.saturating_sub(building.jobs),
+            bytes: max_bytes.saturating_sub(building.bytes),
+            deadline,
+        };
+        // A space that is being read has to be taken yet.
+        if (room.jobs == 0 || room.bytes == 0) && building.reading.is_none() {
             return Step::Full;
         }
-        let room = Room { jobs: max_jobs - building.jobs, bytes: max_bytes - building.bytes, deadline };
         match (building.batch.lane, building.reading) {
             (Lane::Main, Some(from)) => self.read_main(ctx, from, &room),
             (Lane::Main, None) => self.next_main_space(building.batch.spaces.len()),
@@ -199,7 +205,10 @@ impl Server {
             return Step::Next;
         };
         let epoch = (!last.jobs.is_empty()).then_some(last.epoch);
-        let slice = read_slice(ctx, &space.keys.jobs, (from, space.eligible), epoch, room);
+        let place = Place { space: last.space.clone(), life: space.life, after: from };
+        let ahead = queues.ahead.take_if(|_| last.jobs.is_empty()).and_then(|ahead| ahead.take(&place, room));
+        let is_ahead = ahead.is_some();
+        let slice = ahead.unwrap_or_else(|| read_slice(ctx, &space.keys.jobs, (from, space.eligible), epoch, room));
         let mut through = from;
         for (mut job, extras) in slice.jobs {
             through = job.id;
@@ -221,6 +230,10 @@ impl Server {
             }
         }
         building.reading = Some(through);
+        if is_ahead {
+            // More may have come since.
+            return Step::Next;
+        }
         if slice.end == SliceEnd::Time {
             return Step::OutOfTime;
         }
@@ -244,6 +257,7 @@ impl Server {
         (last.blocked, last.any_blocked) = space.queue.blocked();
         space.queue.main_taken(through);
         space.active += last.due();
+        queues.sent_last = Some(Place { after: through, ..place });
         Step::Next
     }
 
@@ -338,6 +352,7 @@ impl Server {
 
     /// Gives up a batch that has not been handed over.
     pub(super) fn drop_building(&mut self) {
+        self.queues.forget_ahead();
         if let Some(building) = self.queues.building.take() {
             let reading = building.reading.is_some();
             let mut batch = building.batch;

@@ -60,6 +60,7 @@ impl Server {
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
+        self.queues.forget_ahead();
         let Some(space) = self.queues.spaces.get_mut(name) else {
             if notes.iter().any(|(part, _)| matches!(part, QueuePart::Jobs | QueuePart::Id)) {
                 // Nothing is known of it: it is read from its keys. Its ids may begin anew.
@@ -193,6 +194,7 @@ impl Queues {
         self.due.clear();
         self.idle.clear();
         self.building = None;
+        self.forget_ahead();
         self.discovery = None;
         // What appliers have still counts as in flight: they are busy.
     }

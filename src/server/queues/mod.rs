@@ -6,6 +6,7 @@
 //! | `enqueue` | BEAR.ENQUEUE |
 //! | `large` | the same of a large payload, checked aside |
 //! | `dispatch` | jobs are handed to the appliers |
+//! | `ahead` | the next ones are read while a batch is in flight |
 //! | `reading` | they are read from their stream, in slices |
 //! | `settle` | what came of them is published |
 //! | `fates` | which of them have settled, and when the others are tried again |
@@ -29,6 +30,7 @@
 //! stream, recorded, caches dropped, waiters answered
 //! ```
 
+mod ahead;
 mod changed;
 mod control;
 mod discover;
@@ -83,6 +85,9 @@ pub struct Queues {
     /// Which lane was served last, so that they take turns.
     side_is_next: bool,
     building: Option<dispatch::Building>,
+    /// The space whose main lane was sent last, and what has been read of it since.
+    sent_last: Option<ahead::Place>,
+    ahead: Option<ahead::Ahead>,
     /// Batches that appliers have, by their ticket.
     in_flight: FxHashMap<u64, Lives>,
     /// Outcomes to be published, oldest first.
@@ -135,6 +140,8 @@ impl Queues {
             idle: VecDeque::new(),
             side_is_next: false,
             building: None,
+            sent_last: None,
+            ahead: None,
             in_flight: FxHashMap::default(),
             settling: VecDeque::new(),
             waiters: Default::default(),

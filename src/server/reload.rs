@@ -29,7 +29,7 @@ use crate::workers::Request;
 
 /// For all statements of a catalog together: so long, and so much for each of them.
 const CHECK_TIME: Duration = Duration::from_secs(10);
-const CHECK_TIME_EACH: Duration = Duration::from_millis(20);
+const CHECK_TIME_EACH: Duration = Duration::from_millis(50);
 
 /// Until a check that failed for want of Postgres is tried again.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ const SIZES: Sizes = Sizes {
     waiters: 10,
     rows: 9_000,
     ids: 100_000,
-    sections: 300,
+    sections: 100,
     calls: 2_000,
     clients: 200,
 };

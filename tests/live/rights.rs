@@ -53,7 +53,9 @@ fn hostile_settings_of_a_role_change_nothing() {
         "jit = on",
         "plan_cache_mode = force_generic_plan",
     ] {
-        database.run(&format!("ALTER ROLE {role} SET {setting}"));
+        // Each version knows its own.
+        let known = database.client().batch_execute(&format!("ALTER ROLE {role} SET {setting}"));
+        assert!(known.is_ok() || setting.starts_with("idle_session_timeout"), "{setting}: {known:?}");
     }
     let redis = Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "off").start();
     let mut wire = redis.wire();

@@ -317,6 +317,11 @@ pub fn member_of(section: &str, has_tenant: bool, prefix: &[u8]) -> Box<str> {
     }
 }
 
+/// The name of the section that a mark is of: `bear` of `bear`, `{bear}` or `{*}:bear`.
+pub fn section_of(member: &str) -> &str {
+    member.strip_prefix("{*}:").unwrap_or(member).trim_matches(['{', '}'])
+}
+
 /// Keys of others under names of owned sections, as far as they are known.
 #[derive(Debug, Default)]
 pub struct Strangers {

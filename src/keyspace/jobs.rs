@@ -14,6 +14,9 @@ const ARGS: usize = 1_000;
 /// The least identity that a queue is given; a counter of somebody's is smaller.
 pub const LEAST_QUEUE_ID: i64 = 1 << 32;
 
+/// What the key of a queue holds that is paused.
+pub const PAUSED: &[u8] = b"by BEAR.PAUSE; BEAR.RESUME ends it";
+
 /// Names of a queue's keys.
 #[derive(Debug)]
 pub struct QueueKeys {

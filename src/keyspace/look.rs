@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
-use super::{store, watch};
+use super::watch;
 use crate::core::job_id::JobId;
 use crate::core::keys::QueuePart;
 use crate::core::ownership::Look;
 use crate::core::record::JobRecord;
-use crate::redis_api::{Context, Direction, KeyType, StringKey};
+use crate::redis_api::{glance_at_set, Context, Direction, KeyType, StringKey};
 
 /// Looks at a key that is there.
 pub fn look(ctx: Context, kind: watch::Kind, key: &[u8]) -> Look {
@@ -31,16 +31,12 @@ fn entry(ctx: Context, key: &[u8]) -> Look {
 
 /// A set of ours lists entries, and has no TTL. That of a row has a name that nobody else thinks of.
 fn set(ctx: Context, key: &[u8]) -> Look {
-    if KeyType::of(ctx, key) != Some(KeyType::Set) || store::has_ttl(ctx, key) {
-        return Look::Strange;
-    }
-    // The first few: it may be large.
-    let (members, _) = store::scan_members(ctx, key, b"0");
+    let Some(set) = glance_at_set(ctx, key).filter(|set| !set.has_ttl) else { return Look::Strange };
     let lists_entries = |member: &[u8]| watch::named(member).is_some_and(|named| named.kind == watch::Kind::Entry);
     match () {
         // Sections may have left the catalog, and calls have changed.
-        () if !members.iter().all(|member| member.contains(&b':')) => Look::Strange,
-        () if key.ends_with(b":caches") && members.iter().all(|member| lists_entries(member)) => Look::Proof,
+        () if !set.members.iter().all(|member| member.contains(&b':')) => Look::Strange,
+        () if key.ends_with(b":caches") && set.members.iter().all(|member| lists_entries(member)) => Look::Proof,
         () => Look::Likely,
     }
 }
@@ -83,7 +79,14 @@ fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
             proof(fields(c"ZRANGE", &[key, b"0", b"0"]).iter().all(|member| is_job(member)))
         }
         (QueuePart::Unique, Some(KeyType::SortedSet)) => Look::Likely,
-        (QueuePart::Paused, Some(KeyType::String)) => Look::Blank,
+        (QueuePart::Paused, Some(KeyType::String)) => {
+            let is_ours = StringKey::open(ctx, key).is_some_and(|text| text.bytes() == jobs::PAUSED);
+            if is_ours {
+                Look::Proof
+            } else {
+                Look::Strange
+            }
+        }
         _ => Look::Strange,
     }
 }
@@ -98,22 +101,26 @@ fn first_entry(ctx: Context, key: &[u8], is: impl Fn(&crate::redis_api::Fields) 
     found
 }
 
+fn not_ours(key: &[u8]) -> String {
+    format!("FOREIGN bear did not write {}, a key of the queue; rename or delete it", String::from_utf8_lossy(key))
+}
+
 impl QueueKeys {
     /// What is wrong where one of them is somebody's: nothing is to be written to it. A queue of ours shows its identity.
     pub fn foreign(&self, ctx: Context) -> Option<String> {
         let parts = self.parts();
-        let standing = || parts.iter().filter(|(_, key)| KeyType::of(ctx, key).is_some());
-        if standing().next().is_none() || self.shows_identity(ctx) {
-            return None;
-        }
+        // A key that stops the queue may be anybody's: it is not written to by the way.
+        let stops = |part: &QueuePart| *part == QueuePart::Paused;
+        // Records are trimmed: those of others must not be.
+        let is_trimmed = |part: &QueuePart| matches!(part, QueuePart::Completed | QueuePart::Failed);
+        let has_identity = self.shows_identity(ctx);
+        let concerns = |part: &QueuePart| !stops(part) && (!has_identity || is_trimmed(part));
+        let standing = || parts.iter().filter(|(part, key)| concerns(part) && KeyType::of(ctx, key).is_some());
         // Without it, or with one that another hand wrote, the rest must look like ours.
         let strange = |(part, key): &&(QueuePart, &[u8])| queue(ctx, *part, key) == Look::Strange;
         let is_alone = standing().all(|(part, _)| *part == QueuePart::Id);
         let (_, key) = standing().find(|found| strange(found) && (found.0 != QueuePart::Id || is_alone))?;
-        Some(format!(
-            "FOREIGN bear did not write {}, a key of the queue; rename or delete it",
-            String::from_utf8_lossy(key)
-        ))
+        Some(not_ours(key))
     }
 
     fn parts(&self) -> [(QueuePart, &[u8]); 10] {
@@ -129,6 +136,12 @@ impl QueueKeys {
             (QueuePart::Paused, &self.paused),
             (QueuePart::Id, &self.id),
         ]
+    }
+
+    /// The key by which BEAR.PAUSE stops the queue is somebody's.
+    pub fn foreign_pause(&self, ctx: Context) -> Option<String> {
+        let is_there = KeyType::of(ctx, &self.paused).is_some();
+        (is_there && queue(ctx, QueuePart::Paused, &self.paused) == Look::Strange).then(|| not_ours(&self.paused))
     }
 
     pub fn shows_identity(&self, ctx: Context) -> bool {

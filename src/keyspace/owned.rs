@@ -7,7 +7,7 @@ use super::jobs::QueueKeys;
 use super::{look, store, watch, Keyspace};
 use crate::core::index::Key;
 use crate::core::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
-use crate::redis_api::{Context, KeyType, Scan};
+use crate::redis_api::{glance_at_set, Context, KeyType, Scan};
 
 /// Keys between two looks at the clock.
 const SLICE: usize = 16;
@@ -327,7 +327,8 @@ impl Keyspace {
             Walk::Survey => {
                 for section in self.owned.ownership.surveyed() {
                     let member = self.owned.ownership.member(section).unwrap_or_default();
-                    let reason = self.owned.ownership.refusal(section, member, |_| true).unwrap_or_default();
+                    let name = ownership::section_of(member);
+                    let reason = self.owned.ownership.refusal(section, name, |_| true).unwrap_or_default();
                     log::warn!("{reason}");
                 }
             }
@@ -339,7 +340,8 @@ impl Keyspace {
     fn survey(&mut self, ctx: Context, name: &[u8]) {
         let owned = &mut self.owned;
         if owned.in_cluster && name.strip_prefix(store::OWN_PREFIX).is_some_and(|rest| rest.starts_with(b"{")) {
-            store::members(ctx, name).iter().for_each(|member| owned.ownership.found_mark(member));
+            let marks = glance_at_set(ctx, name).map_or_else(Vec::new, |set| set.members);
+            marks.iter().for_each(|member| owned.ownership.found_mark(member));
         }
         let Some(named) = watch::named(name).filter(|named| owned.ownership.is_surveying(named.section)) else {
             return;

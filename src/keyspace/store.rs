@@ -50,11 +50,6 @@ pub fn is_member(ctx: Context, set: &[u8], member: &[u8]) -> bool {
     ctx.call(c"SISMEMBER", Replicate::No, &[set, member]).and_then(|reply| reply.integer()) == Some(1)
 }
 
-/// Has the key a TTL?
-pub fn has_ttl(ctx: Context, key: &[u8]) -> bool {
-    ctx.call(c"PTTL", Replicate::No, &[key]).and_then(|reply| reply.integer()).is_some_and(|ttl| ttl >= 0)
-}
-
 pub fn remove_members(ctx: Context, set: &[u8], members: &[&[u8]]) {
     let mut args = vec![set];
     args.extend_from_slice(members);

@@ -74,7 +74,8 @@ impl Keyspace {
                 let listed = id.is_some_and(|id| {
                     self.index.stored(key).is_some_and(|entry| entry.metas.binary_search(&id).is_ok())
                 });
-                !listed && !self.publications.has_written(key, &unclean.set)
+                // What names no key another hand put there.
+                !listed && key.contains(&b':') && !self.publications.has_written(key, &unclean.set)
             })
             .collect();
         if !strange.is_empty() {

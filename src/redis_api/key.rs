@@ -1,10 +1,11 @@
-//! Reading a string key without a copy.
+//! Reading a key by itself, without a command: a string without a copy, some members of a set. Works where a command is
+//! refused, as in a cluster that is not up yet.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use redis_module::raw;
 
-use super::command::make_string;
+use super::command::{make_string, string_bytes};
 use super::{api, Context};
 
 /// Type of a key, as far as we tell them apart.
@@ -102,4 +103,48 @@ impl Drop for StringKey {
             api!(RedisModule_FreeString)(std::ptr::null_mut(), self.name);
         }
     }
+}
+
+/// A set, as far as it is looked at.
+pub struct SetGlance {
+    pub has_ttl: bool,
+    /// All of a small set, the first ones of a large one.
+    pub members: Vec<Box<[u8]>>,
+}
+
+/// Looks at a set; None where there is none of this name.
+pub fn glance_at_set(ctx: Context, name: &[u8]) -> Option<SetGlance> {
+    let name = make_string(name);
+    let mut glance = SetGlance { has_ttl: false, members: Vec::new() };
+    // SAFETY: name was just made, the context is valid during its callback, and the key is null or open; key, name and cursor
+    // are released once. The callback gets our members back as its data, during this call only.
+    let is_set = unsafe {
+        let key: *mut raw::RedisModuleKey =
+            api!(RedisModule_OpenKey)(ctx.raw(), name, raw::REDISMODULE_READ as i32).cast();
+        let is_set = api!(RedisModule_KeyType)(key) as isize == raw::REDISMODULE_KEYTYPE_SET;
+        if is_set {
+            glance.has_ttl = api!(RedisModule_GetExpire)(key) >= 0;
+            let cursor = api!(RedisModule_ScanCursorCreate)();
+            let members = std::ptr::from_mut(&mut glance.members).cast::<c_void>();
+            // A step may find empty buckets alone.
+            while glance.members.is_empty()
+                && api!(RedisModule_ScanKey)(key, cursor, Some(collect_member), members) != 0
+            {}
+            api!(RedisModule_ScanCursorDestroy)(cursor);
+        }
+        api!(RedisModule_CloseKey)(key);
+        api!(RedisModule_FreeString)(std::ptr::null_mut(), name);
+        is_set
+    };
+    is_set.then_some(glance)
+}
+
+unsafe extern "C" fn collect_member(
+    _: *mut raw::RedisModuleKey,
+    member: *mut raw::RedisModuleString,
+    _: *mut raw::RedisModuleString,
+    members: *mut c_void,
+) {
+    // SAFETY: Redis hands a live string, and `members` is what `glance_at_set` gave.
+    unsafe { (*members.cast::<Vec<Box<[u8]>>>()).push(string_bytes(member).into()) };
 }

@@ -32,7 +32,7 @@ pub use events::{
     Removal, Role,
 };
 pub use info::{on_info, InfoWriter};
-pub use key::{KeyType, StringKey};
+pub use key::{glance_at_set, KeyType, StringKey};
 pub use letter::Letter;
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};

@@ -75,3 +75,31 @@ fn a_node_of_a_cluster_starts_cold() {
     fill(&redis);
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(2));
 }
+
+#[test]
+fn keys_of_others_are_left_alone_and_its_own_known_again() {
+    let database = bears::database();
+    let mut redis = start(&database);
+    fill(&redis);
+    assert!(redis.run("SET {den}:x:7 mine").is_ok());
+    assert_eq!(redis.run("BEAR.QUERY den x 7").text(), r#"[{"id":7}]"#);
+    redis.wait_stored();
+    assert_eq!(redis.run("GET {den}:x:7").text(), "mine");
+    redis.kill9();
+    redis.start_again();
+    wait_ready(&redis);
+    eventually("it has looked around", || redis.info("bear").int("bear_sweeping_all") == 0);
+    assert_eq!(redis.info("bear").int("bear_foreign_sections"), 0);
+    fill(&redis);
+    assert_eq!(redis.run("GET {den}:x:7").text(), "mine");
+    // A dataset that has not been bear's.
+    assert!(redis.run("FLUSHALL").is_ok());
+    assert!(redis.run("SET {bear}:all mine").is_ok());
+    redis.kill9();
+    redis.start_again();
+    wait_ready(&redis);
+    eventually("it is refused", || redis.run("BEAR.QUERY bear all").is_error());
+    assert!(redis.run("BEAR.QUERY bear all").error().starts_with("FOREIGN "));
+    assert_eq!(redis.run("BEAR.QUERY den x 1").text(), r#"[{"id":1}]"#);
+    assert_eq!(redis.run("GET {bear}:all").text(), "mine");
+}

@@ -375,3 +375,54 @@ fn a_foreign_queue_key_that_comes_later_is_not_touched() {
         );
     }
 }
+
+#[test]
+fn records_and_a_pause_of_others_are_left_alone() {
+    let database = bears::database();
+    for line in ["XADD bear:queue:completed 1-1 task mail", "XADD bear:queue:failed 1-1 task mail"] {
+        let redis = Redis::builder().postgres(&database).config("bear.drain", "no").start();
+        let mut wire = redis.wire();
+        let job = r#"BEAR.ENQUEUE bear UPDATE_BEAR_NAME {"id":5,"name":"Kodiak"}"#;
+        assert!(!wire.run(job).is_error());
+        assert!(!wire.run(line).is_error());
+        let key = line.split(' ').nth(1).expect("a key").to_owned();
+        assert!(wire.run(job).error().starts_with("FOREIGN "), "{line}");
+        assert!(wire.run("CONFIG SET bear.drain yes").is_ok());
+        assert_eq!(wire.run(&format!("XLEN {key}")), Reply::Int(1));
+        assert_eq!(wire.run(&format!("DEL {key}")), Reply::Int(1));
+        eventually("the job is applied", || wire.run("BEAR.STATS bear").map()["completed"] == Reply::Int(1));
+    }
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    for line in ["SET bear:queue:paused mine", "RPUSH bear:queue:paused mine"] {
+        assert!(!wire.run(line).is_error());
+        let before = wire.run("DUMP bear:queue:paused");
+        for command in ["PAUSE", "RESUME"] {
+            let error = wire.run(&format!("BEAR.{command} bear"));
+            assert!(error.error().starts_with("FOREIGN ") && error.error().contains("bear:queue:paused"), "{error:?}");
+        }
+        assert_eq!(wire.run("DUMP bear:queue:paused"), before);
+        wire.run("DEL bear:queue:paused");
+    }
+    assert!(
+        wire.run("BEAR.PAUSE bear").is_ok()
+            && wire.run("BEAR.PAUSE bear").is_ok()
+            && wire.run("BEAR.RESUME bear").is_ok()
+    );
+    assert_eq!(wire.run("EXISTS bear:queue:paused"), Reply::Int(0));
+}
+
+#[test]
+fn a_replica_serves_nothing_of_a_section_that_its_master_does_not_own() {
+    let database = bears::database();
+    let redis = over(&database, plain_with(&[r#"SET bear:size:300:400 [{"id":99}] EX 3000"#]));
+    let replica = Redis::builder().postgres(&database).replica_of(&redis).start();
+    wait_looked(&redis);
+    assert_refused(&mut redis.wire(), QUERY, "bear:size:300:400");
+    redis.run("BEAR.QUERY color all");
+    redis.wait_stored();
+    replica.wait_in_sync(&redis);
+    assert_eq!(replica.run("BEAR.QUERY bear size 300 400").text(), bears::json(&[3]));
+    assert!(replica.run("BEAR.QUERY bear CACHED size 300 400").is_nil());
+    assert!(!replica.run("BEAR.QUERY color CACHED all").is_nil());
+}

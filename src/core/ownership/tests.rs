@@ -258,6 +258,14 @@ proptest! {
 }
 
 #[test]
+fn a_mark_names_its_section() {
+    for (section, has_tenant, prefix) in [("bear", false, "bear"), ("bear", false, "{bear}"), ("note", true, "note")] {
+        assert_eq!(section_of(&member_of(section, has_tenant, prefix.as_bytes())), section);
+    }
+    assert_eq!(&*member_of("note", true, b"note"), "{*}:note");
+}
+
+#[test]
 fn only_so_many_strangers_are_remembered() {
     let mut strangers = Strangers::default();
     for at in 0..MAX_STRANGERS {

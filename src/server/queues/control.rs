@@ -66,18 +66,27 @@ impl Server {
     /// BEAR.PAUSE.
     pub fn pause_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
+        self.check_pause(ctx, space_name, &keys)?;
         if let Some(space) = self.queues.spaces.get_mut(&*name) {
             space.paused = true;
         }
-        jobs::write(ctx, c"SET", &[&keys.paused, b"by BEAR.PAUSE; BEAR.RESUME ends it"]);
+        jobs::write(ctx, c"SET", &[&keys.paused, jobs::PAUSED]);
         ctx.reply().ok();
         Ok(())
+    }
+
+    /// Is the key of a pause bear's to write, and to delete?
+    fn check_pause(&mut self, ctx: Context, space_name: &[u8], keys: &QueueKeys) -> Result<(), String> {
+        let space = self.space(ctx, space_name)?;
+        self.check_owned(ctx, space)?;
+        keys.foreign_pause(ctx).map_or(Ok(()), Err)
     }
 
     /// BEAR.RESUME: also accepts that the ledger is lost.
     pub fn resume_queue(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
+        self.check_pause(ctx, space_name, &keys)?;
         if let Some(space) = self.queues.spaces.get(&*name) {
             let is_applied = || self.queues.in_flight.values().flatten().any(|(of, _)| *of == name);
             if matches!(space.ledger, Ledger::Trouble(_)) && (space.in_flight().0 > 0 || is_applied()) {

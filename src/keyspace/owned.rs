@@ -320,7 +320,10 @@ impl Keyspace {
             return;
         }
         if more {
-            // The walk has been given up, or begun anew.
+            // It was given up or begun anew, or a mark that it met says what else is to be done.
+            if self.owned.walk.is_none() {
+                self.owned.walk_anew();
+            }
             return;
         }
         match walk {

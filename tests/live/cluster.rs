@@ -46,7 +46,7 @@ fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
     assert_ne!(slots[0], slots[1]);
     let removed = redis.run("BEAR.INVALIDATE bear ROW 5");
     for call in ["bear CACHED all", "den CACHED x 1"] {
-        assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
+        assert_eq!(redis.run(&format!("BEAR.QUERY {call}")), Reply::Nil, "{call}");
     }
     if removes_no_keys(&redis) {
         return;
@@ -66,7 +66,7 @@ fn a_node_of_a_cluster_starts_cold() {
     redis.restart();
     wait_ready(&redis);
     for call in ["bear CACHED all", "den CACHED x 1"] {
-        assert!(redis.run(&format!("BEAR.QUERY {call}")).is_nil(), "{call}");
+        assert_eq!(redis.run(&format!("BEAR.QUERY {call}")), Reply::Nil, "{call}");
     }
     if removes_no_keys(&redis) {
         return;

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, SpaceApplied};
+use super::catalog::Section;
 use super::feed::{Gathered, Tenant};
 use crate::mutations;
 
@@ -56,6 +57,8 @@ enum Ids {
 #[derive(Debug)]
 pub struct Promise {
     of: TransactionId,
+    /// What the numbers of the rows' sections mean.
+    sections: Arc<[Section]>,
     rows: PromisedRows,
     fate: AtomicU8,
 }
@@ -199,8 +202,8 @@ impl Promises {
     }
 
     /// To be called before the transaction's COMMIT is sent.
-    pub fn make(&self, of: TransactionId, rows: PromisedRows) -> Promised {
-        let promise = Arc::new(Promise { of, rows, fate: AtomicU8::new(Fate::Open as u8) });
+    pub fn make(&self, of: TransactionId, sections: Arc<[Section]>, rows: PromisedRows) -> Promised {
+        let promise = Arc::new(Promise { of, sections, rows, fate: AtomicU8::new(Fate::Open as u8) });
         let mut made = self.made();
         made.push_back(promise.clone());
         let mut rows: usize = made.iter().map(|promise| promise.rows.len()).sum();
@@ -210,11 +213,13 @@ impl Promises {
         Promised(promise)
     }
 
-    /// The promise of this transaction, for who has heard of it. It is found once.
-    pub fn take(&self, server: &str, xid: u64) -> Option<Arc<Promise>> {
+    /// The promise of this transaction, for who has heard of it and follows the tables of `sections`. It is found once.
+    /// One of another catalog, as a batch makes it that was under way at a reload, counts for nothing: its numbers of
+    /// sections mean others.
+    pub fn take(&self, server: &str, xid: u64, sections: &[Section]) -> Option<Arc<Promise>> {
         let mut made = self.made();
         let at = made.iter().position(|promise| promise.of.xid == xid && *promise.of.server == *server)?;
-        made.remove(at)
+        made.remove(at).filter(|promise| std::ptr::eq(&*promise.sections, sections))
     }
 
     fn made(&self) -> MutexGuard<'_, VecDeque<Arc<Promise>>> {

@@ -114,7 +114,8 @@ pub(super) fn attempt(
     // Behind a pooler the next transaction may be another server's, and nobody would notice.
     if let Some(transaction) = transaction.filter(|_| promises.is_followed() && writer.pinned().is_empty()) {
         let rows = PromisedRows::of(batch, &applied.spaces);
-        applied.promised = (!rows.is_empty()).then(|| Arc::new(promises.make(transaction, rows)));
+        applied.promised =
+            (!rows.is_empty()).then(|| Arc::new(promises.make(transaction, batch.sections.clone(), rows)));
     }
     failpoints::hit("before-commit");
     let committed = writer.commit(&at_commit.sql());

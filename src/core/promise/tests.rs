@@ -11,6 +11,12 @@ fn transaction(xid: u64) -> TransactionId {
     TransactionId { server: "1".into(), xid }
 }
 
+/// The catalog of those who make and ask.
+fn no_sections() -> Arc<[Section]> {
+    static SECTIONS: std::sync::LazyLock<Arc<[Section]>> = std::sync::LazyLock::new(|| Arc::new([]));
+    SECTIONS.clone()
+}
+
 #[test]
 fn rows_are_those_of_the_section_and_tenant() {
     let known = |tenant: &str| Tenant::Known(tenant.into());
@@ -45,11 +51,20 @@ fn rows_are_those_of_the_section_and_tenant() {
 #[test]
 fn a_promise_is_found_once_and_by_its_own_transaction_alone() {
     let promises = Promises::default();
-    let _promised = promises.make(transaction((7 << 32) + 5), rows(&["1"]));
-    assert!(promises.take("1", 5).is_none(), "an id of another epoch");
-    assert!(promises.take("2", (7 << 32) + 5).is_none(), "another server gives the id to others");
-    assert!(promises.take("1", (7 << 32) + 5).is_some());
-    assert!(promises.take("1", (7 << 32) + 5).is_none());
+    let _promised = promises.make(transaction((7 << 32) + 5), no_sections(), rows(&["1"]));
+    assert!(promises.take("1", 5, &no_sections()).is_none(), "an id of another epoch");
+    assert!(promises.take("2", (7 << 32) + 5, &no_sections()).is_none(), "another server gives the id to others");
+    assert!(promises.take("1", (7 << 32) + 5, &no_sections()).is_some());
+    assert!(promises.take("1", (7 << 32) + 5, &no_sections()).is_none());
+}
+
+#[test]
+fn a_promise_of_another_catalog_counts_for_nothing() {
+    let promises = Promises::default();
+    let _promised = promises.make(transaction(5), no_sections(), rows(&["1"]));
+    let reloaded: Arc<[Section]> = Arc::new([]);
+    assert!(promises.take("1", 5, &reloaded).is_none());
+    assert!(promises.take("1", 5, &no_sections()).is_none(), "it is gone");
 }
 
 #[test]
@@ -58,19 +73,19 @@ fn what_nobody_asks_for_is_forgotten() {
     let many: Vec<String> = (0..MAX_ROWS / 4).map(|id| id.to_string()).collect();
     let many = rows(&many.iter().map(String::as_str).collect::<Vec<_>>());
     for xid in 0..1_000 {
-        drop(promises.make(transaction(xid), rows(&["1"])));
+        drop(promises.make(transaction(xid), no_sections(), rows(&["1"])));
     }
-    assert!(promises.take("1", 999 - MAX_PROMISES as u64).is_none());
-    assert!(promises.take("1", 1_000 - MAX_PROMISES as u64).is_some());
+    assert!(promises.take("1", 999 - MAX_PROMISES as u64, &no_sections()).is_none());
+    assert!(promises.take("1", 1_000 - MAX_PROMISES as u64, &no_sections()).is_some());
     for xid in 1_000..1_010 {
-        drop(promises.make(transaction(xid), many.clone()));
+        drop(promises.make(transaction(xid), no_sections(), many.clone()));
     }
-    assert!(promises.take("1", 999).is_none() && promises.take("1", 1_005).is_none());
-    assert!((1_006..1_010).all(|xid| promises.take("1", xid).is_some()));
+    assert!(promises.take("1", 999, &no_sections()).is_none() && promises.take("1", 1_005, &no_sections()).is_none());
+    assert!((1_006..1_010).all(|xid| promises.take("1", xid, &no_sections()).is_some()));
     promises.set_followed(false);
-    drop(promises.make(transaction(2_000), rows(&["1"])));
+    drop(promises.make(transaction(2_000), no_sections(), rows(&["1"])));
     promises.set_followed(false);
-    assert!(promises.take("1", 2_000).is_none());
+    assert!(promises.take("1", 2_000, &no_sections()).is_none());
 }
 
 /// What may happen to a job's transaction and to another one that changes the same row after it. The job has told of one
@@ -152,7 +167,7 @@ fn run(order: &[Step], publication: Publication) -> Option<World> {
     let promises = Promises::default();
     let mut awaited: Awaited<()> = Awaited::new(PATIENCE);
     let mut now = Instant::now();
-    let mut promised = Some(promises.make(transaction(9), rows(&["1"])));
+    let mut promised = Some(promises.make(transaction(9), no_sections(), rows(&["1"])));
     let mut world = World::default();
     for step in order {
         match step {
@@ -161,7 +176,7 @@ fn run(order: &[Step], publication: Publication) -> Option<World> {
                 if !world.committed {
                     return None;
                 }
-                let promise = promises.take("1", 9).expect("it was made before the commit");
+                let promise = promises.take("1", 9, &no_sections()).expect("it was made before the commit");
                 let mut gathered = gather(&["1", "2"], Some(&promise));
                 if let Some(promise) = awaited.add(promise, (), now) {
                     gathered.merge(promise.rows().gathered());
@@ -190,7 +205,7 @@ fn run(order: &[Step], publication: Publication) -> Option<World> {
                 if !world.other_committed || !world.heard {
                     return None;
                 }
-                world.tell(&gather(&["1"], promises.take("1", 10).as_deref()));
+                world.tell(&gather(&["1"], promises.take("1", 10, &no_sections()).as_deref()));
                 world.other_heard = true;
             }
             Step::Ask => {

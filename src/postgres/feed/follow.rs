@@ -209,6 +209,7 @@ impl<'a> Follower<'a> {
         self.pending_rows = 0;
         if let Some(current) = &mut self.current {
             current.gathered = Gathered::default();
+            current.promise = None;
         }
         self.awaited.clear();
         self.watch_those_in_progress()?;
@@ -344,7 +345,8 @@ impl<'a> Follower<'a> {
             Message::Begin { xid } => {
                 let snapshot = self.epoch_of.as_ref();
                 let promises = &self.parts.control.promises;
-                let promise = snapshot.and_then(|snapshot| promises.take(&self.parts.server, snapshot.with_epoch(xid)));
+                let promise = snapshot
+                    .and_then(|snapshot| promises.take(&self.parts.server, snapshot.with_epoch(xid), &self.sections));
                 self.current = Some(Transaction {
                     xid,
                     committed_us: 0,

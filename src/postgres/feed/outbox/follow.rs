@@ -284,7 +284,7 @@ impl Reader<'_> {
         let asked = Instant::now();
         let look = if asked >= self.probe_at { Look::AtTablesToo } else { Look::AtRows };
         let Ready { tables, poller, .. } = &mut self.ready;
-        let promise = |xid| self.control.promises.take(&self.server, xid);
+        let promise = |xid| self.control.promises.take(&self.server, xid, self.sections);
         let news = poller.poll(&mut self.desk.client, tables, look, self.desk.limit, &promise)?;
         self.settle(&news);
         let position = news.position;

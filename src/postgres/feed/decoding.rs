@@ -75,6 +75,8 @@ pub(super) struct Wanted<'a> {
     pub(super) columns: &'a [Box<str>],
     /// The old row is logged whole: a column that it lacks was NULL.
     pub(super) identity_is_full: bool,
+    /// The stream is not converted: in a database of another encoding only ASCII means what it says.
+    pub(super) is_utf8: bool,
 }
 
 pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
@@ -230,7 +232,10 @@ impl<'a> Input<'a> {
             let at = wanted.columns.iter().position(|column| is_named(name, column));
             let cell = self.cell()?;
             if let Some(asked) = at.and_then(|at| cells.get_mut(at)) {
-                *asked = cell;
+                *asked = match &cell {
+                    Found::Text(text) if !wanted.is_utf8 && !text.is_ascii() => Found::Unclear,
+                    _ => cell,
+                };
             }
         }
         Ok(cells)
@@ -347,7 +352,7 @@ mod tests {
 
     fn read<'a>(line: &'a str, columns: &[&str], identity_is_full: bool) -> Changed<'a> {
         let columns: Vec<Box<str>> = columns.iter().map(|column| (*column).into()).collect();
-        row(line).1.read(Wanted { columns: &columns, identity_is_full }).unwrap()
+        row(line).1.read(Wanted { columns: &columns, identity_is_full, is_utf8: true }).unwrap()
     }
 
     #[test]
@@ -408,7 +413,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_an_error_and_nothing_is_taken_for_another_thing() {
         let columns: [Box<str>; 2] = ["a".into(), "b".into()];
-        let wanted = Wanted { columns: &columns, identity_is_full: false };
+        let wanted = Wanted { columns: &columns, identity_is_full: false, is_utf8: true };
         for line in [
             "",
             "TABLE",

@@ -112,6 +112,8 @@ struct Asked {
 pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) stream: Stream,
+    /// Is the database's encoding ours?
+    pub(super) is_utf8: bool,
     /// Where the stream begins.
     pub(super) position: u64,
     /// When the server was started, as it writes it.
@@ -238,7 +240,13 @@ impl<'a> Follower<'a> {
 
     fn look_once(&mut self) -> Result<Tables, FeedError> {
         self.parts.client.set_deadline(Instant::now() + self.parts.limit);
-        Ok(Tables::look(&mut self.parts.client, &self.sections)?)
+        let tables = Tables::look(&mut self.parts.client, &self.sections)?;
+        match tables.beyond_ascii() {
+            Some(name) if !self.parts.is_utf8 => Err(FeedError::Forbidden(format!(
+                "the database's encoding is not UTF8, and so the stream's name of {name} cannot be told; bear.feed outbox can follow it"
+            ))),
+            _ => Ok(tables),
+        }
     }
 
     /// They may have changed what nobody here has understood, and may become visible only later.
@@ -393,7 +401,11 @@ impl<'a> Follower<'a> {
         };
         if let Some(current) = &mut self.current {
             current.is_empty = false;
-            let wanted = Wanted { columns: &table.columns, identity_is_full: part.identity_is_full };
+            let wanted = Wanted {
+                columns: &table.columns,
+                identity_is_full: part.identity_is_full,
+                is_utf8: self.parts.is_utf8,
+            };
             let promised = current.promise.as_ref().map(|promise| promise.rows());
             current.gathered.add(&table.bound, &row.read(wanted)?.as_change(), promised);
         }

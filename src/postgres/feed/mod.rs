@@ -123,13 +123,13 @@ fn prepare(
     client.set_deadline(Instant::now() + limit);
     // What is committed here is nobody's data; a standby that is gone must not hold it up. Names are as the stream has them.
     client.batch_execute("SET synchronous_commit = local; SET quote_all_identifiers = off")?;
-    let login = look_at_server(&mut client)?;
+    let (login, is_utf8) = look_at_server(&mut client)?;
     client.set_deadline(Instant::now() + limit);
     former::drop_publications(&mut client)?;
     let (stream, position) = open_stream(&settings, &mut client, &login, &identity, control, emit)?;
     let (grace, silence) = (feed.grace, feed.silence);
     let server = identity.server_start().into();
-    Ok(Parts { client, stream, position, server, control: control.clone(), limit, grace, silence })
+    Ok(Parts { client, stream, is_utf8, position, server, control: control.clone(), limit, grace, silence })
 }
 
 /// A feed of another database would find nothing to tell, and say that all is well.
@@ -153,8 +153,8 @@ fn check_database(
     Err(FeedError::Other(why.to_owned()))
 }
 
-/// Can it decode at all? Who are we there?
-fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
+/// Can it decode at all? Who are we there, and are its texts UTF-8 as they stand?
+fn look_at_server(client: &mut Client) -> Result<(Login, bool), FeedError> {
     let [version, wal_level, _] = simple(
         client,
         "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('wal_level'), ''",
@@ -169,9 +169,13 @@ fn look_at_server(client: &mut Client) -> Result<Login, FeedError> {
             "wal_level is {wal_level}; the feed needs: ALTER SYSTEM SET wal_level = 'logical', and a restart of Postgres"
         )));
     }
-    let [user, database, _] =
-        simple(client, "SELECT session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, ''")?;
-    Ok(Login { user, database })
+    let [user, database, encoding] = simple(
+        client,
+        "SELECT session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, \
+         pg_catalog.current_setting('server_encoding')",
+    )?;
+    // SQL_ASCII converts nothing anywhere.
+    Ok((Login { user, database }, matches!(&*encoding, "UTF8" | "SQL_ASCII")))
 }
 
 /// A stream of what is committed from now on, and where in the WAL that begins.

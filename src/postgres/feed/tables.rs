@@ -166,6 +166,14 @@ impl Tables {
         Ok(tables)
     }
 
+    /// A name that holds more than ASCII.
+    pub(super) fn beyond_ascii(&self) -> Option<&str> {
+        self.covered.iter().find_map(|table| {
+            let parts = table.parts.iter().map(|part| &*part.name);
+            parts.chain(table.columns.iter().map(|column| &**column)).find(|name| !name.is_ascii())
+        })
+    }
+
     /// The table that the stream means by a name, and the part of it.
     pub(super) fn named(&self, name: &[u8]) -> Option<(&CoveredTable, &Part)> {
         let (table, part) = self.by_name.get(name)?;

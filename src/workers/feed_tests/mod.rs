@@ -58,9 +58,13 @@ impl Database {
     }
 
     fn on(server: Arc<Server>, sql: &str) -> Database {
+        Database::made(server, "", sql)
+    }
+
+    fn made(server: Arc<Server>, options: &str, sql: &str) -> Database {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let name = format!("feed_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        server.run(&format!("CREATE DATABASE {name}"));
+        server.run(&format!("CREATE DATABASE {name} {options}"));
         let database = Database { server, name };
         database.run(sql);
         database

@@ -195,3 +195,29 @@ fn another_catalog_is_followed_by_the_same_connection_while_a_transaction_is_ope
     assert_eq!(followed.changes(), ["t 1"]);
     assert_eq!(database.int(&pid), before);
 }
+
+#[test]
+fn a_database_of_another_encoding_is_followed_as_far_as_its_texts_can_be_told() {
+    let catalog = r#"
+[word]
+id = "text"
+tables = { word = "id" }
+[[word.query]]
+call = "all"
+sql = "SELECT id FROM word"
+"#;
+    let latin = |sql: &str| Database::made(shared(), "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", sql);
+    let database = latin("CREATE TABLE word (id text PRIMARY KEY, note text)");
+    let followed = database.follow(catalog);
+    assert_eq!(followed.connected(), ["word: covered"]);
+    database.run("INSERT INTO word VALUES ('ursa', 'caf\u{e9}')");
+    assert_eq!(followed.changes(), ["word ursa"], "what nobody asks for may be anything");
+    // In LATIN1 the bytes of this one are those of another text in UTF-8.
+    database.run("INSERT INTO word VALUES ('\u{c3}\u{a9}')");
+    assert_eq!(followed.changes(), ["word: all"]);
+
+    let database = latin("CREATE TABLE caf\u{e9} (id text PRIMARY KEY)");
+    let followed = database.follow(&catalog.replace("{ word = ", "{ 'caf\u{e9}' = "));
+    let error = followed.down();
+    assert!(error.contains("encoding is not UTF8") && error.contains("outbox"), "{error}");
+}

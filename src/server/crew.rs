@@ -139,18 +139,20 @@ impl Crew {
         self.ending_appliers.iter().chain(&self.applying)
     }
 
-    /// Has everybody ended? Waits a little for threads that have nothing to do.
-    pub fn has_ended(&mut self) -> bool {
+    /// Who has not ended, by name. Waits a little for threads that have nothing to do.
+    pub fn still_there(&mut self) -> Vec<&'static str> {
         let deadline = Instant::now() + GRACE;
         loop {
             self.forget_ended();
-            let all = self.ending.is_empty()
-                && self.ending_appliers.is_empty()
-                && self.ending_feeds.is_empty()
-                && self.ending_clerks.is_empty();
-            if all || Instant::now() >= deadline {
-                let none = self.at_work.is_none() && self.applying.is_none() && self.feeding.is_none();
-                return all && none && self.clerk.is_none();
+            let there = [
+                ("fetch", self.at_work.is_some() || !self.ending.is_empty()),
+                ("apply", self.applying.is_some() || !self.ending_appliers.is_empty()),
+                ("feed", self.feeding.is_some() || !self.ending_feeds.is_empty()),
+                ("clerk", self.clerk.is_some() || !self.ending_clerks.is_empty()),
+            ];
+            let names: Vec<&str> = there.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
+            if names.is_empty() || Instant::now() >= deadline {
+                return names;
             }
             std::thread::sleep(Duration::from_millis(1));
         }

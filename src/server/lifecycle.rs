@@ -105,12 +105,15 @@ pub fn stop(_: Context) -> Result<(), String> {
     if fetching.is_some_and(|fetching| fetching > 0) {
         return Err("fetches are under way; try again".into());
     }
-    let ended = super::with(|server| {
+    let there = super::with(|server| {
         server.workers.end();
-        server.workers.has_ended()
+        server.workers.still_there()
     });
-    if ended == Some(false) || redis_api::is_posted() {
-        return Err("its threads are ending; try again".into());
+    if let Some(there) = there.filter(|there| !there.is_empty()) {
+        return Err(format!("its threads are ending ({}); try again", there.join(", ")));
+    }
+    if redis_api::is_posted() {
+        return Err("what its threads have told is still to be taken; try again".into());
     }
     watch::pause();
     SERVER.set(None);

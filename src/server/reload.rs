@@ -340,8 +340,12 @@ impl Server {
                 // Postgres could not be asked: the next connection asks again, or a later tick where none is needed.
                 Err(_) => {
                     self.checked.state = CheckState::Waiting;
-                    self.checked.again = Some(Instant::now() + CHECK_AGAIN);
-                    crate::redis_api::arm(CHECK_AGAIN);
+                    // Where the threads have ended they will connect anew; a timer, and what it would begin, would only keep
+                    // an unload away that was refused once.
+                    if self.workers.current().is_some() {
+                        self.checked.again = Some(Instant::now() + CHECK_AGAIN);
+                        crate::redis_api::arm(CHECK_AGAIN);
+                    }
                 }
             }
         }

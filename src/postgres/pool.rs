@@ -133,6 +133,13 @@ pub struct Pool {
     state: Arc<State>,
 }
 
+/// A statement under which sessions have ended.
+struct Suspect {
+    /// How many, one after the other: what ends several at once, such as a restart, counts as one.
+    ends: u32,
+    last: Instant,
+}
+
 /// What the pool and the sessions in the making share.
 struct State {
     number: u64,
@@ -144,8 +151,8 @@ struct State {
     /// Connections up to this number were there when one of them broke: idle ones are closed unasked, for whatever
     /// ended one has mostly ended all.
     distrusted: AtomicU64,
-    /// Statements under which sessions have ended since one last lived through them, and how many.
-    suspects: Mutex<FxHashMap<u64, u32>>,
+    /// Statements under which sessions have ended since one last lived through them.
+    suspects: Mutex<FxHashMap<u64, Suspect>>,
     connects: AtomicU64,
     connect_failures: AtomicU64,
     /// No session will be made any more.
@@ -279,6 +286,7 @@ impl Pool {
                     return (connection, Err(ends_its_connection(what)));
                 }
             }
+            let begun = Instant::now();
             let result = work(&mut numbered);
             numbered.session.unusable = result.as_ref().is_err_and(Failure::abandons);
             let connection = numbered.connection;
@@ -289,7 +297,7 @@ impl Pool {
                 }
                 Err(Failure::Ended(what)) => {
                     log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
-                    self.state.suspect(statement);
+                    self.state.suspect(statement, begun);
                     ends += 1;
                     end = Some(what);
                     continue;
@@ -353,17 +361,21 @@ impl State {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
     }
 
-    /// A session has ended under the statement.
-    fn suspect(&self, statement: u64) {
+    /// A session has ended under the statement, which it had begun then.
+    fn suspect(&self, statement: u64, begun: Instant) {
         let mut suspects = lock(&self.suspects);
         if suspects.len() >= MAX_SUSPECTS {
             suspects.clear();
         }
-        *suspects.entry(statement).or_default() += 1;
+        let now = Instant::now();
+        let suspect = suspects.entry(statement).or_insert(Suspect { ends: 0, last: begun });
+        if begun >= suspect.last {
+            *suspect = Suspect { ends: suspect.ends.saturating_add(1), last: now };
+        }
     }
 
     fn is_guilty(&self, statement: u64) -> bool {
-        statement != 0 && lock(&self.suspects).get(&statement).is_some_and(|ends| *ends >= ENDS_TO_BE_GUILTY)
+        statement != 0 && lock(&self.suspects).get(&statement).is_some_and(|suspect| suspect.ends >= ENDS_TO_BE_GUILTY)
     }
 
     /// A session has lived through it.

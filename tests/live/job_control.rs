@@ -300,3 +300,25 @@ fn a_job_that_no_longer_fits_its_definition_fails_and_can_be_retried() {
     assert_eq!(name_of(&database, 5), "Kodiak");
     assert_eq!(database.client().query("SELECT FROM bear WHERE id = 8", &[]).unwrap().len(), 0);
 }
+
+#[test]
+fn a_job_that_is_retried_while_another_client_searches_for_it_is_enqueued_once() {
+    let database = bears::database();
+    let mut redis =
+        Redis::builder().postgres(&database).append_only().config("bear.failed-max-jobs", 1_000_000).start();
+    let mut wire = redis.wire();
+    let first = fail(&mut wire, 5, "pink");
+    let many = "for i = 1, 100000 do redis.call('XADD', KEYS[1], '*', 'x', 'y') end return 1";
+    assert_eq!(wire.call(&["EVAL", many, "1", "bear:queue:failed"]).int(), 1);
+    let second = fail(&mut wire, 6, "pink");
+    // Where records stand is known to the process that wrote them; another one searches.
+    redis.restart();
+    let (mut wire, mut other) = (redis.wire(), redis.wire());
+    set_drain(&mut wire, "no");
+    wire.begin(&format!("BEAR.RETRY bear {first} {second}"));
+    redis.wait_blocked(1);
+    assert_eq!(other.run(&format!("BEAR.RETRY bear {first}")).list().len(), 1);
+    let reply = wire.receive();
+    assert!(reply.error().starts_with("ERR ") && reply.error().contains(&first), "{reply:?}");
+    assert_eq!(other.run("XLEN bear:queue").int(), 1);
+}

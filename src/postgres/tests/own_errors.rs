@@ -87,3 +87,23 @@ fn a_query_that_was_ended_by_others_is_no_suspect_once_it_has_run() {
         end.join().unwrap();
     }
 }
+
+#[test]
+fn a_query_whose_sessions_are_ended_all_at_once_is_no_suspect() {
+    let server = Server::new();
+    let tried = Tried::new(&server, |_| ());
+    let slow = Arc::new(plan("SELECT pg_sleep(1.5)::text AS x", &[]));
+    std::thread::scope(|scope| {
+        let fetches: Vec<_> = (0..3).map(|_| scope.spawn(|| tried.pool.fetch(&request(&slow, &[])).1)).collect();
+        let running =
+            "FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND state = 'active' AND pid <> pg_backend_pid()";
+        let mut client = ::postgres::Client::connect(&server.socket_url(), ::postgres::NoTls).unwrap();
+        eventually("the queries", || client.query(&format!("SELECT {running}"), &[]).unwrap().len() == 3);
+        let ended = client.query(&format!("SELECT pg_terminate_backend(pid) {running}"), &[]).unwrap();
+        assert_eq!(ended.len(), 3);
+        for fetch in fetches {
+            let result = fetch.join().unwrap();
+            assert!(result.is_ok(), "{result:?}");
+        }
+    });
+}

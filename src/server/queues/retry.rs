@@ -234,10 +234,13 @@ impl RetryIds {
 impl Errand for RetryIds {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
         let keys = QueueKeys::new(&server.prefix_of(&self.name));
-        self.search.step(ctx, &keys.failed, deadline).then(|| match self.retry(server, ctx) {
-            Ok(ids) => answer(&ids),
-            Err(error) if error.ends_with("jobs are retried") => Answer::Error(error.into()),
-            Err(error) => Answer::Error(format!("{error}; nothing is retried").into()),
+        self.search.step(ctx, &keys.failed, deadline).then(|| {
+            self.search.look_again(ctx, &keys.failed);
+            match self.retry(server, ctx) {
+                Ok(ids) => answer(&ids),
+                Err(error) if error.ends_with("jobs are retried") => Answer::Error(error.into()),
+                Err(error) => Answer::Error(format!("{error}; nothing is retried").into()),
+            }
         })
     }
 

@@ -48,6 +48,18 @@ impl FailedSearch {
         self.found.iter().map(|job| job.data.len()).sum()
     }
 
+    /// Forgets what has been found and stands no more: others may have taken it between two slices.
+    pub fn look_again(&mut self, ctx: Context, key: &[u8]) {
+        self.found.retain(|job| {
+            let mut stands = false;
+            jobs::walk(ctx, key, Direction::Forward, (job.entry, job.entry), &mut |_, fields| {
+                stands = failed_entry(fields).is_some_and(|(id, _)| id == job.id);
+                ControlFlow::Break(())
+            });
+            stands
+        });
+    }
+
     /// Goes on until the deadline. True when it is over.
     pub fn step(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> bool {
         let mut is_over = true;

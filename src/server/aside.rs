@@ -1,6 +1,7 @@
 //! What is done aside, by `bear-clerk`, so that it holds nobody: large replies are written, catalogs are read, large
 //! payloads checked.
 
+use super::queues::CheckedPayload;
 use super::reload::Read;
 use super::Server;
 use crate::postgres::Validation;
@@ -11,7 +12,7 @@ pub enum Aside {
     Written(Letter),
     Catalog(Box<Read>),
     /// A job's payload, as it is stored.
-    Payload(u64, Result<Vec<u8>, String>),
+    Payload(u64, Result<CheckedPayload, String>),
     /// A catalog's, to be shown to Postgres.
     Statements(Validation),
 }

@@ -219,6 +219,20 @@ fn a_large_payload_is_refused_and_one_below_the_limit_is_taken() {
 }
 
 #[test]
+fn a_unique_key_holds_for_large_payloads_too() {
+    let (_database, redis) = resting();
+    let mut wire = redis.wire();
+    let mut rename = |name: &str, space: &str| {
+        let json = format!(r#"{{{space}"id":5,"name":"{name}{}"}}"#, "x".repeat(100_000));
+        wire.call(&["BEAR.ENQUEUE", "bear", "UPDATE_BEAR_NAME", &json, "UNIQUE", "k"])
+    };
+    let first = rename("a", "").text();
+    assert_eq!(rename("a", " ").text(), first);
+    assert!(rename("b", "").error().starts_with("DUPLICATE "));
+    assert_eq!(redis.run("XLEN bear:queue"), Reply::Int(1));
+}
+
+#[test]
 fn a_full_queue_says_so_and_takes_jobs_again_when_it_is_drained() {
     let large = format!(r#"bear UPDATE_BEAR_NAME {{"id":5,"name":"{}"}}"#, "x".repeat(100_000));
     for (name, value, line, at_least, at_most) in

@@ -98,7 +98,8 @@ impl Server {
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
         let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
-        let id = written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job, &checked, options));
+        let id =
+            written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job, (&checked, None), options));
         self.payload = checked;
         let id = id?;
         let text = id.to_string();
@@ -109,13 +110,14 @@ impl Server {
         Ok(())
     }
 
+    /// With what UNIQUE compares, where it has been worked out.
     pub(super) fn add_job(
         &mut self,
         ctx: Context,
         space_name: &[u8],
         section: usize,
         job: &Job,
-        data: &[u8],
+        (data, known): (&[u8], Option<String>),
         options: &EnqueueOptions,
     ) -> Result<JobId, String> {
         // A space's name has been checked: sections are words, tenants are UTF-8.
@@ -137,7 +139,7 @@ impl Server {
         if let Some(text) = &space.wrong_type {
             return Err(text.clone());
         }
-        let fingerprint = options.unique.map(|_| fingerprint(job, data));
+        let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint(job, data)));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             if let Unique::Same(id) = check_unique(ctx, space, key, fingerprint)? {
                 return Ok(id);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::enqueue::{find_job, EnqueueOptions};
+use super::enqueue::{find_job, fingerprint, EnqueueOptions};
 use crate::core::catalog::Section;
 use crate::core::payload;
 use crate::redis_api::{self, Answer, BlockedClient, Context};
@@ -19,6 +19,12 @@ pub const LARGE: usize = 64 << 10;
 
 /// While the server allows no writes, we look again after this.
 const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// A payload as it is stored, and what UNIQUE compares.
+pub struct CheckedPayload {
+    data: Vec<u8>,
+    fingerprint: Option<String>,
+}
 
 /// Enqueued, once its payload is checked.
 pub struct Pending {
@@ -38,7 +44,7 @@ pub struct Pending {
 pub struct LargePayloads {
     pending: FxHashMap<u64, Pending>,
     /// Checked, in the order of the checks.
-    checked: VecDeque<(u64, Result<Vec<u8>, String>)>,
+    checked: VecDeque<(u64, Result<CheckedPayload, String>)>,
     tickets: u64,
 }
 
@@ -68,15 +74,20 @@ impl Server {
             block_ms: options.block_ms,
         };
         large.pending.insert(ticket, pending);
-        let data = data.to_vec();
+        let (data, is_unique) = (data.to_vec(), options.unique.is_some());
         self.workers.aside(move || {
+            let job = &sections[section].jobs[job];
             let mut checked = Vec::with_capacity(data.len());
-            let written = payload::write_checked(&sections[section].jobs[job], &data, &mut checked);
-            Some(Aside::Payload(ticket, written.map(|()| checked).map_err(errors::usage)))
+            let written = payload::write_checked(job, &data, &mut checked).map_err(errors::usage);
+            let checked = written.map(|()| {
+                let fingerprint = is_unique.then(|| fingerprint(job, &checked));
+                CheckedPayload { data: checked, fingerprint }
+            });
+            Some(Aside::Payload(ticket, checked))
         });
     }
 
-    pub(in crate::server) fn payload_checked(&mut self, ticket: u64, result: Result<Vec<u8>, String>) {
+    pub(in crate::server) fn payload_checked(&mut self, ticket: u64, result: Result<CheckedPayload, String>) {
         self.queues.large.checked.push_back((ticket, result));
     }
 
@@ -106,7 +117,7 @@ impl Server {
         &mut self,
         ctx: Context,
         pending: &Pending,
-        mut data: Vec<u8>,
+        checked: CheckedPayload,
     ) -> Result<crate::core::job_id::JobId, String> {
         if !self.is_master() {
             return Err("READONLY this server has become a replica; the job is not enqueued".into());
@@ -119,11 +130,12 @@ impl Server {
         let job = find_job(&catalog.sections[section].jobs, &pending.job).ok_or_else(|| {
             format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job))
         })?;
+        let CheckedPayload { mut data, mut fingerprint } = checked;
         if !Arc::ptr_eq(&pending.sections, &self.catalog.sections) {
             // Another catalog, meanwhile. What was checked is checked again as it is written.
             let mut again = Vec::with_capacity(data.len());
             payload::write_checked(job, &data, &mut again).map_err(errors::usage)?;
-            data = again;
+            (data, fingerprint) = (again, None);
         }
         let options = EnqueueOptions {
             unique: pending.unique.as_deref(),
@@ -132,7 +144,7 @@ impl Server {
             backoff_ms: pending.backoff_ms,
             block_ms: None,
         };
-        self.add_job(ctx, &pending.space, section, job, &data, &options)
+        self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options)
     }
 
     fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::job_id::JobId) {

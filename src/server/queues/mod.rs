@@ -64,6 +64,7 @@ use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
 pub use enqueue::EnqueueOptions;
+pub use large::CheckedPayload;
 pub use lifecycle::Forgotten;
 pub use report::ListedState;
 pub use retry::RetryTarget;

@@ -352,11 +352,13 @@ impl<'r, 'b> Runner<'r, 'b> {
     /// What nobody gets now, if that is why a job failed.
     fn lacks(&mut self, sqlstate: &str) -> Result<Option<String>, Abort> {
         let question = if sqlstate == "53100" { HAS_DISK } else { HAS_MEMORY };
+        let statement_ms = full(self.batch).statement_ms;
+        self.writer.set_limit(statement_ms);
         // What it sets goes with the savepoint.
-        match self.writer.simple(&format!("ROLLBACK TO SAVEPOINT bear; {question}")) {
+        let time = format!("SET LOCAL statement_timeout = {statement_ms}");
+        match self.writer.simple(&format!("ROLLBACK TO SAVEPOINT bear; {time}; {question}")) {
             Ok(_) => Ok(None),
-            Err(Trouble::Statement { sqlstate, .. }) if *sqlstate == *LIMIT_EXCEEDED => Ok(None),
-            Err(Trouble::Statement { message, .. }) => Ok(Some(message.into())),
+            Err(Trouble::Statement { sqlstate, message }) => Ok(is_shortage(&sqlstate).then(|| message.into())),
             Err(trouble) => Err(Abort::from(trouble)),
         }
     }
@@ -597,6 +599,11 @@ fn own_error(message: impl Into<Box<str>>) -> Unfit {
     Unfit::Job(JobError { code: None, message: message.into() })
 }
 
+/// Does the probe's own failure show that nobody gets any? Not that the little time it had was up, as in company of a slow job.
+fn is_shortage(sqlstate: &str) -> bool {
+    sqlstate.starts_with("53") && sqlstate != LIMIT_EXCEEDED
+}
+
 /// Is it an error that may be gone the next moment?
 fn may_pass(sqlstate: &str) -> bool {
     matches!(sqlstate.get(..2), Some("08" | "53" | "57" | "58"))
@@ -609,4 +616,23 @@ fn full(batch: &Batch) -> Timeouts {
 /// Several statements may rely on constraints being checked after the last of them.
 fn is_several(job: &Job) -> bool {
     matches!(&job.body, JobBody::Each(templates) if templates.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shortage_of_the_probe_itself_is_everybodys() {
+        for (sqlstate, expected) in [
+            ("53100", true),
+            ("53200", true),
+            (LIMIT_EXCEEDED, false),
+            (CANCELLED, false),
+            (LOCK_TIMEOUT, false),
+            ("42501", false),
+        ] {
+            assert_eq!(is_shortage(sqlstate), expected, "{sqlstate}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! What a role's settings, and what other roles have made, may not do to the module, and what it shows of files.
 
 use crate::support::bears;
+use crate::support::hostile::make_hostile;
 use crate::support::jobs::{complete, error_of, settle};
-use crate::support::{eventually, Postgres, Redis};
+use crate::support::server::Builder;
+use crate::support::{eventually, Database, Postgres, Redis};
 
 /// A role of the database's that may do all that jobs and an outbox need; its URL.
-fn role(database: &crate::support::Database) -> (String, String) {
+fn role(database: &Database) -> (String, String) {
     let role = database.role("secret");
     let port = database.postgres().port();
     (role.clone(), format!("postgres://{role}:secret@127.0.0.1:{port}/{}", database.name()))
@@ -31,49 +33,94 @@ fn hostile_settings_of_a_role_change_nothing() {
     let database = bears::database();
     let (role, url) = role(&database);
     database.run(&format!("GRANT CREATE ON DATABASE {} TO {role}", database.name()));
-    for setting in [
-        "idle_session_timeout = 300",
-        "idle_in_transaction_session_timeout = 50",
-        "lock_timeout = 1",
-        "default_transaction_isolation = serializable",
-        "default_transaction_deferrable = on",
-        "row_security = off",
-        "standard_conforming_strings = off",
-        "backslash_quote = off",
-        "array_nulls = off",
-        "transform_null_equals = on",
-        "quote_all_identifiers = on",
-        "extra_float_digits = -15",
-        "\"IntervalStyle\" = sql_standard",
-        "\"DateStyle\" = 'SQL, DMY'",
-        "\"TimeZone\" = 'Asia/Tokyo'",
-        "bytea_output = escape",
-        "xmloption = document",
-        "exit_on_error = on",
-        "jit = on",
-        "plan_cache_mode = force_generic_plan",
-    ] {
-        // Each version knows its own.
-        let known = database.client().batch_execute(&format!("ALTER ROLE {role} SET {setting}"));
-        assert!(known.is_ok() || setting.starts_with("idle_session_timeout"), "{setting}: {known:?}");
-    }
-    let redis = Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "off").start();
+    make_hostile(&database, &format!("ROLE {role}"));
+    assert_nothing_is_changed(&database, Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "off"));
+}
+
+#[test]
+fn hostile_settings_of_a_database_change_nothing() {
+    let database = bears::database();
+    make_hostile(&database, &format!("DATABASE {}", database.name()));
+    assert_nothing_is_changed(&database, Redis::builder().postgres(&database).config("bear.feed", "off"));
+}
+
+fn assert_nothing_is_changed(database: &Database, builder: Builder) {
+    let redis = builder.start();
     let mut wire = redis.wire();
     assert_eq!(wire.run("BEAR.QUERY bear size 90 90").text(), bears::json(&[8]));
     complete(&mut wire, "bear UPDATE_BEAR_NAME {\"id\":5,\"name\":\"first\"}");
-    let sessions = |database: &crate::support::Database| -> Vec<i32> {
+    let sessions = |database: &Database| -> Vec<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'bear'";
         database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
     };
-    let before = sessions(&database);
+    let before = sessions(database);
+    assert!(!before.is_empty());
     for round in 0..3 {
         assert_eq!(wire.run("BEAR.QUERY bear FRESH size 90 90").text(), bears::json(&[8]));
         complete(&mut wire, &format!("bear UPDATE_BEAR_NAME {{\"id\":5,\"name\":\"n{round}\"}}"));
         // Longer than a session may be idle.
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
     }
-    let after = sessions(&database);
+    let after = sessions(database);
     assert!(before.iter().all(|pid| after.contains(pid)), "sessions ended: {before:?}, {after:?}");
+}
+
+#[test]
+fn hostile_settings_of_a_role_end_no_feed_by_the_wal() {
+    let database = bears::database_in(Postgres::shared_logical());
+    let (role, url) = role(&database);
+    database.run(&format!("ALTER ROLE {role} REPLICATION"));
+    make_hostile(&database, &format!("ROLE {role}"));
+    assert_feed_goes_on(&database, Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "wal"));
+}
+
+#[test]
+fn hostile_settings_of_a_role_end_no_feed_by_the_outbox() {
+    let database = bears::database();
+    let (role, url) = role(&database);
+    database.run(&format!(
+        "GRANT CREATE ON DATABASE {} TO {role}; DO $$ DECLARE t regclass; BEGIN
+           FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace LOOP
+             EXECUTE format('ALTER TABLE %s OWNER TO {role}', t);
+           END LOOP;
+         END $$",
+        database.name()
+    ));
+    make_hostile(&database, &format!("ROLE {role}"));
+    assert_feed_goes_on(&database, Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "outbox"));
+}
+
+#[test]
+fn hostile_settings_of_a_database_end_no_feed() {
+    for (postgres, feed) in [(Postgres::shared_logical(), "wal"), (Postgres::shared(), "outbox")] {
+        let database = bears::database_in(postgres);
+        make_hostile(&database, &format!("DATABASE {}", database.name()));
+        assert_feed_goes_on(&database, Redis::builder().postgres(&database).config("bear.feed", feed));
+    }
+}
+
+/// It tells of changes, is idle for several times as long as a session may be, and tells of the next by the same
+/// connection.
+fn assert_feed_goes_on(database: &Database, builder: Builder) {
+    let redis = builder.start();
+    let mut wire = redis.wire();
+    eventually("the feed follows", || redis.info("bear").text("bear_feed_state") == "following");
+    for size in [91, 92] {
+        assert_eq!(wire.run("BEAR.QUERY bear size 90 90").text(), bears::json(&[8]));
+        assert_eq!(wire.run(&format!("BEAR.QUERY bear size {size} {size}")).text(), "[]");
+        database.run(&format!("UPDATE bear SET size = {size} WHERE id = 8"));
+        eventually("the change is told", || {
+            let is_there = wire.run(&format!("BEAR.QUERY bear size {size} {size}")).text() != "[]";
+            is_there && wire.run("BEAR.QUERY bear size 90 90").text() == "[]"
+        });
+        database.run("UPDATE bear SET size = 90 WHERE id = 8");
+        eventually("so is its end", || wire.run("BEAR.QUERY bear size 90 90").text() == bears::json(&[8]));
+        std::thread::sleep(std::time::Duration::from_secs(4));
+    }
+    let info = redis.info("bear");
+    let connects = (info.int("bear_feed_connects"), info.int("bear_feed_losses"));
+    assert_eq!(connects, (1, 0), "it connected anew\n{}", redis.log());
+    assert_eq!(info.text("bear_feed_state"), "following");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod bears;
 pub mod clock;
 pub mod database;
 pub mod guardian;
+pub mod hostile;
 pub mod info;
 pub mod jobs;
 pub mod keyspace_model;

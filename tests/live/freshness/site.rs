@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::run::Run;
+use crate::support::hostile::make_hostile;
 use crate::support::server::Builder;
 use crate::support::{eventually, Database, Postgres, Proxy, Random, Redis};
 
@@ -49,6 +50,8 @@ pub struct Site {
     replica: Option<Redis>,
     postgres: Postgres,
     proxy: Proxy,
+    /// Of Postgres, through the proxy.
+    url: String,
     /// Of each Redis.
     settings: Vec<(&'static str, String)>,
 }
@@ -60,12 +63,13 @@ impl Site {
         database.log_errors_only();
         write_first(&database);
         let proxy = Proxy::to(postgres.port());
+        let url = url_of_a_hostile_role(&database, &proxy);
         let settings = settings(run);
-        let builder = builder(&database, &proxy).configs(&as_words(&settings));
+        let builder = builder(&url).configs(&as_words(&settings));
         let builder = mutation.into_iter().fold(builder, |builder, name| builder.env("BEAR_MUTATION", name));
         let master = builder.start();
         run.set_port(master.port());
-        Site { database, master, replica: None, postgres, proxy, settings }
+        Site { database, master, replica: None, postgres, proxy, url, settings }
     }
 
     /// One fault, over when this returns.
@@ -106,7 +110,7 @@ impl Site {
             Some(replica) => replica,
             None => {
                 // Not by its configuration: it shall be a master still when it comes back from a crash.
-                let replica = builder(&self.database, &self.proxy).configs(&as_words(&self.settings)).start();
+                let replica = builder(&self.url).configs(&as_words(&self.settings)).start();
                 assert!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", self.master.port())).is_ok());
                 replica
             }
@@ -161,9 +165,17 @@ fn as_words<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str
     settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-fn builder(database: &Database, proxy: &Proxy) -> Builder {
+/// The module's role may do what it must, and has settings at their worst.
+fn url_of_a_hostile_role(database: &Database, proxy: &Proxy) -> String {
+    let (role, name) = (database.role("secret"), database.name());
+    database.run(&format!("ALTER ROLE {role} REPLICATION; GRANT CREATE ON DATABASE {name} TO {role}"));
+    make_hostile(database, &format!("ROLE {role}"));
+    format!("postgres://{role}:secret@127.0.0.1:{}/{name}", proxy.port())
+}
+
+fn builder(url: &str) -> Builder {
     Redis::builder()
-        .env("BEAR_POSTGRES_URL", database.url_through(proxy.port()))
+        .env("BEAR_POSTGRES_URL", url)
         .catalog(CATALOG)
         .append_only()
         .config("appendfsync", "always")

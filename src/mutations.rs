@@ -11,6 +11,7 @@
 //! | `join-struck` | who comes after a strike is answered with what was fetched before it |
 //! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |
 //! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
+//! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
 //! | `no-cold-start` | what an earlier process or master stored is served |
 
 /// Is this the mutation that was asked for?

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use super::model::{MEANT, ROWS};
 use super::reader::Reader;
 use super::run::Run;
 use super::writer::Writer;
@@ -11,7 +12,11 @@ use crate::support::{Database, Random, StopAtEnd};
 /// Questions at a time, of each reader.
 const DEPTHS: [usize; 6] = [1, 4, 16, 32, 64, 64];
 
+/// Writers of rows; one more writes what DDL changes, and waits longer for it to be seen.
 const WRITERS: usize = 3;
+
+/// The longest that it waits between two writes: DDL holds up those who read.
+const PAUSE_OF_DDL_MS: usize = 100;
 
 /// Runs `meanwhile` under load; all that was begun is ended when this returns.
 pub fn under_load(
@@ -30,12 +35,18 @@ pub fn under_load(
             scope.spawn(move || reader.read());
         }
         let stop_writers = StopAtEnd(&no_writers);
-        let writers: Vec<_> = (0..WRITERS)
+        let writers: Vec<_> = (0..=WRITERS)
             .map(|number| {
+                let is_by_ddl = number == WRITERS;
+                let own: Vec<usize> = match is_by_ddl {
+                    true => (ROWS - MEANT..ROWS).collect(),
+                    false => (number..ROWS - MEANT).step_by(WRITERS).collect(),
+                };
+                let pause_ms = if is_by_ddl { PAUSE_OF_DDL_MS } else { pause_ms };
                 let name = format!("w{:x}.{number}", random.next() >> 40);
                 let writer = Writer::new(run, database, Random::new(random.next()), name);
                 let stop = &no_writers;
-                scope.spawn(move || writer.write_until(stop, (number, WRITERS), pause_ms))
+                scope.spawn(move || writer.write_until(stop, &own, pause_ms))
             })
             .collect();
         meanwhile(random);

@@ -6,7 +6,9 @@ pub const ITEMS: usize = 48;
 pub const BOXES: usize = 12;
 /// Made of other rows, which a SELECT maps.
 pub const HELD: usize = 12;
-pub const ROWS: usize = ITEMS + BOXES + HELD;
+/// Shown as what names mean says, which DDL changes: the last of all rows.
+pub const MEANT: usize = 4;
+pub const ROWS: usize = ITEMS + BOXES + HELD + MEANT;
 
 /// Sizes are below it.
 pub const SIZES: i64 = 1000;
@@ -18,6 +20,7 @@ pub enum Section {
     Item,
     Box,
     Held,
+    Meant,
 }
 
 impl Section {
@@ -26,28 +29,37 @@ impl Section {
             Section::Item => "item",
             Section::Box => "box",
             Section::Held => "held",
+            Section::Meant => "meant",
         }
     }
 }
 
 /// The section and the id of a row.
 pub fn row(index: usize) -> (Section, i64) {
-    match (index.checked_sub(ITEMS), index.checked_sub(ITEMS + BOXES)) {
-        (_, Some(index)) => (Section::Held, index as i64 + 1),
-        (Some(index), None) => (Section::Box, index as i64 + 1),
-        (None, None) => (Section::Item, index as i64 + 1),
-    }
+    let section = match index {
+        _ if index < ITEMS => Section::Item,
+        _ if index < ITEMS + BOXES => Section::Box,
+        _ if index < ITEMS + BOXES + HELD => Section::Held,
+        _ => Section::Meant,
+    };
+    (section, (index - place(section).0) as i64 + 1)
 }
 
 /// The row with an id of a section.
 pub fn index(section: Section, id: i64) -> Option<usize> {
-    let (first, count) = match section {
+    let (first, count) = place(section);
+    let at = usize::try_from(id - 1).ok().filter(|at| *at < count)?;
+    Some(first + at)
+}
+
+/// The first of a section's rows, and how many there are.
+fn place(section: Section) -> (usize, usize) {
+    match section {
         Section::Item => (0, ITEMS),
         Section::Box => (ITEMS, BOXES),
         Section::Held => (ITEMS + BOXES, HELD),
-    };
-    let at = usize::try_from(id - 1).ok().filter(|at| *at < count)?;
-    Some(first + at)
+        Section::Meant => (ITEMS + BOXES + HELD, MEANT),
+    }
 }
 
 /// A row at one of its versions.
@@ -161,7 +173,7 @@ impl Call {
     pub fn has(&self, (section, id): (Section, i64), state: State) -> bool {
         let Some(size) = state.size else { return false };
         if section != self.space {
-            if section == Section::Held || self.space == Section::Held {
+            if section != Section::Box {
                 return false;
             }
             return match self.boxes {
@@ -181,7 +193,7 @@ impl Call {
         let any = match row.0 {
             Section::Item => self.any_item,
             Section::Box => self.any_box,
-            Section::Held => false,
+            Section::Held | Section::Meant => false,
         };
         any || self.has(row, old) || self.has(row, new)
     }
@@ -189,12 +201,14 @@ impl Call {
 
 /// What readers ask for: few calls, so that most answers come from the cache.
 pub fn calls() -> Vec<Call> {
-    use Section::{Box, Held, Item};
+    use Section::{Box, Held, Item, Meant};
     let mut calls = vec![Call { any_item: true, ..Call::new(Item, "all".to_owned()) }];
     calls.extend([1, 2, 3, 17, 30, 48].map(|id| Call::one(Item, id)));
     calls.extend([1, 7].map(|id| Call::one(Box, id)));
     calls.extend([2, 5].map(|id| Call::one(Held, id)));
     calls.extend([(0, 500), (450, 999)].map(|(low, high)| Call::range(Held, "size", low, high)));
+    calls.extend([1, 2, 3, 4].map(|id| Call::one(Meant, id)));
+    calls.push(Call::new(Meant, "all".to_owned()));
     let ranges = [(0, 99), (100, 199), (150, 250), (240, 260), (300, 599), (500, 500), (600, 999)];
     calls.extend(ranges.map(|(low, high)| Call::range(Item, "size", low, high)));
     calls.extend([(0, 150), (400, 700)].map(|(low, high)| Call::range(Box, "size", low, high)));
@@ -246,4 +260,6 @@ fn the_oracle_knows_which_rows_a_call_has() {
     assert_eq!(words((Section::Box, 7), state), ["7", "size 0 150", "shelf 0 200", "beside 700 750"]);
     assert_eq!(words((Section::Item, 2), gone), [""; 0]);
     assert_eq!(words((Section::Held, 5), state), ["5", "size 0 500"]);
+    assert_eq!(words((Section::Meant, 4), state), ["4", "all"]);
+    assert!((0..ROWS).all(|at| index(row(at).0, row(at).1) == Some(at)));
 }

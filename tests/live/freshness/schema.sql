@@ -55,6 +55,34 @@ BEGIN
     END CASE;
 END $$;
 
+-- Rows whose versions stand in no table: a view, a function, the label of an enum and the name of a column say them.
+CREATE TYPE lettering AS ENUM ('v0');
+CREATE TABLE meant (id bigint PRIMARY KEY, label lettering NOT NULL);
+INSERT INTO meant SELECT id, 'v0' FROM generate_series(1, 4) id;
+CREATE VIEW in_view AS SELECT 0::bigint AS ver;
+CREATE FUNCTION in_function() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 0::bigint';
+CREATE TABLE columned (v0 int);
+INSERT INTO columned VALUES (0);
+CREATE VIEW meant_now AS SELECT m.id, CASE m.id
+        WHEN 1 THEN (SELECT v.ver FROM in_view v)
+        WHEN 2 THEN in_function()
+        WHEN 3 THEN substr(m.label::text, 2)::bigint
+        ELSE (SELECT substr(key, 2)::bigint FROM columned c, jsonb_object_keys(to_jsonb(c)) key)
+    END AS ver FROM meant m;
+
+CREATE FUNCTION put_meant(id_ bigint, ver_ bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    CASE id_
+        WHEN 1 THEN EXECUTE format('CREATE OR REPLACE VIEW in_view AS SELECT %s::bigint AS ver', ver_);
+        WHEN 2 THEN EXECUTE format('CREATE OR REPLACE FUNCTION in_function() RETURNS bigint LANGUAGE sql STABLE AS %L',
+            format('SELECT %s::bigint', ver_));
+        WHEN 3 THEN EXECUTE format('ALTER TYPE lettering RENAME VALUE %L TO %L',
+            (SELECT enumlabel FROM pg_enum WHERE enumtypid = 'lettering'::regtype), 'v' || ver_);
+        ELSE EXECUTE format('ALTER TABLE columned RENAME %I TO %I',
+            (SELECT attname FROM pg_attribute WHERE attrelid = 'columned'::regclass AND attnum = 1), 'v' || ver_);
+    END CASE;
+END $$;
+
 -- Writes a version of a row; without a size the row goes. Nothing happens where it is not newer than what was written
 -- before: whoever does not know whether a write has happened may repeat it.
 CREATE FUNCTION put(section_ text, id_ bigint, ver_ bigint, size_ bigint, colors_ text[]) RETURNS bool
@@ -66,6 +94,9 @@ BEGIN
     END IF;
     IF section_ = 'held' THEN
         PERFORM put_held(id_, ver_, size_, colors_);
+        RETURN true;
+    ELSIF section_ = 'meant' THEN
+        PERFORM put_meant(id_, ver_);
         RETURN true;
     END IF;
     IF size_ IS NULL THEN

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::model::{row, Section, State, ROWS};
+use super::model::{row, Section, State};
 use super::reader::is_expected;
 use super::run::Run;
 use crate::support::{Database, Random, Reply, Wire};
@@ -33,6 +33,8 @@ pub enum Way {
     Feed,
     /// The same, though a job does it: it tells of another row.
     UntoldJob,
+    /// DDL, of which nobody tells: the change feed looks for it.
+    Ddl,
 }
 
 impl Way {
@@ -46,6 +48,15 @@ impl Way {
             13..=15 => Way::Image,
             16 => Way::ImageAndRow,
             17..=18 => Way::Row,
+            _ => Way::All,
+        }
+    }
+
+    /// This one, or what there is instead of it for a row of that section.
+    fn of(self, section: Section) -> Way {
+        match self {
+            _ if section != Section::Meant => self,
+            Way::Feed | Way::UntoldJob => Way::Ddl,
             _ => Way::All,
         }
     }
@@ -68,19 +79,17 @@ impl<'a> Writer<'a> {
         Writer { run, database, random, name, wire: None, client: None, era: 0 }
     }
 
-    /// Writes rows `number`, `number + of`, … until told to stop; what was begun is ended then.
-    pub fn write_until(mut self, stop: &AtomicBool, (number, of): (usize, usize), most_pause_ms: usize) {
+    /// Writes rows of its own until told to stop; what was begun is ended then.
+    pub fn write_until(mut self, stop: &AtomicBool, own: &[usize], most_pause_ms: usize) {
         while !stop.load(Ordering::Relaxed) && !self.run.has_failed() {
-            let own = ROWS.div_ceil(of);
-            let first = number + self.random.below(own) * of;
-            let way = Way::draw(&mut self.random, self.run.feed_grace.is_some());
+            let first = self.random.below(own.len());
+            let section = row(own[first]).0;
+            let way = Way::draw(&mut self.random, self.run.feed_grace.is_some()).of(section);
             // A transaction of several rows of a section.
             let count = if matches!(way, Way::Changed | Way::Feed) { 1 + self.random.below(3) } else { 1 };
-            let rows = (0..count).map(|at| first + at * of);
-            let rows: Vec<usize> = rows.filter(|at| *at < ROWS && row(*at).0 == row(first.min(ROWS - 1)).0).collect();
-            if !rows.is_empty() {
-                self.write(&rows, way);
-            }
+            let rows = own[first..].iter().take(count).copied();
+            let rows: Vec<usize> = rows.filter(|at| row(*at).0 == section).collect();
+            self.write(&rows, way);
             thread::sleep(Duration::from_micros(1000 * self.random.below(most_pause_ms + 1) as u64));
         }
     }
@@ -89,7 +98,8 @@ impl<'a> Writer<'a> {
     pub fn write(&mut self, rows: &[usize], way: Way) -> Vec<(State, State)> {
         let changes = rows.iter().map(|at| {
             let (_, old) = self.run.history.newest(*at);
-            let new = if way == Way::Row { old } else { old.next(&mut self.random) };
+            let stays = way == Way::Row || row(*at).0 == Section::Meant;
+            let new = if stays { old } else { old.next(&mut self.random) };
             let version = self.run.history.begin(*at, new);
             self.run.event(&format!("{} {:?} version {version} by {way:?}: {old:?} to {new:?}", self.name, row(*at)));
             (*at, version, old, new)
@@ -103,6 +113,7 @@ impl<'a> Writer<'a> {
                     && self.wait_for_feed()
             }
             Way::Feed => self.put(&changes) && self.wait_for_feed(),
+            Way::Ddl => self.put(&changes) && self.wait_for_look(),
             _ => self.put(&changes) && self.tell(&changes, way),
         };
         if !is_seen {
@@ -182,7 +193,7 @@ impl<'a> Writer<'a> {
         let by_ids = |word: &str| -> Vec<String> { std::iter::once(word.to_owned()).chain(ids.clone()).collect() };
         let is_gone = changes[0].3.size.is_none();
         let messages = match way {
-            Way::Changed | Way::Job | Way::Feed | Way::UntoldJob => vec![by_ids("CHANGED")],
+            Way::Changed | Way::Job | Way::Feed | Way::UntoldJob | Way::Ddl => vec![by_ids("CHANGED")],
             Way::Image if !is_gone => vec![image(true)],
             Way::ImageAndRow if !is_gone => vec![by_ids("ROW"), image(false)],
             Way::Image | Way::ImageAndRow | Way::Row => vec![by_ids("ROW")],
@@ -190,7 +201,8 @@ impl<'a> Writer<'a> {
         };
         // Boxes are shown among items.
         let all = [Section::Item, Section::Box, Section::Held];
-        let spaces: &[Section] = if way == Way::All { &all } else { &[section] };
+        let is_everywhere = way == Way::All && section != Section::Meant;
+        let spaces: &[Section] = if is_everywhere { &all } else { &[section] };
         spaces.iter().all(|space| messages.iter().all(|message| self.invalidate(*space, message)))
     }
 
@@ -223,6 +235,14 @@ impl<'a> Writer<'a> {
             let is_past = end.is_some_and(|end| position(&feed["position"]) >= Some(end));
             Some(is_past && feed["state"].text() == "following")
         })
+    }
+
+    /// Waits until DDL must be seen: the feed looks for it at least each half of its grace, and may have been behind since
+    /// the last look.
+    fn wait_for_look(&mut self) -> bool {
+        let written = Instant::now();
+        let grace = self.run.feed_grace.expect("there is a feed");
+        self.until_done(|_| Some(written.elapsed() > grace + grace / 2))
     }
 
     /// Where Postgres' log ends.

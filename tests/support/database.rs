@@ -114,6 +114,7 @@ impl Database {
             &mut client,
             &format!(
                 "DO $$ BEGIN CREATE ROLE {BY_PASSWORD}; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$;
+                 SET password_encryption = 'scram-sha-256'; -- md5 before Postgres 14
                  CREATE ROLE {role} LOGIN PASSWORD '{password}' IN ROLE {BY_PASSWORD};
                  GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
                  GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"

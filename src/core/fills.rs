@@ -31,6 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::change::Changes;
+use super::tenant_sets;
 use crate::mutations;
 
 /// Fetches of one entry at a time: a struck one and its successor.
@@ -58,13 +59,15 @@ pub struct Fills<C, W> {
 enum Logged {
     /// Name of a metadata set.
     Meta(Box<[u8]>),
+    /// The same after the tenant, of whichever tenant.
+    AnyTenants(Box<[u8]>),
     Rows(Arc<Changes>),
 }
 
 impl Logged {
     fn cost(&self) -> usize {
         match self {
-            Logged::Meta(_) => 1,
+            Logged::Meta(_) | Logged::AnyTenants(_) => 1,
             Logged::Rows(changes) => changes.cost(),
         }
     }
@@ -232,13 +235,23 @@ impl<C: Clone, W> Fills<C, W> {
     /// Strikes the fetches whose results will turn out to belong to one of these metadata, and those of calls in which
     /// one of these rows may belong.
     pub fn change<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>, rows: Option<&Arc<Changes>>) {
+        let names = names.into_iter().map(|name| Logged::Meta(name.into()));
+        let rows = rows.filter(|rows| !rows.is_empty()).map(|rows| Logged::Rows(rows.clone()));
+        self.log(names.chain(rows));
+    }
+
+    /// Strikes the fetches whose results will turn out to belong to one of these metadata of any tenant, named as they are
+    /// after the tenant.
+    pub fn change_of_any_tenant<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) {
+        self.log(names.into_iter().map(|name| Logged::AnyTenants(name.into())));
+    }
+
+    fn log(&mut self, changed: impl Iterator<Item = Logged>) {
         self.seq += 1;
         if self.tickets.is_empty() {
             return;
         }
-        let names = names.into_iter().map(|name| Logged::Meta(name.into()));
-        let rows = rows.filter(|rows| !rows.is_empty()).map(|rows| Logged::Rows(rows.clone()));
-        for logged in names.chain(rows) {
+        for logged in changed {
             self.log_cost += logged.cost();
             self.log.push_back((self.seq, logged));
         }
@@ -348,6 +361,7 @@ fn first_change(
     let start = log.partition_point(|(seq, _)| *seq <= sent);
     let concerns = |logged: &Logged| match logged {
         Logged::Meta(name) => metadata.binary_search(name).is_ok(),
+        Logged::AnyTenants(name) => tenant_sets::lists(metadata, name),
         Logged::Rows(changes) => belong(changes),
     };
     log.range(start..).find(|(_, logged)| concerns(logged)).map(|(seq, _)| *seq)

@@ -52,7 +52,7 @@ pub mod sql;
 mod sql_tokens;
 pub mod suspects;
 pub mod tags;
-mod tenant_sets;
+pub mod tenant_sets;
 mod toml_reader;
 pub mod value;
 pub mod walk;

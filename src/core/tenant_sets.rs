@@ -55,7 +55,44 @@ pub fn after_tenant(name: &[u8]) -> Option<&[u8]> {
     name[end + 2..].strip_prefix(b":")
 }
 
+/// Is the set of this name after the tenant among those of a result, sorted, whoever's it is? A result is of one tenant, so
+/// that there are few to look up.
+pub fn lists(metadata: &[Box<[u8]>], rest: &[u8]) -> bool {
+    let mut at = metadata.partition_point(|name| name.as_ref() < b"{".as_slice());
+    while let Some(name) = metadata.get(at) {
+        let Some(after) = after_tenant(name) else { return false };
+        let prefix = &name[..name.len() - after.len()];
+        let wanted = [prefix, rest].concat();
+        if metadata.binary_search_by(|name| name.as_ref().cmp(&wanted)).is_ok() {
+            return true;
+        }
+        at += metadata[at..].partition_point(|name| name.starts_with(prefix));
+    }
+    false
+}
+
 fn place_of(rest: &[u8]) -> (usize, u64) {
     let hash = FxBuildHasher.hash_one(rest);
     ((hash >> 48) as usize % MAPS, hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_lists_a_row_under_its_own_tenant() {
+        let names = [&b"bear:meta:5:caches"[..], b"{1}:a:meta:5:caches", b"{1}:b:meta:7:caches", b"{sale}:meta:9:caches"];
+        let metadata: Vec<Box<[u8]>> = names.into_iter().map(Into::into).collect();
+        for (rest, expected) in [
+            (&b"a:meta:5:caches"[..], true),
+            (b"b:meta:7:caches", true),
+            (b"b:meta:5:caches", false),
+            (b"meta:5:caches", false),
+            (b"meta:9:caches", true),
+        ] {
+            assert_eq!(lists(&metadata, rest), expected, "{}", String::from_utf8_lossy(rest));
+        }
+        assert!(!lists(&[], b"a:meta:5:caches") && !lists(&metadata[..1], b"bear:meta:5:caches"));
+    }
 }

@@ -7,6 +7,7 @@ use crate::core::change::Changes;
 use crate::core::image::Image;
 use crate::core::keys::{self, Row};
 use crate::core::names;
+use crate::core::tenant_sets;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 
@@ -76,9 +77,12 @@ impl Server {
 
     /// The rows are gone from whichever tenants had them.
     fn rows_left(&mut self, ctx: Context, section: &str, ids: &[Box<str>]) {
-        for id in ids {
-            let set = row_set(section.as_bytes(), &Row::Id(id.as_bytes().into()));
-            for (prefix, set) in self.keyspace.tenants_with(section, &set) {
+        let sets = row_sets(section.as_bytes(), ids);
+        // Results that are on their way have the row, too, and no entry tells whose they are.
+        self.fills.change_of_any_tenant(sets.iter().map(AsRef::as_ref));
+        self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| tenant_sets::lists(metas, set)));
+        for set in &sets {
+            for (prefix, set) in self.keyspace.tenants_with(section, set) {
                 let changes = Changes::of_space(&prefix, Some(Vec::new()));
                 self.remove_rows(ctx, &prefix, vec![set], changes, Pace::InSlices);
             }

@@ -128,6 +128,37 @@ fn a_row_that_moves_to_another_tenant_leaves_the_first() {
 }
 
 #[test]
+fn a_row_that_moves_to_another_tenant_strikes_what_the_first_is_fetching() {
+    const CATALOG: &str = r#"
+        [sale]
+        id = "int"
+        tenant = "int"
+        tenant_column = "shop"
+        tables = { sale = "id" }
+        [[sale.query]]
+        call = "all"
+        sql = "SELECT id FROM sale WHERE shop = {tenant} AND pg_sleep(1) IS NOT NULL"
+    "#;
+    let schema = "CREATE TABLE sale (id int PRIMARY KEY, shop int); INSERT INTO sale VALUES (5, 1)";
+    let database = Postgres::shared_logical().database(schema);
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).start();
+    wait_told(&redis);
+    let mut wire = redis.wire();
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| redis.wire().run("BEAR.QUERY {1}:sale all").text());
+        eventually("it is fetched", || redis.info("bear").int("bear_fills_running") == 1);
+        eventually("its snapshot is taken", || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+            database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+        });
+        database.run("UPDATE sale SET shop = 2 WHERE id = 5");
+        fetching.join().unwrap();
+    });
+    wait_told(&redis);
+    assert_eq!(wire.run("BEAR.QUERY {1}:sale all").text(), "[]");
+}
+
+#[test]
 fn the_outbox_tells_the_same_without_logical_decoding() {
     let database = bears::database();
     let redis = Redis::builder().postgres(&database).config("bear.feed", "outbox").start();

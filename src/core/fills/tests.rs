@@ -212,3 +212,16 @@ fn no_order_of_events_serves_or_stores_what_was_struck() {
     explore(&mut Vec::new(), 4, 3, &mut seen);
     assert!(seen > 10_000, "{seen} histories");
 }
+
+#[test]
+fn a_row_that_left_a_tenant_nobody_named_strikes_whoever_lists_it() {
+    let left: &[u8] = b"sale:meta:5:caches";
+    for (listed, stored) in [(&b"{1}:sale:meta:5:caches"[..], false), (b"{1}:sale:meta:6:caches", true)] {
+        let mut fills = Fills::default();
+        fills.join(KEY, (), "before");
+        fills.change_of_any_tenant([left]);
+        fills.join(KEY, (), "after");
+        let done = fills.finish(1, Ended::Got(&names(&[listed])), no_rows).unwrap();
+        assert_eq!((done.store, done.send.is_some()), (stored, !stored));
+    }
+}

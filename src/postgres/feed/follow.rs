@@ -58,6 +58,9 @@ const MAX_STRANGERS: usize = 10_000;
 /// How often tables are looked at that are being altered meanwhile.
 const LOOKS: u32 = 10;
 
+/// So much longer at most it takes what is there before anything else is done.
+const RECEIVE_LIMIT: Duration = Duration::from_millis(20);
+
 /// A wait that lets the network be looked at.
 const LEAST_WAIT: Duration = Duration::from_micros(500);
 
@@ -195,6 +198,9 @@ impl<'a> Follower<'a> {
         let sections = self.parts.control.catalog();
         self.begin(sections)?;
         loop {
+            if self.parts.control.is_stopping() {
+                return Err(FeedError::Stopped);
+            }
             if let Some(sections) = self.parts.control.take_catalog() {
                 self.begin(sections)?;
             }
@@ -340,7 +346,8 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-            if self.pending_rows >= rows_before + ROWS_A_MESSAGE {
+            // What the stream tells of other tables may never end, and neither a stop nor who is told waits for that.
+            if self.pending_rows >= rows_before + ROWS_A_MESSAGE || self.heard > now.max(until) + RECEIVE_LIMIT {
                 break;
             }
             next = self.parts.stream.next(self.heard)?;

@@ -183,6 +183,11 @@ impl Keyspace {
         removed
     }
 
+    /// Large removals that have not taken all of their entries: whatever is looked up is compared with them.
+    pub fn removals_in_force(&self) -> usize {
+        self.large.len()
+    }
+
     /// Large removals that are not carried out.
     pub fn removals_running(&self) -> usize {
         self.large.len() + self.ending

@@ -11,6 +11,10 @@ use crate::core::tenant_sets;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 
+/// Removals under way by which a change of rows that nobody waits for is one of all rows of its space: each hit, and each
+/// entry that is taken, is compared with all of their rows.
+const MANY_REMOVALS: usize = 4;
+
 /// Rows of one space that have changed.
 pub struct ChangedRows<'a> {
     /// Index into the catalog's sections.
@@ -56,8 +60,8 @@ impl Server {
         let mut prefix = Vec::new();
         names::write_prefix(names::space_name(&section.name, tenant).as_bytes(), self.deployment, &mut prefix);
         let ids = match rows.ids {
-            ChangedIds::These(ids) => ids,
-            ChangedIds::All => {
+            ChangedIds::These(ids) if self.keyspace.removals_in_force() < MANY_REMOVALS => ids,
+            ChangedIds::These(_) | ChangedIds::All => {
                 self.fills.strike_where(|_, _| true);
                 match ctx.writes_allowed() {
                     true => {

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_result_lists_a_row_under_its_own_tenant() {
-        let names = [&b"bear:meta:5:caches"[..], b"{1}:a:meta:5:caches", b"{1}:b:meta:7:caches", b"{sale}:meta:9:caches"];
+        let names =
+            [&b"bear:meta:5:caches"[..], b"{1}:a:meta:5:caches", b"{1}:b:meta:7:caches", b"{sale}:meta:9:caches"];
         let metadata: Vec<Box<[u8]>> = names.into_iter().map(Into::into).collect();
         for (rest, expected) in [
             (&b"a:meta:5:caches"[..], true),

@@ -148,7 +148,8 @@ fn a_row_that_moves_to_another_tenant_strikes_what_the_first_is_fetching() {
         let fetching = scope.spawn(|| redis.wire().run("BEAR.QUERY {1}:sale all").text());
         eventually("it is fetched", || redis.info("bear").int("bear_fills_running") == 1);
         eventually("its snapshot is taken", || {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+            let sql =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
             database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
         });
         database.run("UPDATE sale SET shop = 2 WHERE id = 5");

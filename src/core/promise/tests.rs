@@ -59,12 +59,21 @@ fn a_promise_is_found_once_and_by_its_own_transaction_alone() {
 }
 
 #[test]
-fn a_promise_of_another_catalog_counts_for_nothing() {
+fn a_promise_of_a_catalog_that_numbers_its_sections_otherwise_counts_for_nothing() {
+    let catalog = |names: &[&str]| -> Arc<[Section]> {
+        let section = |name: &&str| {
+            format!("[{name}]\nid = \"int\"\n[[{name}.query]]\ncall = \"all\"\nsql = \"SELECT 1 AS id\"\n")
+        };
+        let toml: String = names.iter().map(section).collect();
+        crate::core::catalog_toml::parse(&toml, &mut || 0).expect("it is a catalog").sections
+    };
+    let (old, same, other) = (catalog(&["a", "b"]), catalog(&["a", "b"]), catalog(&["a", "aa", "b"]));
     let promises = Promises::default();
-    let _promised = promises.make(transaction(5), no_sections(), rows(&["1"]));
-    let reloaded: Arc<[Section]> = Arc::new([]);
-    assert!(promises.take("1", 5, &reloaded).is_none());
-    assert!(promises.take("1", 5, &no_sections()).is_none(), "it is gone");
+    for (asked_with, is_found) in [(&old, true), (&same, true), (&other, false)] {
+        let _promised = promises.make(transaction(5), old.clone(), rows(&["1"]));
+        assert_eq!(promises.take("1", 5, asked_with).is_some(), is_found);
+        assert!(promises.take("1", 5, &old).is_none(), "it is gone");
+    }
 }
 
 #[test]

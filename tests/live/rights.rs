@@ -200,8 +200,9 @@ fn triggers_wait_for_a_lock_for_a_hundredth_of_the_time() {
         (longest, all) = (longest.max(took), all + took.saturating_sub(20));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    // Each pauses 99 times what it waited; how many there are depends on what else the machine has to do.
     let attempts = database.executions("SET LOCAL lock_timeout");
-    assert!((2..=10).contains(&attempts), "{attempts} attempts");
+    assert!((2..=40).contains(&attempts), "{attempts} attempts");
     assert!(longest < 1_000 && all < 2_000, "{longest} ms, {all} ms in all");
     holder.batch_execute("COMMIT").unwrap();
     eventually("it is followed then", || redis.info("bear").text("bear_feed_state") == "following");

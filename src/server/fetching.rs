@@ -210,8 +210,9 @@ impl Server {
 
     /// Tells waiters, some of them a tick: there may be ten thousand. Until then each may still run out of time.
     fn answer(&mut self, waiters: Vec<WaiterId>, answer: &Answer) {
+        // The tick that is under way goes on until all are told. A timer armed in it would come a millisecond later, and keep
+        // what comes meanwhile waiting for as long.
         self.telling.push_back((waiters.into_iter(), answer.clone()));
-        self.arm_soon();
     }
 
     /// The next who is to be told something, and what.
@@ -221,10 +222,16 @@ impl Server {
         }
         loop {
             let (waiters, answer) = self.telling.front_mut()?;
-            match waiters.find_map(|waiter| self.waiting.take(waiter)) {
-                Some(client) => return Some((client, answer.clone())),
-                None => self.forget_told(),
+            let Some(client) = waiters.find_map(|waiter| self.waiting.take(waiter)) else {
+                self.forget_told();
+                continue;
+            };
+            let told = (client, answer.clone());
+            // Else another tick would come to find nobody.
+            if waiters.as_slice().is_empty() {
+                self.forget_told();
             }
+            return Some(told);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::core::image::{Cell, Image, ImageError};
 use crate::core::keys;
 use crate::core::names;
 use crate::keyspace::{Outcome, Pace, What};
-use crate::redis_api::Context;
+use crate::redis_api::{self, Context};
 
 /// Bytes of a PATTERN.
 const MAX_PATTERN: usize = 256;
@@ -115,7 +115,8 @@ impl Server {
                 self.removing.insert(ticket, (ctx.block(), name));
             }
         }
-        self.arm_soon();
+        // Not by a timer that is due: it would run before the reply is sent.
+        redis_api::wake();
         Ok(())
     }
 

@@ -80,6 +80,8 @@ pub struct SpaceBatch {
     pub any_blocked: bool,
     /// In the order of their ids.
     pub jobs: Vec<QueuedJob>,
+    /// Whatever job before this one has failed has been published as failed.
+    pub published: JobId,
     /// Jobs that were left out and removed since: their rows may go.
     pub forget: Vec<JobId>,
 }

@@ -40,6 +40,7 @@ pub mod ownership;
 pub mod payload;
 pub mod predicate;
 pub mod promise;
+pub mod published;
 mod query_toml;
 pub mod queue;
 pub mod rate;

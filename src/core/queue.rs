@@ -254,6 +254,13 @@ impl Queue {
         self.left.first().or(self.read_to.next()).unwrap_or(self.read_to)
     }
 
+    /// The outcome of every job with a smaller id that has one has come back: only what is in flight may have been
+    /// applied or have failed without that.
+    pub fn published(&self) -> JobId {
+        let next = self.read_to.next().unwrap_or(self.read_to);
+        self.left.active().first().map_or(next, |active| next.min(*active))
+    }
+
     pub fn counts(&self) -> Counts {
         Counts { left: self.left.len(), delayed: self.left.waiting_for_time(), active: self.left.active().len() }
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::core::batch::{Applied, Batch};
 use crate::core::promise::Promises;
+use crate::core::published::Bound;
 use crate::core::retry::OutageBackoff;
 use crate::core::suspects::{self, cause};
 
@@ -168,9 +169,9 @@ impl Applier {
     }
 
     /// Removes ledger rows of epochs that are over; a failure is harmless.
-    pub fn clean(&mut self, live_epochs: &[i64], keep_days: u32) {
+    pub fn clean(&mut self, live_epochs: &[i64], published: &[Bound], keep_days: u32) {
         let Some((number, mut writer)) = self.writer.take() else { return };
-        match ledger::clean(&mut writer, live_epochs, keep_days) {
+        match ledger::clean(&mut writer, live_epochs, published, keep_days) {
             Ok(()) => self.writer = Some((number, writer)),
             Err(trouble) => log::debug!("the ledger was not cleaned: {trouble:?}"),
         }

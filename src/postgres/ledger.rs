@@ -13,6 +13,7 @@ use tokio_postgres::SimpleQueryMessage;
 use crate::core::batch::{Batch, JobOutcome, Lane, Left, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
 use crate::core::promise::TransactionId;
+use crate::core::published::Bound;
 
 use super::left_out;
 use super::tally::Tally;
@@ -287,12 +288,25 @@ fn move_marks(batch: &Batch, done: &[(&SpaceBatch, JobId)]) -> String {
 }
 
 /// Deletes what has not been touched for `keep_days` days and is none of the live `epochs`, and of those the jobs that failed
-/// before that.
+/// and have been published for so long; a row of one that is not published yet counts as touched.
 ///
 /// No earlier: a queue that is restored, or a replica that is promoted before it heard of the failure, still has the job, and would
 /// take one without a row for applied.
-pub(super) fn clean(writer: &mut Writer, epochs: &[i64], keep_days: u32) -> Result<(), Trouble> {
+pub(super) fn clean(writer: &mut Writer, epochs: &[i64], published: &[Bound], keep_days: u32) -> Result<(), Trouble> {
     writer.set_limit(5_000);
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let bounds = format!(
+        "ROWS FROM (pg_catalog.unnest({}), pg_catalog.unnest({}), pg_catalog.unnest({}), pg_catalog.unnest({})) AS k(queue, epoch, ms, seq)",
+        ints(published.iter().map(|bound| bound.0)),
+        ints(published.iter().map(|bound| bound.1)),
+        ints(published.iter().map(|bound| signed(bound.2.ms))),
+        ints(published.iter().map(|bound| signed(bound.2.seq))),
+    );
+    // Ids are unsigned, and columns are not.
+    let is_published = "o.ms OPERATOR(pg_catalog.>=) 0 AND o.seq OPERATOR(pg_catalog.>=) 0 \
+        AND (o.ms, o.seq) OPERATOR(pg_catalog.<) (k.ms, k.seq)";
+    let of_queue =
+        "o.failed IS NOT NULL AND o.queue OPERATOR(pg_catalog.=) k.queue AND o.epoch OPERATOR(pg_catalog.=) k.epoch";
     let (epochs, pinned) = (ints(epochs.iter().copied()), writer.pinned());
     // A row that an applier holds is alive, and nobody waits for anybody.
     let sql = format!(
@@ -307,8 +321,10 @@ pub(super) fn clean(writer: &mut Writer, epochs: &[i64], keep_days: u32) -> Resu
            WHERE l.queue OPERATOR(pg_catalog.=) k.queue AND l.epoch OPERATOR(pg_catalog.=) k.epoch AND l.lane OPERATOR(pg_catalog.=) k.lane; \
          DELETE FROM bear.left_out o WHERE NOT EXISTS (SELECT FROM bear.ledger l \
            WHERE l.queue OPERATOR(pg_catalog.=) o.queue AND l.epoch OPERATOR(pg_catalog.=) o.epoch AND l.lane OPERATOR(pg_catalog.=) 0::pg_catalog.int2); \
-         DELETE FROM bear.left_out WHERE failed IS NOT NULL AND epoch OPERATOR(pg_catalog.=) ANY ({epochs}) \
-           AND changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => {keep_days})); \
+         UPDATE bear.left_out o SET changed = pg_catalog.now() FROM {bounds} WHERE {of_queue} AND NOT ({is_published}) \
+           AND o.changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '1 hour'); \
+         DELETE FROM bear.left_out o USING {bounds} WHERE {of_queue} AND {is_published} \
+           AND o.changed OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(days => {keep_days})); \
          COMMIT"
     );
     writer.simple(&sql).map(drop)

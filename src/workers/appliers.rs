@@ -12,6 +12,7 @@ use rustc_hash::FxHashSet;
 
 use crate::core::batch::{Applied, Batch, JobOutcome, QueuedJob, SpaceApplied, SpaceBatch};
 use crate::core::promise::Promises;
+use crate::core::published::{Bound, Published};
 use crate::core::record;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings};
 
@@ -61,6 +62,7 @@ struct Cleaning {
     last: Option<Instant>,
     /// Epochs of all batches so far.
     epochs: FxHashSet<i64>,
+    published: Published,
 }
 
 impl Appliers {
@@ -160,15 +162,17 @@ impl Shared {
         *health = Some(event);
     }
 
-    /// Live epochs, where it is time to clean.
-    fn cleaning_due(&self, batch: &Batch) -> Option<Vec<i64>> {
+    /// Live epochs, and whose failures may go, where it is time to clean.
+    fn cleaning_due(&self, batch: &Batch, applied: &Applied) -> Option<(Vec<i64>, Vec<Bound>)> {
         let mut cleaning = lock(&self.cleaning);
         cleaning.epochs.extend(batch.spaces.iter().map(|space| space.epoch));
+        cleaning.published.note(batch, &applied.spaces);
         if cleaning.last.is_some_and(|last| last.elapsed() < CLEAN_GAP) {
             return None;
         }
         cleaning.last = Some(Instant::now());
-        Some(cleaning.epochs.iter().copied().collect())
+        let published = cleaning.published.clean();
+        Some((cleaning.epochs.iter().copied().collect(), published))
     }
 }
 
@@ -189,7 +193,7 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
             applied
         });
         let keep_days = batch.limits.keep_days;
-        let due = applied.is_some().then(|| shared.cleaning_due(&batch)).flatten();
+        let due = applied.as_ref().and_then(|applied| shared.cleaning_due(&batch, applied));
         shared.send(match applied {
             Some(applied) => {
                 let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -198,8 +202,8 @@ fn apply_loop(shared: &Arc<Shared>, batches: &Receiver<Box<Batch>>) {
             }
             None => AppliedOutcome::PutBack { batch },
         });
-        if let Some(epochs) = due {
-            if guarded(|| applier.clean(&epochs, keep_days)).is_err() {
+        if let Some((epochs, published)) = due {
+            if guarded(|| applier.clean(&epochs, &published, keep_days)).is_err() {
                 applier.disconnect();
             }
         }

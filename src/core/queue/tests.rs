@@ -219,3 +219,20 @@ fn many_that_wait_cost_nothing() {
     }
     assert!(taken <= 20_000 && queue.counts().left == n as usize - taken);
 }
+
+#[test]
+fn outcomes_of_what_is_in_flight_are_not_published_yet() {
+    let mut queue = queue(5, vec![(2, holding(&[1])), (4, until(100, &[2]))]);
+    let all = id(5).next().unwrap();
+    assert_eq!(queue.published(), all);
+    queue.added(id(7));
+    queue.main_taken(id(7));
+    assert_eq!(queue.published(), all);
+    assert_eq!(queue.side_take(0, 10, NONE_PAUSED), ids([2]));
+    assert_eq!(queue.published(), id(2));
+    settle(&mut queue, [2]);
+    // What waits for its time has not failed for good.
+    assert_eq!(queue.published(), all);
+    queue.main_done(id(7), Vec::new(), Held::No);
+    assert_eq!(queue.published(), id(7).next().unwrap());
+}

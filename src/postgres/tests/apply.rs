@@ -122,6 +122,7 @@ pub(crate) fn space(name: &str, section: usize, jobs: Vec<QueuedJob>) -> SpaceBa
         blocked: Default::default(),
         any_blocked: false,
         jobs,
+        published: JobId::ZERO,
         forget: vec![],
     }
 }

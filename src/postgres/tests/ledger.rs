@@ -251,12 +251,36 @@ fn dead_epochs_are_cleaned_and_live_ones_kept() {
          (7, 1, 2, 1, NULL, now() - interval '40 days'), (7, 1, 2, 2, '{}', now() - interval '20 days'), \
          (7, 1, 2, 3, '{}', now() - interval '40 days')",
     );
-    applier.clean(&[1], 30);
+    applier.clean(&[1], &[(7, 1, JobId { ms: 3, seq: 0 })], 30);
     let of_two = "SELECT string_agg(seq::text, ',' ORDER BY seq) FROM bear.left_out WHERE ms = 2";
     assert_eq!(database.text(of_two), "1,2");
     database.run("DELETE FROM bear.left_out WHERE ms = 2");
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.ledger"), "1,3");
     assert_eq!(database.text("SELECT string_agg(epoch::text, ',' ORDER BY epoch) FROM bear.left_out"), "1,3");
+}
+
+#[test]
+fn a_failure_is_forgotten_only_once_it_has_been_published() {
+    let database = Database::bears();
+    let mut applier = database.applier();
+    let mut bad = job(2, "UPDATE_BEAR_SIZE", r#"{"id":1,"size":-1}"#);
+    bad.max_attempts = 1;
+    let batch = bears(vec![rename(1, 2, "x"), bad]);
+    assert!(matches!(outcomes(&applier.apply(&batch).unwrap()), [_, JobOutcome::Failed { .. }]));
+    let age = |table: &str| database.run(&format!("UPDATE bear.{table} SET changed = now() - interval '40 days'"));
+    age("left_out");
+    // Redis crashed before it was published, the queue was paused, and others of the epoch went on.
+    let bound = |seq| (7, 1, JobId { ms: 1_700_000_000_000, seq });
+    applier.clean(&[1], &[], 30);
+    applier.clean(&[1], &[bound(2), (8, 1, JobId { ms: u64::MAX, seq: 0 })], 30);
+    let again = applier.apply(&batch).unwrap();
+    assert!(reason(&outcomes(&again)[1]).starts_with("23514 "), "{again:?}");
+    // It was not published until then, so that its days begin anew.
+    applier.clean(&[1], &[bound(3)], 30);
+    assert_eq!(database.int("SELECT count(*) FROM bear.left_out"), 1);
+    age("left_out");
+    applier.clean(&[1], &[bound(3)], 30);
+    assert_eq!(database.int("SELECT count(*) FROM bear.left_out"), 0);
 }
 
 #[test]

@@ -190,6 +190,7 @@ impl Server {
             blocked: FxHashSet::default(),
             any_blocked: false,
             jobs: Vec::new(),
+            published: JobId::ZERO,
             forget: Vec::new(),
         })
     }
@@ -331,6 +332,7 @@ impl Server {
             let Some(space) = queues.spaces.get_mut(&of_space.space) else { continue };
             of_space.own_epoch = of_space.epoch == queues.epoch;
             of_space.known = space.known.get(&of_space.epoch).copied();
+            of_space.published = space.queue.published();
             of_space.forget = std::mem::take(&mut space.forget);
         }
         for kind in queues.refusals.paused(now_ms) {

@@ -66,25 +66,48 @@ fn a_query_that_ends_its_connection_fails_alone_and_costs_few() {
     }
 }
 
+/// A query that waits for whoever has locked this.
+const WAITING: &str = "SELECT pg_advisory_xact_lock_shared(7)::text AS x";
+
+/// Fetches `count` times at once, ends each session that then waits, and lets go those that wait in their stead.
+fn fetch_and_end_all(server: &Server, tried: &Tried, plan: &Arc<FetchPlan>, count: usize) {
+    let mut client = server.client();
+    client.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+    std::thread::scope(|scope| {
+        let fetches: Vec<_> = (0..count).map(|_| scope.spawn(|| tried.pool.fetch(&request(plan, &[])).1)).collect();
+        // Dropped where an assertion fails: nobody waits on.
+        let mut client = client;
+        let mut waiting = || -> Vec<i32> {
+            let rows = client.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", &[]);
+            rows.unwrap().iter().map(|row| row.get(0)).collect()
+        };
+        let mut ended = Vec::new();
+        eventually("the queries", || {
+            ended = waiting();
+            ended.len() == count
+        });
+        for pid in &ended {
+            server.run(&format!("SELECT pg_terminate_backend({pid})"));
+        }
+        eventually("the queries once more", || {
+            let again = waiting();
+            again.len() == count && !again.iter().any(|pid| ended.contains(pid))
+        });
+        drop(client);
+        for fetch in fetches {
+            let result = fetch.join().unwrap();
+            assert!(result.is_ok(), "{result:?}");
+        }
+    });
+}
+
 #[test]
 fn a_query_that_was_ended_by_others_is_no_suspect_once_it_has_run() {
     let server = Server::new();
     let tried = Tried::new(&server, |_| ());
-    let slow = Arc::new(plan("SELECT pg_sleep(0.3)::text AS x", &[]));
+    let plan = Arc::new(plan(WAITING, &[]));
     for _ in 0..4 {
-        let end = std::thread::spawn({
-            let url = server.socket_url();
-            move || {
-                let mut client = ::postgres::Client::connect(&url, ::postgres::NoTls).unwrap();
-                eventually("the query", || {
-                    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.3)%' AND state = 'active' AND pid <> pg_backend_pid()";
-                    client.query(sql, &[]).unwrap().len() == 1
-                });
-            }
-        });
-        let result = tried.pool.fetch(&request(&slow, &[])).1;
-        assert!(result.is_ok(), "{result:?}");
-        end.join().unwrap();
+        fetch_and_end_all(&server, &tried, &plan, 1);
     }
 }
 
@@ -92,18 +115,5 @@ fn a_query_that_was_ended_by_others_is_no_suspect_once_it_has_run() {
 fn a_query_whose_sessions_are_ended_all_at_once_is_no_suspect() {
     let server = Server::new();
     let tried = Tried::new(&server, |_| ());
-    let slow = Arc::new(plan("SELECT pg_sleep(1.5)::text AS x", &[]));
-    std::thread::scope(|scope| {
-        let fetches: Vec<_> = (0..3).map(|_| scope.spawn(|| tried.pool.fetch(&request(&slow, &[])).1)).collect();
-        let running =
-            "FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)%' AND state = 'active' AND pid <> pg_backend_pid()";
-        let mut client = ::postgres::Client::connect(&server.socket_url(), ::postgres::NoTls).unwrap();
-        eventually("the queries", || client.query(&format!("SELECT {running}"), &[]).unwrap().len() == 3);
-        let ended = client.query(&format!("SELECT pg_terminate_backend(pid) {running}"), &[]).unwrap();
-        assert_eq!(ended.len(), 3);
-        for fetch in fetches {
-            let result = fetch.join().unwrap();
-            assert!(result.is_ok(), "{result:?}");
-        }
-    });
+    fetch_and_end_all(&server, &tried, &Arc::new(plan(WAITING, &[])), 3);
 }

@@ -39,12 +39,7 @@ fn a_commit_without_an_answer_counts_once() {
     // A COMMIT that waits for a standby that there is not, is done and does not answer.
     let mut admin = server.client();
     admin.batch_execute("SET synchronous_commit = off").unwrap();
-    admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").unwrap();
-    admin.batch_execute("SELECT pg_reload_conf()").unwrap();
-    eventually("the setting", || {
-        let mut other = server.client();
-        other.query_one("SHOW synchronous_standby_names", &[]).unwrap().get::<_, String>(0) == "nobody"
-    });
+    server.make_commits_wait();
     let mut second =
         batch(&sections, Lane::Main, vec![space("bear", 0, vec![job(2, "RENAME", r#"{"id":1,"name":"b"}"#)])]);
     second.limits.lock_timeout_ms = 50;
@@ -59,8 +54,7 @@ fn a_commit_without_an_answer_counts_once() {
     });
     proxy.cut_once();
     assert!(receiver.recv_timeout(Duration::from_millis(300)).is_err());
-    admin.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();
-    admin.batch_execute("SELECT pg_reload_conf()").unwrap();
+    server.let_commits_go();
     let applied = receiver.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     thread.join().unwrap();
     let [JobOutcome::Completed(completed)] = outcomes(&applied) else { panic!("{applied:?}") };

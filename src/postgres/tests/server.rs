@@ -72,6 +72,29 @@ impl Server {
         self.client().batch_execute(sql).unwrap();
     }
 
+    /// From now on each commit waits for a standby that there is not, unless its session has asked for less.
+    pub(crate) fn make_commits_wait(&self) {
+        let mut client = self.client();
+        client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").unwrap();
+        // A new session shows what the postmaster has read, which by then has told the checkpointer.
+        eventually("the setting", || {
+            let row = self.client().query_one("SHOW synchronous_standby_names", &[]).unwrap();
+            row.get::<_, String>(0) == "nobody"
+        });
+        // Commits wait from when the checkpointer has read it, which it does before it begins a checkpoint; the first may have
+        // begun already.
+        client.batch_execute("CHECKPOINT").unwrap();
+        client.batch_execute("CHECKPOINT").unwrap();
+    }
+
+    /// No commit waits any more.
+    pub(crate) fn let_commits_go(&self) {
+        let mut client = self.client();
+        client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    }
+
     pub(crate) fn start(&self) {
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = self.command("postgres");

@@ -130,12 +130,8 @@ fn a_commit_that_new_snapshots_do_not_see_is_not_told_and_holds_up_nobody() {
     database.run("INSERT INTO t VALUES (1, 1)");
     let followed = database.follow(CATALOG);
     followed.connected();
-    database.run("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
-    database.run("SELECT pg_reload_conf()");
+    database.server.make_commits_wait();
     let mut waiting = database.client();
-    eventually("the setting", || {
-        waiting.query_one("SHOW synchronous_standby_names", &[]).unwrap().get::<_, String>(0) == "gone"
-    });
     // Not scoped: where this test fails, it waits for ever.
     let waits = std::thread::spawn(move || waiting.batch_execute("UPDATE t SET x = 2 WHERE id = 1").unwrap());
     let mut client = database.client();
@@ -147,8 +143,7 @@ fn a_commit_that_new_snapshots_do_not_see_is_not_told_and_holds_up_nobody() {
     assert_eq!(followed.changes(), [r#"t 2: {"id":2,"x":2}"#]);
     assert_eq!(followed.changes(), Vec::<String>::new());
     assert!(!waits.is_finished());
-    client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();
-    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    database.server.let_commits_go();
     waits.join().unwrap();
     assert_eq!(followed.changes(), [r#"t 1: {"id":1,"x":2}"#]);
 }

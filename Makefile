@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-long crash check-freshness check-fresh test-servers lint fmt bench docker clean
+.PHONY: build help run test test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -51,10 +51,21 @@ lint: ## formatting, clippy, shellcheck
 fmt: ## format the Rust code
 	cargo fmt
 
-bench: ## the speed table of the README
+bench: ## the tables of docs/performance.md
 	@scripts/setup.sh
 	cargo build --release --locked
 	bench/run.sh $(ARGS)
+
+# Pinned; built once, which takes some minutes. Links are checked by tests/book.rs, which needs no mdBook.
+MDBOOK_VERSION := 0.5.4
+MDBOOK := target/mdbook-$(MDBOOK_VERSION)/bin/mdbook
+
+docs: $(MDBOOK) ## the book as web pages, target/book
+	$(MDBOOK) build
+
+$(MDBOOK):
+	cargo install mdbook --version $(MDBOOK_VERSION) --locked --no-default-features --features search \
+		--root target/mdbook-$(MDBOOK_VERSION)
 
 docker: ## the image bear: Redis with the module
 	docker build -t bear .

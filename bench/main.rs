@@ -1,4 +1,4 @@
-//! The speed table of the README: servers of its own, one file a part, Markdown on standard output.
+//! The tables of docs/performance.md: servers of its own, one file a part, Markdown on standard output.
 //!
 //! ```text
 //! bench/run.sh [part …] [--rounds N]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures bear with a Redis and a Postgres of its own, and prints the README's table. Called by `make bench`.
+# Measures bear with a Redis and a Postgres of its own, and prints the tables of docs/performance.md. Called by `make bench`.
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
 #                                                  freshness memory misses enqueue queue-memory latency drain

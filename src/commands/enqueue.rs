@@ -5,7 +5,7 @@
 //! In MULTI and scripts BLOCK is ignored.
 //! Errors: ERR (wrong words or payload), TOOLARGE, FULL, DUPLICATE (another job holds the UNIQUE key), UNSAFE (the
 //! maxmemory-policy may evict the queue), WRONGTYPE (a key of the queue is of another type), TIMEOUT (BLOCK is over, the job
-//! stays queued), OOM.
+//! stays queued), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 
 use super::cursor::{once, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

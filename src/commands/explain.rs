@@ -3,7 +3,8 @@
 //! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
 //! tags, dropped_by, fetch_us.
 //! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
-//! the others as rows, and `tags` may lack some. Nothing is replicated. Errors: ERR (wrong words).
+//! the others as rows, and `tags` may lack some. Nothing is replicated.
+//! Errors: ERR (wrong words), TOOLARGE (too many words).
 
 use super::cursor::Cursor;
 use crate::core::keys::{self, KeyKind, Metadata, Row};

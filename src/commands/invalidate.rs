@@ -11,7 +11,7 @@
 //! within `bear.query-timeout-ms`, all that a `match` or `on` may concern. IMAGE does the same with the values that it is
 //! given: a JSON object of the columns of the section's `row` statement.
 //! Errors: ERR (wrong words), TOOLARGE (more ids, tags or bytes than are in force in one piece), READONLY (a replica), NOWAIT
-//! (CHANGED in MULTI or a script).
+//! (CHANGED in MULTI or a script), FOREIGN (the section is refused).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -1,6 +1,7 @@
 //! `BEAR.PAUSE space`: stops applying the jobs of a space, from the next batch on; enqueueing goes on. Lasts over a restart.
 //!
-//! Reply: OK. O(1). Replicated as SET. Errors: ERR (wrong words).
+//! Reply: OK. O(1). Replicated as SET. Errors: ERR (wrong words), FOREIGN (keys are
+//! somebody's), READONLY (a replica).
 
 use super::cursor::only_space;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

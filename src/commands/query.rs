@@ -3,7 +3,7 @@
 //! Reply: a bulk string (RESP2 and RESP3), the JSON; nil with CACHED on a miss. O(1) on a hit; a miss costs its
 //! statement, once for all who wait for it. Nothing is replicated by the command itself; storing a result replicates
 //! SADD and SET.
-//! Errors: ERR (wrong words), NOWAIT, POSTGRES, TIMEOUT, TOOLARGE, QUERY, OVERLOADED.
+//! Errors: ERR (wrong words), NOWAIT, POSTGRES, TIMEOUT, TOOLARGE, QUERY, OVERLOADED, FOREIGN (the section is refused).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

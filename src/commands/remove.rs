@@ -1,7 +1,8 @@
 //! `BEAR.REMOVE space id`: removes a job that is not being applied, or the record of a failed one.
 //!
 //! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) in the failed jobs kept otherwise.
-//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active), WRONGTYPE.
+//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active), WRONGTYPE, NOWAIT (a long search in MULTI
+//! or a script), READONLY (a replica).
 
 use super::cursor::space_and_job;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

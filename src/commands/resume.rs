@@ -2,7 +2,8 @@
 //! begins, and whatever is still queued counts as not applied.
 //!
 //! Reply: OK. O(1). Replicated as DEL.
-//! Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight), WRONGTYPE.
+//! Errors: ERR (wrong words; a batch of a queue without a ledger is still in flight), WRONGTYPE, FOREIGN (keys are
+//! somebody's), NOWAIT (a long search in MULTI or a script), READONLY (a replica).
 
 use super::cursor::only_space;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -5,7 +5,8 @@
 //! stay failed. The new jobs have the UNIQUE, ATTEMPTS and BACKOFF of the failed ones. O(N) with N the failed jobs kept.
 //! Replicated as XADD, ZADD, HSET and XDEL.
 //! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition), DUPLICATE (another job holds its
-//! UNIQUE key), TOOLARGE (more ids or bytes than are written in one piece), NOWAIT, FULL, UNSAFE, WRONGTYPE, OOM.
+//! UNIQUE key), TOOLARGE (more ids or bytes than are written in one piece), NOWAIT, FULL, UNSAFE, WRONGTYPE, READONLY (a
+//! replica), OOM.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

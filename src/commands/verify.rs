@@ -11,7 +11,8 @@
 //! COUNT (100; at most 100,000) is how many entries are taken; each command goes on where the last one of the space
 //! stopped. At most half of `bear.fetch-threads` fetch for it, one command at a time. O(N) with N the entries taken, a
 //! statement each. Nothing is stored or replicated.
-//! Errors: ERR (wrong words), READONLY (a replica), NOWAIT, POSTGRES (no URL), OVERLOADED.
+//! Errors: ERR (wrong words), READONLY (a replica), NOWAIT, POSTGRES (no URL), OVERLOADED, FOREIGN (the section is
+//! refused).
 
 use super::cursor::{once, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -2,7 +2,7 @@
 //! means, what its values look like or how long it may take: pinned on every connection, whatever ALTER ROLE says.
 //!
 //! Left alone is what the application has chosen for its own results and pace: search_path, the locale (lc_monetary
-//! and so on), work_mem, the planner's switches, default_tablespace. docs/operations.md says so.
+//! and so on), work_mem, the planner's switches, default_tablespace. docs/operation/postgres.md says so.
 
 use super::settings::Settings;
 

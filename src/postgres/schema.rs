@@ -29,7 +29,7 @@ const STRANGE: &str = include_str!("../../schema/foreign.sql");
 pub(super) enum SchemaError {
     #[error(
         "LEDGER the schema bear with the ledger is missing or not open to this role ({0}); \
-         let an administrator run schema/ledger.sql (README, \"Postgres set-up\") and grant USAGE on the schema and \
+         let an administrator run schema/ledger.sql (docs/reference/ledger.md) and grant USAGE on the schema and \
          SELECT, INSERT, UPDATE, DELETE on its tables"
     )]
     Refused(String),

@@ -286,7 +286,7 @@ fn check_url_or_none(url: &str) -> Result<(), String> {
     check_url(url).map_err(|error| error.to_string())
 }
 
-/// Every setting. The README's table follows it.
+/// Every setting. The table of docs/reference/settings.md follows it, and a test compares them.
 pub fn specs() -> Vec<ConfigSpec> {
     vec![
         text_setting!("postgres-url", postgres_url, check_url_or_none),

@@ -16,6 +16,7 @@
 //! | `CATALOG` | a job does not fit its definition any more |
 //! | `LEDGER` | in BEAR.STATS: Postgres has not the ledger that Redis knows |
 //! | `WRONGTYPE` | a key of a queue holds another type |
+//! | `FOREIGN` | keys under the section's names, or a queue's, are somebody's |
 
 use crate::core::fetch::FetchError;
 

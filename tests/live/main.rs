@@ -6,6 +6,7 @@ mod support;
 mod acl;
 mod appliers;
 mod bad_jobs;
+mod book;
 mod catalog;
 mod clock;
 mod cluster;

@@ -148,7 +148,7 @@ impl Model {
             }
             Event::Others(key, look) => {
                 self.others_wrote = true;
-                // Away from bear nobody writes what looks like its own: the residue that README names.
+                // Away from bear nobody writes what looks like its own: the residue that docs/promises.md names.
                 let look = if self.running.is_some() { *look } else { Look::Strange };
                 self.dataset.insert(*key, Written { by_bear: false, look });
                 if let Some((ownership, index)) = &mut self.running {

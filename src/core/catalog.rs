@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::call::CallPattern;
 use super::calls::Calls;
 use super::demand::Demand;
-use super::fetch::FetchPlan;
+use super::fetch_plan::FetchPlan;
 use super::job::Job;
 use super::life::Life;
 use super::names::MAX_SECTION_NAME;

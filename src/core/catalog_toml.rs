@@ -18,7 +18,7 @@ use super::spelling;
 use super::sql::Template;
 use super::toml_reader::Report;
 
-/// `plan_id` gives numbers that are unique over the life of the process, for [`super::fetch::FetchPlan::id`].
+/// `plan_id` gives numbers that are unique over the life of the process, for [`super::fetch_plan::FetchPlan::id`].
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
     let file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,

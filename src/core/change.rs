@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::image::Image;
-use super::interests::{Interest, RowChange};
+use super::interest::{Interest, RowChange};
 
 /// What changed at one time.
 #[derive(Debug, Default)]

@@ -18,8 +18,10 @@ use std::sync::Arc;
 
 use super::change::Changes;
 use super::glob;
-use super::interests::{InterestId, Interests};
-use super::metas::{MetaId, Metas};
+use super::interest::InterestId;
+use super::interests::Interests;
+use super::meta_id::MetaId;
+use super::metas::Metas;
 use super::moment::Moment;
 
 /// Name of an entry's key: the index and who is interested in rows share it.

@@ -13,60 +13,16 @@ mod ranges;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
 use self::group::{Group, GroupId};
-use super::call::CallPattern;
 use super::change::Changes;
 use super::demand::Demand;
-use super::image::Image;
+use super::interest::{Interest, InterestId, RowChange};
 use super::names;
-use super::predicate::Predicate;
-use super::value::Value;
-
-/// A call wants to know of rows of a space that meet a predicate; one without terms: of any change there.
-#[derive(Debug, Clone)]
-pub struct Interest {
-    /// Prefix of the keys of the rows' space.
-    pub space: Arc<[u8]>,
-    pub predicate: Arc<Predicate>,
-    /// Its arguments are those that the predicate names.
-    pub call: Arc<CallPattern>,
-    pub args: Arc<[Value]>,
-}
-
-impl Interest {
-    /// Whether the changed row's present values meet the predicate.
-    pub fn meets(&self, change: &RowChange) -> bool {
-        self.space == change.space && self.predicate.meets(self.call.args(), &self.args, &change.image)
-    }
-}
-
-/// Number of a registered call. A later one has a greater number; none is used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterestId(NonZeroU64);
-
-impl InterestId {
-    /// Numbers begin with 1.
-    fn of(number: u64) -> InterestId {
-        InterestId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
-    }
-
-    fn number(self) -> u64 {
-        self.0.get()
-    }
-}
-
-/// A row of a space changed, and these are its present values.
-#[derive(Debug, Clone)]
-pub struct RowChange {
-    pub space: Arc<[u8]>,
-    pub image: Image,
-}
 
 #[derive(Debug)]
 struct Registered {

@@ -12,11 +12,8 @@ use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::meta_id::MetaId;
 use super::tenant_sets::{after_tenant, TenantSets};
-
-/// Number of a metadata set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetaId(u32);
 
 /// With ten million sets, the growth of one map moves ten thousand names: less than a millisecond.
 const MAPS: usize = 1024;

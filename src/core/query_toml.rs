@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::call::CallPattern;
 use super::catalog::{On, OnRule, ParamSource, Query};
-use super::fetch::FetchPlan;
+use super::fetch_plan::FetchPlan;
 use super::life::Life;
 use super::life_toml;
 use super::outline::Outline;

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use smallvec::SmallVec;
 
-use super::metas::MetaId;
+use super::meta_id::MetaId;
 
 /// As [`super::metas::Metas`]: many small maps, none of which grows in one large step.
 const MAPS: usize = 1024;

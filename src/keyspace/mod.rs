@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use crate::core::demand::Demand;
 use crate::core::index::{Entry, Index, Key};
-use crate::core::metas::MetaId;
+use crate::core::meta_id::MetaId;
 use crate::core::names::Deployment;
 use crate::redis_api::Context;
 

@@ -10,8 +10,9 @@ use smallvec::SmallVec;
 use super::{store, Keyspace};
 use crate::core::change::Changes;
 use crate::core::index::{Facts, Key};
-use crate::core::interests::{Interest, InterestId};
-use crate::core::metas::MetaId;
+use crate::core::interest::Interest;
+use crate::core::interest::InterestId;
+use crate::core::meta_id::MetaId;
 use crate::mutations;
 use crate::redis_api::Context;
 

@@ -8,8 +8,8 @@ use super::{store, Keyspace};
 use crate::core::change::Changes;
 use crate::core::index::count::Group;
 use crate::core::index::{Concern, Key, Taken};
-use crate::core::interests::InterestId;
-use crate::core::metas::MetaId;
+use crate::core::interest::InterestId;
+use crate::core::meta_id::MetaId;
 use crate::mutations;
 use crate::redis_api::Context;
 

@@ -11,7 +11,8 @@ use super::{store, Keyspace};
 use crate::core::catalog::Catalog;
 use crate::core::index::{Concern, Key};
 use crate::core::keys::{self, KeyKind, QueuePart};
-use crate::core::names::{self, Deployment};
+use crate::core::names::Deployment;
+use crate::core::space;
 use crate::redis_api::{KeyEvent, Removal};
 
 /// What a key is to us.
@@ -82,7 +83,7 @@ pub fn named(key: &[u8]) -> Option<Named> {
 }
 
 fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
-    let (space, call) = names::split_key(&watch.catalog, watch.deployment, key)?;
+    let (space, call) = space::split_key(&watch.catalog, watch.deployment, key)?;
     let kind = match keys::classify(call) {
         KeyKind::Metadata(_) => Kind::Metadata,
         KeyKind::Queue => Kind::Queue(keys::queue_part(call)?),

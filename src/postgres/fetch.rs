@@ -6,7 +6,8 @@ use std::time::Instant;
 use tokio_postgres::Row;
 
 use crate::core::belonging::Found;
-use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
+use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::fetch_plan::FetchPlan;
 
 use super::failure::Failure;
 use super::identity::ServerIdentity;

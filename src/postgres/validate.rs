@@ -10,7 +10,8 @@ use std::time::Instant;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::types::Type;
 
-use crate::core::fetch::{FetchError, FetchPlan};
+use crate::core::fetch::FetchError;
+use crate::core::fetch_plan::FetchPlan;
 use crate::core::link::{link, Link};
 use crate::core::value::ArgType;
 

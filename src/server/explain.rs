@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::query::Words;
 use super::{Call, Server};
 use crate::core::life::Age;
-use crate::core::metas::MetaId;
-use crate::core::names;
+use crate::core::meta_id::MetaId;
+use crate::core::space;
 use crate::redis_api::{Context, StringKey};
 
 /// For BEAR.EXPLAIN.
@@ -60,7 +60,7 @@ impl Server {
         };
         let metas = live.map_or_else(Vec::new, |live| {
             let split = |name: &[u8]| {
-                let (_, set) = names::split_key(&call.catalog, self.deployment, name)?;
+                let (_, set) = space::split_key(&call.catalog, self.deployment, name)?;
                 let space = &name[..name.len() - set.len() - 1];
                 Some((String::from_utf8_lossy(space).into_owned(), set.to_vec()))
             };

@@ -59,7 +59,8 @@ use rustc_hash::FxHashMap;
 
 use crate::core::catalog::{Catalog, Section};
 use crate::core::fills::Fills;
-use crate::core::names::{self, Deployment, SpaceRef};
+use crate::core::names::Deployment;
+use crate::core::space::{self, SpaceRef};
 use crate::keyspace::owned::MastersMarks;
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
@@ -156,7 +157,7 @@ impl Server {
     /// The space that a command names.
     pub fn space<'a>(&self, ctx: Context, name: &'a [u8]) -> Result<SpaceRef<'a>, String> {
         self.check_db(ctx)?;
-        names::parse_space(&self.catalog, name).map_err(errors::usage)
+        space::parse_space(&self.catalog, name).map_err(errors::usage)
     }
 
     /// Commands work in one database only.

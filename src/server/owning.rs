@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Server;
 use crate::core::catalog::Catalog;
 use crate::core::names::{self, Deployment};
+use crate::core::space::SpaceRef;
 use crate::core::value::shorten;
 use crate::keyspace::owned;
 use crate::redis_api::Context;
@@ -24,7 +25,7 @@ pub(super) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>
 
 impl Server {
     /// Refuses what would use the names of a section that are somebody's.
-    pub(super) fn check_owned(&mut self, ctx: Context, space: names::SpaceRef) -> Result<(), String> {
+    pub(super) fn check_owned(&mut self, ctx: Context, space: SpaceRef) -> Result<(), String> {
         if self.is_master() {
             self.keyspace.take_possession(ctx);
         }

@@ -9,6 +9,7 @@ use super::{errors, refresh, Call, Server};
 use crate::core::fills::Joined;
 use crate::core::life::Age;
 use crate::core::names;
+use crate::core::space::SpaceRef;
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 
@@ -104,7 +105,7 @@ impl Server {
         &mut self,
         ctx: Context,
         space_name: &[u8],
-        space: names::SpaceRef,
+        space: SpaceRef,
         freshness: Freshness,
         words: &Words,
     ) -> Result<(), String> {

@@ -12,7 +12,7 @@ use super::query::{Freshness, Words};
 use super::{Call, Server};
 use crate::core::index::Entry;
 use crate::core::life::{Age, Life};
-use crate::core::names::SpaceRef;
+use crate::core::space::SpaceRef;
 
 /// After a fetch has failed, hits on its entry start no other for so long.
 const REST: Duration = Duration::from_secs(1);

@@ -21,8 +21,8 @@ use crate::core::demand::{Demand, Want};
 use crate::core::image::Image;
 use crate::core::index::count::Group;
 use crate::core::index::{Concern, Facts, Index, Key, Taken};
-use crate::core::interests::Interest;
-use crate::core::metas::MetaId;
+use crate::core::interest::Interest;
+use crate::core::meta_id::MetaId;
 use crate::core::predicate::Predicate;
 use crate::core::value::Value;
 

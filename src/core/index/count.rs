@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{Concern, Entry, Index, Key};
-use crate::core::metas::MetaId;
+use crate::core::meta_id::MetaId;
 
 /// Entries that are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

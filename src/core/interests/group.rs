@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::plan::{Lookup, Plan};
 use super::ranges::{Interval, Ranges};
-use super::{Interest, InterestId};
 use crate::core::call::CallPattern;
 use crate::core::demand::Want;
 use crate::core::image::Image;
+use crate::core::interest::{Interest, InterestId};
 use crate::core::predicate::{Operand, Predicate, Term, Test};
 use crate::core::value::Value;
 

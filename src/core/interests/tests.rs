@@ -1,4 +1,7 @@
-use super::super::value::{ArgType, ScalarType};
+use super::super::call::CallPattern;
+use super::super::image::Image;
+use super::super::predicate::Predicate;
+use super::super::value::{ArgType, ScalarType, Value};
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::{select, Index};

@@ -19,7 +19,8 @@ mod validate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::core::fetch::{FetchError, FetchPlan, FetchRequest, Fetched};
+use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::fetch_plan::FetchPlan;
 use crate::core::value::{ArgType, ScalarType};
 
 use super::{Pool, PoolEvent, Scheduler, Tracker};

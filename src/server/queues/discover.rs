@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::keys::{queue_part, QueuePart};
 use crate::core::names;
+use crate::core::space;
 use crate::redis_api::{Context, Scan};
 use crate::server::Server;
 
@@ -44,7 +45,7 @@ impl Server {
 
     fn note_queue(&mut self, ctx: Context, key: &[u8]) {
         let catalog = self.catalog.clone();
-        let Some((space, part)) = names::split_key(&catalog, self.deployment, key) else { return };
+        let Some((space, part)) = space::split_key(&catalog, self.deployment, key) else { return };
         if queue_part(part) != Some(QueuePart::Jobs) || !self.keyspace.is_owned(space.section) {
             return;
         }

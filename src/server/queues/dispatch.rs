@@ -12,8 +12,8 @@ use super::reading::{read_one, read_slice, Room, SliceEnd};
 use super::Queues;
 use crate::core::batch::{Batch, Lane, Limits, SpaceBatch};
 use crate::core::job_id::JobId;
-use crate::core::names;
 use crate::core::queue::SideResult;
+use crate::core::space;
 use crate::redis_api::{self, Context};
 use crate::server::Server;
 
@@ -177,7 +177,7 @@ impl Server {
 
     /// A batch without jobs; None where the catalog has no such space any more.
     fn space_batch(&self, name: &Arc<str>) -> Option<SpaceBatch> {
-        let space_ref = names::parse_space(&self.catalog, name.as_bytes()).ok()?;
+        let space_ref = space::parse_space(&self.catalog, name.as_bytes()).ok()?;
         Some(SpaceBatch {
             space: name.clone(),
             section: space_ref.section,

@@ -13,6 +13,7 @@ use super::Queues;
 use crate::core::job_id::JobId;
 use crate::core::keys::QueuePart;
 use crate::core::names;
+use crate::core::space;
 use crate::keyspace::jobs;
 use crate::keyspace::watch;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, KeyEvent, KeyType};
@@ -131,7 +132,7 @@ impl Server {
 
     fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
         let key = [prefix, b":queue"].concat();
-        let (space, _) = names::split_key(&self.catalog, self.deployment, &key)?;
+        let (space, _) = space::split_key(&self.catalog, self.deployment, &key)?;
         Some(names::space_name(&self.catalog.sections[space.section].name, space.tenant).into())
     }
 

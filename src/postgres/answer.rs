@@ -13,11 +13,19 @@ use crate::core::value::shorten;
 
 use super::cells::{is_readable, text_of, CellError};
 use super::json::append_compact;
-use super::validate::JobStatement;
 
 const NOTHING: &str = "changed nothing: the statement returned no row for it, for example because no such row exists";
 const AFFECTED_NOTHING: &str =
     "changed nothing: the statements affected no row, for example because no such row exists";
+
+/// Which statement of a job it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatement {
+    /// For any number of jobs: it must return which of them it applied.
+    Set,
+    /// For one job.
+    Each,
+}
 
 /// What one job did, or why it failed.
 pub(super) type Verdict = Result<(Completed, Vec<Changed>), JobError>;

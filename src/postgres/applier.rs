@@ -20,7 +20,8 @@ use crate::core::published::Bound;
 use crate::core::retry::OutageBackoff;
 use crate::core::suspects::{self, cause};
 
-use super::apply::{attempt, Abort, Course};
+use super::apply::attempt;
+use super::course::{Abort, Course};
 use super::ledger;
 use super::present;
 use super::session::lock;

@@ -21,7 +21,7 @@ use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Config, Row, RowStream, SimpleQueryMessage, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::failure::describe;
+use super::error_text::describe;
 
 /// How often a wait looks whether it has been stopped.
 const STOP_SLICE: Duration = Duration::from_millis(50);

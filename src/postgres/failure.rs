@@ -1,12 +1,11 @@
 //! What an error of the driver means for a fetch: the connection's fault, want of time, or the statement's own.
 
-use std::error::Error as _;
-
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::core::fetch::FetchError;
 
 use super::client::ClientError;
+use super::error_text::{describe, last_words, message};
 
 /// Why an operation on a session failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,35 +90,4 @@ pub(super) fn ends_connection(db: &DbError) -> bool {
 fn is_of_connections(code: &SqlState) -> bool {
     code.code().starts_with("08")
         || matches!(code.code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "53300" | "25P03")
-}
-
-/// What Postgres said as it ended a connection.
-pub(super) fn last_words(db: &DbError) -> String {
-    format!("{} ({})", db.message(), db.code().code())
-}
-
-/// The server's message with its detail and hint. A constraint's detail holds the row, also columns that whoever
-/// enqueued the job may not see; it is in Postgres' log alone.
-pub(super) fn message(db: &DbError) -> String {
-    let mut text = db.message().to_owned();
-    let is_of_row = ["23", "44"].iter().any(|class| db.code().code().starts_with(class));
-    for more in [db.detail().filter(|_| !is_of_row), db.hint()].into_iter().flatten() {
-        text.push_str("; ");
-        text.push_str(more);
-    }
-    text
-}
-
-/// One line for a log or INFO; the driver's errors hold no password.
-pub(super) fn describe(error: &tokio_postgres::Error) -> String {
-    if let Some(db) = error.as_db_error() {
-        return db.message().to_owned();
-    }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -21,7 +21,7 @@ use crate::core::sql::Template;
 use crate::core::suspects::JobPlace;
 
 use super::answer::{self, Gathered, Layout, Unfit};
-use super::apply::{Abort, Course};
+use super::course::{Abort, Course};
 use super::params::declared_type;
 use super::tally::{Tally, Task};
 use super::writer::{Trouble, Writer};

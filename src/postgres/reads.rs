@@ -8,7 +8,7 @@ use crate::core::spelling::relation_names;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::validate::{explain, prepare};
+use super::trial::{explain, prepare};
 
 /// Locks of this transaction: with the names out of reach that the statement may use, for a low role may have made an
 /// operator that is taken for one of ours. A part whose parent is locked, too, is read as the parent; any other partition

@@ -7,7 +7,7 @@
 use tokio_postgres::SimpleQueryMessage;
 
 use super::client::{Client, ClientError};
-use super::failure::{describe, message};
+use super::error_text::{describe, message};
 use super::pinned::OWN_PATH;
 
 /// What an administrator runs by hand where the role may not.

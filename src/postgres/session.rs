@@ -17,7 +17,8 @@ use crate::core::fetch_plan::FetchPlan;
 
 use super::client::{Client, ClientError};
 use super::columns;
-use super::failure::{describe, Failure};
+use super::error_text::describe;
+use super::failure::Failure;
 use super::hosts;
 use super::identity::{self, ServerIdentity, Standing};
 use super::params::declared_types;

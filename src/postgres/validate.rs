@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::types::Type;
 
 use crate::core::fetch::FetchError;
@@ -15,13 +14,14 @@ use crate::core::fetch_plan::FetchPlan;
 use crate::core::link::{link, Link};
 use crate::core::value::ArgType;
 
-use super::answer;
-use super::client::{Client, ClientError};
-use super::failure::{message, Failure};
+use super::answer::{self, JobStatement};
+use super::client::Client;
+use super::failure::Failure;
 use super::params::declared_type;
 use super::pool::Pool;
 use super::reads;
 use super::session::{Session, BEGIN_READ};
+use super::trial::{explain, prepare};
 
 /// The statements of a catalog.
 #[derive(Debug, Clone)]
@@ -57,15 +57,6 @@ pub enum StatementKind {
     /// Its columns are checked.
     Job(JobStatement),
     Other,
-}
-
-/// Which statement of a job it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobStatement {
-    /// For any number of jobs: it must return which of them it applied.
-    Set,
-    /// For one job.
-    Each,
 }
 
 /// Lines for a log or a reply, each beginning with the statement's `what`.
@@ -200,46 +191,4 @@ fn links(client: &mut Client, sql: &str, types: &[Type], mapped: &[String]) -> R
         }
     }
     Ok(said)
-}
-
-/// Prepares it as `bear_check`.
-pub(super) fn prepare(client: &mut Client, sql: &str, types: &[Type]) -> Result<(), Failure> {
-    let types: Vec<String> = types.iter().map(|ty| format!("pg_catalog.{}", ty.name())).collect();
-    let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
-    let head = format!("PREPARE bear_check{types} AS ");
-    match client.execute_typed(&format!("{head}{sql}\n"), &[]) {
-        Ok(_) => Ok(()),
-        Err(ClientError::Driver(error)) => {
-            Err(match (error.as_db_error().map(|db| located(db, sql, head.chars().count())), Failure::from(error)) {
-                (Some(message), Failure::Fetch(FetchError::Statement { sqlstate, .. })) => {
-                    Failure::Fetch(FetchError::Statement { sqlstate, message })
-                }
-                (_, failure) => failure,
-            })
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The message with the piece of the statement that it is about.
-fn located(db: &DbError, sql: &str, head: usize) -> String {
-    let text = message(db);
-    match db.position() {
-        Some(ErrorPosition::Original(at)) => {
-            let from = (*at as usize).saturating_sub(head + 1);
-            let piece: String = sql.chars().skip(from).take(32).collect();
-            format!("{text}, near: {}", piece.replace('\n', " "))
-        }
-        _ => text,
-    }
-}
-
-/// Has what was prepared planned.
-pub(super) fn explain(client: &mut Client, params: usize) -> Result<(), Failure> {
-    let nulls = match params {
-        0 => String::new(),
-        params => format!("({})", vec!["NULL"; params].join(", ")),
-    };
-    client.simple_query(&format!("EXPLAIN (COSTS OFF) EXECUTE bear_check{nulls}"))?;
-    Ok(())
 }

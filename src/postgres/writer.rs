@@ -12,7 +12,8 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 use crate::core::suspects::End;
 
 use super::client::{Client, ClientError};
-use super::failure::{describe, ends_connection, last_words, message};
+use super::error_text::{describe, last_words, message};
+use super::failure::ends_connection;
 use super::params::TextParam;
 use super::pinned::{pinned, Scope};
 use super::schema::{self, SchemaError};

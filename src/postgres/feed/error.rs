@@ -1,7 +1,8 @@
 //! Why the feed ends, from whatever it is that failed.
 
 use crate::postgres::client::ClientError;
-use crate::postgres::failure::{describe, Failure};
+use crate::postgres::error_text::describe;
+use crate::postgres::failure::Failure;
 use crate::postgres::session::ConnectError;
 
 use super::decoding::Malformed;

@@ -1,7 +1,7 @@
 //! The tables and functions of the outbox: there already, or made now where the role may.
 
 use crate::postgres::client::Client;
-use crate::postgres::failure::message;
+use crate::postgres::error_text::message;
 use crate::postgres::schema::{make, Made, MakeError};
 
 use super::super::follow::simple;

@@ -14,8 +14,10 @@ use smallvec::SmallVec;
 
 use super::catalog::Section;
 use super::change::Present;
+use super::feed::Tenant;
 use super::job_id::JobId;
 use super::promise::Promised;
+use super::promised_rows::{Ids, PromisedRows};
 
 /// Hashes of the values that keep a job's order: two jobs that share one are applied in the order of their ids. A
 /// collision only orders jobs that need not be.
@@ -219,6 +221,27 @@ impl JobError {
         }
         self
     }
+}
+
+/// The rows that the jobs of a batch say they have changed, as far as it is told which.
+pub fn promised_rows(batch: &Batch, applied: &[SpaceApplied]) -> PromisedRows {
+    let mut groups: Vec<((usize, Tenant), Ids)> = Vec::new();
+    for (space, applied) in batch.spaces.iter().zip(applied) {
+        let SpaceApplied::Done { changed, .. } = applied else { continue };
+        // Sorted by section and id.
+        for of_section in changed.chunk_by(|one, other| one.section == other.section) {
+            let at = of_section[0].section;
+            let tenant = match (batch.sections.get(at).map(|section| section.tenant), &space.tenant) {
+                (Some(None), _) => Tenant::None,
+                (Some(Some(_)), Some(tenant)) => Tenant::Known((**tenant).into()),
+                // Nobody can tell whose they are.
+                (Some(Some(_)), None) | (None, _) => continue,
+            };
+            let ids: Option<Vec<Box<str>>> = of_section.iter().map(|change| change.id.clone()).collect();
+            groups.push(((at, tenant), ids.map_or(Ids::All, Ids::These)));
+        }
+    }
+    PromisedRows::merged(groups)
 }
 
 #[cfg(test)]

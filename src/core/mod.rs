@@ -43,6 +43,7 @@ pub mod ownership;
 pub mod payload;
 pub mod predicate;
 pub mod promise;
+pub mod promised_rows;
 pub mod published;
 mod query_toml;
 pub mod queue;

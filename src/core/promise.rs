@@ -22,10 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batch::{Batch, SpaceApplied};
 use super::catalog::Section;
-use super::feed::{Gathered, Tenant};
-use crate::mutations;
+use super::promised_rows::PromisedRows;
 
 /// Promises kept for the feed, and their rows together; of more the oldest are forgotten.
 const MAX_PROMISES: usize = 256;
@@ -38,20 +36,6 @@ pub struct TransactionId {
     pub server: Box<str>,
     /// With its epoch.
     pub xid: u64,
-}
-
-/// Rows that will be dropped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PromisedRows {
-    /// Sorted by section and tenant.
-    groups: Vec<((usize, Tenant), Ids)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Ids {
-    All,
-    /// Sorted.
-    These(Vec<Box<str>>),
 }
 
 #[derive(Debug)]
@@ -80,83 +64,6 @@ pub struct Promised(Arc<Promise>);
 pub struct Promises {
     is_followed: AtomicBool,
     made: Mutex<VecDeque<Arc<Promise>>>,
-}
-
-impl PromisedRows {
-    /// The rows that the jobs of a batch say they have changed, as far as it is told which.
-    pub fn of(batch: &Batch, applied: &[SpaceApplied]) -> PromisedRows {
-        let mut groups: Vec<((usize, Tenant), Ids)> = Vec::new();
-        for (space, applied) in batch.spaces.iter().zip(applied) {
-            let SpaceApplied::Done { changed, .. } = applied else { continue };
-            // Sorted by section and id.
-            for of_section in changed.chunk_by(|one, other| one.section == other.section) {
-                let at = of_section[0].section;
-                let tenant = match (batch.sections.get(at).map(|section| section.tenant), &space.tenant) {
-                    (Some(None), _) => Tenant::None,
-                    (Some(Some(_)), Some(tenant)) => Tenant::Known((**tenant).into()),
-                    // Nobody can tell whose they are.
-                    (Some(Some(_)), None) | (None, _) => continue,
-                };
-                let ids: Option<Vec<Box<str>>> = of_section.iter().map(|change| change.id.clone()).collect();
-                groups.push(((at, tenant), ids.map_or(Ids::All, Ids::These)));
-            }
-        }
-        PromisedRows::merged(groups)
-    }
-
-    fn merged(mut groups: Vec<((usize, Tenant), Ids)>) -> PromisedRows {
-        groups.sort_by(|(one, _), (other, _)| one.cmp(other));
-        groups.dedup_by(|(later, more), (earlier, ids)| {
-            let is_same = later == earlier;
-            match (is_same, &mut *ids, &mut *more) {
-                (false, _, _) | (true, Ids::All, _) => {}
-                (true, ids, Ids::All) => *ids = Ids::All,
-                (true, Ids::These(ids), Ids::These(more)) => {
-                    ids.append(more);
-                    ids.sort_unstable();
-                    ids.dedup();
-                }
-            }
-            is_same
-        });
-        PromisedRows { groups }
-    }
-
-    pub fn holds(&self, section: usize, tenant: &Tenant, id: &str) -> bool {
-        if mutations::is("own-transactions-whole") {
-            return true;
-        }
-        let at = self.groups.binary_search_by(|((of, whose), _)| (*of, whose).cmp(&(section, tenant)));
-        match at.ok().map(|at| &self.groups[at].1) {
-            Some(Ids::All) => true,
-            Some(Ids::These(ids)) => ids.binary_search_by(|known| (**known).cmp(id)).is_ok(),
-            None => false,
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    fn len(&self) -> usize {
-        let of = |ids: &Ids| match ids {
-            Ids::All => 1,
-            Ids::These(ids) => ids.len(),
-        };
-        self.groups.iter().map(|(_, ids)| of(ids)).sum()
-    }
-
-    /// As the feed tells rows.
-    pub fn gathered(&self) -> Gathered {
-        let mut gathered = Gathered::default();
-        for ((section, tenant), ids) in &self.groups {
-            match ids {
-                Ids::All => gathered.add_section(*section),
-                Ids::These(ids) => gathered.add_ids(*section, tenant, ids),
-            }
-        }
-        gathered
-    }
 }
 
 impl Promise {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::core::batch::{Applied, Batch, Completed, JobError, JobOutcome, Lane, Left, SpaceApplied};
+use crate::core::batch::{promised_rows, Applied, Batch, Completed, JobError, JobOutcome, Lane, Left, SpaceApplied};
 use crate::core::job::{Job, JobBody, Order};
 use crate::core::payload;
-use crate::core::promise::{PromisedRows, Promises};
+use crate::core::promise::Promises;
 use crate::core::waves::{plan, Item};
 use crate::failpoints;
 
@@ -49,7 +49,7 @@ pub(super) fn attempt(
     let at_commit = course.at_end(at_commit)?;
     // Behind a pooler the next transaction may be another server's, and nobody would notice.
     if let Some(transaction) = transaction.filter(|_| promises.is_followed() && writer.pinned().is_empty()) {
-        let rows = PromisedRows::of(batch, &applied.spaces);
+        let rows = promised_rows(batch, &applied.spaces);
         applied.promised =
             (!rows.is_empty()).then(|| Arc::new(promises.make(transaction, batch.sections.clone(), rows)));
     }

@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{canonical, Cell, IdSource, Moved, RowChange, Rule, Tenant, TenantSource, Tuple, MAX_ROWS};
-use crate::core::promise::PromisedRows;
+use crate::core::promised_rows::{Ids, PromisedRows};
 use crate::mutations;
 
 /// Rules for tuples of known columns.
@@ -132,6 +132,18 @@ impl Gathered {
         if rows.count > MAX_ROWS {
             *kept = GatheredSection::All;
         }
+    }
+
+    /// Promised rows, told after all.
+    pub fn of_promised(rows: &PromisedRows) -> Gathered {
+        let mut gathered = Gathered::default();
+        for ((section, tenant), ids) in &rows.groups {
+            match ids {
+                Ids::All => gathered.add_section(*section),
+                Ids::These(ids) => gathered.add_ids(*section, tenant, ids),
+            }
+        }
+        gathered
     }
 
     /// The rows that a changed row of a table concerns, but for those whose drop is promised already.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::core::feed::{BoundRules, Cell, GatheredSection, IdSource, RowChange, Rule, TenantSource, Tuple};
+use crate::core::feed::{
+    BoundRules, Cell, Gathered, GatheredSection, IdSource, RowChange, Rule, Tenant, TenantSource, Tuple,
+};
+use crate::core::promised_rows::Ids;
 use crate::core::value::ScalarType;
 
 /// Rows of section 0.
@@ -45,7 +48,7 @@ fn rows_are_those_of_the_section_and_tenant() {
         assert_eq!(rows.holds(section, &tenant, id), held, "{section} {tenant:?} {id}");
     }
     assert_eq!(rows.len(), 3 + 1 + 2 + 1);
-    assert_eq!(rows.gathered().len(), 3 + 1, "all of a section are one");
+    assert_eq!(Gathered::of_promised(&rows).len(), 3 + 1, "all of a section are one");
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn run(order: &[Step], publication: Publication) -> Option<World> {
                 let promise = promises.take("1", 9, &no_sections()).expect("it was made before the commit");
                 let mut gathered = gather(&["1", "2"], Some(&promise));
                 if let Some(promise) = awaited.add(promise, (), now) {
-                    gathered.merge(promise.rows().gathered());
+                    gathered.merge(Gathered::of_promised(promise.rows()));
                 }
                 world.tell(&gathered);
                 world.heard = true;
@@ -226,7 +229,7 @@ fn run(order: &[Step], publication: Publication) -> Option<World> {
             }
             Step::Look => {
                 for (promise, ()) in awaited.due(now) {
-                    world.tell(&promise.rows().gathered());
+                    world.tell(&Gathered::of_promised(promise.rows()));
                 }
             }
         }

@@ -471,7 +471,7 @@ impl<'a> Follower<'a> {
             let told = Told { end: transaction.end, committed_us: transaction.committed_us };
             let promise = transaction.promise.take();
             if let Some(promise) = promise.and_then(|promise| self.awaited.add(promise, told, now)) {
-                transaction.gathered.merge(promise.rows().gathered());
+                transaction.gathered.merge(Gathered::of_promised(promise.rows()));
             }
         }
         while let Some(first) = visible.pop_front() {
@@ -503,7 +503,7 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         for (promise, told) in self.awaited.due(Instant::now()) {
-            let gathered = promise.rows().gathered();
+            let gathered = Gathered::of_promised(promise.rows());
             let changes = self.present.read(&mut self.parts.client, &self.sections, gathered)?;
             self.tell_changes(changes, 0, told);
         }

@@ -329,7 +329,7 @@ impl Reader<'_> {
         let mut transactions = Vec::with_capacity(news.transactions.len());
         for Written { mut gathered, promise } in news.transactions.into_values() {
             if let Some(promise) = promise.and_then(|promise| self.awaited.add(promise, told, now)) {
-                gathered.merge(promise.rows().gathered());
+                gathered.merge(Gathered::of_promised(promise.rows()));
             }
             transactions.push(gathered);
         }
@@ -363,7 +363,7 @@ impl Reader<'_> {
         }
         for (promise, told) in self.awaited.due(Instant::now()) {
             let client = self.desk.client();
-            let changes = self.present.read(client, self.sections, promise.rows().gathered())?;
+            let changes = self.present.read(client, self.sections, Gathered::of_promised(promise.rows()))?;
             self.tell_changes(changes, 0, told);
         }
         Ok(())

@@ -87,6 +87,17 @@ fn every_console_example_is_run_or_says_why_not() {
 }
 
 #[test]
+fn examples_of_catalogs_are_toml() {
+    for page in pages() {
+        for block in blocks(&read(&page)).into_iter().filter(|block| block.language == "toml") {
+            // A part of a section stands without its head.
+            let parsed: Result<toml::Table, _> = block.lines.join("\n").parse();
+            assert!(parsed.is_ok(), "{}:{}: {parsed:?}", page.display(), block.line);
+        }
+    }
+}
+
+#[test]
 fn the_ledgers_page_has_its_schema() {
     let page = read("docs/reference/ledger.md");
     let shown: Vec<Vec<String>> = blocks(&page).into_iter().map(|block| block.lines).collect();

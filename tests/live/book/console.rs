@@ -63,7 +63,14 @@ impl Session {
                 if fixture.follows {
                     feed::wait_told(&fixture.redis);
                 }
-                vec![format!("{} {count}", sql.split(' ').next().unwrap_or_default())]
+                // As psql: what was done, and to how many rows; of DDL, to what.
+                let mut words = sql.split(' ');
+                let (verb, object) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                vec![match verb {
+                    "INSERT" => format!("INSERT 0 {count}"),
+                    "UPDATE" | "DELETE" => format!("{verb} {count}"),
+                    _ => format!("{verb} {object}"),
+                }]
             }
             _ => panic!("'{line}' is neither redis-cli nor psql"),
         };

@@ -50,11 +50,21 @@ fn run_examples(page: &Path) -> Vec<String> {
     wrong
 }
 
-#[test]
-fn console_examples_reply_as_they_show() {
+#[track_caller]
+fn check_examples(is_of: impl Fn(&Path) -> bool) {
     let mut wrong = Vec::new();
-    for page in pages() {
+    for page in pages().into_iter().filter(|page| is_of(page)) {
         wrong.extend(run_examples(&page));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn examples_of_commands_reply_as_they_show() {
+    check_examples(|page| page.starts_with("docs/commands"));
+}
+
+#[test]
+fn examples_of_readme_and_guides_reply_as_they_show() {
+    check_examples(|page| !page.starts_with("docs/commands"));
 }

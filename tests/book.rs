@@ -165,6 +165,23 @@ fn outside_brackets(text: &str) -> String {
 }
 
 #[test]
+fn the_page_of_acl_has_the_categories_of_the_source() {
+    let shown: BTreeSet<(String, String)> = rows(&read("docs/operation/redis.md"))
+        .iter()
+        .flat_map(|row| code_spans(&row[1]).into_iter().map(|name| (name, code_spans(&row[0]).join(" "))))
+        .filter(|(name, _)| name.starts_with("bear."))
+        .collect();
+    let of_source = commands().into_iter().map(|(_, source)| {
+        let text = read(&source);
+        let field = |name: &str| {
+            text.split_once(&format!("{name}: c\"")).and_then(|(_, rest)| rest.split('"').next()).map(ToOwned::to_owned)
+        };
+        (field("name").expect("a name"), field("categories").expect("categories"))
+    });
+    assert_eq!(shown, of_source.collect());
+}
+
+#[test]
 fn a_commands_page_has_its_parts() {
     for (page, _) in commands() {
         let found = anchors(&read(&page));

@@ -48,6 +48,9 @@ fn follow(page: &Path, target: &str) -> Result<(), String> {
     if page.starts_with("docs") && !(to.starts_with("docs") && to.extension().is_some_and(|kind| kind == "md")) {
         return Err("a page of the book links to pages of the book only".into());
     }
+    if page.starts_with("docs") && !page.ends_with("SUMMARY.md") && to.ends_with("README.md") {
+        return Err("mdBook calls this page index.html, and leaves the link as it is".into());
+    }
     if !root().join(&to).is_file() {
         return Err("no such file".into());
     }

@@ -1,7 +1,7 @@
 //! Which cached calls want to know of a changed row: those whose predicate a row of its present values meets.
 //!
 //! Calls of one predicate over one space are a group, which finds by value in about the logarithm of its size the few
-//! that may match; each of them is then asked ([`Predicate::meets`]). So the index may be coarse, but never leave one
+//! that may match; each of them is then asked (`Predicate::meets`). So the index may be coarse, but never leave one
 //! out: that would be a stale result.
 //!
 //! Nothing here grows in one large step, which would hold Redis' thread: it is made of trees only.

@@ -2,7 +2,7 @@
 //!
 //! All `unsafe` code of the project lives in this folder. What holds for every file: functions that take a
 //! [`Context`] run on Redis' main thread inside a callback of Redis, because a `Context` exists only there; the
-//! function table ([`raw`]) is filled by `Export_RedisModule_Init` before anything else runs and never changes.
+//! function table (`raw`) is filled by `Export_RedisModule_Init` before anything else runs and never changes.
 
 mod blocked;
 mod call;

@@ -79,8 +79,8 @@ fn the_pages_of_commands_say_what_command_docs_says() {
         let info = wire.run(&format!("COMMAND INFO {name}")).list()[0].clone();
         let page = format!("{}.md", name.replace('.', "-"));
         agree(&format!("docs/commands/{page}"), BEGIN, END, &head(&name, &docs, &info));
-        let _ = writeln!(table, "| [{}]({page}) | {} |", name.to_uppercase(), docs.map()["summary"].text());
+        let _ = writeln!(table, "| [{}](commands/{page}) | {} |", name.to_uppercase(), docs.map()["summary"].text());
     }
     table.push('\n');
-    agree("docs/commands/README.md", "<!-- all commands -->\n", END, &table);
+    agree("docs/commands.md", "<!-- all commands -->\n", END, &table);
 }

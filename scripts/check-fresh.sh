@@ -121,7 +121,7 @@ check() { # check NAME
     root=$folder/$name
     if [[ $with_tests == *" $name "* && ${ONLY-} != run ]]; then what=tests; fi
     rm -rf "$root"
-    mmdebstrap --quiet --variant=apt --include="make,sudo,ca-certificates,procps,${extra:-make}" "$suite" "$root" "$mirror" >"$folder/$name.log" 2>&1 \
+    mmdebstrap --quiet --variant=apt --include="make,sudo,passwd,ca-certificates,procps,${extra:-make}" "$suite" "$root" "$mirror" >"$folder/$name.log" 2>&1 \
         || { tail -n 20 "$folder/$name.log"; fail "no root of $suite could be made (above)"; }
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$root/etc/hosts" # else sudo complains
@@ -148,8 +148,13 @@ failed=()
 for name in "${order[@]}"; do
     printf '=== %s\n' "$name"
     # not in a condition, where set -e would not count
-    status=0
-    (check "$name") || status=$?
+    set +e
+    (
+        set -e
+        check "$name"
+    )
+    status=$?
+    set -e
     if ((status)); then failed+=("$name"); fi
     if [[ -z ${KEEP-} ]]; then rm -rf "${folder:?}/$name"; fi
 done

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::report::{check_types, is_queued, parse_id};
+use super::checks::{check_types, is_queued, parse_id};
 use super::search::{FailedSearch, RemoveFailed};
 use super::space::Ledger;
 use crate::core::job_id::JobId;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::checks::is_queued;
 use super::large::LARGE;
-use super::report::is_queued;
 use super::space::{Extras, SpaceQueue};
 use super::{wall_ms, Queues};
 use crate::core::job::Job;

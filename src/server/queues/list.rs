@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::report::{of_record, ListedState};
+use super::job_reply::{of_record, ListedState};
 use super::settled::failed_entry;
 use crate::core::job_id::JobId;
 use crate::keyspace::jobs::{self, QueueKeys, LAST};

@@ -9,11 +9,14 @@
 //! | `ahead` | the next ones are read while a batch is in flight |
 //! | `reading` | they are read from their stream, in slices |
 //! | `settle` | what came of them is published |
+//! | `settling` | outcomes on their way there |
 //! | `fates` | which of them have settled, and when the others are tried again |
 //! | `unit` | what is written of those that settled |
 //! | `changed` | what the changed rows were cached in is dropped |
 //! | `refusals` | job types that Postgres refuses |
 //! | `waiting` | clients that wait for a job |
+//! | `checks` | is it an id, is the key of its type, is the job queued |
+//! | `job_reply` | a job as replies show it |
 //! | `report` | BEAR.JOB |
 //! | `list` | BEAR.JOBS |
 //! | `settled` | records of settled jobs, found where they are known or near |
@@ -32,6 +35,7 @@
 
 mod ahead;
 mod changed;
+mod checks;
 mod control;
 mod discover;
 mod dispatch;
@@ -39,6 +43,7 @@ mod enqueue;
 mod fates;
 mod figures;
 mod idle;
+mod job_reply;
 mod large;
 mod lifecycle;
 mod list;
@@ -49,6 +54,7 @@ mod retry;
 mod search;
 mod settle;
 mod settled;
+mod settling;
 mod space;
 mod unit;
 mod waiting;
@@ -64,9 +70,9 @@ use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
 pub use enqueue::EnqueueOptions;
+pub use job_reply::ListedState;
 pub use large::CheckedPayload;
 pub use lifecycle::Forgotten;
-pub use report::ListedState;
 pub use retry::RetryTarget;
 
 /// Everything about queues but their keys.
@@ -92,7 +98,7 @@ pub struct Queues {
     /// Batches that appliers have, by their ticket.
     in_flight: FxHashMap<u64, Lives>,
     /// Outcomes to be published, oldest first.
-    settling: VecDeque<settle::Settling>,
+    settling: VecDeque<settling::Settling>,
     waiters: waiting::JobWaiters,
     large: large::LargePayloads,
     /// Job types by number, for the lanes; the numbers live as long as the process.

@@ -3,113 +3,23 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::checks::{check_types, is_queued, parse_id};
+use super::job_reply::{ListedState, Report};
 use super::list::Listing;
 use super::search::{not_found, RecordSearch};
 use super::settled::{find_settled, Settled};
 use super::space::Retry;
 use super::wall_ms;
-use crate::core::batch::JobError;
 use crate::core::job_id::JobId;
 use crate::core::names;
 use crate::core::queue::JobState;
-use crate::core::record::{self, JobRecord, Outcome};
+use crate::core::record::{self, JobRecord};
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Direction, Fields, Value};
 use crate::server::Server;
 
 /// Most jobs of one BEAR.JOBS.
 const MAX_COUNT: usize = 1_000;
-
-/// States that BEAR.JOBS lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListedState {
-    Waiting,
-    Active,
-    Delayed,
-    Completed,
-    Failed,
-}
-
-impl ListedState {
-    pub const ALL: [(&'static str, ListedState); 5] = [
-        ("waiting", ListedState::Waiting),
-        ("active", ListedState::Active),
-        ("delayed", ListedState::Delayed),
-        ("completed", ListedState::Completed),
-        ("failed", ListedState::Failed),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].0
-    }
-}
-
-/// A job as a map.
-struct Report<'a> {
-    id: JobId,
-    state: &'static str,
-    job: &'a [u8],
-    data: Option<&'a [u8]>,
-    attempts: u32,
-    due_ms: Option<u64>,
-    finished_ms: Option<u64>,
-    error: Option<JobError>,
-    result: Option<&'a str>,
-    rows: Option<u64>,
-}
-
-impl Report<'_> {
-    fn value(&self) -> Value {
-        let bytes = |bytes: &[u8]| Value::Bytes(bytes.into());
-        let number = |number: Option<u64>| number.map_or(Value::Null, |number| Value::Integer(number as i64));
-        let error = |error: &JobError| {
-            let code = error.code.as_deref().map_or(Value::Null, Value::text);
-            Value::Map(vec![("message", Value::text(&*error.message)), ("sqlstate", code)])
-        };
-        Value::Map(vec![
-            ("id", Value::text(self.id.to_string())),
-            ("job", bytes(self.job)),
-            ("state", Value::text(self.state)),
-            ("data", self.data.map_or(Value::Null, bytes)),
-            ("attempts", Value::Integer(self.attempts.into())),
-            ("enqueued", Value::Integer(self.id.ms as i64)),
-            ("due", number(self.due_ms)),
-            ("finished", number(self.finished_ms)),
-            ("error", self.error.as_ref().map_or(Value::Null, error)),
-            ("result", self.result.map_or(Value::Null, Value::text)),
-            ("rows", number(self.rows)),
-        ])
-    }
-}
-
-/// The map of a job that has settled.
-pub fn of_record(id: JobId, state: &'static str, record: &[u8]) -> Value {
-    let read: Option<Outcome> = serde_json::from_slice(record).ok();
-    let unreadable = Report {
-        id,
-        state,
-        job: b"",
-        data: None,
-        attempts: 0,
-        due_ms: None,
-        finished_ms: None,
-        error: None,
-        result: None,
-        rows: None,
-    };
-    let Some(read) = read else { return unreadable.value() };
-    let report = Report {
-        job: read.job.as_bytes(),
-        data: read.data.map(|data| data.get().as_bytes()),
-        attempts: read.attempts,
-        finished_ms: Some(read.finished),
-        error: read.error.map(Into::into),
-        result: read.result.map(|result| result.get()),
-        rows: read.rows,
-        ..unreadable
-    };
-    report.value()
-}
 
 impl Server {
     /// BEAR.JOB.
@@ -254,24 +164,4 @@ impl Server {
         };
         (state, report.value())
     }
-}
-
-pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
-    JobId::parse(id).ok_or_else(|| {
-        format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
-    })
-}
-
-/// For commands that would find nothing, or change nothing, where a key of another type stands.
-pub(super) fn check_types(ctx: Context, keys: &QueueKeys) -> Result<(), String> {
-    keys.wrong_type(ctx).map_or(Ok(()), Err)
-}
-
-pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
-    let mut found = false;
-    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, _| {
-        found = true;
-        ControlFlow::Break(())
-    });
-    found
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use super::checks::{check_types, parse_id};
 use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, Unique};
-use super::report::{check_types, parse_id};
 use super::search::FailedSearch;
 use super::settled::{read_failed, FailedJob};
 use super::space::Extras;

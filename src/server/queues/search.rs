@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use rustc_hash::FxHashSet;
 
-use super::report::{check_types, of_record, ListedState};
+use super::checks::check_types;
+use super::job_reply::{of_record, ListedState};
 use super::settled::{failed_entry, read_failed, FailedJob};
 use super::space::SpaceQueue;
 use crate::core::job_id::JobId;

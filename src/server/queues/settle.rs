@@ -4,42 +4,22 @@
 //! A space's unit is made in one callback of a timer, which is what Redis replicates as one MULTI/EXEC. It is not made
 //! while the server allows no writes, and not by a replica.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::fates::Fates;
+use super::settling::{Settling, SpaceOutcome};
 use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
 use crate::core::batch::{Batch, Changed, JobOutcome, Lane, SpaceApplied, SpaceBatch};
 use crate::core::job_id::JobId;
-use crate::core::promise::Promised;
 use crate::core::queue::{Held, SideResult};
 use crate::failpoints;
 use crate::keyspace::jobs;
 use crate::redis_api::{Answer, Context};
 use crate::server::Server;
 use crate::workers::AppliedOutcome;
-
-/// The outcome of a batch on its way to be published.
-pub struct Settling {
-    batch: Rc<Batch>,
-    spaces: VecDeque<SpaceOutcome>,
-    /// To the change feed, that what its rows concern is dropped.
-    promised: Option<Arc<Promised>>,
-}
-
-/// What came of one space's jobs.
-struct SpaceOutcome {
-    /// Its place in the batch.
-    at: usize,
-    /// Of the queue when the batch was sent.
-    life: Option<u64>,
-    applied: SpaceApplied,
-    /// Records of its jobs, as far as the applier has made them.
-    records: Vec<Option<Vec<u8>>>,
-}
 
 /// An outcome of which nothing else is known: any row may have changed.
 const UNKNOWN: Changed = Changed { section: usize::MAX, id: None };
@@ -203,7 +183,7 @@ impl Server {
             if !self.queues.waiters.waits_for(&of_space.space, *id) {
                 continue;
             }
-            let report = super::report::of_record(*id, state, record);
+            let report = super::job_reply::of_record(*id, state, record);
             let answer = Answer::Value(Arc::new(report));
             for client in self.queues.waiters.take(&of_space.space, *id) {
                 self.answers.push_back((client, answer.clone()));

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::report::{of_record, ListedState};
+use super::job_reply::{of_record, ListedState};
 use super::space::{Extras, SpaceQueue};
 use crate::core::job_id::JobId;
 use crate::core::record::{self, JobOptions, Outcome};

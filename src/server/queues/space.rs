@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::settle::Settling;
+use super::settling::Settling;
 use super::Queues;
 use crate::core::batch::JobError;
 use crate::core::history::History;

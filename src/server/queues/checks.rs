@@ -1,0 +1,27 @@
+//! What commands ask of a queue's keys before anything else: is the id one, is the type right, is the job queued.
+
+use std::ops::ControlFlow;
+
+use crate::core::job_id::JobId;
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::redis_api::{Context, Direction};
+
+pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
+    JobId::parse(id).ok_or_else(|| {
+        format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
+    })
+}
+
+/// For commands that would find nothing, or change nothing, where a key of another type stands.
+pub(super) fn check_types(ctx: Context, keys: &QueueKeys) -> Result<(), String> {
+    keys.wrong_type(ctx).map_or(Ok(()), Err)
+}
+
+pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
+    let mut found = false;
+    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    });
+    found
+}

@@ -54,15 +54,18 @@ pub(super) fn learn(client: &mut Client, sql: &str, params: &[Type]) -> Result<V
     }
     let types: Vec<String> =
         names.iter().map(|name| format!("pg_catalog.pg_typeof(q.{})::pg_catalog.oid", quote_name(name))).collect();
+    // Beside the query and not around it, for what WITH names would be taken for the query's own tables.
     let query = format!(
-        "WITH RECURSIVE based(n, declared, base) AS (\
-           SELECT u.n, u.o, u.o FROM pg_catalog.unnest((SELECT ARRAY[{}] FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false)) WITH ORDINALITY u(o, n) \
-           UNION ALL SELECT b.n, b.declared, t.typbasetype FROM based b \
-             JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base WHERE t.typtype OPERATOR(pg_catalog.=) 'd') \
-         SELECT pg_catalog.format_type(b.declared, NULL), t.typcategory OPERATOR(pg_catalog.=) 'A', coalesce(e.oid, t.oid)::pg_catalog.int8, \
+        "SELECT pg_catalog.format_type(b.declared, NULL), t.typcategory OPERATOR(pg_catalog.=) 'A', coalesce(e.oid, t.oid)::pg_catalog.int8, \
            coalesce(e.typtype, t.typtype) OPERATOR(pg_catalog.=) 'e' OR (coalesce(e.oid, t.oid) OPERATOR(pg_catalog.<) 16384::pg_catalog.oid \
              AND coalesce(e.typtype, t.typtype) OPERATOR(pg_catalog.=) ANY ('{{b,r}}'::pg_catalog.\"char\"[])) \
-         FROM based b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base \
+         FROM (SELECT ARRAY[{}] FROM (VALUES (1)) x LEFT JOIN ({sql}\n) q ON false) s(oids) CROSS JOIN LATERAL (\
+           WITH RECURSIVE based(n, declared, base) AS (\
+             SELECT u.n, u.o, u.o FROM pg_catalog.unnest(s.oids) WITH ORDINALITY u(o, n) \
+             UNION ALL SELECT b.n, b.declared, t.typbasetype FROM based b \
+               JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base WHERE t.typtype OPERATOR(pg_catalog.=) 'd') \
+           SELECT based.n, based.declared, based.base FROM based) b \
+         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.base \
          LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem AND t.typcategory OPERATOR(pg_catalog.=) 'A' \
          WHERE t.typtype OPERATOR(pg_catalog.<>) 'd' ORDER BY b.n",
         types.join(", ")

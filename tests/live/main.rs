@@ -50,6 +50,7 @@ mod links;
 mod lost_ledger;
 mod metadata;
 mod multi;
+mod names;
 mod outage;
 mod overload;
 mod own_changes;

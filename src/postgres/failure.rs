@@ -11,7 +11,7 @@ use super::error_text::{describe, last_words, message};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The connection ended amid the operation, or the system grants no more: for whatever reason, perhaps the statement.
-    Ended(String),
+    Ended { what: String, by: EndedBy },
     /// The connection leads to a server that must not be used; another may do.
     Broken(String),
     /// Final for this request.
@@ -22,6 +22,15 @@ pub(super) enum Failure {
     Silent,
 }
 
+/// Who ended a connection, as far as it tells itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    /// Postgres, which said so.
+    Postgres,
+    /// The network, or a backend that crashed: neither says a word.
+    Nobody,
+}
+
 impl Failure {
     pub(super) fn shape(text: impl Into<String>) -> Self {
         Failure::Fetch(FetchError::Shape(text.into()))
@@ -30,7 +39,7 @@ impl Failure {
     /// Is the session of no more use?
     pub(super) fn abandons(&self) -> bool {
         match self {
-            Failure::Ended(_) | Failure::Broken(_) | Failure::Silent => true,
+            Failure::Ended { .. } | Failure::Broken(_) | Failure::Silent => true,
             Failure::Fetch(error) => matches!(error, FetchError::TooLarge { .. }),
             Failure::TimedOut => false,
         }
@@ -49,7 +58,7 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Driver(error) => error.into(),
             ClientError::Silent => Failure::Silent,
-            ClientError::Runtime(error) => Failure::Ended(error.to_string()),
+            ClientError::Runtime(error) => Failure::Ended { what: error.to_string(), by: EndedBy::Nobody },
         }
     }
 }
@@ -58,7 +67,7 @@ impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) => from_db(db),
-            None => Failure::Ended(describe(&error)),
+            None => Failure::Ended { what: describe(&error), by: EndedBy::Nobody },
         }
     }
 }
@@ -66,7 +75,7 @@ impl From<tokio_postgres::Error> for Failure {
 fn from_db(db: &DbError) -> Failure {
     let code = db.code();
     if ends_connection(db) {
-        return Failure::Ended(last_words(db));
+        return Failure::Ended { what: last_words(db), by: EndedBy::Postgres };
     }
     if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
         return Failure::TimedOut;

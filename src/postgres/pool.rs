@@ -17,7 +17,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 
-use super::failure::Failure;
+use super::failure::{EndedBy, Failure};
 use super::identity::ServerIdentity;
 use super::scheduler::Scheduler;
 use super::session::{lock, ConnectError, Learned, Session};
@@ -40,6 +40,8 @@ const ENDS_TO_BE_GUILTY: u32 = 2;
 const MAX_SUSPECTS: usize = 1_000;
 /// Sessions in a row that do not even answer a question: then Postgres is not there.
 const MAX_SILENT: u32 = 3;
+/// Sessions of which the wire was cut amid one piece of work.
+const MAX_CUTS: u32 = 2;
 
 /// What the pool has noticed; sent from its own threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +179,24 @@ pub(super) struct Numbered {
     connection: u64,
 }
 
+/// How a session ended under what it ran.
+struct End {
+    what: String,
+    by: EndedBy,
+    server: ServerIdentity,
+    begun: Instant,
+    ended: Instant,
+}
+
+impl End {
+    /// Whether Postgres ended it and went on, as the server tells that answers now: it said so, or it crashed. Not where
+    /// the server was started anew since, which no statement does.
+    fn is_from_within(&self, now: &ServerIdentity) -> bool {
+        let is_same_start = self.server.server_start() == now.server_start();
+        is_same_start && (self.by == EndedBy::Postgres || self.server != *now)
+    }
+}
+
 impl Pool {
     /// Starts at once and connects in the background. `max_size` counts the threads that take sessions.
     pub fn new(settings: Settings, max_size: u32, tracker: Arc<Tracker>, scheduler: &Scheduler) -> Pool {
@@ -251,17 +271,18 @@ impl Pool {
 
     /// Runs `work`, which only reads, on a session; a second time where the first session turned out to be gone.
     ///
-    /// Where that one ends as well, and Postgres answers a third, it is the statement that ends them, and so is the error:
-    /// Postgres is not away, and no other session is given up. `statement` tells whose ends are counted; 0 is nobody's.
+    /// Where that one ends as well, from within Postgres, and Postgres answers a third, it is the statement that ends them,
+    /// and so is the error: Postgres is not away, and no other session is given up. Where the wire was cut twice, it is an
+    /// outage. `statement` tells whose ends are counted; 0 is nobody's.
     pub(super) fn with_session<T>(
         &self,
         deadline: Instant,
         statement: u64,
         mut work: impl FnMut(&mut Numbered) -> Result<T, Failure>,
     ) -> (u64, Result<T, FetchError>) {
-        // What the last session said as it ended, and how many ended here, under the statement and before it.
-        let mut end: Option<String> = None;
-        let (mut ends, mut silent, mut misled) = (0, 0, false);
+        // How the last session ended, and how many ended here: from within Postgres, by the wire, and before they were used.
+        let mut end: Option<End> = None;
+        let (mut ends, mut cuts, mut silent, mut misled) = (0, 0, 0, false);
         loop {
             let mut numbered = match self.checkout(deadline) {
                 Ok(numbered) => numbered,
@@ -270,7 +291,8 @@ impl Pool {
             let connection = numbered.connection;
             numbered.session.unusable = true;
             numbered.session.client.set_deadline(deadline + GRACE);
-            if let Some(what) = &end {
+            if let Some(last) = &end {
+                let what = &last.what;
                 if let Err(error) = numbered.session.client.batch_execute("SELECT 1") {
                     // Whatever ended that one has ended this one, too, before anybody used it.
                     self.state.distrust(connection);
@@ -281,9 +303,19 @@ impl Pool {
                         _ => continue,
                     }
                 }
-                if ends >= ENDS_TO_BE_GUILTY || self.state.is_guilty(statement) {
-                    numbered.session.unusable = false;
-                    return (connection, Err(ends_its_connection(what)));
+                if last.is_from_within(&numbered.session.identity) {
+                    self.state.suspect(statement, last);
+                    ends += 1;
+                    if ends >= ENDS_TO_BE_GUILTY || self.state.is_guilty(statement) {
+                        numbered.session.unusable = false;
+                        return (connection, Err(ends_its_connection(what)));
+                    }
+                } else {
+                    cuts += 1;
+                    if cuts >= MAX_CUTS {
+                        numbered.session.unusable = false;
+                        return (connection, Err(self.state.unavailable(what)));
+                    }
                 }
             }
             let begun = Instant::now();
@@ -295,11 +327,10 @@ impl Pool {
                     self.state.acquit(statement);
                     return (connection, Ok(done));
                 }
-                Err(Failure::Ended(what)) => {
+                Err(Failure::Ended { what, by }) => {
                     log::info!("lost a connection to Postgres at {}: {what}", self.state.address);
-                    self.state.suspect(statement, begun);
-                    ends += 1;
-                    end = Some(what);
+                    let server = numbered.session.identity.clone();
+                    end = Some(End { what, by, server, begun, ended: Instant::now() });
                     continue;
                 }
                 Err(Failure::Broken(what)) if !misled => {
@@ -361,16 +392,15 @@ impl State {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |distrusted| (broken > distrusted).then_some(newest));
     }
 
-    /// A session has ended under the statement, which it had begun then.
-    fn suspect(&self, statement: u64, begun: Instant) {
+    /// A session has ended under the statement.
+    fn suspect(&self, statement: u64, end: &End) {
         let mut suspects = lock(&self.suspects);
         if suspects.len() >= MAX_SUSPECTS {
             suspects.clear();
         }
-        let now = Instant::now();
-        let suspect = suspects.entry(statement).or_insert(Suspect { ends: 0, last: begun });
-        if begun >= suspect.last {
-            *suspect = Suspect { ends: suspect.ends.saturating_add(1), last: now };
+        let suspect = suspects.entry(statement).or_insert(Suspect { ends: 0, last: end.begun });
+        if end.begun >= suspect.last {
+            *suspect = Suspect { ends: suspect.ends.saturating_add(1), last: end.ended };
         }
     }
 

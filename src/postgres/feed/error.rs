@@ -42,7 +42,7 @@ impl From<ClientError> for FeedError {
 impl From<Failure> for FeedError {
     fn from(failure: Failure) -> Self {
         FeedError::Other(match failure {
-            Failure::Ended(what) | Failure::Broken(what) => what,
+            Failure::Ended { what, .. } | Failure::Broken(what) => what,
             Failure::Fetch(error) => error.to_string(),
             Failure::TimedOut | Failure::Silent => "no answer in time".to_owned(),
         })

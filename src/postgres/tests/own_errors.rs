@@ -102,6 +102,45 @@ fn fetch_and_end_all(server: &Server, tried: &Tried, plan: &Arc<FetchPlan>, coun
 }
 
 #[test]
+fn a_query_whose_wire_is_cut_each_time_meets_an_outage() {
+    let server = Server::new();
+    let proxy = super::proxy::Proxy::to(server.port);
+    let tried = Tried::new(&server, |settings| {
+        settings.url = settings.url.replace(&server.port.to_string(), &proxy.port().to_string());
+    });
+    let slow = Arc::new(plan("SELECT pg_sleep(5)::text AS x", &[]));
+    let mut ended = Vec::new();
+    // Often enough to be guilty, if it counted.
+    for _ in 0..2 {
+        let mut client = server.client();
+        std::thread::scope(|scope| {
+            let fetch = scope.spawn(|| tried.pool.fetch(&request(&slow, &[])).1);
+            for _ in 0..2 {
+                let running = "SELECT pid FROM pg_stat_activity \
+                    WHERE query LIKE '%pg_sleep(5)%' AND state = 'active' AND pid <> pg_backend_pid()";
+                let mut pid: Option<i32> = None;
+                eventually("the query", || {
+                    pid = client
+                        .query(running, &[])
+                        .unwrap()
+                        .iter()
+                        .map(|row| row.get(0))
+                        .find(|pid| !ended.contains(pid));
+                    pid.is_some()
+                });
+                proxy.cut_once();
+                // The backend has not noticed; the next one must not be taken for it.
+                ended.extend(pid);
+                client.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+            }
+            let error = fetch.join().unwrap().unwrap_err();
+            assert!(matches!(&error, FetchError::Unavailable { .. }), "{error:?}");
+        });
+    }
+    assert_eq!(tried.json("SELECT 2 AS x"), r#"[{"x":2}]"#);
+}
+
+#[test]
 fn a_query_that_was_ended_by_others_is_no_suspect_once_it_has_run() {
     let server = Server::new();
     let tried = Tried::new(&server, |_| ());

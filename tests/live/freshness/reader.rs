@@ -25,8 +25,7 @@ const EXPECTED: [&str; 9] = [
 
 /// May a client meet this error?
 pub fn is_expected(error: &str) -> bool {
-    // A fetch whose connection breaks each time it is tried is taken for the statement's fault, by whatever it broke.
-    EXPECTED.iter().any(|code| error.starts_with(code)) || error.contains("ends its connection each time")
+    EXPECTED.iter().any(|code| error.starts_with(code))
 }
 
 pub struct Reader<'a> {

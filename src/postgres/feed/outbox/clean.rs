@@ -111,7 +111,7 @@ impl Cleaner {
                 }
                 Ok(())
             }
-            Err(Failure::Ended(error) | Failure::Broken(error)) => Err(FeedError::Other(error)),
+            Err(Failure::Ended { what: error, .. } | Failure::Broken(error)) => Err(FeedError::Other(error)),
             Err(Failure::Silent) => Err(ClientError::Silent.into()),
             // Another turn, or another role, may do it.
             Err(Failure::Fetch(error)) => {

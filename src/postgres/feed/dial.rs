@@ -38,10 +38,20 @@ const PINNED: [(&str, &str); 13] = [
     ("replication", "database"),
 ];
 
+/// The same, from a version on: a server refuses what it does not know.
+const PINNED_SINCE: [(&str, &str, u32); 2] = [("idle_session_timeout", "0", 14), ("transaction_timeout", "0", 17)];
+
+fn pinned(version: u32) -> Vec<(&'static str, &'static str)> {
+    let later = PINNED_SINCE.iter().filter(|(_, _, since)| version >= *since).map(|(name, value, _)| (*name, *value));
+    PINNED.into_iter().chain(later).collect()
+}
+
 /// Who connects where, as the ordinary connection found it.
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) database: String,
+    /// Of the server, such as 15: it must be the same one.
+    pub(super) version: u32,
 }
 
 /// Connects to the first host that lets us in and that `accept`s.
@@ -78,7 +88,7 @@ pub(super) fn dial(
 
 async fn log_in(config: &Config, connector: MakeRustlsConnect, index: usize, login: &Login) -> Result<Wire, WireError> {
     let mut wire = Wire::new(open(config, connector, index).await?);
-    let mut params = PINNED.to_vec();
+    let mut params = pinned(login.version);
     params.extend([("user", login.user.as_str()), ("database", login.database.as_str())]);
     params.extend(config.get_application_name().map(|name| ("application_name", name)));
     params.extend(config.get_options().map(|options| ("options", options)));
@@ -205,5 +215,22 @@ async fn authenticate(wire: &mut Wire, config: &Config, login: &Login) -> Result
             _ => return Err(WireError::Refused("the server asks for a login that is not supported".to_owned())),
         }
         wire.flush().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_limit_of_a_role_ends_the_stream() {
+        for (version, named) in [(13, [false, false]), (14, [true, false]), (16, [true, false]), (17, [true, true])] {
+            let pinned = pinned(version);
+            let has = |name| pinned.contains(&(name, "0"));
+            assert_eq!(["idle_session_timeout", "transaction_timeout"].map(has), named, "{version}");
+            for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+                assert!(has(name), "{version}: {name}");
+            }
+        }
     }
 }

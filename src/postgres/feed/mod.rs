@@ -175,7 +175,8 @@ fn look_at_server(client: &mut Client) -> Result<(Login, bool), FeedError> {
          pg_catalog.current_setting('server_encoding')",
     )?;
     // SQL_ASCII converts nothing anywhere.
-    Ok((Login { user, database }, matches!(&*encoding, "UTF8" | "SQL_ASCII")))
+    let version = client.server_version();
+    Ok((Login { user, database, version }, matches!(&*encoding, "UTF8" | "SQL_ASCII")))
 }
 
 /// A stream of what is committed from now on, and where in the WAL that begins.

@@ -16,6 +16,7 @@ use crate::core::promise::TransactionId;
 use crate::core::published::Bound;
 
 use super::left_out;
+use super::schema::ledger_fingerprint;
 use super::tally::Tally;
 use super::writer::{Trouble, Writer};
 
@@ -36,6 +37,8 @@ struct Entries {
     /// Of the main lane; the same where it is the own one.
     main: FxHashMap<(i64, i64), Entry>,
     now_ms: u64,
+    /// Of the schema.
+    fingerprint: String,
     /// The transaction that asked.
     transaction: Option<TransactionId>,
 }
@@ -64,6 +67,10 @@ pub(super) fn open(
         limits.statement_timeout_ms,
     );
     let mut entries = lock(writer, batch, &begin)?;
+    if entries.fingerprint != writer.schema() {
+        // Perhaps somebody else's triggers stand there by now: a new connection looks.
+        return Err(Trouble::Lost("the schema bear was altered".to_owned()));
+    }
     let missing: Vec<&SpaceBatch> = batch
         .spaces
         .iter()
@@ -119,7 +126,8 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
     };
     let mut sql = format!(
         "{before}SELECT (extract(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 AS bear_now_ms, pg_catalog.txid_current(), \
-         extract(epoch FROM pg_catalog.pg_postmaster_start_time()); "
+         extract(epoch FROM pg_catalog.pg_postmaster_start_time()), {}; ",
+        ledger_fingerprint()
     );
     sql.push_str(&select(batch.lane, " FOR UPDATE OF l"));
     if batch.lane == Lane::Side {
@@ -140,10 +148,11 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
                     entries.main.insert((int(0), int(1)), entry);
                 }
             }
-            3 => {
+            4 => {
                 entries.now_ms = u64::try_from(int(0)).unwrap_or_default();
                 let xid = u64::try_from(int(1)).ok().filter(|xid| *xid > 0);
                 let server = row.get(2).unwrap_or_default();
+                entries.fingerprint = row.get(3).unwrap_or_default().to_owned();
                 entries.transaction = xid.map(|xid| TransactionId { server: server.into(), xid });
             }
             _ => {}

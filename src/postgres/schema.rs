@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing in the schema is touched before all of it is known to belong to whoever is trusted anyway: this
 //! role, the database's owner, superusers. A trigger, a default, a rule of somebody else's would run as this role. Who
-//! is not trusted cannot add to it afterwards, for that takes CREATE on the schema or TRIGGER on a table.
+//! is not trusted cannot add to it afterwards, for that takes CREATE on the schema or TRIGGER on a table; where somebody
+//! is given these, or makes the schema anew, its [`fingerprint`] is another, and all of it is looked at once more.
 
 use tokio_postgres::SimpleQueryMessage;
 
@@ -110,8 +111,25 @@ pub(super) enum Made {
     Now,
 }
 
-/// Makes the ledger's tables where they are missing; refuses a format that is newer.
-pub(super) fn ensure(client: &mut Client) -> Result<(), SchemaError> {
+/// An expression that has another value once the schema or one of the tables was made anew, has another owner, other
+/// rights, triggers, rules or row-level security.
+pub(super) fn fingerprint(tables: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.concat(n.oid, ':', n.xmin, (SELECT pg_catalog.string_agg(pg_catalog.concat(',', c.oid, ':', c.xmin), '' ORDER BY c.oid) \
+           FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid \
+           AND c.relname OPERATOR(pg_catalog.=) ANY ('{{{tables}}}'::pg_catalog.name[]))) \
+         FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'bear')"
+    )
+}
+
+/// The same of the ledger.
+pub(super) fn ledger_fingerprint() -> String {
+    fingerprint("ledger,left_out,ledger_version")
+}
+
+/// Makes the ledger's tables where they are missing; refuses a format that is newer. Returns the fingerprint of what was
+/// found to be ours.
+pub(super) fn ensure(client: &mut Client) -> Result<String, SchemaError> {
     let read_only = "SELECT pg_catalog.current_setting('default_transaction_read_only')";
     if first(client, read_only)?.as_deref() == Some("on") {
         return Err(SchemaError::ReadOnly);
@@ -119,10 +137,13 @@ pub(super) fn ensure(client: &mut Client) -> Result<(), SchemaError> {
     if make(client, LEDGER_IS_THERE, LEDGER_SQL)? == Made::Now {
         log::info!("made the schema bear with the ledger in Postgres");
     }
+    let found = first(client, &format!("SELECT {}", ledger_fingerprint()))?.unwrap_or_default();
+    // What was altered until then is looked at here, and what is altered from then on shows.
+    make(client, "true", "")?;
     let version = first(client, "SELECT pg_catalog.max(version) FROM bear.ledger_version")?;
     match version.and_then(|version| version.parse().ok()).unwrap_or(VERSION) {
         newer if newer > VERSION => Err(SchemaError::Newer(newer)),
-        _ => Ok(()),
+        _ => Ok(found),
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Writer {
     uses: u64,
     /// The last statement, where it had been prepared before: what Postgres knew of its tables may be out of date.
     reused: Option<Box<str>>,
+    /// Of the schema bear as it was found to be ours.
+    schema: String,
 }
 
 /// Are the statement's parameters of these types, as far as they are said?
@@ -73,12 +75,17 @@ impl Writer {
         let (mut client, _) = connect(&settings, Access::OfRole).map_err(|error| WriterError(error.to_string()))?;
         client.stop_by(stop.clone(), Duration::ZERO);
         client.set_deadline(Instant::now() + SETUP_LIMIT);
-        schema::ensure(&mut client).map_err(|error| match error {
+        let schema = schema::ensure(&mut client).map_err(|error| match error {
             SchemaError::Lost(what) => WriterError(format!("cannot see to the ledger: {what}")),
             error => WriterError(error.to_string()),
         })?;
         let statements = HashMap::new();
-        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: None })
+        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: None, schema })
+    }
+
+    /// The fingerprint of the schema bear as it was looked at.
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// What a transaction begins with, where settings may not outlive one.

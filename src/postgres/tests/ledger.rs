@@ -229,6 +229,38 @@ fn a_role_without_create_is_told_what_to_run_and_then_served() {
 }
 
 #[test]
+fn a_schema_that_others_may_add_to_by_now_is_used_no_more() {
+    let database = Database::bears();
+    database.run("CREATE ROLE low");
+    for (at, (open, close)) in [
+        ("GRANT CREATE ON SCHEMA bear TO low", "REVOKE CREATE ON SCHEMA bear FROM low"),
+        ("GRANT TRIGGER ON bear.ledger TO low", "REVOKE TRIGGER ON bear.ledger FROM low"),
+        (
+            "CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+             CREATE TRIGGER spy BEFORE INSERT ON bear.left_out FOR EACH ROW EXECUTE FUNCTION spy()",
+            "DROP TRIGGER spy ON bear.left_out",
+        ),
+        ("ALTER TABLE bear.ledger OWNER TO low", "ALTER TABLE bear.ledger OWNER TO bear"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut applier, _control, events) = applier(database.settings());
+        let next = 1 + 2 * at as u64;
+        assert!(is_done(&outcomes(&applier.apply(&bears(vec![rename(next, 1, "x")])).unwrap())[0]));
+        database.run(open);
+        let thread = std::thread::spawn(move || applier.apply(&bears(vec![rename(next + 1, 1, "y")])));
+        eventually("the schema is refused", || {
+            let Ok(ApplierEvent::Down { error }) = events.recv_timeout(Duration::from_secs(10)) else { return false };
+            assert!(error.starts_with("LEDGER the schema bear is not used"), "{error}");
+            true
+        });
+        database.run(close);
+        assert!(is_done(&outcomes(&thread.join().unwrap().unwrap())[0]), "{open}");
+    }
+}
+
+#[test]
 fn dead_epochs_are_cleaned_and_live_ones_kept() {
     let database = Database::bears();
     let mut applier = database.applier();

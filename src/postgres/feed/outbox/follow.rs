@@ -143,6 +143,8 @@ impl Desk {
         self.register(&tables)?;
         let sql = tables.fingerprint_sql();
         let [fingerprint, ..] = simple(self.client(), &format!("SELECT {sql}"))?;
+        // What was altered until then is looked at here, and what is altered from then on shows.
+        schema::ensure(self.client())?;
         // Until somebody was registered for them, they might have been swept away.
         if Tables::follow(self.client(), sections, control)? != tables {
             return Err(FeedError::Other("the tables of the catalog are being altered".to_owned()));

@@ -17,6 +17,7 @@ use crate::core::spelling::{in_quotes, relation_names};
 use crate::core::sql::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
+use crate::postgres::schema::fingerprint;
 use crate::postgres::session::lock;
 
 use super::super::FeedControl;
@@ -325,8 +326,9 @@ impl Tables {
                AND g.tgname::pg_catalog.text OPERATOR(pg_catalog.~) '^bear_outbox_' UNION ALL \
              SELECT pg_catalog.concat('f', p.oid, ':', p.xmin) FROM pg_catalog.pg_proc p \
                WHERE p.pronamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('bear')::pg_catalog.oid \
-               AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]){}) all_(x))",
+               AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]) UNION ALL SELECT {}{}) all_(x))",
             names.join(", "), ours.join(", "), covered.join(", "), ours.join(", "),
+            fingerprint("outbox,outbox_reader,outbox_source,outbox_alive"),
             // Who is to be asked again is so at the next connection; another one for that would make all cold.
             links::fingerprint_terms(&self.views, false)
         )

@@ -41,6 +41,22 @@ CREATE SEQUENCE IF NOT EXISTS bear.outbox_alive;
 
 CREATE OR REPLACE FUNCTION bear.outbox_version() RETURNS pg_catalog.int4 LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
+-- Locks tables one after the other, and waits for all of them together no longer than lock_timeout says, or 100 ms where it says
+-- nothing: whoever comes to the first meanwhile waits, too. What is left of that time is the transaction's lock_timeout then.
+CREATE OR REPLACE FUNCTION bear.outbox_lock(tabs pg_catalog.oid[], mode pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $lock$
+DECLARE
+    tab_name text;
+    ends timestamptz := clock_timestamp() + coalesce(nullif(current_setting('lock_timeout')::interval, '0'::interval), '100ms'::interval);
+BEGIN
+    FOR tab_name IN SELECT format('%I.%I', n.nspname, c.relname) FROM unnest(tabs) WITH ORDINALITY t(oid, at)
+        JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY t.at
+    LOOP
+        PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM ends - clock_timestamp()) * 1000))::int8::text, true);
+        EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', tab_name, mode);
+    END LOOP;
+END $lock$;
+
 -- Makes the triggers of a table, if they are not there yet; tells by which number their rows are known.
 -- The name is a hash of all that the function does, so that catalogs that want different columns do not meet.
 CREATE OR REPLACE FUNCTION bear.outbox_follow(tab pg_catalog.regclass, cols pg_catalog.text[]) RETURNS pg_catalog.int8 LANGUAGE plpgsql
@@ -146,6 +162,14 @@ END $body$;
         INSERT INTO bear.outbox_source VALUES (src, 'bear_outbox_' || hash, tab_name, cols);
     END IF;
 
+    -- Where something is to be made, all locks at once.
+    PERFORM bear.outbox_lock(ARRAY(WITH RECURSIVE tree(oid, depth) AS (SELECT tab::oid, 0 UNION ALL
+            SELECT i.inhrelid, tree.depth + 1 FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+        SELECT t.oid FROM (SELECT oid, min(depth) AS depth FROM tree GROUP BY oid) t
+        WHERE (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = t.oid AND left(g.tgname::text, -2) = 'bear_outbox_' || hash
+            AND g.tgenabled = 'A') < CASE WHEN by_row THEN 2 ELSE 4 END
+        ORDER BY t.depth, t.oid), 'SHARE ROW EXCLUSIVE');
+
     -- The root first: it gives its row trigger to its partitions. A TRUNCATE fires nothing but the trigger of the
     -- very table that it names or reaches.
     FOR member IN WITH RECURSIVE tree(oid, depth) AS (SELECT tab::oid, 0 UNION ALL
@@ -179,6 +203,8 @@ SET search_path = pg_catalog, pg_temp AS $unfollow$
 DECLARE function_name text := (SELECT s.name FROM bear.outbox_source s WHERE s.source = outbox_unfollow.source);
 BEGIN
     PERFORM pg_advisory_xact_lock(7089054476170785127);
+    PERFORM bear.outbox_lock(ARRAY(SELECT g.tgrelid FROM pg_trigger g
+        WHERE g.tgfoid = to_regprocedure(format('bear.%I()', function_name))::oid GROUP BY g.tgrelid ORDER BY g.tgrelid), 'ACCESS EXCLUSIVE');
     EXECUTE format('DROP FUNCTION IF EXISTS bear.%I() CASCADE', function_name);
     DELETE FROM bear.outbox_source s WHERE s.source = outbox_unfollow.source;
 END $unfollow$;
@@ -200,7 +226,8 @@ CREATE OR REPLACE FUNCTION bear.outbox_uninstall() RETURNS pg_catalog.void LANGU
 SET search_path = pg_catalog, pg_temp AS $uninstall$
 BEGIN
     PERFORM bear.outbox_unfollow(s.source) FROM bear.outbox_source s;
+    PERFORM bear.outbox_lock(ARRAY['bear.outbox', 'bear.outbox_reader', 'bear.outbox_source']::regclass[]::oid[], 'ACCESS EXCLUSIVE');
     DROP TABLE bear.outbox, bear.outbox_reader, bear.outbox_source;
     DROP SEQUENCE bear.outbox_alive;
-    DROP FUNCTION bear.outbox_version(), bear.outbox_follow(regclass, text[]), bear.outbox_unfollow(int8), bear.outbox_sweep(), bear.outbox_uninstall();
+    DROP FUNCTION bear.outbox_version(), bear.outbox_lock(oid[], text), bear.outbox_follow(regclass, text[]), bear.outbox_unfollow(int8), bear.outbox_sweep(), bear.outbox_uninstall();
 END $uninstall$;

@@ -212,3 +212,53 @@ fn all_of_it_can_be_removed() {
     assert_eq!(database.int("SELECT count(*) FROM pg_trigger"), 0);
     assert_eq!(database.int("SELECT count(*) FROM pg_proc WHERE pronamespace = 'bear'::regnamespace"), 0);
 }
+
+#[test]
+fn a_removal_by_hand_makes_nobody_wait_for_long() {
+    let (database, followed) = followed();
+    followed.end();
+    let mut busy = database.client();
+    busy.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").unwrap();
+    let mut by_hand = database.client();
+    by_hand.batch_execute("SET statement_timeout = '20s'").unwrap();
+    let error = by_hand.batch_execute("SELECT bear.outbox_uninstall()").unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "55P03", "{error:?}");
+    assert_eq!(database.int("SELECT count(*) FROM pg_trigger"), 4);
+    busy.batch_execute("COMMIT").unwrap();
+    by_hand.batch_execute("SELECT bear.outbox_uninstall()").unwrap();
+    assert_eq!(database.int("SELECT count(*) FROM pg_trigger"), 0);
+}
+
+/// Each partition's lock may be waited for; whoever comes to the first one waits for all of them.
+#[test]
+fn locks_of_a_tree_are_waited_for_no_longer_together_than_one_would_be() {
+    let database = database(
+        "CREATE TABLE t (id int, x int, PRIMARY KEY (id, x)) PARTITION BY LIST (x); \
+         CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2)",
+    );
+    let followed = follow(&database, CATALOG);
+    followed.connected();
+    followed.end();
+    let calls = [
+        "bear.outbox_follow('t'::regclass, '{id,x}')",
+        "bear.outbox_unfollow((SELECT source FROM bear.outbox_source LIMIT 1))",
+    ];
+    for call in calls {
+        let mut busy = database.client();
+        busy.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").unwrap();
+        let left = std::thread::scope(|scope| {
+            let making = scope.spawn(|| {
+                let mut client = database.client();
+                client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '60s'; SELECT {call}")).unwrap();
+                let left = client.query_one("SELECT current_setting('lock_timeout')::interval < '59.8s'", &[]).unwrap();
+                client.batch_execute("ROLLBACK").unwrap();
+                left.get::<_, bool>(0)
+            });
+            eventually("the wait", || database.int("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0);
+            // It has waited for so long, then.
+            busy.batch_execute("SELECT pg_sleep(0.3); COMMIT").unwrap();
+            making.join().unwrap()
+        });
+        assert!(left, "{call} waits anew for each");
+    }
+}

@@ -300,10 +300,14 @@ impl Ownership {
             all if named.is_empty() => format!("{all} of them, of which the server's log names some"),
             more => format!("{} and {more} more", named.join(", ")),
         };
+        let hint = match tally.strange {
+            0 => "; all of them look as an earlier version of bear may have left them, and if it did, BEAR.ADOPT is right",
+            _ => "",
+        };
         Some(format!(
             "section '{name}' is not served, for the database holds keys with names of its own that bear did not write: \
              {keys}. Give the section another name, bear another database (bear.db), or rename or delete the keys; BEAR.ADOPT \
-             {name} removes its entries' and sets' keys, whoever wrote them"
+             {name} removes its entries' and sets' keys, whoever wrote them{hint}"
         ))
     }
 }

@@ -89,7 +89,7 @@ unsafe extern "C" fn keyspace_event(
         let event = match name {
             _ if kind == raw::REDISMODULE_NOTIFY_EXPIRED => KeyEvent::Removed(Removal::Expired),
             _ if kind == raw::REDISMODULE_NOTIFY_EVICTED => KeyEvent::Removed(Removal::Evicted),
-            b"del" => KeyEvent::Removed(Removal::Deleted),
+            b"del" | b"rename_from" | b"move_from" => KeyEvent::Removed(Removal::Deleted),
             b"expire" | b"persist" => KeyEvent::Retimed,
             _ => KeyEvent::Written,
         };

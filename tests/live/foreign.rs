@@ -249,6 +249,27 @@ fn a_dataset_of_bears_own_is_never_refused() {
     assert_eq!(redis.run("SISMEMBER bear.module:sections bear"), Reply::Int(1));
 }
 
+#[test]
+fn an_entry_that_is_taken_elsewhere_is_gone_and_nobodys() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    for taken in ["RENAME bear:size:100:200 elsewhere", "MOVE bear:size:100:200 1"] {
+        wire.run(QUERY);
+        redis.wait_stored();
+        assert!(!wire.run(taken).is_error(), "{taken}");
+        assert_eq!(redis.info("bear").int("bear_foreign_keys"), 0, "{taken}");
+        wire.run(QUERY);
+        redis.wait_stored();
+        assert!(!wire.run("BEAR.QUERY bear CACHED size 100 200").is_nil(), "{taken}");
+        assert!(!redis.log().contains("written by others"), "{taken}");
+    }
+    // A copy under another entry's name is somebody's.
+    assert_eq!(wire.run("COPY bear:size:100:200 bear:size:300:400"), Reply::Int(1));
+    assert_eq!(redis.info("bear").int("bear_foreign_keys"), 1);
+    assert!(wire.run("BEAR.QUERY bear size 300 400").text().contains("Iorek"));
+}
+
 const TENANTS: &str = r#"
 [note]
 id = "int"

@@ -74,6 +74,11 @@ fn a_refusal_names_a_few_keys_and_the_ways_out() {
     for part in ["'bear'", "bear:0, bear:1, bear:2 and 2 more", "another name", "bear.db", "BEAR.ADOPT bear"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("an earlier version"), "{text}");
+    // As a dataset without marks whose sections have tags alone.
+    let (ownership, _) = survey(&[Look::Likely, Look::Likely]);
+    assert!(ownership.refusal(0, "bear", |_| true).unwrap().contains("an earlier version of bear"));
+    let (ownership, _) = survey(&[Look::Likely, Look::Likely, Look::Likely, Look::Likely, Look::Strange]);
     let text = ownership.refusal(0, "bear", |_| false).unwrap();
     assert!(text.contains("5 of them") && !text.contains("bear:0"), "{text}");
 }

@@ -152,3 +152,30 @@ fn a_failover_of_postgres_pauses_the_queue_where_commits_are_lost() {
         assert_applied_once(&promoted, &marks);
     }
 }
+
+/// The epochs of its jobs are gathered in slices; what is put there meanwhile was not looked at by who said so.
+#[test]
+fn a_stream_that_is_replaced_while_it_is_resumed_is_not_resumed() {
+    let (database, _proxy, redis) = start();
+    let marks = enqueue_many(&redis, "before", 8);
+    wait_drained(&redis);
+    assert!(redis.run("BEAR.PAUSE bear").is_ok());
+    enqueue_many(&redis, "of before", 3);
+    assert_eq!(redis.run("COPY bear:queue elsewhere"), crate::support::Reply::Int(1));
+    database.run("DROP SCHEMA bear CASCADE");
+    assert!(redis.run("BEAR.RESUME bear").is_ok());
+    assert_pauses(&redis, &database, &marks);
+    enqueue_many(&redis, "waiting", 20_000);
+    for replace in ["RENAME elsewhere bear:queue", "DEL bear:queue", "XTRIM bear:queue MAXLEN 5"] {
+        assert_pauses(&redis, &database, &marks);
+        let mut operator = redis.wire();
+        let mut other = redis.wire();
+        operator.begin("BEAR.RESUME bear");
+        redis.wait_blocked(1);
+        assert!(!other.run(&format!("COPY bear:queue kept{} REPLACE", replace.len())).is_error());
+        assert!(!other.run(replace).is_error(), "{replace}");
+        let reply = operator.receive();
+        assert!(reply.is_error() && reply.error().contains("another hand"), "{replace}: {reply:?}");
+        assert!(!other.run(&format!("RENAME kept{} bear:queue", replace.len())).is_error());
+    }
+}

@@ -95,7 +95,8 @@ impl Server {
         }
         let epochs = Vec::new();
         if self.has_lost_ledger(&name) {
-            self.begin_errand(ctx, Resume { name, from: JobId::ZERO, epochs });
+            let seen = self.seen_of(&name);
+            self.begin_errand(ctx, Resume { name, seen, from: JobId::ZERO, epochs });
         } else {
             self.resume_now(ctx, &name, epochs);
             ctx.reply().ok();
@@ -105,6 +106,11 @@ impl Server {
 
     fn has_lost_ledger(&self, name: &str) -> bool {
         self.queues.spaces.get(name).is_some_and(|space| matches!(space.ledger, Ledger::Trouble(_)))
+    }
+
+    /// Differs once the queue is another, or another hand has touched its jobs.
+    fn seen_of(&self, name: &str) -> Option<(u64, u64)> {
+        self.queues.spaces.get(name).map(|space| (space.life, space.touched))
     }
 
     fn resume_now(&mut self, ctx: Context, name: &Arc<str>, epochs: Vec<i64>) {
@@ -153,16 +159,25 @@ fn unique_and_cost(ctx: Context, keys: &QueueKeys, id: JobId) -> (Option<Box<[u8
 }
 
 /// RESUME of a queue whose ledger is lost: the epochs of all its jobs are read, in slices. Nothing of it is applied
-/// meanwhile.
+/// meanwhile. It is about the jobs that stood there when it was sent, and those that are enqueued since: of what another
+/// hand puts there nobody has said that it counts as not applied, and its epochs may be among those that have been read past.
 struct Resume {
     name: Arc<str>,
+    seen: Option<(u64, u64)>,
     from: JobId,
     epochs: Vec<i64>,
 }
 
 impl Errand for Resume {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        let prefix = server.prefix_of(&self.name);
+        server.look_at_foreign_writes_to(ctx, &self.name, &prefix);
+        if server.seen_of(&self.name) != self.seen || !server.has_lost_ledger(&self.name) {
+            let text =
+                "ERR the queue was changed by another hand, or resumed, meanwhile; look at it, and send it again";
+            return Some(Answer::Error(text.into()));
+        }
+        let keys = QueueKeys::new(&prefix);
         let mut is_done = true;
         jobs::walk(ctx, &keys.jobs, Direction::Forward, (self.from, LAST), &mut |id, fields| {
             if let Ok(record) = JobRecord::read(fields) {

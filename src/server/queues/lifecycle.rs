@@ -71,6 +71,7 @@ impl Server {
             }
             return;
         };
+        space.touched += u64::from(notes.iter().any(|(part, _)| matches!(part, QueuePart::Jobs | QueuePart::Id)));
         let written = notes.contains(&(QueuePart::Jobs, KeyEvent::Written));
         if written && jobs::oldest(ctx, &space.keys.jobs).is_some_and(|id| id < space.queue.first_unsettled()) {
             self.queue_replaced(ctx, name, prefix);

@@ -25,6 +25,8 @@ const FAILED: &[u8] = b"failed";
 pub struct SpaceQueue {
     /// Differs from that of any queue that was in memory before.
     pub life: u64,
+    /// How often another hand has touched its jobs or its identity, in this life.
+    pub touched: u64,
     pub keys: QueueKeys,
     pub prefix: Box<[u8]>,
     pub queue: Queue,
@@ -136,6 +138,7 @@ impl SpaceQueue {
         let keys = QueueKeys::new(&prefix);
         let mut space = SpaceQueue {
             life,
+            touched: 0,
             queue: Queue::new(),
             id: None,
             known: BTreeMap::new(),

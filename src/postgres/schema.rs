@@ -134,12 +134,16 @@ pub(super) fn ensure(client: &mut Client) -> Result<String, SchemaError> {
     if first(client, read_only)?.as_deref() == Some("on") {
         return Err(SchemaError::ReadOnly);
     }
-    if make(client, LEDGER_IS_THERE, LEDGER_SQL)? == Made::Now {
-        log::info!("made the schema bear with the ledger in Postgres");
-    }
-    let found = first(client, &format!("SELECT {}", ledger_fingerprint()))?.unwrap_or_default();
-    // What was altered until then is looked at here, and what is altered from then on shows.
-    make(client, "true", "")?;
+    let fingerprint = ledger_fingerprint();
+    let found = match look(client, LEDGER_IS_THERE, &fingerprint)? {
+        (true, found) => found,
+        (false, _) => {
+            if make(client, LEDGER_IS_THERE, LEDGER_SQL)? == Made::Now {
+                log::info!("made the schema bear with the ledger in Postgres");
+            }
+            look(client, LEDGER_IS_THERE, &fingerprint)?.1
+        }
+    };
     let version = first(client, "SELECT pg_catalog.max(version) FROM bear.ledger_version")?;
     match version.and_then(|version| version.parse().ok()).unwrap_or(VERSION) {
         newer if newer > VERSION => Err(SchemaError::Newer(newer)),
@@ -150,13 +154,7 @@ pub(super) fn ensure(client: &mut Client) -> Result<String, SchemaError> {
 /// Sees to it that the schema is bear's, and runs `sql`, which makes something in it, unless `is_there` already. After
 /// an error the connection may stand in a transaction that has failed.
 pub(super) fn make(client: &mut Client, is_there: &str, sql: &str) -> Result<Made, MakeError> {
-    let found = client.simple_query(&format!("{OWN_PATH} SELECT ({is_there})::text; {STRANGE}"))?;
-    let mut rows = rows(&found);
-    let is_there = rows.next().and_then(|row| row.get(0)) == Some("true");
-    if let Some(strange) = rows.next() {
-        return Err(MakeError::Strange(Strange::of(strange)));
-    }
-    if is_there {
+    if look(client, is_there, "''")?.0 {
         return Ok(Made::Before);
     }
     // Somebody else may make it at this very moment. What is made in the schema of theirs goes with the transaction.
@@ -168,6 +166,19 @@ pub(super) fn make(client: &mut Client, is_there: &str, sql: &str) -> Result<Mad
     check(client)?;
     client.batch_execute("COMMIT")?;
     Ok(Made::Now)
+}
+
+/// Is it there, and the fingerprint of the schema, of which nothing is strange: what is altered from then on shows.
+fn look(client: &mut Client, is_there: &str, fingerprint: &str) -> Result<(bool, String), MakeError> {
+    let found = client.simple_query(&format!("{OWN_PATH} SELECT ({is_there})::text, {fingerprint}; {STRANGE}"))?;
+    let mut rows = rows(&found);
+    let (is_there, fingerprint) = rows
+        .next()
+        .map_or((false, String::new()), |row| (row.get(0) == Some("true"), row.get(1).unwrap_or_default().to_owned()));
+    match rows.next() {
+        Some(strange) => Err(MakeError::Strange(Strange::of(strange))),
+        None => Ok((is_there, fingerprint)),
+    }
 }
 
 /// In a transaction whose path is ours.

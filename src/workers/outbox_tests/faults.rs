@@ -243,9 +243,11 @@ fn locks_of_a_tree_are_waited_for_no_longer_together_than_one_would_be() {
         "bear.outbox_follow('t'::regclass, '{id,x}')",
         "bear.outbox_unfollow((SELECT source FROM bear.outbox_source LIMIT 1))",
     ];
+    let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+        WHERE NOT l.granted AND d.datname = current_database()";
     for call in calls {
         let mut busy = database.client();
-        busy.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").unwrap();
+        busy.batch_execute("BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE").unwrap();
         let left = std::thread::scope(|scope| {
             let making = scope.spawn(|| {
                 let mut client = database.client();
@@ -254,7 +256,7 @@ fn locks_of_a_tree_are_waited_for_no_longer_together_than_one_would_be() {
                 client.batch_execute("ROLLBACK").unwrap();
                 left.get::<_, bool>(0)
             });
-            eventually("the wait", || database.int("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0);
+            eventually("the wait", || database.int(waiting) > 0);
             // It has waited for so long, then.
             busy.batch_execute("SELECT pg_sleep(0.3); COMMIT").unwrap();
             making.join().unwrap()

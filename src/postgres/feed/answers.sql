@@ -1,5 +1,6 @@
 -- What the words of statements may mean, and all that depends on it, as one number for each section. $1, $2: sections, and a
--- word of each. What is left out on purpose: statistics, indexes, rights, partitions, temporary tables.
+-- word of each. What is left out on purpose: statistics, indexes, rights, partitions, temporary tables. A relation's row type is
+-- written anew when it is renamed, so that one that has another name for a moment shows.
 WITH RECURSIVE word(section, w) AS (SELECT * FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.int4[]), pg_catalog.unnest($2::pg_catalog.name[]))),
 temp(oid) AS (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.~) '^pg_(toast_)?temp_'),
 reach(section, class, obj) AS (
@@ -33,7 +34,7 @@ reach(section, class, obj) AS (
   ) e WHERE e.obj OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND e.class OPERATOR(pg_catalog.=) ANY (ARRAY[1259::pg_catalog.oid, 1247::pg_catalog.oid, 1255::pg_catalog.oid])
 ),
 part(section, x) AS (
- SELECT r.section, pg_catalog.concat_ws(',', 'c', c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
+ SELECT r.section, pg_catalog.concat_ws(',', 'c', c.oid, n.nspname, c.relname, (SELECT y.xmin FROM pg_catalog.pg_type y WHERE y.oid OPERATOR(pg_catalog.=) c.reltype), c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
    CASE WHEN c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','m']::pg_catalog."char"[]) THEN c.relfilenode END, CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'v' THEN c.reloptions END,
    (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attisdropped, a.attgenerated,
       CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN a.xmin END), ';' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0),

@@ -35,7 +35,9 @@ const RELATION: &str = "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspna
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
 
 /// The tables that hold its rows: itself, or its partitions; each with the columns of its replica identity and of its
-/// primary key. The last column: has it been a partition ever since it was made, and what it is a part of?
+/// primary key. The last columns: has it been a partition ever since it was made, and what it is a part of; and what has
+/// another value once any of them was renamed, moved to another schema, detached or attached, though all is as it was. A
+/// relation's row type is written anew when it is renamed, and not for rights, triggers or statistics.
 ///
 /// Not by pg_partition_tree, which waits for locks.
 const LEAVES: &str = "WITH RECURSIVE leaf(oid) AS (SELECT $1::bigint::pg_catalog.oid UNION \
@@ -56,7 +58,11 @@ const LEAVES: &str = "WITH RECURSIVE leaf(oid) AS (SELECT $1::bigint::pg_catalog
     NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid::pg_catalog.regclass) a \
         JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) a.relid::pg_catalog.oid \
         JOIN pg_catalog.pg_type y ON y.typrelid OPERATOR(pg_catalog.=) a.relid::pg_catalog.oid \
-        WHERE i.xmin::pg_catalog.text OPERATOR(pg_catalog.<>) y.xmin::pg_catalog.text) \
+        WHERE i.xmin::pg_catalog.text OPERATOR(pg_catalog.<>) y.xmin::pg_catalog.text), \
+    (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', y.oid, y.xmin, i.xmin), ',' ORDER BY y.oid, i.inhparent) \
+        FROM (SELECT c.oid UNION SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(c.oid::pg_catalog.regclass) a) m \
+        JOIN pg_catalog.pg_class b ON b.oid OPERATOR(pg_catalog.=) m.oid JOIN pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) b.reltype \
+        LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) m.oid) \
     FROM leaf JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) leaf.oid \
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
     WHERE c.relkind OPERATOR(pg_catalog.<>) 'p' ORDER BY 1";
@@ -101,6 +107,8 @@ pub(super) struct Part {
     pub(super) identity_is_full: bool,
     /// It had no rows when it became a part, but for those that the stream tells.
     began_empty: bool,
+    /// Another one once it, or what it is a part of, has had another name or place, if only for a moment.
+    version: String,
 }
 
 /// What it means that tables are not what they were.
@@ -135,6 +143,7 @@ struct Leaf {
     identity_columns: Vec<String>,
     key: Vec<String>,
     began_empty: bool,
+    version: String,
 }
 
 /// How a table is followed, and by which rules if it is.
@@ -199,11 +208,17 @@ impl Tables {
                 name: leaf.name.clone(),
                 identity_is_full: leaf.identity == "f",
                 began_empty: leaf.began_empty,
+                version: leaf.version.clone(),
             })
             .collect();
         // A TRUNCATE names the root, too, and perhaps nothing else.
         if parts.iter().all(|part| part.name != relation.name) {
-            parts.push(Part { name: relation.name.clone(), identity_is_full: false, began_empty: true });
+            parts.push(Part {
+                name: relation.name.clone(),
+                identity_is_full: false,
+                began_empty: true,
+                version: String::new(),
+            });
         }
         self.covered.push(CoveredTable { oid: relation.oid, name: relation.name, rules, columns, bound, parts });
     }
@@ -283,11 +298,12 @@ impl Tables {
              rel AS (SELECT oid FROM named WHERE oid IS NOT NULL UNION \
                SELECT i.inhrelid FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) rel.oid) \
              SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(x, ',' ORDER BY x), 0) FROM ( \
-             SELECT pg_catalog.concat('c', c.oid, c.relkind, c.relpersistence, c.relreplident, c.relnamespace, c.relname) \
+             SELECT pg_catalog.concat('c', c.oid, c.relkind, c.relpersistence, c.relreplident, c.relnamespace, c.relname, ':', \
+                 (SELECT y.xmin FROM pg_catalog.pg_type y WHERE y.oid OPERATOR(pg_catalog.=) c.reltype)) \
                FROM pg_catalog.pg_class c JOIN rel ON rel.oid OPERATOR(pg_catalog.=) c.oid UNION ALL \
              SELECT pg_catalog.concat('s', n.oid, n.nspname) FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) \
                ANY (SELECT c.relnamespace FROM pg_catalog.pg_class c JOIN rel ON rel.oid OPERATOR(pg_catalog.=) c.oid) UNION ALL \
-             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent) FROM pg_catalog.pg_inherits i \
+             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent, ':', i.xmin) FROM pg_catalog.pg_inherits i \
                JOIN rel ON rel.oid OPERATOR(pg_catalog.=) i.inhparent UNION ALL \
              SELECT pg_catalog.concat('a', a.attrelid, ':', a.attnum, ':', a.atttypid, ':', a.attisdropped, a.attgenerated, a.attname) \
                FROM pg_catalog.pg_attribute a JOIN rel ON rel.oid OPERATOR(pg_catalog.=) a.attrelid \
@@ -394,6 +410,7 @@ fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure
             identity_columns: row.try_get(3)?,
             key: row.try_get(4)?,
             began_empty: row.try_get(5)?,
+            version: row.try_get::<_, Option<String>>(6)?.unwrap_or_default(),
         })
     };
     let leaves = client.query_typed(LEAVES, &[(&oid, Type::INT8)])?.into_iter().map(leaf).collect::<Result<_, _>>()?;
@@ -570,7 +587,8 @@ impl CoveredTable {
             return Some(true);
         }
         let is_unclear = |part: &Part| match before.parts.iter().find(|old| old.name == part.name) {
-            Some(old) => old.identity_is_full != part.identity_is_full,
+            // While it had another name its rows were told by that, or as nobody's.
+            Some(old) => old.identity_is_full != part.identity_is_full || old.version != part.version,
             None => !part.began_empty || seen(part.name.as_bytes()),
         };
         if self.parts.iter().any(is_unclear) {

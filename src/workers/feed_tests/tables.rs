@@ -108,6 +108,64 @@ fn partitions_are_followed_as_their_root_and_each_needs_an_identity() {
     assert!(coverage[0].contains("public.p1 has no replica identity"), "{coverage:?}");
 }
 
+/// Within one look of the feed, or one transaction: by name and by number all is as before.
+#[test]
+fn a_table_that_has_another_name_or_place_for_a_moment_is_seen() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE SCHEMA aside",
+    );
+    let followed = database.follow(&catalog("t = \"id\", p = \"id\""));
+    followed.connected();
+    for sql in [
+        "ALTER TABLE t RENAME TO x; INSERT INTO x VALUES (1); ALTER TABLE x RENAME TO t",
+        "ALTER TABLE t SET SCHEMA aside; INSERT INTO aside.t VALUES (2); ALTER TABLE aside.t SET SCHEMA public",
+        "ALTER TABLE p1 RENAME TO x; INSERT INTO x VALUES (1, 1); ALTER TABLE x RENAME TO p1",
+        "ALTER TABLE p DETACH PARTITION p1; INSERT INTO p1 VALUES (2, 1); ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (1)",
+    ] {
+        database.run(&format!("BEGIN; {sql}; COMMIT"));
+        let (coverage, cold) = followed.altered();
+        assert_eq!(cold, ["t"], "{sql}");
+        assert!(coverage.iter().all(|line| line.ends_with("covered")), "{sql}: {coverage:?}");
+        // Both looks at what was altered are over.
+        followed.changes();
+        followed.changes();
+    }
+    // Rights and statistics are none of that.
+    database.run(
+        "CREATE ROLE reads_t; GRANT SELECT ON t, p TO reads_t; ANALYZE t; DROP OWNED BY reads_t; DROP ROLE reads_t",
+    );
+    let looked = Instant::now() + Duration::from_millis(300);
+    loop {
+        match followed.next() {
+            FeedOutcome::CaughtUp { asked, .. } if asked > looked => break,
+            FeedOutcome::Altered { sections, .. } => assert!(sections.is_empty()),
+            _ => {}
+        }
+    }
+}
+
+/// What was fetched by a session that had not learned of it yet is not to stay.
+#[test]
+fn what_was_altered_is_told_once_more() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS id");
+    let catalog = catalog("t = \"id\"").replace("SELECT 1 AS id", "SELECT id FROM v");
+    for followed in [database.follow(&catalog), super::outbox::follow(&database, &catalog)] {
+        followed.connected();
+        database.run("CREATE OR REPLACE VIEW v AS SELECT 2 AS id");
+        assert_eq!(followed.altered().1, ["t"]);
+        loop {
+            match followed.next() {
+                FeedOutcome::AlteredBefore { sections } => break assert_eq!(sections, [0]),
+                FeedOutcome::Altered { .. } | FeedOutcome::Down { .. } => panic!("something else"),
+                _ => {}
+            }
+        }
+        followed.end();
+        database.run("CREATE OR REPLACE VIEW v AS SELECT 1 AS id");
+    }
+}
+
 /// As pg_partman makes them, day by day.
 #[test]
 fn a_new_partition_is_followed_and_makes_nothing_cold_unless_it_has_rows() {

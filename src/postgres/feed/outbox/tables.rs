@@ -310,7 +310,7 @@ impl Tables {
              SELECT pg_catalog.concat('n', oid) FROM named UNION ALL \
              SELECT pg_catalog.concat('c', c.oid, c.relkind, c.relpersistence, c.relreplident, c.relname, c.relnamespace) \
                FROM pg_catalog.pg_class c JOIN member m ON m.oid OPERATOR(pg_catalog.=) c.oid UNION ALL \
-             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent) FROM pg_catalog.pg_inherits i \
+             SELECT pg_catalog.concat('h', i.inhrelid, ':', i.inhparent, ':', i.xmin) FROM pg_catalog.pg_inherits i \
                WHERE i.inhparent OPERATOR(pg_catalog.=) ANY (SELECT oid FROM member) \
                OR i.inhrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM member) UNION ALL \
              SELECT pg_catalog.concat('s', s.srrelid) FROM pg_catalog.pg_subscription_rel s \
@@ -319,7 +319,7 @@ impl Tables {
                JOIN member m ON m.oid OPERATOR(pg_catalog.=) a.attrelid WHERE a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL \
              SELECT pg_catalog.concat('i', x.indexrelid, x.indisprimary, x.indisreplident) FROM pg_catalog.pg_index x \
                WHERE x.indrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM named) AND (x.indisprimary OR x.indisreplident) UNION ALL \
-             SELECT pg_catalog.concat('t', g.tgrelid, ':', g.tgname, g.tgenabled, g.tgfoid) FROM pg_catalog.pg_trigger g \
+             SELECT pg_catalog.concat('t', g.oid, ':', g.tgrelid, ':', g.tgname, g.tgenabled, g.tgfoid) FROM pg_catalog.pg_trigger g \
                JOIN tree ON tree.oid OPERATOR(pg_catalog.=) g.tgrelid \
                WHERE pg_catalog.left(g.tgname::pg_catalog.text, -2) OPERATOR(pg_catalog.=) ANY (ARRAY[{}]::pg_catalog.text[]) \
                OR tree.root OPERATOR(pg_catalog.<>) ALL (ARRAY[{}]::pg_catalog.oid[]) \

@@ -34,6 +34,9 @@ pub enum FeedOutcome {
     /// While it follows, tables have been altered, or something else that answers depend on: what was cached of these
     /// sections before is to be forgotten.
     Altered { coverage: Vec<TableCoverage>, sections: Vec<usize> },
+    /// The same sections once more: a session that sees a commit learns a moment later what it has altered, and may have
+    /// fetched as before in between.
+    AlteredBefore { sections: Vec<usize> },
     /// Whole transactions in commit order, all visible to new snapshots; present values were read after that.
     Changed {
         changes: Vec<SectionChange>,

@@ -89,22 +89,26 @@ impl Server {
         self.config.feed.name()
     }
 
+    fn sections_altered(&mut self, sections: &[usize]) {
+        // Before anybody fetches again.
+        if let Some(workers) = self.workers.current() {
+            workers.prepare_anew();
+        }
+        self.forget_sections(|catalog| {
+            let altered: Vec<bool> = (0..catalog.sections.len()).map(|index| sections.contains(&index)).collect();
+            (0..altered.len()).map(|index| depends(catalog, index, &altered)).collect()
+        });
+    }
+
     /// Takes what the feed tells.
     pub(super) fn take_feed(&mut self, ctx: Context, outcome: FeedOutcome) {
         match outcome {
             FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
             FeedOutcome::Altered { coverage, sections } => {
                 self.take_coverage(coverage);
-                // Before anybody fetches again.
-                if let Some(workers) = self.workers.current() {
-                    workers.prepare_anew();
-                }
-                self.forget_sections(|catalog| {
-                    let altered: Vec<bool> =
-                        (0..catalog.sections.len()).map(|index| sections.contains(&index)).collect();
-                    (0..altered.len()).map(|index| depends(catalog, index, &altered)).collect()
-                });
+                self.sections_altered(&sections);
             }
+            FeedOutcome::AlteredBefore { sections } => self.sections_altered(&sections),
             FeedOutcome::Changed { changes, position, transactions, committed_us } => {
                 let now_us = super::queues::wall_ms().saturating_mul(1000) as i64;
                 self.feed.position = position;

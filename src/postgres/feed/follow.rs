@@ -136,6 +136,9 @@ pub(super) struct Follower<'a> {
     /// SQL of the fingerprint of the tables, and its value when they were looked at.
     fingerprint: (String, String),
     answers: Answers,
+    /// What was altered when it was looked at last: told once more. A session may see a commit and know what it has altered
+    /// only a moment later, and what it fetched in between is as before.
+    altered: BTreeSet<usize>,
     present: Present,
     /// Tables that rows have been told of and nobody asks for; None where they are too many.
     strangers: Option<FxHashSet<Box<[u8]>>>,
@@ -167,6 +170,7 @@ impl<'a> Follower<'a> {
             tables: Tables::default(),
             fingerprint: Default::default(),
             answers: Answers::default(),
+            altered: BTreeSet::new(),
             present: Present::new(Vec::new(), parts.limit),
             strangers: Some(FxHashSet::default()),
             asked_at: now,
@@ -211,6 +215,7 @@ impl<'a> Follower<'a> {
     /// Follows the tables of a catalog from now on.
     fn begin(&mut self, sections: Arc<[Section]>) -> Result<(), FeedError> {
         self.sections = sections;
+        self.altered.clear();
         self.look()?;
         // What has been received is of the tables and sections as they were; those who are told to forget read it anew.
         self.pending.clear();
@@ -296,6 +301,7 @@ impl<'a> Follower<'a> {
 
     fn tell_altered(&mut self, sections: BTreeSet<usize>) {
         let coverage = self.tables.coverage.clone();
+        self.altered.extend(&sections);
         (self.emit)(FeedOutcome::Altered { coverage, sections: sections.into_iter().collect() });
     }
 
@@ -563,6 +569,10 @@ impl<'a> Follower<'a> {
         let snapshot = read_snapshot(&row[0])?;
         let wal = parse_lsn(&row[1])
             .ok_or_else(|| FeedError::Other(format!("Postgres' place in the WAL '{}' cannot be read", row[1])))?;
+        let again = std::mem::take(&mut self.altered);
+        if !again.is_empty() {
+            (self.emit)(FeedOutcome::AlteredBefore { sections: again.into_iter().collect() });
+        }
         if row[2] != self.fingerprint.1 {
             self.look_again()?;
         }

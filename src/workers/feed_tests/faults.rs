@@ -202,7 +202,10 @@ fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_i
                 FeedOutcome::CaughtUp { asked, .. } if asked > now => return count,
                 FeedOutcome::Connected { .. } => count += 1,
                 FeedOutcome::Down { error, .. } => panic!("{error}"),
-                FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } | FeedOutcome::Altered { .. } => {}
+                FeedOutcome::CaughtUp { .. }
+                | FeedOutcome::Changed { .. }
+                | FeedOutcome::Altered { .. }
+                | FeedOutcome::AlteredBefore { .. } => {}
             }
         }
     };

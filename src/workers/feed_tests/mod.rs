@@ -135,7 +135,10 @@ impl Followed {
             match self.next() {
                 FeedOutcome::Connected { coverage } => return told(&coverage),
                 FeedOutcome::Down { error, .. } => panic!("{error}"),
-                FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } | FeedOutcome::Altered { .. } => {}
+                FeedOutcome::CaughtUp { .. }
+                | FeedOutcome::Changed { .. }
+                | FeedOutcome::Altered { .. }
+                | FeedOutcome::AlteredBefore { .. } => {}
             }
         }
     }
@@ -150,7 +153,7 @@ impl Followed {
                 }
                 FeedOutcome::Down { error, .. } => panic!("{error}"),
                 FeedOutcome::Connected { .. } => panic!("connected once more"),
-                FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } => {}
+                FeedOutcome::CaughtUp { .. } | FeedOutcome::Changed { .. } | FeedOutcome::AlteredBefore { .. } => {}
             }
         }
     }
@@ -173,7 +176,10 @@ impl Followed {
         loop {
             match self.next() {
                 FeedOutcome::CaughtUp { asked, .. } if asked >= now => return seen,
-                FeedOutcome::CaughtUp { .. } | FeedOutcome::Connected { .. } | FeedOutcome::Altered { .. } => {}
+                FeedOutcome::CaughtUp { .. }
+                | FeedOutcome::Connected { .. }
+                | FeedOutcome::Altered { .. }
+                | FeedOutcome::AlteredBefore { .. } => {}
                 FeedOutcome::Changed { changes, .. } => {
                     seen.push(changes.iter().flat_map(|change| self.lines(change)).collect());
                 }

@@ -91,6 +91,7 @@ fn connect_and_run(
         ready,
         present,
         answers,
+        altered: Vec::new(),
         cleaner,
         grace,
         probe_at: now,
@@ -224,6 +225,9 @@ struct Reader<'a> {
     ready: Ready,
     present: Present,
     answers: Answers,
+    /// What was altered when it was looked at last: told once more. A session may see a commit and know what it has altered
+    /// only a moment later, and what it fetched in between is as before.
+    altered: Vec<usize>,
     cleaner: Cleaner,
     grace: Duration,
     probe_at: Instant,
@@ -293,9 +297,14 @@ impl Reader<'_> {
         let found = !news.transactions.is_empty();
         self.tell(news)?;
         if look == Look::AtTablesToo {
+            let again = std::mem::take(&mut self.altered);
+            if !again.is_empty() {
+                (self.emit)(FeedOutcome::AlteredBefore { sections: again });
+            }
             let sections = self.answers.changed(&mut self.desk.client, self.grace, self.desk.limit)?;
             if !sections.is_empty() {
                 self.present.prepare_anew();
+                self.altered.clone_from(&sections);
                 let coverage = self.ready.tables.coverage.clone();
                 (self.emit)(FeedOutcome::Altered { coverage, sections });
             }

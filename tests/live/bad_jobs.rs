@@ -199,3 +199,42 @@ fn outages_cost_nobody_an_attempt_while_a_job_ends_its_connection() {
     }
     assert_eq!(jobs::state(&mut wire, "item", &bad), "failed");
 }
+
+/// As where the system is out of memory: Postgres ends all sessions and recovers.
+#[test]
+fn a_job_under_which_its_backend_is_killed_fails_alone() {
+    let postgres = Postgres::start();
+    let crash = "CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.value = 'crash' THEN
+                EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid());
+                PERFORM pg_sleep(5);
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER crash BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION crash();";
+    let database = postgres.database(&[SCHEMA, crash].concat());
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).start();
+    let mut wire = redis.wire();
+    set_drain(&mut wire, "no");
+    let value = |id: usize| if id == 50 { "crash" } else { "good" };
+    let lines: Vec<String> = (1..=100).map(|id| format!("BEAR.ENQUEUE {}", job("SET", id, value(id)))).collect();
+    let replies = burst(&redis, &lines);
+    set_drain(&mut wire, "yes");
+    let ended = |wire: &mut Wire| {
+        let state = jobs::find(wire, "item", &jobs::id_of(&replies[49])).map(|job| job["state"].text());
+        state.as_deref() == Some("failed")
+    };
+    assert!(wait_at_most(Duration::from_secs(90), || ended(&mut wire).then_some(())).is_some(), "the job fails");
+    let (message, code) = error_of(&wait_state(&mut wire, "item", &jobs::id_of(&replies[49]), "failed"));
+    assert!(message.contains("ends its connection each time"), "{message} {code:?}");
+    eventually("the others are done", || {
+        database.try_client().and_then(|mut client| {
+            let sql = "SELECT count(*) FROM item WHERE value = 'good' AND changes = 1";
+            Some(client.query_one(sql, &[]).ok()?.get::<_, i64>(0) == 99)
+        }) == Some(true)
+    });
+    let crashes = postgres.log().matches("was terminated by signal 9").count();
+    println!("{crashes} crashes");
+    assert!((1..=12).contains(&crashes), "{crashes}");
+    assert!(!wire.run("BEAR.QUERY item all").is_error());
+}

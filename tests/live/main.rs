@@ -23,6 +23,7 @@ mod feed;
 mod feed_edges;
 mod feed_lost;
 mod foreign;
+mod foreign_tables;
 mod freshness;
 mod fuzz;
 mod harness;

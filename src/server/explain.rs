@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::query::Words;
+use super::call::Words;
 use super::{Call, Server};
 use crate::core::life::Age;
 use crate::core::meta_id::MetaId;

@@ -5,46 +5,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::query::Words;
+use super::call::Call;
 use super::waiting::WaiterId;
 use super::{errors, verify, Server};
 use crate::core::asked::Asked;
-use crate::core::calls::BoundCall;
-use crate::core::catalog::{Catalog, OnRule};
 use crate::core::change::Changes;
-use crate::core::demand::{Demand, Want};
 use crate::core::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::fills::Ended;
 use crate::core::index::Facts;
-use crate::core::interest::Interest;
-use crate::core::keys;
 use crate::core::moment::Moment;
-use crate::core::names::{self, Deployment};
-use crate::core::predicate::Predicate;
-use crate::core::space::SpaceRef;
-use crate::core::value::Value;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::workers::{Outcome, Request};
-
-/// A call that has been checked: what it takes to fetch it, again if need be.
-pub struct Call {
-    /// The catalog that it was checked against.
-    pub catalog: Rc<Catalog>,
-    pub section: usize,
-    pub query: usize,
-    pub args: Vec<Value>,
-    pub tenant: Option<Box<str>>,
-    /// The entry's key.
-    pub key: Box<[u8]>,
-    /// Prefix of its space, without the colon.
-    pub prefix: Box<[u8]>,
-    /// Which rows belong in the result, by their values.
-    pub interests: Box<[Interest]>,
-    /// It depends on the values of rows of these sections, and counts before it is fetched.
-    _wants: Box<[Want]>,
-}
 
 /// What is known of Postgres.
 #[derive(Debug, Clone, Default)]
@@ -56,55 +29,6 @@ pub struct PostgresView {
     /// Results of connections made before this one are of a server that is no more.
     pub since_connection: u64,
     pub identity: Option<ServerIdentity>,
-}
-
-impl Call {
-    pub fn new(server: &Server, space_name: &[u8], space: SpaceRef, words: &Words) -> Result<Call, String> {
-        let limit = server.config.max_call_bytes as usize;
-        let calls = &server.catalog.sections[space.section].calls;
-        let bound = calls.bind(words, limit).map_err(errors::usage)?;
-        Ok(Call::of(server, space_name, space, bound))
-    }
-
-    /// A call of the present catalog.
-    pub fn of(server: &Server, space_name: &[u8], space: SpaceRef, bound: BoundCall) -> Call {
-        let catalog = server.catalog.clone();
-        let mut prefix = Vec::new();
-        names::write_prefix(space_name, server.deployment, &mut prefix);
-        let mut key = Vec::new();
-        keys::write_entry_key(&prefix, &bound.key, &mut key);
-        let deployment = server.deployment;
-        Call {
-            _wants: wants(&catalog, space.section, bound.query),
-            interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
-            section: space.section,
-            query: bound.query,
-            args: bound.args,
-            tenant: space.tenant.map(Into::into),
-            key: key.into(),
-            prefix: prefix.into(),
-            catalog,
-        }
-    }
-
-    /// Values of the statement's parameters in Postgres' text format.
-    pub fn params(&self) -> Vec<Option<String>> {
-        let query = &self.catalog.sections[self.section].queries[self.query];
-        query.bind_params(&self.args, self.tenant.as_deref())
-    }
-
-    /// For the thread that fetches, which works out where the result belongs.
-    fn asked(&self, deployment: Deployment) -> Asked {
-        Asked {
-            sections: self.catalog.sections.clone(),
-            section: self.section,
-            query: self.query,
-            args: self.args.clone(),
-            tenant: self.tenant.clone(),
-            prefix: self.prefix.clone(),
-            deployment,
-        }
-    }
 }
 
 impl Server {
@@ -316,44 +240,4 @@ impl Server {
 /// May one of the rows belong in the call's result?
 fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
     call.interests.iter().any(|interest| changes.concern(interest))
-}
-
-/// Of the values of which sections' rows a call's predicates ask.
-fn wants(catalog: &Catalog, section: usize, query: usize) -> Box<[Want]> {
-    let query = &catalog.sections[section].queries[query];
-    let own = query.match_.is_some().then_some(section);
-    let others = query.on.iter().filter(|on| matches!(on.rule, OnRule::Rows(_))).map(|on| on.section);
-    own.into_iter().chain(others).filter_map(|at| catalog.sections[at].demand.as_ref()).map(Demand::want).collect()
-}
-
-/// Which rows concern a call that does not list them: those that meet a predicate or, where there is none, all.
-fn interests(
-    catalog: &Catalog,
-    deployment: Deployment,
-    section: usize,
-    query: usize,
-    prefix: &[u8],
-    args: &[Value],
-    tenant: Option<&str>,
-) -> Box<[Interest]> {
-    let query = &catalog.sections[section].queries[query];
-    let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any));
-    let others = query.on.iter().map(|on| {
-        let other = &catalog.sections[on.section];
-        let tenant = other.tenant.and(tenant);
-        let mut space = Vec::new();
-        names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut space);
-        let predicate = match &on.rule {
-            OnRule::Any => Predicate::any(),
-            OnRule::Rows(predicate) => predicate.clone(),
-        };
-        (space.into(), predicate)
-    });
-    // Who wants to know of any change names no argument.
-    let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
-    let interest = |(space, predicate): (_, Arc<Predicate>)| {
-        let args = if predicate.terms.is_empty() { &none } else { &args };
-        Interest { space, args: args.clone(), call: query.call.clone(), predicate }
-    };
-    std::iter::once(own).chain(others).map(interest).collect()
 }

@@ -1,7 +1,7 @@
 //! BEAR.INVALIDATE: strikes the fills that it concerns, gives up their publications, and removes entries, in one unit.
 
+use super::call::Words;
 use super::changes::row_sets;
-use super::query::Words;
 use super::{errors, Server};
 use crate::core::change::Changes;
 use crate::core::glob;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `config` | settings |
 //! | `reload` | the catalog: loaded, checked, replaced |
+//! | `call` | a call as a client makes it, and once it is checked |
 //! | `query` | a call becomes a hit, a wait, or an error |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
@@ -26,6 +27,7 @@
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
 mod aside;
+mod call;
 mod changes;
 mod changing;
 pub mod config;
@@ -65,11 +67,10 @@ use crate::keyspace::owned::MastersMarks;
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
 
+pub use call::{Call, Freshness, Words};
 pub use explain::Explained;
-pub use fetching::Call;
 pub use invalidate::Target;
 pub use lifecycle::{start, stop};
-pub use query::{Freshness, Words};
 pub use queues::{EnqueueOptions, ListedState, RetryTarget};
 
 /// Everything.

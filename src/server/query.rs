@@ -3,29 +3,14 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
-use super::{errors, refresh, Call, Server};
+use super::call::{Call, Freshness, Words};
+use super::{errors, refresh, Server};
 use crate::core::fills::Joined;
 use crate::core::life::Age;
 use crate::core::names;
 use crate::core::space::SpaceRef;
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
-
-/// How fresh an answer has to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Freshness {
-    /// From the cache, or else fetched.
-    Any,
-    /// Fetched after the command came, and stored.
-    Fresh,
-    /// From the cache, or else nil.
-    Cached,
-}
-
-/// The words of a call; calls of up to a dozen words allocate nothing.
-pub type Words<'a> = SmallVec<[&'a [u8]; 12]>;
 
 impl Server {
     /// Answers a query, or makes the client wait.

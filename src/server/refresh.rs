@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::query::{Freshness, Words};
-use super::{Call, Server};
+use super::call::{Call, Freshness, Words};
+use super::Server;
 use crate::core::index::Entry;
 use crate::core::life::{Age, Life};
 use crate::core::space::SpaceRef;

@@ -1,0 +1,139 @@
+//! A call as a client makes it, and once it has been checked against the catalog.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{errors, Server};
+use crate::core::asked::Asked;
+use crate::core::calls::BoundCall;
+use crate::core::catalog::{Catalog, OnRule};
+use crate::core::demand::{Demand, Want};
+use crate::core::interest::Interest;
+use crate::core::keys;
+use crate::core::names::{self, Deployment};
+use crate::core::predicate::Predicate;
+use crate::core::space::SpaceRef;
+use crate::core::value::Value;
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// From the cache, or else fetched.
+    Any,
+    /// Fetched after the command came, and stored.
+    Fresh,
+    /// From the cache, or else nil.
+    Cached,
+}
+
+/// The words of a call; calls of up to a dozen words allocate nothing.
+pub type Words<'a> = SmallVec<[&'a [u8]; 12]>;
+
+/// A call that has been checked: what it takes to fetch it, again if need be.
+pub struct Call {
+    /// The catalog that it was checked against.
+    pub catalog: Rc<Catalog>,
+    pub section: usize,
+    pub query: usize,
+    pub args: Vec<Value>,
+    pub tenant: Option<Box<str>>,
+    /// The entry's key.
+    pub key: Box<[u8]>,
+    /// Prefix of its space, without the colon.
+    pub prefix: Box<[u8]>,
+    /// Which rows belong in the result, by their values.
+    pub interests: Box<[Interest]>,
+    /// It depends on the values of rows of these sections, and counts before it is fetched.
+    _wants: Box<[Want]>,
+}
+
+impl Call {
+    pub fn new(server: &Server, space_name: &[u8], space: SpaceRef, words: &Words) -> Result<Call, String> {
+        let limit = server.config.max_call_bytes as usize;
+        let calls = &server.catalog.sections[space.section].calls;
+        let bound = calls.bind(words, limit).map_err(errors::usage)?;
+        Ok(Call::of(server, space_name, space, bound))
+    }
+
+    /// A call of the present catalog.
+    pub fn of(server: &Server, space_name: &[u8], space: SpaceRef, bound: BoundCall) -> Call {
+        let catalog = server.catalog.clone();
+        let mut prefix = Vec::new();
+        names::write_prefix(space_name, server.deployment, &mut prefix);
+        let mut key = Vec::new();
+        keys::write_entry_key(&prefix, &bound.key, &mut key);
+        let deployment = server.deployment;
+        Call {
+            _wants: wants(&catalog, space.section, bound.query),
+            interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
+            section: space.section,
+            query: bound.query,
+            args: bound.args,
+            tenant: space.tenant.map(Into::into),
+            key: key.into(),
+            prefix: prefix.into(),
+            catalog,
+        }
+    }
+
+    /// Values of the statement's parameters in Postgres' text format.
+    pub fn params(&self) -> Vec<Option<String>> {
+        let query = &self.catalog.sections[self.section].queries[self.query];
+        query.bind_params(&self.args, self.tenant.as_deref())
+    }
+
+    /// For the thread that fetches, which works out where the result belongs.
+    pub(super) fn asked(&self, deployment: Deployment) -> Asked {
+        Asked {
+            sections: self.catalog.sections.clone(),
+            section: self.section,
+            query: self.query,
+            args: self.args.clone(),
+            tenant: self.tenant.clone(),
+            prefix: self.prefix.clone(),
+            deployment,
+        }
+    }
+}
+
+/// Of the values of which sections' rows a call's predicates ask.
+fn wants(catalog: &Catalog, section: usize, query: usize) -> Box<[Want]> {
+    let query = &catalog.sections[section].queries[query];
+    let own = query.match_.is_some().then_some(section);
+    let others = query.on.iter().filter(|on| matches!(on.rule, OnRule::Rows(_))).map(|on| on.section);
+    own.into_iter().chain(others).filter_map(|at| catalog.sections[at].demand.as_ref()).map(Demand::want).collect()
+}
+
+/// Which rows concern a call that does not list them: those that meet a predicate or, where there is none, all.
+fn interests(
+    catalog: &Catalog,
+    deployment: Deployment,
+    section: usize,
+    query: usize,
+    prefix: &[u8],
+    args: &[Value],
+    tenant: Option<&str>,
+) -> Box<[Interest]> {
+    let query = &catalog.sections[section].queries[query];
+    let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any));
+    let others = query.on.iter().map(|on| {
+        let other = &catalog.sections[on.section];
+        let tenant = other.tenant.and(tenant);
+        let mut space = Vec::new();
+        names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut space);
+        let predicate = match &on.rule {
+            OnRule::Any => Predicate::any(),
+            OnRule::Rows(predicate) => predicate.clone(),
+        };
+        (space.into(), predicate)
+    });
+    // Who wants to know of any change names no argument.
+    let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
+    let interest = |(space, predicate): (_, Arc<Predicate>)| {
+        let args = if predicate.terms.is_empty() { &none } else { &args };
+        Interest { space, args: args.clone(), call: query.call.clone(), predicate }
+    };
+    std::iter::once(own).chain(others).map(interest).collect()
+}

@@ -1,6 +1,6 @@
 //! `BEAR.EXPLAIN space word …`: what is known of a call.
 //!
-//! Reply: a map (RESP2: a flat array) of key, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
+//! Reply: a map (RESP2: a flat array) of key, query, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
 //! tags, dropped_by, fetch_us.
 //! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
 //! the others as rows, and `tags` may lack some. Nothing is replicated.

@@ -3,8 +3,8 @@
 //! Reply: a map of kind (`bear.feed`), state (off, starting, following, lost, not allowed), behind (0 or 1: entries that
 //! depend on it are not served), told_ms (how long ago all that had been committed was told; nil: never), position (in the
 //! WAL), lag_bytes, lag_ms (from the commit to the drop, the last time), connects, losses (how often it followed and was lost), transactions, rows, withheld (queries that
-//! were fetched though cached), last_error, covered and not_covered (tables; for the latter why, and what to do), and
-//! unmapped (what queries read that no section maps). O(N) in the tables. Errors: ERR (wrong words).
+//! were fetched though cached), last_error, covered and not_covered (tables; for the latter why, and what to do), notes (what
+//! would be more exact), and unmapped (what queries read that no section maps). O(N) in the tables. Errors: ERR (wrong words).
 
 use super::cursor::Cursor;
 use crate::core::feed::{Coverage, TableCoverage};

@@ -1,8 +1,8 @@
 //! `BEAR.JOBS space state [COUNT n] [AFTER id]`: jobs in one state.
 //!
 //! Reply: an array of BEAR.JOB's maps, at most COUNT (10; at most 1,000): queued ones in the order of their ids, settled
-//! ones in the order in which they settled, from the one after AFTER on. O(N) with N the jobs passed over; a search for
-//! queued jobs ends after about two milliseconds with what it has. Nothing is replicated.
+//! ones in the order in which they settled, from the one after AFTER on. O(N) with N the jobs passed over, in slices; in
+//! MULTI and scripts it ends after the first with what it has, and a list of 16 MB ends, too. Nothing is replicated.
 //! Errors: ERR (wrong words), WRONGTYPE.
 
 use super::cursor::{once, Cursor};

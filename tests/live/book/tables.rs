@@ -87,3 +87,64 @@ fn the_metrics_page_has_every_figure() {
         assert!(shown.contains(name), "{name} of a section");
     }
 }
+
+/// What the page of keys says of one: after its space, with the row's id and such as `*`.
+fn keys() -> Vec<(String, String)> {
+    let rows = rows(&read("docs/reference/keys.md")).into_iter();
+    rows.filter(|row| row.len() == 3 && row[0].starts_with('`')).map(|row| (name_of(&row), row[1].clone())).collect()
+}
+
+#[test]
+fn the_page_of_keys_has_every_key_and_its_type() {
+    let database = Postgres::shared().database(concat!(
+        include_str!("../../../schema/bear.sql"),
+        include_str!("../../support/bears.sql"),
+        "CREATE FUNCTION refuse_size() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;",
+        "CREATE TRIGGER fail BEFORE UPDATE ON bear FOR EACH ROW WHEN (NEW.size = 77) EXECUTE FUNCTION refuse_size();"
+    ));
+    let catalog = include_str!("../../../catalogs/bear.toml").to_owned();
+    let counted = "[[bear.query]]\ncall = \"count\"\nrows = false\nsingle = true\nsql = \"SELECT count(*) FROM bear\"\n\n[color]\n";
+    let redis = Redis::builder().postgres(&database).catalog(catalog.replacen("[color]\n", counted, 1)).start();
+    let mut wire = redis.wire();
+    // The jobs first, for they drop what is cached.
+    for line in [
+        r#"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE {"id":1,"size":181} UNIQUE a BLOCK 0"#,
+        r#"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE {"id":404,"size":181} ATTEMPTS 1 BLOCK 0"#,
+        r#"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE {"id":2,"size":77} BACKOFF 60000"#,
+        "BEAR.QUERY bear size 100 200",
+        "BEAR.QUERY bear count",
+    ] {
+        assert!(!wire.run(line).is_error(), "{line}");
+    }
+    redis.wait_stored();
+    eventually("a job waits for its second attempt", || redis.keys().contains(&"bear:queue:attempts".to_owned()));
+    assert!(wire.run("BEAR.PAUSE bear").is_ok());
+
+    let shown = keys();
+    // The page tells of products, by an example of each kind of key.
+    let suffix = |key: &str| key.split_once(':').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    let general = |rest: &str| match rest.split(':').collect::<Vec<_>>()[..] {
+        ["meta", "*", "caches"] => "meta:*:caches".to_owned(),
+        ["meta", _, "caches"] => "meta:N:caches".to_owned(),
+        ["tag", ..] => "tag:T".to_owned(),
+        ["queue", ..] => rest.to_owned(),
+        _ => "entry".to_owned(),
+    };
+    let of_page: BTreeMap<String, String> = shown
+        .iter()
+        .filter(|(key, _)| !key.starts_with("bear.module:"))
+        .map(|(key, kind)| (general(&suffix(key)), kind.clone()))
+        .collect();
+    let of_server: BTreeMap<String, String> = redis
+        .keys()
+        .into_iter()
+        .filter(|key| key.starts_with("bear:"))
+        .map(|key| {
+            let kind = wire.call(&["TYPE", &key]).text();
+            (general(&suffix(&key)), if kind == "zset" { "sorted set".to_owned() } else { kind })
+        })
+        .collect();
+    assert_eq!(of_page, of_server);
+    let marks: BTreeSet<String> = redis.keys().into_iter().filter(|key| key.starts_with("bear.module:")).collect();
+    assert!(marks.iter().all(|mark| shown.iter().any(|(key, _)| key == mark)), "{marks:?}");
+}

@@ -13,6 +13,7 @@
 //! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
 //! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
 //! | `no-cold-start` | what an earlier process or master stored is served |
+//! | `panic-aside`, `panic-when-done-aside` | what is done aside panics, before or after (not the checker's) |
 
 /// Is this the mutation that was asked for?
 #[inline]
@@ -23,6 +24,14 @@ pub fn is(name: &str) -> bool {
     {
         let _ = name;
         false
+    }
+}
+
+/// Panics if that was asked for, without the noise by which tests find a crash in a log.
+#[inline]
+pub fn panic_if(name: &'static str) {
+    if is(name) {
+        std::panic::resume_unwind(Box::new(name));
     }
 }
 

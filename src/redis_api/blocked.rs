@@ -4,6 +4,7 @@
 //! connection): Redis keeps its side until then, and sends nothing to who is gone.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
@@ -54,20 +55,37 @@ impl Answer {
 pub struct ClientHandle(usize);
 
 thread_local! {
-    /// Clients that wait no more and have not been answered.
-    static GONE: RefCell<Vec<ClientHandle>> = const { RefCell::new(Vec::new()) };
+    /// Clients that wait no more and have not been answered, by handle: their ids.
+    static GONE: RefCell<BTreeMap<usize, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Clients that have hung up or were unblocked by CLIENT UNBLOCK since the last call, and are to be answered all the same:
-/// nobody gets it, and Redis keeps its side until then.
-pub fn take_gone() -> Vec<ClientHandle> {
-    GONE.take()
+/// A client that waits no more.
+pub struct Gone {
+    pub handle: ClientHandle,
+    /// CLIENT UNBLOCK has let it go, and it has read that its command has ended; else it has hung up.
+    pub is_connected: bool,
+}
+
+/// A client that has hung up or was unblocked by CLIENT UNBLOCK, each once. It is to be answered all the same: nobody gets
+/// it, and Redis keeps its side until then.
+pub fn take_gone() -> Option<Gone> {
+    let (handle, id) = GONE.with_borrow_mut(BTreeMap::pop_first)?;
+    // SAFETY: on the main thread; with no place to write to it only says whether there is such a client.
+    let found = unsafe { api!(RedisModule_GetClientInfoById)(std::ptr::null_mut(), id) };
+    Some(Gone { handle: ClientHandle(handle), is_connected: found == raw::REDISMODULE_OK as c_int })
+}
+
+/// Is there another?
+pub fn has_gone() -> bool {
+    GONE.with_borrow(|gone| !gone.is_empty())
 }
 
 /// A client that waits. Dropping it unanswered would leave it waiting: it is answered with an error instead.
 #[derive(Debug)]
 pub struct BlockedClient {
     raw: *mut raw::RedisModuleBlockedClient,
+    /// As `CLIENT ID` tells it.
+    id: u64,
 }
 
 impl Context<'_> {
@@ -79,7 +97,9 @@ impl Context<'_> {
         };
         // SAFETY: the handle was just made; the callback has the signature that Redis expects.
         unsafe { api!(RedisModule_SetDisconnectCallback)(raw, Some(on_gone)) };
-        BlockedClient { raw }
+        // SAFETY: a command's context.
+        let id = unsafe { api!(RedisModule_GetClientId)(self.raw()) };
+        BlockedClient { raw, id }
     }
 }
 
@@ -93,6 +113,11 @@ impl BlockedClient {
         self.raw
     }
 
+    /// The client, as `CLIENT ID` tells it.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Answers, on the main thread.
     pub fn answer(mut self, answer: Answer) {
         self.send(answer);
@@ -102,7 +127,7 @@ impl BlockedClient {
         let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
         if !raw.is_null() {
             // Redis may give the next client the same handle. As the process exits, the list may be gone already.
-            let _ = GONE.try_with(|gone| gone.borrow_mut().retain(|handle| handle.0 != raw as usize));
+            let _ = GONE.try_with(|gone| gone.borrow_mut().remove(&(raw as usize)));
             let data = Box::into_raw(Box::new(answer)).cast::<c_void>();
             // SAFETY: the handle came from RedisModule_BlockClient and is used once; the data is freed by free_answer.
             unsafe { api!(RedisModule_UnblockClient)(raw, data) };
@@ -138,16 +163,18 @@ unsafe extern "C" fn on_unblocked(
 ) -> c_int {
     Context::new(ctx).reply().null();
     // SAFETY: in a timeout callback the handle is that of the client that is let go.
-    gone(unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) });
+    gone(ctx, unsafe { api!(RedisModule_GetBlockedClientHandle)(ctx) });
     raw::REDISMODULE_OK as c_int
 }
 
-unsafe extern "C" fn on_gone(_: *mut raw::RedisModuleCtx, client: *mut raw::RedisModuleBlockedClient) {
-    gone(client);
+unsafe extern "C" fn on_gone(ctx: *mut raw::RedisModuleCtx, client: *mut raw::RedisModuleBlockedClient) {
+    gone(ctx, client);
 }
 
-fn gone(client: *mut raw::RedisModuleBlockedClient) {
-    GONE.with_borrow_mut(|gone| gone.push(ClientHandle(client as usize)));
+fn gone(ctx: *mut raw::RedisModuleCtx, client: *mut raw::RedisModuleBlockedClient) {
+    // SAFETY: the context of a callback, whose client is the one that is let go.
+    let id = unsafe { api!(RedisModule_GetClientId)(ctx) };
+    GONE.with_borrow_mut(|gone| gone.insert(client as usize, id));
     super::arm(std::time::Duration::ZERO);
 }
 

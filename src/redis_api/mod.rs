@@ -20,7 +20,7 @@ mod scan;
 mod stream;
 mod wake;
 
-pub use blocked::{take_gone, Answer, BlockedClient, ClientHandle};
+pub use blocked::{has_gone, take_gone, Answer, BlockedClient, ClientHandle, Gone};
 pub use call::Replicate;
 pub use command::{
     longest_command_us, note_command, register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess,
@@ -33,7 +33,7 @@ pub use events::{
 };
 pub use info::{on_info, InfoWriter};
 pub use key::{glance_at_set, KeyType, StringKey};
-pub use letter::Letter;
+pub use letter::{Letter, Pen};
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};
 pub use log::install_logger;

@@ -1,20 +1,47 @@
 //! What is done aside, by `bear-clerk`, so that it holds nobody: large replies are written, catalogs are read, large
 //! payloads checked.
 
+use std::collections::BTreeMap;
+
 use super::queues::CheckedPayload;
 use super::reload::Read;
 use super::Server;
 use crate::postgres::Validation;
-use crate::redis_api::{Answer, BlockedClient, Context, Letter, Replier};
+use crate::redis_api::{Answer, BlockedClient, Context, Letter, Pen, Replier};
 
 /// What comes back.
 pub enum Aside {
-    Written(Letter),
+    /// The letter of this number.
+    Written(u64),
+    /// The same, but for the writing, which has failed.
+    Unwritten(u64),
     Catalog(Box<Read>),
     /// A job's payload, as it is stored.
     Payload(u64, Result<CheckedPayload, String>),
     /// A catalog's, to be shown to Postgres.
     Statements(Validation),
+    /// They could not be worked out; with the ticket of the check.
+    NoStatements(u64),
+}
+
+/// What is told of something done aside that has panicked.
+pub(super) const FAILED: &str = "internal error of bear: see the server's log";
+
+/// Letters that are being written.
+#[derive(Default)]
+pub struct Letters {
+    by_number: BTreeMap<u64, Letter>,
+    last: u64,
+}
+
+impl Letters {
+    /// Its number, and what to write it with.
+    fn begin(&mut self, client: BlockedClient) -> (u64, Pen) {
+        let (letter, pen) = Letter::to(client);
+        self.last += 1;
+        self.by_number.insert(self.last, letter);
+        (self.last, pen)
+    }
 }
 
 /// A reply of more bytes is written by the clerk.
@@ -32,12 +59,12 @@ impl Server {
             client.answer(answer);
             return cost;
         }
-        let letter = Letter::to(client);
-        self.workers.aside(move || {
-            letter.write(&answer);
+        let (number, pen) = self.letters.begin(client);
+        self.workers.aside(Some(Aside::Unwritten(number)), move || {
+            pen.write(&answer);
             // Perhaps the last who holds it: freeing takes long, too.
             drop(answer);
-            Some(Aside::Written(letter))
+            Some(Aside::Written(number))
         });
         // About what handing it over costs.
         LARGE / 16
@@ -46,10 +73,7 @@ impl Server {
     /// Frees an answer where that takes no time.
     pub(super) fn let_go_of(&mut self, answer: Answer) {
         if is_large(&answer) {
-            self.workers.aside(move || {
-                drop(answer);
-                None
-            });
+            self.workers.free_aside(answer);
         }
     }
 
@@ -58,20 +82,30 @@ impl Server {
         if ctx.flags().cannot_block() {
             return write(ctx.reply());
         }
-        let letter = Letter::to(ctx.block());
-        self.workers.aside(move || {
-            letter.write_with(write);
-            Some(Aside::Written(letter))
+        let (number, pen) = self.letters.begin(ctx.block());
+        self.workers.aside(Some(Aside::Unwritten(number)), move || {
+            pen.write_with(write);
+            Some(Aside::Written(number))
         });
     }
 
     /// Takes what the clerk has done.
     pub(super) fn take_aside(&mut self, done: Aside) {
         match done {
-            Aside::Written(letter) => letter.send(),
+            Aside::Written(number) => {
+                if let Some(letter) = self.letters.by_number.remove(&number) {
+                    letter.send();
+                }
+            }
+            Aside::Unwritten(number) => {
+                if let Some(letter) = self.letters.by_number.remove(&number) {
+                    letter.fail(&format!("ERR {FAILED}"));
+                }
+            }
             Aside::Catalog(read) => self.catalog_read(*read),
             Aside::Payload(ticket, result) => self.payload_checked(ticket, result),
             Aside::Statements(validation) => self.submit_validation(validation),
+            Aside::NoStatements(ticket) => self.catalog_unchecked(ticket),
         }
     }
 }

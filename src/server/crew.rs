@@ -9,8 +9,9 @@ use super::aside::Aside;
 use super::config::Config;
 use crate::core::catalog::Section;
 use crate::core::promise::Promises;
+use crate::mutations;
 use crate::redis_api;
-use crate::workers::{Appliers, Clerk, Feed, Workers};
+use crate::workers::{self, Appliers, Clerk, Feed, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -87,22 +88,28 @@ impl Crew {
         self.applying.as_ref()
     }
 
-    /// Has something done by the clerk; what comes of it is among [`Crew::done_aside`].
-    pub fn aside(&mut self, errand: impl FnOnce() -> Option<Aside> + Send + 'static) {
+    /// Has something done by the clerk; what comes of it is among [`Crew::done_aside`], and where it panics, `failed` is.
+    pub fn aside(&mut self, failed: Option<Aside>, errand: impl FnOnce() -> Option<Aside> + Send + 'static) {
+        let errand = move || {
+            mutations::panic_if("panic-aside");
+            let done = errand();
+            mutations::panic_if("panic-when-done-aside");
+            done
+        };
         if self.clerk.is_none() {
             match Clerk::start(Arc::new(redis_api::wake)) {
                 Ok(clerk) => self.clerk = Some(clerk),
                 // Here, then: a server that can start no thread has other troubles than a pause.
                 Err(error) => {
                     log::warn!("cannot start threads: {error}");
-                    self.done_here.extend(errand());
+                    self.done_here.extend(workers::attempt(errand, failed));
                     redis_api::wake();
                     return;
                 }
             }
         }
         if let Some(clerk) = &self.clerk {
-            clerk.give(errand);
+            clerk.give(failed, errand);
         }
     }
 
@@ -158,12 +165,20 @@ impl Crew {
         }
     }
 
-    /// Frees something large on another thread.
-    pub fn dispose(&self, rubbish: Box<dyn Send>) {
+    /// Frees something on another thread that takes longer than what others wait for there.
+    pub fn dispose(&mut self, rubbish: Box<dyn Send>) {
         match &self.at_work {
             Some(workers) => workers.dispose(rubbish),
-            None => drop(rubbish),
+            None => self.free_aside(rubbish),
         }
+    }
+
+    /// Frees something on the clerk's thread.
+    pub fn free_aside(&mut self, rubbish: impl Send + 'static) {
+        self.aside(None, move || {
+            drop(rubbish);
+            None
+        });
     }
 
     /// Lets go of threads that have ended and whose outcomes have been taken.

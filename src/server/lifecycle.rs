@@ -57,6 +57,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         answers: Default::default(),
         telling: Default::default(),
         errands: Default::default(),
+        letters: Default::default(),
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),

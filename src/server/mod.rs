@@ -101,6 +101,7 @@ pub struct Server {
     /// The same of those who wait for a fetch.
     telling: VecDeque<(std::vec::IntoIter<waiting::WaiterId>, Answer)>,
     errands: errands::Errands,
+    letters: aside::Letters,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: changing::Changing,

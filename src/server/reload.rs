@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::aside::Aside;
+use super::aside::{Aside, FAILED};
 use super::{owning, Server};
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
 use crate::core::catalog_toml;
@@ -175,7 +175,8 @@ impl Server {
         let ticket = next(&NEXT_TICKET);
         let file = self.config.catalog.clone();
         self.reloading = Some(Reloading { ticket, catalog: None, client });
-        self.workers.aside(move || {
+        let failed = Box::new(Read { ticket, result: Err(format!("the catalog was not read: {FAILED}")) });
+        self.workers.aside(Some(Aside::Catalog(failed)), move || {
             let result = load(&file).map(|catalog| {
                 let validation = validation_of(&catalog.sections, ticket);
                 (catalog, validation)
@@ -264,7 +265,8 @@ impl Server {
             self.checked.state = CheckState::Running;
             self.checked.ticket = next(&NEXT_TICKET);
             let (sections, ticket) = (self.catalog.sections.clone(), self.checked.ticket);
-            self.workers.aside(move || Some(Aside::Statements(validation_of(&sections, ticket))));
+            let statements = move || Some(Aside::Statements(validation_of(&sections, ticket)));
+            self.workers.aside(Some(Aside::NoStatements(ticket)), statements);
         }
     }
 
@@ -309,10 +311,7 @@ impl Server {
             std::mem::take(&mut self.retired).into_iter().partition(|sections| Arc::strong_count(sections) == 1);
         self.retired = used;
         if !unused.is_empty() {
-            self.workers.aside(move || {
-                drop(unused);
-                None
-            });
+            self.workers.free_aside(unused);
         }
     }
 
@@ -348,6 +347,14 @@ impl Server {
                     }
                 }
             }
+        }
+    }
+
+    /// What to show Postgres could not be worked out. It would be the same again.
+    pub(super) fn catalog_unchecked(&mut self, ticket: u64) {
+        if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
+            let errors = vec![format!("the catalog was not checked: {FAILED}")];
+            self.note_report(ValidationReport { errors, ..ValidationReport::default() });
         }
     }
 

@@ -57,9 +57,10 @@ impl Server {
         let more_changes = self.take_feed_outcomes(ctx, deadline);
         let more_read = !paused && self.finish_changes(ctx, start, deadline);
         self.check_catalog_late(start);
-        self.let_gone_go();
+        let more_gone = self.let_gone_go();
         self.answer_late(start);
         self.answer_late_for_jobs(start);
+        let more_forgotten = self.answer_forgotten();
         let more_jobs = self.work_on_queues(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
@@ -79,6 +80,8 @@ impl Server {
             || more_to_verify
             || more_enqueued
             || more_errands
+            || more_gone
+            || more_forgotten
             || !self.answers.is_empty()
             || !self.telling.is_empty();
         if more || (left == Left::Urgent && !paused) {
@@ -113,17 +116,20 @@ impl Server {
     }
 
     /// Clients that have hung up, or that CLIENT UNBLOCK has let go, wait for nothing any more. What they waited for goes on:
-    /// the fetch for others and for the cache, the job, the reload, the removal of what CHANGED named.
-    fn let_gone_go(&mut self) {
-        for handle in redis_api::take_gone() {
+    /// the fetch for others and for the cache, the job, the reload, the removal of what CHANGED named. True when some are
+    /// left.
+    fn let_gone_go(&mut self) -> bool {
+        for _ in 0..LATE {
+            let Some(gone) = redis_api::take_gone() else { return false };
             let misses = &mut self.waiting;
-            let miss = misses.find(handle).and_then(|waiter| misses.take(waiter));
-            match miss.or_else(|| self.queues.take_gone(handle)) {
+            let miss = misses.find(gone.handle).and_then(|waiter| misses.take(waiter));
+            match miss.or_else(|| self.queues.take_gone(&gone)) {
                 // It frees what Redis keeps of the client.
                 Some(client) => self.answers.push_back((client, Answer::Ok)),
-                None => self.verifying.give_up(handle),
+                None => self.verifying.give_up(gone.handle),
             }
         }
+        redis_api::has_gone()
     }
 
     /// Who has waited too long is told so; the fetch goes on for the others, up to its own deadline.

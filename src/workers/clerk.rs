@@ -9,8 +9,16 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use super::Wake;
 
-/// Something to be done; what comes of it, if anything does, is told.
-type Errand<T> = Box<dyn FnOnce() -> Option<T> + Send>;
+/// Something to be done; what comes of it, if anything does, is told. Where it panics, the other is.
+type Errand<T> = (Option<T>, Box<dyn FnOnce() -> Option<T> + Send>);
+
+/// Does it; `failed` is what comes of it where it panics. What it leaves behind then goes with it.
+pub fn attempt<T>(errand: impl FnOnce() -> Option<T>, failed: Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(errand)).unwrap_or_else(|_| {
+        log::error!("an errand of bear-clerk panicked");
+        failed
+    })
+}
 
 pub struct Clerk<T> {
     /// None once asked to end.
@@ -25,25 +33,18 @@ impl<T: Send + 'static> Clerk<T> {
         let (errands, todo) = unbounded::<Errand<T>>();
         let (done, outcomes) = unbounded();
         let thread = Builder::new().name("bear-clerk".to_owned()).spawn(move || {
-            while let Ok(errand) = todo.recv() {
-                // What an errand leaves behind when it panics goes with it.
-                match catch_unwind(AssertUnwindSafe(errand)) {
-                    Ok(Some(outcome)) => {
-                        if done.send(outcome).is_ok() {
-                            wake();
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(_) => log::error!("an errand of bear-clerk panicked"),
+            while let Ok((failed, errand)) = todo.recv() {
+                if attempt(errand, failed).is_some_and(|outcome| done.send(outcome).is_ok()) {
+                    wake();
                 }
             }
         })?;
         Ok(Clerk { errands: Some(errands), outcomes, thread })
     }
 
-    /// False once asked to end: the errand is dropped here.
-    pub fn give(&self, errand: impl FnOnce() -> Option<T> + Send + 'static) -> bool {
-        self.errands.as_ref().is_some_and(|errands| errands.send(Box::new(errand)).is_ok())
+    /// `failed` is told where the errand panics. False once asked to end: the errand is dropped here.
+    pub fn give(&self, failed: Option<T>, errand: impl FnOnce() -> Option<T> + Send + 'static) -> bool {
+        self.errands.as_ref().is_some_and(|errands| errands.send((failed, Box::new(errand))).is_ok())
     }
 
     pub fn outcomes(&self) -> &Receiver<T> {
@@ -78,19 +79,20 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
         }))
         .unwrap();
-        assert!(clerk.give(|| Some(1)));
-        assert!(clerk.give(|| panic!("of this errand alone")));
-        assert!(clerk.give(|| None));
-        assert!(clerk.give(|| Some(2)));
-        let outcomes = [clerk.outcomes().recv_timeout(PATIENCE), clerk.outcomes().recv_timeout(PATIENCE)];
-        assert_eq!(outcomes, [Ok(1), Ok(2)]);
+        assert!(clerk.give(None, || Some(1)));
+        assert!(clerk.give(None, || panic!("of this errand alone")));
+        assert!(clerk.give(Some(7), || panic!("which somebody waits for")));
+        assert!(clerk.give(None, || None));
+        assert!(clerk.give(Some(8), || Some(2)));
+        let outcomes = [(); 3].map(|()| clerk.outcomes().recv_timeout(PATIENCE));
+        assert_eq!(outcomes, [Ok(1), Ok(7), Ok(2)]);
         clerk.stop();
-        assert!(!clerk.give(|| Some(3)));
+        assert!(!clerk.give(None, || Some(3)));
         let begun = std::time::Instant::now();
         while !clerk.is_stopped() && begun.elapsed() < PATIENCE {
             std::thread::yield_now();
         }
         assert!(clerk.is_stopped() && clerk.outcomes().is_empty());
-        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+        assert_eq!(wakes.load(Ordering::Relaxed), 3);
     }
 }

@@ -30,7 +30,7 @@ use crate::postgres::{
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
-pub use clerk::Clerk;
+pub use clerk::{attempt, Clerk};
 pub use feed::Feed;
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -5,6 +5,7 @@ mod support;
 
 mod acl;
 mod appliers;
+mod aside;
 mod bad_jobs;
 mod book;
 mod catalog;

@@ -120,6 +120,57 @@ fn unblock_reload(redis: &Redis) {
     assert_eq!(wire.run("PING"), Reply::Simple("PONG".into()));
 }
 
+fn enqueue_large(wire: &mut Wire, options: &str) {
+    let data = format!(r#"{{"id":5,"name":"{}"}}"#, "x".repeat(100_000));
+    let words = ["BEAR.ENQUEUE", "bear", "UPDATE_BEAR_NAME", &data];
+    wire.send(&words.into_iter().chain(options.split_ascii_whitespace()).collect::<Vec<_>>());
+}
+
+/// Who is told nil instead of an id finds no job later; who has hung up, or waits for its end, has sent one.
+#[test]
+fn a_large_job_that_its_client_is_let_go_from_is_not_enqueued() {
+    let database = bears::database();
+    for (how, options, jobs) in [
+        ("UNBLOCK", "", 0),
+        ("UNBLOCK ERROR", "", 0),
+        ("KILL", "", 1),
+        ("UNBLOCK", "BLOCK 0", 1),
+        ("UNBLOCK ERROR", "BLOCK 60000", 1),
+        ("KILL", "BLOCK 0", 1),
+    ] {
+        let held = tempfile::tempdir().expect("a folder");
+        let file = held.path().join("held");
+        let failpoint = format!("check-payload:1:{}", file.display());
+        let builder = Redis::builder().postgres(&database).config("bear.drain", "no");
+        let redis = builder.env("BEAR_FAILPOINT", failpoint).start();
+        let mut wire = redis.wire();
+        let client = id(&mut wire);
+        enqueue_large(&mut wire, options);
+        eventually("its payload is being checked", || file.exists());
+        if how == "KILL" {
+            assert_eq!(redis.run(&format!("CLIENT KILL ID {client}")), Reply::Int(1));
+            assert!(wire.is_closed());
+        } else {
+            let how = how.trim_start_matches("UNBLOCK");
+            assert_eq!(redis.run(&format!("CLIENT UNBLOCK {client}{how}")), Reply::Int(1));
+            let reply = wire.receive();
+            assert!(reply.is_nil() || reply.error().starts_with("UNBLOCKED "), "{reply:?}");
+        }
+        if jobs == 0 {
+            // Let go before its payload is checked: else there is nothing to see.
+            redis.wait_blocked(0);
+        }
+        std::fs::remove_file(&file).expect("it goes on");
+        // The next is checked after it.
+        let mut next = redis.wire();
+        enqueue_large(&mut next, "");
+        crate::support::jobs::id_of(&next.receive());
+        redis.wait_blocked(0);
+        assert_eq!(redis.run("XLEN bear:queue"), Reply::Int(jobs + 1), "{how} {options}");
+        assert_eq!(redis.info("bear").int("bear_clients_waiting_for_jobs"), 0, "{how} {options}");
+    }
+}
+
 #[test]
 fn unblocking_in_the_moment_of_the_answer_leaves_nobody_without_a_reply() {
     let database = bears::database();

@@ -3,7 +3,7 @@
 
 use super::database::Database;
 use super::jobs;
-use super::server::Redis;
+use super::server::{Builder, Redis};
 use super::wait::eventually;
 use super::wire::{packed, Reply, Wire};
 use super::Postgres;
@@ -77,9 +77,13 @@ pub fn queries(count: usize, call: impl Fn(usize) -> String) -> String {
 }
 
 pub fn start() -> (Database, Redis) {
+    start_with(|builder| builder)
+}
+
+pub fn start_with(with: impl FnOnce(Builder) -> Builder) -> (Database, Redis) {
     let database = Postgres::shared().database(SCHEMA);
     database.log_errors_only();
-    let redis = Redis::builder()
+    let redis = with(Redis::builder())
         .postgres(&database)
         .catalog(CATALOG)
         .config("bear.feed", "off")

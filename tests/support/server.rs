@@ -489,13 +489,15 @@ impl Drop for Redis {
                 other => trouble = Some(format!("the server ended with {other:?}")),
             }
         }
-        trouble = trouble.or_else(|| self.trace_of_crash());
+        let trace = self.trace_of_crash();
         if is_panicking {
+            trace.iter().for_each(|trace| eprintln!("{trace}"));
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
             eprintln!("--- end of the log of the server on port {} ---", self.port);
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
+        trouble = trouble.or(trace);
         let log = if trouble.is_some() { self.log() } else { String::new() };
         let _ = std::fs::remove_dir_all(&self.folder);
         if let (Some(trouble), false) = (trouble, is_panicking) {

@@ -99,7 +99,7 @@ impl Queues {
             ("queues_without_ledger", troubled as u64),
             ("queues_with_wrong_keys", wrong as u64),
             ("job_types_refused", self.refusals.len() as u64),
-            ("clients_waiting_for_jobs", self.waiters.len() as u64),
+            ("clients_waiting_for_jobs", self.waiting_len() as u64),
             ("batches", self.totals.batches),
             ("batches_in_flight", self.in_flight.len() as u64),
             ("batch_us_max", self.totals.batch_us_max),

@@ -10,8 +10,9 @@ use rustc_hash::FxHashMap;
 use super::enqueue::{find_job, fingerprint, EnqueueOptions};
 use crate::core::catalog::Section;
 use crate::core::payload;
-use crate::redis_api::{self, Answer, BlockedClient, Context};
-use crate::server::aside::Aside;
+use crate::failpoints;
+use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
+use crate::server::aside::{Aside, FAILED};
 use crate::server::{errors, Server};
 
 /// A payload of more bytes is checked aside.
@@ -38,14 +39,45 @@ pub struct Pending {
     attempts: Option<u32>,
     backoff_ms: Option<u64>,
     block_ms: Option<u64>,
+    /// Nobody waits for the answer any more.
+    is_gone: bool,
 }
 
 #[derive(Default)]
 pub struct LargePayloads {
     pending: FxHashMap<u64, Pending>,
+    by_client: FxHashMap<ClientHandle, u64>,
     /// Checked, in the order of the checks.
     checked: VecDeque<(u64, Result<CheckedPayload, String>)>,
     tickets: u64,
+}
+
+impl LargePayloads {
+    fn add(&mut self, pending: Pending) -> u64 {
+        self.tickets += 1;
+        self.by_client.insert(pending.client.handle(), self.tickets);
+        self.pending.insert(self.tickets, pending);
+        self.tickets
+    }
+
+    fn take(&mut self, ticket: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&ticket)?;
+        self.by_client.remove(&pending.client.handle());
+        Some(pending)
+    }
+
+    /// A client has gone whose payload is being checked. One that CLIENT UNBLOCK has told nil instead of an id is to find no
+    /// job later; it is returned. Who has hung up has sent a job that others' are sent as, and who waits with BLOCK has
+    /// only ended the wait.
+    pub fn take_gone(&mut self, gone: &Gone) -> Option<BlockedClient> {
+        let ticket = *self.by_client.get(&gone.handle)?;
+        let pending = self.pending.get_mut(&ticket)?;
+        if gone.is_connected && pending.block_ms.is_none() {
+            return self.take(ticket).map(|pending| pending.client);
+        }
+        pending.is_gone = true;
+        None
+    }
 }
 
 impl Server {
@@ -59,10 +91,7 @@ impl Server {
         options: &EnqueueOptions,
     ) {
         let sections = self.catalog.sections.clone();
-        let large = &mut self.queues.large;
-        large.tickets += 1;
-        let ticket = large.tickets;
-        let pending = Pending {
+        let ticket = self.queues.large.add(Pending {
             client: ctx.block(),
             space: space.into(),
             job: sections[section].jobs[job].name.as_bytes().into(),
@@ -72,10 +101,12 @@ impl Server {
             attempts: options.attempts,
             backoff_ms: options.backoff_ms,
             block_ms: options.block_ms,
-        };
-        large.pending.insert(ticket, pending);
+            is_gone: false,
+        });
         let (data, is_unique) = (data.to_vec(), options.unique.is_some());
-        self.workers.aside(move || {
+        let failed = Err(format!("ERR the job is not enqueued: {FAILED}"));
+        self.workers.aside(Some(Aside::Payload(ticket, failed)), move || {
+            failpoints::hit("check-payload");
             let job = &sections[section].jobs[job];
             let mut checked = Vec::with_capacity(data.len());
             let written = payload::write_checked(job, &data, &mut checked).map_err(errors::usage);
@@ -100,7 +131,7 @@ impl Server {
             return false;
         }
         while let Some((ticket, result)) = self.queues.large.checked.pop_front() {
-            if let Some(pending) = self.queues.large.pending.remove(&ticket) {
+            if let Some(pending) = self.queues.large.take(ticket) {
                 match result.and_then(|checked| self.add_checked(ctx, &pending, checked)) {
                     Ok(id) => self.tell_enqueued(ctx, pending, id),
                     Err(text) => self.answers.push_back((pending.client, Answer::Error(text.into()))),
@@ -149,11 +180,11 @@ impl Server {
 
     fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::job_id::JobId) {
         match pending.block_ms {
-            Some(block_ms) => {
+            Some(block_ms) if !pending.is_gone => {
                 let space: Arc<str> = String::from_utf8_lossy(&pending.space).into();
                 self.wait_on(ctx, pending.client, space, id, block_ms);
             }
-            None => {
+            _ => {
                 let id = Arc::new(id.to_string().into_bytes());
                 self.answers.push_back((pending.client, Answer::Bytes(id)));
             }

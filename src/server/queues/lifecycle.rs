@@ -16,7 +16,7 @@ use crate::core::names;
 use crate::core::space;
 use crate::keyspace::jobs;
 use crate::keyspace::watch;
-use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, KeyEvent, KeyType};
+use crate::redis_api::{self, Answer, BlockedClient, Context, Gone, KeyEvent, KeyType};
 use crate::server::tick::LATE;
 use crate::server::Server;
 
@@ -28,11 +28,26 @@ pub enum Forgotten {
     Replaced,
 }
 
+impl Forgotten {
+    fn answer(self, id: JobId) -> Answer {
+        let text = match self {
+            Forgotten::Flushed => format!("ERR the queue was flushed; job {id} may have been applied before"),
+            Forgotten::Demoted => {
+                format!("READONLY this server is a replica now; job {id} may still be applied, ask its master")
+            }
+            Forgotten::Replaced => format!("ERR the queue was replaced; ask BEAR.JOB for job {id}"),
+        };
+        Answer::Error(text.into())
+    }
+}
+
 impl Server {
     /// The keys are others, or somebody else's: begins anew.
     pub(in crate::server) fn forget_queues(&mut self, why: Forgotten) {
-        let waiters = self.queues.waiters.take_all();
-        self.tell_forgotten(waiters, why);
+        let waiters = std::mem::take(&mut self.queues.waiters);
+        if !waiters.is_empty() {
+            self.queues.forgotten.push_back((waiters, why));
+        }
         self.queues.begin_anew();
         if self.is_master() {
             self.begin_discovery();
@@ -118,17 +133,23 @@ impl Server {
         self.arm_soon();
     }
 
-    fn tell_forgotten(&mut self, waiters: Vec<(BlockedClient, JobId)>, why: Forgotten) {
-        for (client, id) in waiters {
-            let text = match why {
-                Forgotten::Flushed => format!("ERR the queue was flushed; job {id} may have been applied before"),
-                Forgotten::Demoted => {
-                    format!("READONLY this server is a replica now; job {id} may still be applied, ask its master")
+    /// Tells some of those who wait for a job of which nobody knows any more. True when there are others.
+    pub(in crate::server) fn answer_forgotten(&mut self) -> bool {
+        for _ in 0..LATE {
+            let Some((waiters, why)) = self.queues.forgotten.front_mut() else { return false };
+            match waiters.take_any() {
+                Some((client, id)) => {
+                    let answer = why.answer(id);
+                    self.answers.push_back((client, answer));
                 }
-                Forgotten::Replaced => format!("ERR the queue was replaced; ask BEAR.JOB for job {id}"),
-            };
-            self.answers.push_back((client, Answer::Error(text.into())));
+                None => drop(self.queues.forgotten.pop_front()),
+            }
         }
+        !self.queues.forgotten.is_empty()
+    }
+
+    fn tell_forgotten(&mut self, waiters: Vec<(BlockedClient, JobId)>, why: Forgotten) {
+        self.answers.extend(waiters.into_iter().map(|(client, id)| (client, why.answer(id))));
     }
 
     fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
@@ -202,8 +223,15 @@ impl Queues {
     }
 
     /// A client that waits for a job no more, if it did.
-    pub fn take_gone(&mut self, client: ClientHandle) -> Option<BlockedClient> {
-        self.waiters.take_gone(client)
+    pub fn take_gone(&mut self, gone: &Gone) -> Option<BlockedClient> {
+        let forgotten = self.forgotten.iter_mut().map(|(waiters, _)| waiters);
+        let waited = std::iter::once(&mut self.waiters).chain(forgotten).find_map(|of| of.take_gone(gone.handle));
+        waited.or_else(|| self.large.take_gone(gone))
+    }
+
+    /// Clients that wait for a job.
+    pub(super) fn waiting_len(&self) -> usize {
+        self.waiters.len() + self.forgotten.iter().map(|(waiters, _)| waiters.len()).sum::<usize>()
     }
 
     /// When a waiting client's time is up.

@@ -100,6 +100,8 @@ pub struct Queues {
     /// Outcomes to be published, oldest first.
     settling: VecDeque<settling::Settling>,
     waiters: waiting::JobWaiters,
+    /// Who waited for jobs of which nobody knows any more, and why: they are told a few at a time.
+    forgotten: VecDeque<(waiting::JobWaiters, Forgotten)>,
     large: large::LargePayloads,
     /// Job types by number, for the lanes; the numbers live as long as the process.
     kinds: FxHashMap<(Box<str>, Box<[u8]>), u32>,
@@ -152,6 +154,7 @@ impl Queues {
             in_flight: FxHashMap::default(),
             settling: VecDeque::new(),
             waiters: Default::default(),
+            forgotten: VecDeque::new(),
             large: Default::default(),
             kinds: FxHashMap::default(),
             refusals: Refusals::default(),

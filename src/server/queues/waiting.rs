@@ -1,6 +1,6 @@
 //! Clients that wait for a job to settle (BLOCK): until it has, until their time is up, or until they hang up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::server::waiting::{WaiterId, Waiting};
 pub struct JobWaiters {
     waiting: Waiting,
     by_job: FxHashMap<(Arc<str>, JobId), BTreeSet<WaiterId>>,
-    all: FxHashMap<WaiterId, Waits>,
+    all: BTreeMap<WaiterId, Waits>,
 }
 
 /// What somebody waits for.
@@ -68,18 +68,15 @@ impl JobWaiters {
         self.waiting.next_deadline()
     }
 
-    /// Everybody: what they wait for is not known any more.
-    pub fn take_all(&mut self) -> Vec<(BlockedClient, JobId)> {
-        self.take_where(|_| true)
+    /// Anybody.
+    pub fn take_any(&mut self) -> Option<(BlockedClient, JobId)> {
+        let waiter = *self.all.first_key_value()?.0;
+        self.remove(waiter).map(|(client, of)| (client, of.id))
     }
 
     /// Those who wait for jobs of one space.
     pub fn take_of_space(&mut self, space: &str) -> Vec<(BlockedClient, JobId)> {
-        self.take_where(|of| &*of.space == space)
-    }
-
-    fn take_where(&mut self, concerns: impl Fn(&Waits) -> bool) -> Vec<(BlockedClient, JobId)> {
-        let all = self.all.iter().filter(|(_, of)| concerns(of));
+        let all = self.all.iter().filter(|(_, of)| &*of.space == space);
         let waiters: Vec<WaiterId> = all.map(|(waiter, _)| *waiter).collect();
         waiters.into_iter().filter_map(|waiter| self.remove(waiter).map(|(client, of)| (client, of.id))).collect()
     }

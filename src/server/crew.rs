@@ -65,7 +65,13 @@ impl Crew {
 
     /// Follows another catalog with the connections that the feed has; false where it cannot.
     pub fn feed_follows_instead(&mut self, sections: &Arc<[Section]>) -> bool {
-        self.feeding.as_mut().is_some_and(|feed| feed.follow_instead(sections.clone()))
+        let Some(untaken) = self.feeding.as_mut().and_then(|feed| feed.follow_instead(sections.clone())) else {
+            return false;
+        };
+        if !untaken.is_empty() {
+            self.free_aside(untaken);
+        }
+        true
     }
 
     pub fn feed(&self) -> Option<&Feed> {
@@ -74,9 +80,13 @@ impl Crew {
 
     /// Asks the feed to end; what it has told and nobody has taken is dropped.
     pub fn end_feed(&mut self) {
-        if let Some(feed) = self.feeding.take() {
+        if let Some(mut feed) = self.feeding.take() {
             feed.stop();
+            let untaken = feed.take_results();
             self.ending_feeds.push(feed);
+            if !untaken.is_empty() {
+                self.free_aside(untaken);
+            }
         }
     }
 

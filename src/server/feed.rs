@@ -6,6 +6,7 @@
 //! message is one unit. The entries of covered sections are served as long as the feed has told everything that was
 //! committed `bear.feed-grace-ms` ago; not at all where it has never been that far.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -20,6 +21,7 @@ use crate::core::feed::{
 use crate::core::image::Image;
 use crate::core::names;
 use crate::redis_api::Context;
+use crate::workers::Told;
 
 /// More sections than these go cold in one removal: each entry is compared with every one that is in force.
 const MANY_SECTIONS: usize = 16;
@@ -31,7 +33,7 @@ const LOGGED: usize = 50;
 #[derive(Debug, Default)]
 pub struct FeedView {
     life: FeedLife,
-    pub coverage: Vec<TableCoverage>,
+    pub coverage: Arc<[TableCoverage]>,
     /// By section: does an entry of it depend on the feed?
     covered: Vec<bool>,
     /// All that was committed before this has been told.
@@ -101,8 +103,8 @@ impl Server {
     }
 
     /// Takes what the feed tells.
-    pub(super) fn take_feed(&mut self, ctx: Context, outcome: FeedOutcome) {
-        match outcome {
+    pub(super) fn take_feed(&mut self, ctx: Context, told: Told) {
+        match told.outcome {
             FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
             FeedOutcome::Altered { coverage, sections } => {
                 self.take_coverage(coverage);
@@ -114,8 +116,8 @@ impl Server {
                 self.feed.position = position;
                 self.feed.transactions += u64::from(transactions);
                 self.feed.lag_us = now_us.saturating_sub(committed_us).max(0) as u64;
-                for change in changes {
-                    self.rows_told(ctx, change);
+                for (change, images) in changes.into_iter().zip(told.images) {
+                    self.rows_told(ctx, change, images);
                 }
             }
             FeedOutcome::CaughtUp { asked, position, lag_bytes } => {
@@ -164,7 +166,7 @@ impl Server {
         }
         let catalog = self.catalog.clone();
         self.feed.covered = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();
-        self.feed.coverage = coverage;
+        self.feed.coverage = coverage.into();
     }
 
     /// Makes the sections cold that `which` says, by their index.
@@ -206,7 +208,7 @@ impl Server {
         }
     }
 
-    fn rows_told(&mut self, ctx: Context, change: SectionChange) {
+    fn rows_told(&mut self, ctx: Context, change: SectionChange, images: Option<Vec<Image>>) {
         let SectionChange { section, tenant, rows } = change;
         let tenant = match &tenant {
             Tenant::Known(tenant) => Whose::Tenant(Some(tenant)),
@@ -217,9 +219,6 @@ impl Server {
             Rows::All => (ChangedIds::All, None),
             Rows::Some(rows) => {
                 self.feed.rows += rows.len() as u64;
-                let images = rows.iter().filter_map(|(_, json)| json.as_deref()).map(Image::from_json);
-                // Values that make no sense may be any.
-                let images: Option<Vec<Image>> = images.collect::<Result<_, _>>().ok();
                 (ChangedIds::These(rows.into_iter().map(|(id, _)| id).collect()), images)
             }
         };
@@ -236,7 +235,7 @@ impl Server {
                 if was != FeedState::NotAllowed {
                     log::info!("changes that others make in Postgres are not followed: {error}");
                 }
-                self.feed.coverage.clear();
+                self.feed.coverage = Arc::default();
             }
             _ if !allowed && self.feed.life.has_followed() => {
                 if is_new {
@@ -258,11 +257,11 @@ impl Server {
     /// True when some are left.
     pub(super) fn take_feed_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
         loop {
-            let Some(outcome) = self.workers.feed().and_then(|feed| feed.results().try_recv().ok()) else {
+            let Some(told) = self.workers.feed().and_then(|feed| feed.results().take()) else {
                 self.look_at_lag();
                 return false;
             };
-            self.take_feed(ctx, outcome);
+            self.take_feed(ctx, told);
             if Instant::now() >= deadline {
                 return true;
             }

@@ -4,14 +4,16 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, Receiver, SendTimeoutError, Sender};
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 
 use crate::core::catalog::Section;
-use crate::core::feed::FeedOutcome;
+use crate::core::feed::{FeedOutcome, Rows, SectionChange};
+use crate::core::image::Image;
 use crate::core::promise::Promises;
 use crate::core::retry::OutageBackoff;
 use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
@@ -21,14 +23,105 @@ use super::{guarded, lock, Wake};
 /// Outcomes that nobody has taken; the thread waits before it tells more. Redis' thread takes some hundreds in a tick.
 const MAX_UNTAKEN: usize = 1024;
 
+/// Bytes of them, about, but for a single one that is larger.
+const MAX_UNTAKEN_BYTES: usize = 16 << 20;
+
+/// While there are more it looks so often whether some have been taken.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);
+
 /// While it waits it looks so often whether it is to end: whoever stops it takes no more.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One that has lasted so long was well: what comes then is a new failure.
 const LASTED: Duration = Duration::from_secs(10);
 
+/// What the feed tells, and what this thread has read of it so that its owner's need not.
+#[derive(Debug)]
+pub struct Told {
+    pub outcome: FeedOutcome,
+    /// Of each change, the present values of its rows; None: values that make no sense, which may be any.
+    pub images: Vec<Option<Vec<Image>>>,
+    bytes: usize,
+}
+
+impl Told {
+    fn of(mut outcome: FeedOutcome) -> Told {
+        let (mut images, mut bytes) = (Vec::new(), 0);
+        if let FeedOutcome::Changed { changes, .. } = &mut outcome {
+            bytes = changes.iter().map(bytes_of).sum();
+            images = changes.iter_mut().map(images_of).collect();
+        }
+        Told { outcome, images, bytes }
+    }
+}
+
+fn bytes_of(change: &SectionChange) -> usize {
+    /// Of a row beside its text.
+    const ROW: usize = 128;
+
+    match &change.rows {
+        Rows::All => ROW,
+        Rows::Some(rows) => {
+            rows.iter().map(|(id, json)| ROW + id.len() + json.as_ref().map_or(0, |json| 2 * json.len())).sum()
+        }
+    }
+}
+
+fn images_of(change: &mut SectionChange) -> Option<Vec<Image>> {
+    let Rows::Some(rows) = &mut change.rows else { return None };
+    let images = rows.iter().filter_map(|(_, json)| json.as_deref()).map(Image::from_json).collect::<Result<_, _>>();
+    if !cfg!(test) {
+        // Tests look at the text.
+        rows.iter_mut().for_each(|(_, json)| *json = None);
+    }
+    images.ok()
+}
+
+/// What has been told and not taken.
+pub struct Untaken {
+    told: Receiver<Told>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Untaken {
+    fn channel() -> (Outlet, Untaken) {
+        let (sender, told) = bounded(MAX_UNTAKEN);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        (Outlet { told: sender, bytes: bytes.clone() }, Untaken { told, bytes })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// The next, if there is one.
+    pub fn take(&self) -> Option<Told> {
+        self.take_within(Duration::ZERO).ok()
+    }
+
+    pub fn take_within(&self, time: Duration) -> Result<Told, RecvTimeoutError> {
+        let told = self.told.recv_timeout(time)?;
+        self.bytes.fetch_sub(told.bytes, Ordering::AcqRel);
+        Ok(told)
+    }
+}
+
+/// Where the thread puts it.
+struct Outlet {
+    told: Sender<Told>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Outlet {
+    /// Is there room for so many bytes more?
+    fn has_room(&self, bytes: usize) -> bool {
+        let held = self.bytes.load(Ordering::Acquire);
+        held == 0 || held + bytes <= MAX_UNTAKEN_BYTES
+    }
+}
+
 pub struct Feed {
-    results: Receiver<FeedOutcome>,
+    results: Untaken,
     kind: FeedKind,
     turn: Arc<Mutex<Option<Turn>>>,
     control: Arc<FeedControl>,
@@ -46,7 +139,7 @@ impl Feed {
         promises: Arc<Promises>,
         wake: Wake,
     ) -> io::Result<Feed> {
-        let (outcomes, results) = bounded(MAX_UNTAKEN);
+        let (outcomes, results) = Untaken::channel();
         let control = Arc::new(FeedControl::new(sections, promises));
         let turn = Arc::new(Mutex::new(None));
         let kind = settings.kind;
@@ -57,22 +150,27 @@ impl Feed {
     }
 
     /// Follows another catalog with the connections that it has, if it can: a new one would wait for the transactions that
-    /// are in progress. What has been told of the old catalog and not been taken is dropped; a Connected comes.
-    pub fn follow_instead(&mut self, sections: Arc<[Section]>) -> bool {
+    /// are in progress. What has been told of the old catalog and not been taken is returned, to be dropped where time does
+    /// not matter; a Connected comes.
+    pub fn follow_instead(&mut self, sections: Arc<[Section]>) -> Option<Untaken> {
         if self.kind != FeedKind::Wal {
-            return false;
+            return None;
         }
-        let (outcomes, results) = bounded(MAX_UNTAKEN);
+        let (outcomes, results) = Untaken::channel();
         // First, so that whoever finds the new catalog finds where to tell of it.
         let mut turn = lock(&self.turn);
         let catalog = self.control.follow_instead(sections);
         *turn = Some(Turn { catalog, outcomes });
-        self.results = results;
-        true
+        Some(std::mem::replace(&mut self.results, results))
     }
 
-    pub fn results(&self) -> &Receiver<FeedOutcome> {
+    pub fn results(&self) -> &Untaken {
         &self.results
+    }
+
+    /// What has been told and not taken, once nobody takes it.
+    pub fn take_results(&mut self) -> Untaken {
+        std::mem::replace(&mut self.results, Untaken::channel().1)
     }
 
     /// Asks the thread to end, without waiting. It does at once, but for an attempt to connect, within its limit.
@@ -100,11 +198,11 @@ impl Drop for Feed {
 /// Where to tell of the catalog with that number.
 struct Turn {
     catalog: u64,
-    outcomes: Sender<FeedOutcome>,
+    outcomes: Outlet,
 }
 
 struct Teller<'a> {
-    outcomes: Sender<FeedOutcome>,
+    outcomes: Outlet,
     turn: Arc<Mutex<Option<Turn>>>,
     control: &'a FeedControl,
     wake: Wake,
@@ -115,9 +213,17 @@ impl Teller<'_> {
         if let Some(turn) = lock(&self.turn).take_if(|turn| turn.catalog <= self.control.followed()) {
             self.outcomes = turn.outcomes;
         }
-        let mut outcome = outcome;
+        let mut outcome = Told::of(outcome);
+        while !self.outcomes.has_room(outcome.bytes) {
+            if self.control.is_stopping() || Arc::strong_count(&self.outcomes.bytes) == 1 {
+                return;
+            }
+            std::thread::sleep(LOOK_FOR_ROOM);
+        }
+        let bytes = outcome.bytes;
+        self.outcomes.bytes.fetch_add(bytes, Ordering::AcqRel);
         loop {
-            match self.outcomes.send_timeout(outcome, LOOK) {
+            match self.outcomes.told.send_timeout(outcome, LOOK) {
                 Ok(()) => return (self.wake)(),
                 Err(SendTimeoutError::Timeout(_)) if self.control.is_stopping() => return,
                 Err(SendTimeoutError::Timeout(untaken)) => outcome = untaken,
@@ -152,18 +258,74 @@ fn feed_loop(settings: &FeedSettings, control: &Arc<FeedControl>, teller: &mut T
 mod tests {
     use super::*;
 
-    fn told(number: u64) -> FeedOutcome {
+    fn caught_up(number: u64) -> FeedOutcome {
         FeedOutcome::CaughtUp { asked: Instant::now(), position: number, lag_bytes: 0 }
     }
 
+    /// A change of one row, with so many bytes of values.
+    fn changed(bytes: usize) -> FeedOutcome {
+        let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)).into_bytes();
+        let rows = Rows::Some(vec![("1".into(), Some(json.into()))]);
+        let changes = vec![SectionChange { section: 0, tenant: crate::core::feed::Tenant::None, rows }];
+        FeedOutcome::Changed { changes, position: 0, transactions: 1, committed_us: 0 }
+    }
+
+    #[test]
+    fn who_tells_more_bytes_than_are_taken_waits() {
+        const COUNT: usize = 20;
+        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
+        let (outcomes, results) = Untaken::channel();
+        let own = control.clone();
+        let tell_all = move || {
+            let turn = Arc::new(Mutex::new(None));
+            let mut teller = Teller { outcomes, turn, control: &own, wake: Arc::new(|| {}) };
+            // The last is too large for any room, and told when there is nothing else.
+            (0..COUNT).for_each(|_| teller.tell(changed(1 << 20)));
+            teller.tell(changed(MAX_UNTAKEN_BYTES));
+        };
+        let teller = std::thread::spawn(tell_all);
+        let mut most = 0;
+        for at in 0..=COUNT {
+            let told = results.take_within(Duration::from_secs(10)).expect("it is told");
+            most = most.max(results.bytes.load(Ordering::Acquire) + told.bytes);
+            assert_eq!(told.images[0].as_ref().map(Vec::len), Some(1), "{at}: read where there is time");
+            // As a thread that is held.
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        teller.join().expect("it ends");
+        assert!((8 << 20..3 * MAX_UNTAKEN_BYTES).contains(&most), "{most}");
+        assert_eq!(results.bytes.load(Ordering::Acquire), 0);
+    }
+
+    #[test]
+    fn who_waits_for_room_ends_when_nobody_takes_anything() {
+        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
+        for drops in [true, false] {
+            let (outcomes, results) = Untaken::channel();
+            let own = control.clone();
+            let teller = std::thread::spawn(move || {
+                let turn = Arc::new(Mutex::new(None));
+                let mut teller = Teller { outcomes, turn, control: &own, wake: Arc::new(|| {}) };
+                (0..3).for_each(|_| teller.tell(changed(MAX_UNTAKEN_BYTES)));
+            });
+            if drops {
+                drop(results);
+            } else {
+                control.stop();
+            }
+            teller.join().expect("it ends");
+        }
+    }
+
     /// Tells 0, 1, 2 … of which nobody may be behind by more than one.
-    fn begin(control: &Arc<FeedControl>, count: u64) -> (Receiver<FeedOutcome>, JoinHandle<()>) {
-        let (outcomes, results) = bounded(1);
+    fn begin(control: &Arc<FeedControl>, count: u64) -> (Receiver<Told>, JoinHandle<()>) {
+        let (told, results) = bounded(1);
         let control = control.clone();
+        let outcomes = Outlet { told, bytes: Arc::default() };
         let tell_all = move || {
             let turn = Arc::new(Mutex::new(None));
             let mut teller = Teller { outcomes, turn, control: &control, wake: Arc::new(|| {}) };
-            (0..count).for_each(|number| teller.tell(told(number)));
+            (0..count).for_each(|number| teller.tell(caught_up(number)));
         };
         (results, std::thread::spawn(tell_all))
     }
@@ -173,7 +335,7 @@ mod tests {
         let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
         let (results, teller) = begin(&control, 50);
         for number in 0..50 {
-            let outcome = results.recv().expect("it is told");
+            let outcome = results.recv().expect("it is told").outcome;
             assert!(matches!(outcome, FeedOutcome::CaughtUp { position, .. } if position == number), "{outcome:?}");
         }
         teller.join().expect("it ends");

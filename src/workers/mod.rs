@@ -31,7 +31,7 @@ use crate::postgres::{
 
 pub use appliers::{AppliedOutcome, Appliers};
 pub use clerk::{attempt, Clerk};
-pub use feed::Feed;
+pub use feed::{Feed, Told};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

@@ -126,7 +126,7 @@ impl Followed {
     }
 
     fn next(&self) -> FeedOutcome {
-        self.feed.results().recv_timeout(PATIENCE).expect("the feed tells something")
+        self.feed.results().take_within(PATIENCE).expect("the feed tells something").outcome
     }
 
     /// Waits for the connection; the tables by name: `Covered`, or why not.

@@ -6,6 +6,8 @@
 //! were fetched though cached), last_error, covered and not_covered (tables; for the latter why, and what to do), notes (what
 //! would be more exact), and unmapped (what queries read that no section maps). O(N) in the tables. Errors: ERR (wrong words).
 
+use std::sync::Arc;
+
 use super::cursor::Cursor;
 use crate::core::feed::{Coverage, TableCoverage};
 use crate::redis_api::{Args, Command, CommandSpec, Context, KeyAccess, Replier};
@@ -29,54 +31,92 @@ impl Command for Feed {
     fn run(ctx: Context, args: Args) {
         server::serve(ctx, |server| {
             Cursor::new(args).finish()?;
-            report(ctx.reply(), server);
+            let report = Report::of(server);
+            match report.coverage.len() + report.unmapped.len() > AT_ONCE {
+                true => server.reply_aside(ctx, move |reply| report.write(reply)),
+                false => report.write(ctx.reply()),
+            }
             Ok(())
         });
     }
 }
 
-fn report(reply: Replier, server: &Server) {
-    let feed = server.feed();
-    let number = |name: &str, value: u64| {
-        reply.text(name);
-        reply.integer(value as i64);
-    };
-    reply.map(17);
-    reply.text("kind");
-    reply.text(server.feed_kind());
-    reply.text("state");
-    reply.text(feed.state().name());
-    number("behind", feed.behind.into());
-    reply.text("told_ms");
-    match feed.told_ago() {
-        Some(ago) => reply.integer(ago.as_millis() as i64),
-        None => reply.null(),
+/// Tables, and what no section maps, that are told at once; of more the reply is written aside.
+const AT_ONCE: usize = 100;
+
+/// What it is told from, wherever it is written.
+struct Report {
+    kind: &'static str,
+    state: &'static str,
+    told_ms: Option<i64>,
+    position: String,
+    numbers: [(&'static str, u64); 8],
+    last_error: Option<String>,
+    coverage: Arc<[TableCoverage]>,
+    unmapped: Arc<[String]>,
+}
+
+impl Report {
+    fn of(server: &Server) -> Report {
+        let feed = server.feed();
+        Report {
+            kind: server.feed_kind(),
+            state: feed.state().name(),
+            told_ms: feed.told_ago().map(|ago| ago.as_millis() as i64),
+            position: feed.position_text(),
+            numbers: [
+                ("behind", feed.behind.into()),
+                ("lag_bytes", feed.lag_bytes),
+                ("lag_ms", feed.lag_us / 1000),
+                ("connects", feed.connects),
+                ("losses", feed.losses()),
+                ("transactions", feed.transactions),
+                ("rows", feed.rows),
+                ("withheld", feed.withheld),
+            ],
+            last_error: feed.last_error.clone(),
+            coverage: feed.coverage.clone(),
+            unmapped: server.checked().warnings.clone(),
+        }
     }
-    reply.text("position");
-    reply.text(&feed.position_text());
-    number("lag_bytes", feed.lag_bytes);
-    number("lag_ms", feed.lag_us / 1000);
-    number("connects", feed.connects);
-    number("losses", feed.losses());
-    number("transactions", feed.transactions);
-    number("rows", feed.rows);
-    number("withheld", feed.withheld);
-    reply.text("last_error");
-    match &feed.last_error {
-        Some(error) => reply.text(error),
-        None => reply.null(),
+
+    fn write(&self, reply: Replier) {
+        reply.map(17);
+        reply.text("kind");
+        reply.text(self.kind);
+        reply.text("state");
+        reply.text(self.state);
+        let [behind, others @ ..] = &self.numbers;
+        let number = |(name, value): &(&str, u64)| {
+            reply.text(name);
+            reply.integer(*value as i64);
+        };
+        number(behind);
+        reply.text("told_ms");
+        match self.told_ms {
+            Some(ms) => reply.integer(ms),
+            None => reply.null(),
+        }
+        reply.text("position");
+        reply.text(&self.position);
+        others.iter().for_each(number);
+        reply.text("last_error");
+        match &self.last_error {
+            Some(error) => reply.text(error),
+            None => reply.null(),
+        }
+        let (covered, not_covered): (Vec<&TableCoverage>, Vec<_>) =
+            self.coverage.iter().partition(|table| matches!(table.state, Coverage::Covered { .. }));
+        reply.text("covered");
+        let covered: Vec<&str> = covered.iter().map(|table| &*table.table).collect();
+        reply.texts(&covered);
+        for (name, notes) in [("not_covered", not_covered_notes(&not_covered)), ("notes", notes(&self.coverage))] {
+            reply.text(name);
+            reply.texts(&notes);
+        }
+        reply.text("unmapped");
+        reply.texts(&self.unmapped);
     }
-    let (covered, not_covered): (Vec<&TableCoverage>, Vec<_>) =
-        feed.coverage.iter().partition(|table| matches!(table.state, Coverage::Covered { .. }));
-    reply.text("covered");
-    let covered: Vec<&str> = covered.iter().map(|table| &*table.table).collect();
-    reply.texts(&covered);
-    for (name, notes) in [("not_covered", not_covered_notes(&not_covered)), ("notes", notes(&feed.coverage))] {
-        reply.text(name);
-        reply.texts(&notes);
-    }
-    reply.text("unmapped");
-    reply.texts(&server.checked().warnings);
 }
 
 fn not_covered_notes(tables: &[&TableCoverage]) -> Vec<String> {

@@ -53,7 +53,8 @@ pub struct Checked {
     pub file: String,
     pub state: CheckState,
     pub errors: Vec<String>,
-    pub warnings: Vec<String>,
+    /// Shared with who writes them into a reply.
+    pub warnings: Arc<[String]>,
     /// Statements of `tables` by which more is dropped than need be.
     pub links: Vec<String>,
     /// Of the validation that is running: an older one's report is of another catalog.
@@ -95,7 +96,7 @@ impl Checked {
             file: name_of(file),
             state: CheckState::Waiting,
             errors: Vec::new(),
-            warnings: Vec::new(),
+            warnings: Arc::default(),
             links: Vec::new(),
             ticket: 0,
             again: None,
@@ -369,7 +370,7 @@ impl Server {
         }
         self.checked.state = CheckState::Done;
         self.checked.errors = report.errors;
-        self.checked.warnings = report.warnings;
+        self.checked.warnings = report.warnings.into();
         self.checked.links = report.links;
     }
 }

@@ -75,6 +75,7 @@ impl Server {
         info.number("foreign_sections", foreign_sections as u64);
         info.number("cold", keyspace.cold);
         info.number("longest_tick_us", self.longest_tick_us);
+        info.number("longest_tick_cpu_us", self.longest_tick_cpu_us);
         info.number("longest_command_us", longest_command_us());
     }
 

@@ -70,6 +70,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         key: Vec::new(),
         payload: Vec::new(),
         longest_tick_us: 0,
+        longest_tick_cpu_us: 0,
         catalog: Rc::new(catalog),
         config,
     };

@@ -120,8 +120,9 @@ pub struct Server {
     key: Vec<u8>,
     /// A payload as it is stored; kept for its memory.
     payload: Vec<u8>,
-    /// When the last tick ended, and how long the longest took, in microseconds.
+    /// How long the longest tick took, by the clock and on a processor, in microseconds.
     longest_tick_us: u64,
+    longest_tick_cpu_us: u64,
 }
 
 thread_local! {

@@ -2,8 +2,9 @@
 //! cached results.
 //!
 //! Reply: an integer, how many entries are served no more. O(N) in the entries removed (PATTERN: in the space's entries);
-//! a removal of more than 200 is in force when the command returns, and carried out in slices. It replies at once where
-//! the index knows the number (ALL, one row or tag), else when its entries have been counted. Replicated as UNLINK and
+//! a removal of more than 200 is in force when it replies, and carried out in slices. It replies at once where the index
+//! knows the number (ALL, one row or tag), else when its entries have been counted; of those that wait for that, eight are
+//! in force at a time. Replicated as UNLINK and
 //! SREM, up to 200 in the reply's own unit, else the tombstone `bear.module:cold` there.
 //!
 //! ROW drops what contains the rows, and what lists no rows of the section but depends on them (`rows = false`). CHANGED

@@ -43,11 +43,25 @@ pub struct Entry {
     prefix_len: u32,
 }
 
-/// An entry that a removal has taken out of the index. Redis may still have it, and has its key in the sets.
+/// What is to be swept of an entry that is in the index no more: Redis has its key in the sets, and who it wanted to hear of
+/// rows from still lists it. Where a removal has many entries, that is what takes the time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    pub metas: MetaList,
+    pub interest: Option<InterestId>,
+}
+
+impl Entry {
+    pub fn into_remains(self) -> Remains {
+        Remains { metas: self.metas, interest: self.interest }
+    }
+}
+
+/// An entry that a removal has taken out of the index. Redis may still have it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken {
     pub key: Key,
-    pub metas: MetaList,
+    pub remains: Remains,
     /// The first removal that was about it, which counts it: this one, or an earlier one that had yet to take it.
     pub by: u64,
 }
@@ -134,7 +148,7 @@ impl Index {
     }
 
     /// Stores an entry, which has referred to its sets; `prefix_len` bytes of its key are the prefix of its space, colon
-    /// included. Returns the one it replaces, whose metadata the caller sweeps.
+    /// included. Returns the one it replaces, whose remains the caller sweeps.
     pub fn insert(
         &mut self,
         key: Key,
@@ -156,7 +170,7 @@ impl Index {
         Some(replaced)
     }
 
-    /// Takes an entry out; its references to metadata stay until they are released.
+    /// Takes an entry out; its references to metadata stay until they are released, and its interest until it is withdrawn.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.forget(key, &entry);
@@ -165,8 +179,8 @@ impl Index {
 
     /// An entry is in here no more.
     fn forget(&mut self, key: &[u8], entry: &Entry) {
-        if let Some(interest) = entry.interest {
-            self.interests.remove(interest);
+        if entry.interest.is_some() {
+            self.interests.retire();
         }
         entry.metas.iter().for_each(|meta| self.metas.unlist(*meta));
         let prefix = &key[..entry.prefix_len as usize];
@@ -180,10 +194,20 @@ impl Index {
 
     /// Puts a removal of all that is stored now in force.
     pub fn begin_removal(&mut self, concern: Concern) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        self.removals.push(Removal { id, before: id, concern });
+        let id = self.next_removal();
+        self.put_in_force(id, concern);
         id
+    }
+
+    /// The number of a removal that is to be.
+    pub fn next_removal(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Puts a removal of that number in force, of all that is stored now.
+    pub fn put_in_force(&mut self, id: u64, concern: Concern) {
+        self.removals.push(Removal { id, before: self.next, concern });
     }
 
     /// Has a removal take what has been stored since it began, too.
@@ -250,7 +274,7 @@ impl Index {
             }
             let by = self.first_taker(&key, entry).unwrap_or(id);
             if let Some(entry) = self.remove(&key) {
-                taken.push(Taken { key, metas: entry.metas, by });
+                taken.push(Taken { key, remains: entry.into_remains(), by });
             }
         }
         taken

@@ -38,12 +38,32 @@ pub struct Interests {
     demands: BTreeMap<Box<[u8]>, Arc<Demand>>,
     /// So many have been registered.
     last: u64,
+    /// So many of them are of no entry any more, and still to be withdrawn.
+    retired: usize,
 }
 
 impl Interests {
-    /// Registered calls.
+    /// Registered calls, but for those that are retired.
     pub fn len(&self) -> usize {
-        self.registered.len()
+        self.registered.len() - self.retired
+    }
+
+    /// One of those that are registered is nobody's any more. It is found like any other until it is withdrawn, which takes
+    /// longer.
+    pub fn retire(&mut self) {
+        self.retired += 1;
+    }
+
+    /// Are some retired? Then there are fewer than are counted.
+    pub fn has_retired(&self) -> bool {
+        self.retired > 0
+    }
+
+    /// Removes a call that is retired.
+    pub fn withdraw(&mut self, id: InterestId) {
+        if self.remove(id) {
+            self.retired -= 1;
+        }
     }
 
     /// Registers a call, whose result is kept under the key. Several may be registered under one key.

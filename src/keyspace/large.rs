@@ -5,13 +5,16 @@
 //!    │                                       │
 //!    └ tombstone; the count is told, if known └ the count is told, at the latest
 //! ```
+//! A hit is compared with all that are in force, so that there are few. One more that a client waits for is in force when
+//! it has its turn; one that cannot wait is put in force as one of its whole space.
+//!
 //! Taking touches no key: a hundred thousand entries are taken in the time in which Redis removes ten thousand. What an
 //! entry has been stored under since is not removed, and no slice is long, whatever it is of.
 
 use std::sync::Arc;
 
 use super::remove::{Outcome, Pace, What, AT_ONCE};
-use super::{store, Keyspace};
+use super::{store, watch, Keyspace};
 use crate::core::change::Changes;
 use crate::core::index::{Concern, Key, Taken};
 use crate::redis_api::Context;
@@ -19,8 +22,49 @@ use crate::redis_api::Context;
 /// Changed rows that one slice looks up.
 const ROWS_SLICE: usize = 16;
 
-/// Entries of the index that one slice looks at, and keys of one UNLINK.
-const SLICE: usize = 64;
+/// Entries of the index that one slice looks at.
+const SLICE: usize = 32;
+
+/// Keys of one UNLINK.
+const UNLINKED: usize = 64;
+
+/// Removals in force at a time, but for those that nobody waits for.
+const MAX_IN_FORCE: usize = 8;
+
+/// A removal that waits for its turn to be in force, and a client for it.
+pub(super) struct InTurn {
+    id: u64,
+    what: OwnedWhat,
+}
+
+/// A [`What`] that many entries may be of.
+enum OwnedWhat {
+    Metas(Box<[Box<[u8]>]>),
+    Rows { sets: Box<[Box<[u8]>]>, changes: Arc<Changes> },
+    Calls { prefix: Box<[u8]>, pattern: Option<Box<[u8]>> },
+}
+
+impl OwnedWhat {
+    fn of(what: &What) -> OwnedWhat {
+        match what {
+            What::Metas(sets) => OwnedWhat::Metas((*sets).into()),
+            What::Rows { sets, changes } => OwnedWhat::Rows { sets: (*sets).into(), changes: (*changes).clone() },
+            What::Calls { prefix, pattern } => {
+                OwnedWhat::Calls { prefix: (*prefix).into(), pattern: pattern.map(Into::into) }
+            }
+            What::Space(prefix) => OwnedWhat::Calls { prefix: [*prefix, b":"].concat().into(), pattern: None },
+            What::Key(key) => OwnedWhat::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },
+        }
+    }
+
+    fn what(&self) -> What<'_> {
+        match self {
+            OwnedWhat::Metas(sets) => What::Metas(sets),
+            OwnedWhat::Rows { sets, changes } => What::Rows { sets, changes },
+            OwnedWhat::Calls { prefix, pattern } => What::Calls { prefix, pattern: pattern.as_deref() },
+        }
+    }
+}
 
 /// A removal that has not taken all of its entries out of the index.
 pub(super) struct Large {
@@ -42,9 +86,57 @@ enum Source {
 }
 
 impl Keyspace {
-    /// In force now, carried out in slices. `count` is how many entries it takes, where that is known.
+    /// In force when it is answered, carried out in slices. `count` is how many entries it takes, where that is known.
     pub(super) fn remove_later(&mut self, ctx: Context, what: &What, count: Option<u64>, pace: Pace) -> Outcome {
+        let is_full = self.large.len() >= MAX_IN_FORCE;
+        match (count, pace) {
+            (None, Pace::InSlices) if is_full => {
+                let id = self.index.next_removal();
+                self.in_turn.push_back(InTurn { id, what: OwnedWhat::of(what) });
+                Outcome::Pending(id)
+            }
+            (None, Pace::AtOnce) if is_full => Outcome::Removed(self.remove_whole(ctx, what)),
+            _ => {
+                let id = self.index.next_removal();
+                self.begin(ctx, id, what);
+                match (count, pace) {
+                    (Some(count), _) => Outcome::Removed(count),
+                    (None, Pace::InSlices) => Outcome::Pending(id),
+                    (None, Pace::AtOnce) => Outcome::Removed(self.index.count_all(id)),
+                }
+            }
+        }
+    }
+
+    /// Removes the whole space of what is to go. Returns how many entries that is alone.
+    fn remove_whole(&mut self, ctx: Context, what: &What) -> u64 {
         let id = self.index.begin_removal(self.concern_of(what));
+        let count = self.index.count_all(id);
+        self.index.end_removal(id);
+        let all_of = |set: &[u8]| Some(Concern::Space(set[..watch::named(set)?.prefix_len - 1].into()));
+        let concern = match what {
+            What::Metas(sets) | What::Rows { sets, .. } => sets.first().and_then(|set| all_of(set)),
+            What::Calls { prefix, .. } => Some(Concern::Calls { prefix: (*prefix).into(), pattern: None }),
+            What::Space(prefix) => Some(Concern::Space((*prefix).into())),
+            What::Key(_) => Some(self.concern_of(what)),
+        };
+        if !self.outside_commands {
+            self.raise_tombstone(ctx);
+        }
+        self.condemn(concern.unwrap_or(Concern::Calls { prefix: Box::default(), pattern: None }));
+        count
+    }
+
+    /// Puts those in force that have waited for their turn, as far as there is room.
+    fn begin_those_in_turn(&mut self, ctx: Context) {
+        while self.large.len() < MAX_IN_FORCE {
+            let Some(InTurn { id, what }) = self.in_turn.pop_front() else { return };
+            self.begin(ctx, id, &what.what());
+        }
+    }
+
+    fn begin(&mut self, ctx: Context, id: u64, what: &What) {
+        self.index.put_in_force(id, self.concern_of(what));
         let source = match what {
             What::Metas(sets) | What::Rows { sets, .. } if !self.outside_commands => Source::Sets {
                 sets: self.listed(sets).map(|(_, set)| set.into()).collect(),
@@ -58,11 +150,6 @@ impl Keyspace {
             self.raise_tombstone(ctx);
         }
         self.large.push_back(Large { id, source, taken: 0, condemns: None });
-        match (count, pace) {
-            (Some(count), _) => Outcome::Removed(count),
-            (None, Pace::InSlices) => Outcome::Pending(id),
-            (None, Pace::AtOnce) => Outcome::Removed(self.index.count_all(id)),
-        }
     }
 
     /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
@@ -102,6 +189,7 @@ impl Keyspace {
 
     /// Has the oldest large removal take a slice of its entries. Returns its ticket and count when it has all.
     pub(super) fn take_slice(&mut self, ctx: Context) -> Option<(u64, u64)> {
+        self.begin_those_in_turn(ctx);
         let mut large = self.large.pop_front()?;
         self.raise_tombstone(ctx);
         let (candidates, more) = match &mut large.source {
@@ -153,9 +241,9 @@ impl Keyspace {
                 false => self.count_taken(by),
             }
         }
-        for Taken { key, metas, .. } in taken {
+        for Taken { key, remains, .. } in taken {
             self.doomed.insert(key.clone());
-            self.sweep_later(key, metas);
+            self.sweep_later(key, remains);
         }
         if more {
             self.large.push_front(large);
@@ -174,11 +262,11 @@ impl Keyspace {
         let keys: Vec<&[u8]> =
             taken.iter().map(|taken| &*taken.key).filter(|key| self.index.stored(key).is_none()).collect();
         let mut failed = Vec::new();
-        let removed = keys.chunks(SLICE).map(|keys| store::unlink(ctx, keys, &mut failed)).sum();
+        let removed = keys.chunks(UNLINKED).map(|keys| store::unlink(ctx, keys, &mut failed)).sum();
         // While Redis has them, being there must not make them live.
         self.doomed.extend(failed);
-        for Taken { key, metas, .. } in taken {
-            self.sweep_later(key, metas);
+        for Taken { key, remains, .. } in taken {
+            self.sweep_later(key, remains);
         }
         removed
     }
@@ -190,7 +278,7 @@ impl Keyspace {
 
     /// Large removals that are not carried out.
     pub fn removals_running(&self) -> usize {
-        self.large.len() + self.ending
+        self.large.len() + self.in_turn.len() + self.ending
     }
 
     /// Redis has nothing left of those that have taken everything.
@@ -201,7 +289,8 @@ impl Keyspace {
     /// Ends all large removals at once: what they were about is forgotten as a whole. Returns tickets and counts.
     pub(super) fn abandon_removals(&mut self) -> Vec<(u64, u64)> {
         self.ending = 0;
-        self.large.drain(..).map(|large| (large.id, large.taken)).collect()
+        let large = self.large.drain(..).map(|large| (large.id, large.taken));
+        large.chain(self.in_turn.drain(..).map(|in_turn| (in_turn.id, 0))).collect()
     }
 }
 

@@ -49,6 +49,7 @@ pub struct Keyspace {
     index: Index,
     publications: publish::Publications,
     large: VecDeque<large::Large>,
+    in_turn: VecDeque<large::InTurn>,
     /// Large removals that have taken everything, of which Redis may have something left.
     ending: usize,
     /// A list, for a queue of a million would hold the thread whenever it grows; so the next.
@@ -171,7 +172,7 @@ impl Keyspace {
     pub fn step(&mut self, ctx: Context, deadline: Instant, finished: &mut Vec<(u64, u64)>) -> Left {
         while Instant::now() < deadline && self.left() != Left::Nothing {
             // In turns, so that none starves another: an invalidation somebody waits for, two publications, a sweep.
-            if !self.large.is_empty() {
+            if !self.large.is_empty() || !self.in_turn.is_empty() {
                 finished.extend(self.take_slice(ctx));
             }
             for _ in 0..2 {

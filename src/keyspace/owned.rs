@@ -13,7 +13,7 @@ use crate::redis_api::{glance_at_set, Context, KeyType, Scan};
 const SLICE: usize = 16;
 
 /// Keys of one UNLINK.
-const UNLINKED: usize = 64;
+const UNLINKED: usize = 32;
 
 /// Keys of others that the log names; more are counted.
 const LOGGED: u64 = 10;

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{store, Keyspace};
 use crate::core::change::Changes;
-use crate::core::index::{Facts, Key};
+use crate::core::index::{Facts, Key, Remains};
 use crate::core::interest::Interest;
 use crate::core::interest::InterestId;
 use crate::core::meta_id::MetaId;
@@ -153,7 +153,7 @@ impl Keyspace {
         if let Some(interest) = interest {
             self.index.interests.remove(interest);
         }
-        self.sweep_later(key, done.into());
+        self.sweep_later(key, Remains { metas: done.into(), interest: None });
     }
 
     /// Gives up the publications among those who want to know of a change; see [`Keyspace::abort_publications`].
@@ -192,7 +192,7 @@ impl Keyspace {
             self.count_overwritten(key);
             if let Some(entry) = self.index.remove(key) {
                 self.doomed.insert(key.into());
-                self.sweep_later(key, entry.metas);
+                self.sweep_later(key, entry.into_remains());
             }
         }
     }
@@ -273,7 +273,7 @@ impl Keyspace {
         self.doomed.remove(&key);
         self.count_overwritten(&key);
         if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, interest) {
-            self.sweep_later(key, replaced.metas);
+            self.sweep_later(key, replaced.into_remains());
         }
     }
 }

@@ -119,7 +119,7 @@ pub fn members(ctx: Context, set: &[u8]) -> Vec<Key> {
 /// Some members of a set, and where to go on (None: that was all).
 pub fn scan_members(ctx: Context, set: &[u8], cursor: &[u8]) -> (Vec<Key>, Option<Key>) {
     let mut parts: Vec<Key> = Vec::new();
-    if let Some(reply) = ctx.call(c"SSCAN", Replicate::No, &[set, cursor, b"COUNT", b"64"]) {
+    if let Some(reply) = ctx.call(c"SSCAN", Replicate::No, &[set, cursor, b"COUNT", b"32"]) {
         reply.for_each(&mut |part| parts.push(part.into()));
     }
     if parts.is_empty() {

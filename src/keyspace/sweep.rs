@@ -3,14 +3,14 @@
 //! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
 use super::{store, Keyspace};
-use crate::core::index::{Key, MetaList};
+use crate::core::index::{Key, Remains};
 use crate::core::metas::Released;
 use crate::redis_api::Context;
 
-/// An entry that is gone, whose key still stands in some sets.
+/// An entry that is gone, whose key still stands in some sets and whose interest is still registered.
 pub(super) struct Dead {
     key: Key,
-    metas: MetaList,
+    remains: Remains,
     /// Sets done so far.
     done: usize,
 }
@@ -23,9 +23,9 @@ pub(super) struct Unclean {
 
 impl Keyspace {
     /// Remembers an entry that is gone.
-    pub(super) fn sweep_later(&mut self, key: impl Into<Key>, metas: MetaList) {
-        if !metas.is_empty() {
-            self.dead.push_back(Dead { key: key.into(), metas, done: 0 });
+    pub(super) fn sweep_later(&mut self, key: impl Into<Key>, remains: Remains) {
+        if !remains.metas.is_empty() || remains.interest.is_some() {
+            self.dead.push_back(Dead { key: key.into(), remains, done: 0 });
         }
     }
 
@@ -34,13 +34,16 @@ impl Keyspace {
         self.unclean.push_back(Unclean { set: set.into(), cursor: b"0"[..].into() });
     }
 
-    /// Takes a dead entry's key out of some of its sets.
+    /// Withdraws a dead entry's interest, and takes its key out of some of its sets.
     pub(super) fn sweep_slice(&mut self, ctx: Context) {
         /// Sets between two looks at the clock.
         const SLICE: usize = 16;
 
         let Some(mut dead) = self.dead.pop_front() else { return };
-        for id in dead.metas.iter().skip(dead.done).take(SLICE) {
+        if let Some(interest) = dead.remains.interest.take() {
+            self.index.interests.withdraw(interest);
+        }
+        for id in dead.remains.metas.iter().skip(dead.done).take(SLICE) {
             // The entry may have been stored again, or be about to be, and belong to the set again.
             let listed = self.index.stored(&dead.key).is_some_and(|entry| entry.metas.binary_search(id).is_ok())
                 || self.index.metas.name(*id).is_some_and(|name| self.publications.has_written(&dead.key, name));
@@ -55,7 +58,7 @@ impl Keyspace {
             }
             dead.done += 1;
         }
-        if dead.done < dead.metas.len() {
+        if dead.done < dead.remains.metas.len() {
             self.dead.push_front(dead);
         } else {
             self.swept += 1;

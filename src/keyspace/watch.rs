@@ -179,14 +179,14 @@ impl Keyspace {
                 Removal::Evicted => self.evicted += 1,
                 Removal::Deleted => self.deleted += 1,
             }
-            self.sweep_later(key, entry.metas);
+            self.sweep_later(key, entry.into_remains());
         }
     }
 
     /// The value is still what we stored, and not to be trusted to end any more.
     fn entry_retimed(&mut self, key: Key) {
         if let Some(entry) = self.index.remove(&key) {
-            self.sweep_later(key.clone(), entry.metas);
+            self.sweep_later(key.clone(), entry.into_remains());
             self.doomed.insert(key);
         }
     }
@@ -195,7 +195,7 @@ impl Keyspace {
     fn entry_overwritten(&mut self, section: usize, key: Key) {
         self.doomed.remove(&key);
         if let Some(entry) = self.index.remove(&key) {
-            self.sweep_later(key.clone(), entry.metas);
+            self.sweep_later(key.clone(), entry.into_remains());
         }
         self.stranger_found(section, &key);
     }

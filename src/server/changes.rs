@@ -63,20 +63,24 @@ impl Server {
             ChangedIds::These(ids) if self.keyspace.removals_in_force() < MANY_REMOVALS => ids,
             ChangedIds::These(_) | ChangedIds::All => {
                 self.fills.strike_where(|_, _| true);
-                match ctx.writes_allowed() {
-                    true => {
-                        self.keyspace.abort_publications(|_, _| true);
-                        self.keyspace.drop_space(ctx, &prefix);
-                    }
-                    false => self.keyspace.make_space_cold(&prefix),
-                }
-                return;
+                return self.drop_space(ctx, &prefix);
             }
         };
         self.stats.section(rows.section).rows_invalidated += ids.len() as u64;
         let sets = row_sets(&prefix, &ids);
         let changes = Changes::of_space(&prefix, rows.images);
         self.remove_rows(ctx, &prefix, sets, changes, Pace::InSlices);
+    }
+
+    /// Drops all of a space, and what any row of it concerns.
+    fn drop_space(&mut self, ctx: Context, prefix: &[u8]) {
+        match ctx.writes_allowed() {
+            true => {
+                self.keyspace.abort_publications(|_, _| true);
+                self.keyspace.drop_space(ctx, prefix);
+            }
+            false => self.keyspace.make_space_cold(prefix),
+        }
     }
 
     /// The rows are gone from whichever tenants had them.
@@ -87,6 +91,10 @@ impl Server {
         self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| tenant_sets::lists(metas, set)));
         for set in &sets {
             for (prefix, set) in self.keyspace.tenants_with(section, set) {
+                if self.keyspace.removals_in_force() >= MANY_REMOVALS {
+                    self.drop_space(ctx, &prefix);
+                    continue;
+                }
                 let changes = Changes::of_space(&prefix, Some(Vec::new()));
                 self.remove_rows(ctx, &prefix, vec![set], changes, Pace::InSlices);
             }

@@ -389,6 +389,41 @@ fn clients_of_a_removal_are_answered_when_the_catalog_loses_its_section() {
     assert_eq!(redis.run("BEAR.QUERY other 1").text(), r#"[{"id":1}]"#);
 }
 
+/// Each hit is compared with all that are in force.
+#[test]
+fn few_removals_are_in_force_at_a_time_and_all_are_answered() {
+    const CALLS: usize = 500;
+    const REMOVALS: usize = 12;
+    let database = database();
+    let redis = start(&database);
+    fill(&redis, 0..CALLS, 0);
+    let whats: [String; REMOVALS] = std::array::from_fn(|n| format!("PATTERN of:{}", 100 + n));
+    let mut clients = invalidate_all_and_hold(&redis, std::array::from_fn::<_, REMOVALS, _>(|n| &*whats[n]), REMOVALS);
+    let is_gone = |n: &usize| redis.run(&format!("BEAR.QUERY item CACHED of {n}")).is_nil();
+    assert_eq!((100..100 + REMOVALS).filter(is_gone).count(), 8, "the others have their turn");
+    assert_eq!(redis.info("bear").int("bear_removals_running"), REMOVALS as i64);
+    assert!(redis.run("CLIENT UNPAUSE").is_ok());
+    for client in &mut clients {
+        assert_eq!(client.receive(), Reply::Int(1));
+    }
+    assert_eq!((0..CALLS).filter(is_gone).count(), REMOVALS);
+    eventually("they are carried out", || count_of_old(&redis, CALLS) == (CALLS - REMOVALS) as i64);
+
+    // Where nothing can wait, those that are too many are one of the whole space.
+    let mut wire = redis.wire();
+    wire.run("MULTI");
+    for n in 200..300 {
+        wire.run(&format!("BEAR.INVALIDATE item PATTERN of:{n}"));
+    }
+    wire.run("CLIENT PAUSE 100000 WRITE");
+    let replies = wire.run("EXEC");
+    assert!(replies.list()[..8].iter().all(|reply| *reply == Reply::Int(1)), "{replies:?}");
+    assert_eq!(redis.info("bear").int("bear_removals_running"), 9);
+    assert!((200..300).all(|n| is_gone(&n)));
+    assert!(redis.run("CLIENT UNPAUSE").is_ok());
+    eventually("they are carried out", || count_of_old(&redis, CALLS) == 0);
+}
+
 /// However large a removal is, each of its pieces is small: told by what replicas are sent, and not by a clock.
 #[test]
 fn no_piece_of_a_large_removal_is_large() {

@@ -20,9 +20,8 @@ use crate::core::change::Changes;
 use crate::core::demand::{Demand, Want};
 use crate::core::image::Image;
 use crate::core::index::count::Group;
-use crate::core::index::{Concern, Facts, Index, Key, Taken};
+use crate::core::index::{Concern, Facts, Index, Key, Remains, Taken};
 use crate::core::interest::Interest;
-use crate::core::meta_id::MetaId;
 use crate::core::predicate::Predicate;
 use crate::core::value::Value;
 
@@ -214,7 +213,7 @@ impl<'a> World<'a> {
                 if self.index.stored(&taken.key).is_none() {
                     self.entry = None;
                 }
-                self.release(&taken.metas);
+                self.sweep(taken.remains);
             }
             Step::Changed => {
                 left.changed -= 1;
@@ -283,8 +282,9 @@ impl<'a> World<'a> {
         self.doomed.extend(taken);
     }
 
-    fn release(&mut self, metas: &[MetaId]) {
-        metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
+    fn sweep(&mut self, remains: Remains) {
+        remains.interest.into_iter().for_each(|interest| self.index.interests.withdraw(interest));
+        remains.metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
     }
 
     /// What `Keyspace` does where little is to be removed.
@@ -304,7 +304,7 @@ impl<'a> World<'a> {
             if taken.by != removal {
                 self.overwritten.push(taken.by);
             }
-            self.release(&taken.metas);
+            self.sweep(taken.remains);
             self.entry = None;
         }
     }
@@ -312,7 +312,7 @@ impl<'a> World<'a> {
     fn remove(&mut self, key: &[u8]) {
         self.note_overwritten();
         if let Some(entry) = self.index.remove(key) {
-            self.release(&entry.metas);
+            self.sweep(entry.into_remains());
             self.entry = None;
         }
     }
@@ -344,7 +344,7 @@ impl<'a> World<'a> {
             let facts = Facts { ticket, ..Facts::default() };
             self.note_overwritten();
             let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(interest));
-            replaced.iter().for_each(|entry| self.release(&entry.metas));
+            replaced.into_iter().for_each(|entry| self.sweep(entry.into_remains()));
             self.entry = Some(snapshot);
         }
         drop(want);

@@ -3,7 +3,8 @@
 //! What the index counts at all times are the entries of each set and of each space, and those that any change of a
 //! space concerns. So the number is known at once of one such group, and of one group and a few entries more, which are
 //! looked at one by one. It is not known of two large groups, which may share entries, nor while an earlier removal has
-//! not taken all of its own, of which some may be in the group: then it is counted as they are taken.
+//! not taken all of its own, of which some may be in the group, nor, of those that any change concerns, while some are gone
+//! and not swept: then it is counted as they are taken.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,9 @@ impl Index {
     /// Live entries of the group, and those of `others` that the concern is about; None while it cannot be told. Asked
     /// before the removal begins. Publications that want to know of any change are entries to it: they are given up before.
     pub fn count(&self, group: Option<Group>, concern: &Concern, others: &[Key]) -> Option<u64> {
-        if self.removing() {
+        // Who is interested in any change and gone is counted until it is swept.
+        let is_over = matches!(group, Some(Group::AnyChange(_))) && self.interests.has_retired();
+        if self.removing() || is_over {
             return None;
         }
         let is_more = |key: &Key| {
@@ -69,8 +72,14 @@ impl Index {
 mod tests {
     use proptest::prelude::*;
 
+    use std::sync::Arc;
+
     use super::*;
-    use crate::core::index::{Concern, Facts};
+    use crate::core::call::CallPattern;
+    use crate::core::change::Changes;
+    use crate::core::index::{Concern, Facts, MetaList};
+    use crate::core::interest::Interest;
+    use crate::core::predicate::Predicate;
 
     fn call_key(space: usize, call: usize) -> Key {
         format!("{}:{call}", ["bear", "den"][space]).into_bytes().into()
@@ -124,6 +133,30 @@ mod tests {
             prop_assert_eq!((counted, alone), (Some(taken), Some(taken)));
             prop_assert_eq!(index.count(Some(group), &concern, &[]), Some(0));
         }
+    }
+
+    /// Its removal from there is what takes long.
+    #[test]
+    fn who_is_gone_stays_interested_until_that_is_swept_and_nothing_is_counted_by_it() {
+        let mut index = Index::default();
+        let call = Arc::new(CallPattern::parse("all").unwrap());
+        let interest = Interest { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: [].into() };
+        let keys: Vec<Key> = (0..3).map(|at| call_key(1, at)).collect();
+        for key in &keys {
+            let interest = index.interests.add(key.clone(), [interest.clone()].into());
+            index.insert(key.clone(), 4, MetaList::default(), Facts::default(), Some(interest));
+        }
+        let concern = Concern::Rows { metas: Vec::new(), changes: Arc::new(Changes::of_space(b"bear", None)) };
+        let count = |index: &Index| index.count(Some(Group::AnyChange(b"bear")), &concern, &[]);
+        assert_eq!((count(&index), index.interests.len()), (Some(3), 3));
+        let removal = index.begin_removal(concern.clone());
+        let taken = index.take(removal, keys[..2].to_vec());
+        index.end_removal(removal);
+        assert_eq!((count(&index), index.interests.len()), (None, 1));
+        for taken in taken {
+            index.interests.withdraw(taken.remains.interest.unwrap());
+        }
+        assert_eq!((count(&index), index.interests.len()), (Some(1), 1));
     }
 
     #[test]

@@ -37,8 +37,8 @@ struct Entries {
     /// Of the main lane; the same where it is the own one.
     main: FxHashMap<(i64, i64), Entry>,
     now_ms: u64,
-    /// Of the schema.
-    fingerprint: String,
+    /// Of the schema, where it was time to ask.
+    fingerprint: Option<String>,
     /// The transaction that asked.
     transaction: Option<TransactionId>,
 }
@@ -67,7 +67,7 @@ pub(super) fn open(
         limits.statement_timeout_ms,
     );
     let mut entries = lock(writer, batch, &begin)?;
-    if entries.fingerprint != writer.schema() {
+    if entries.fingerprint.take().is_some_and(|fingerprint| !writer.is_as_it_was(&fingerprint)) {
         // Perhaps somebody else's triggers stand there by now: a new connection looks.
         return Err(Trouble::Lost("the schema bear was altered".to_owned()));
     }
@@ -127,7 +127,7 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
     let mut sql = format!(
         "{before}SELECT (extract(epoch FROM pg_catalog.now()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 AS bear_now_ms, pg_catalog.txid_current(), \
          extract(epoch FROM pg_catalog.pg_postmaster_start_time()), {}; ",
-        ledger_fingerprint()
+        if writer.is_look_due() { ledger_fingerprint() } else { "NULL".to_owned() }
     );
     sql.push_str(&select(batch.lane, " FOR UPDATE OF l"));
     if batch.lane == Lane::Side {
@@ -152,7 +152,7 @@ fn lock(writer: &mut Writer, batch: &Batch, before: &str) -> Result<Entries, Tro
                 entries.now_ms = u64::try_from(int(0)).unwrap_or_default();
                 let xid = u64::try_from(int(1)).ok().filter(|xid| *xid > 0);
                 let server = row.get(2).unwrap_or_default();
-                entries.fingerprint = row.get(3).unwrap_or_default().to_owned();
+                entries.fingerprint = row.get(3).map(str::to_owned);
                 entries.transaction = xid.map(|xid| TransactionId { server: server.into(), xid });
             }
             _ => {}

@@ -32,6 +32,9 @@ const COMMIT_GRACE: Duration = Duration::from_secs(1);
 /// For connecting's own questions.
 const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Between two questions whether the schema bear is as it was.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -59,8 +62,9 @@ pub(super) struct Writer {
     uses: u64,
     /// The last statement, where it had been prepared before: what Postgres knew of its tables may be out of date.
     reused: Option<Box<str>>,
-    /// Of the schema bear as it was found to be ours.
+    /// Of the schema bear as it was found to be ours, and when that was.
     schema: String,
+    looked: Instant,
 }
 
 /// Are the statement's parameters of these types, as far as they are said?
@@ -80,12 +84,29 @@ impl Writer {
             error => WriterError(error.to_string()),
         })?;
         let statements = HashMap::new();
-        Ok(Writer { client, settings, stop, limit: SETUP_LIMIT, statements, uses: 0, reused: None, schema })
+        Ok(Writer {
+            client,
+            settings,
+            stop,
+            limit: SETUP_LIMIT,
+            statements,
+            uses: 0,
+            reused: None,
+            schema,
+            looked: Instant::now(),
+        })
     }
 
-    /// The fingerprint of the schema bear as it was looked at.
-    pub(super) fn schema(&self) -> &str {
-        &self.schema
+    /// Is it time to ask whether the schema bear is as it was? That takes longer than all else that a batch's first
+    /// statement asks.
+    pub(super) fn is_look_due(&self) -> bool {
+        self.looked.elapsed() >= LOOK_EVERY
+    }
+
+    /// Whether the schema bear is as it was looked at, by its fingerprint now.
+    pub(super) fn is_as_it_was(&mut self, fingerprint: &str) -> bool {
+        self.looked = Instant::now();
+        self.schema == fingerprint
     }
 
     /// What a transaction begins with, where settings may not outlive one.

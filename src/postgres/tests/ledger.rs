@@ -246,17 +246,32 @@ fn a_schema_that_others_may_add_to_by_now_is_used_no_more() {
     .enumerate()
     {
         let (mut applier, _control, events) = applier(database.settings());
-        let next = 1 + 2 * at as u64;
-        assert!(is_done(&outcomes(&applier.apply(&bears(vec![rename(next, 1, "x")])).unwrap())[0]));
+        let first = 1 + 1_000_000 * at as u64;
+        assert!(is_done(&outcomes(&applier.apply(&bears(vec![rename(first, 1, "x")])).unwrap())[0]));
         database.run(open);
-        let thread = std::thread::spawn(move || applier.apply(&bears(vec![rename(next + 1, 1, "y")])));
-        eventually("the schema is refused", || {
-            let Ok(ApplierEvent::Down { error }) = events.recv_timeout(Duration::from_secs(10)) else { return false };
-            assert!(error.starts_with("LEDGER the schema bear is not used"), "{error}");
-            true
+        let begun = std::time::Instant::now();
+        let refused = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // It is asked now and then.
+                for seq in first + 1.. {
+                    let applied = applier.apply(&bears(vec![rename(seq, 1, "y")])).unwrap();
+                    assert!(is_done(&outcomes(&applied)[0]), "{open}");
+                    if refused.load(std::sync::atomic::Ordering::Relaxed) || begun.elapsed() > Duration::from_secs(60) {
+                        return;
+                    }
+                }
+            });
+            loop {
+                if let ApplierEvent::Down { error } = events.recv_timeout(Duration::from_secs(20)).unwrap() {
+                    assert!(error.starts_with("LEDGER the schema bear is not used"), "{error}");
+                    break;
+                }
+            }
+            refused.store(true, std::sync::atomic::Ordering::Relaxed);
+            database.run(close);
+            thread.join().unwrap();
         });
-        database.run(close);
-        assert!(is_done(&outcomes(&thread.join().unwrap().unwrap())[0]), "{open}");
     }
 }
 

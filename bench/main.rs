@@ -9,6 +9,7 @@
 mod bullmq;
 mod by_hand;
 mod drain;
+mod drain_feed;
 mod drain_holds;
 mod enqueue;
 mod feed;
@@ -42,7 +43,7 @@ const ROUNDS: usize = 5;
 
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
-const PARTS: [(&str, Part); 15] = [
+const PARTS: [(&str, Part); 16] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -56,6 +57,7 @@ const PARTS: [(&str, Part); 15] = [
     ("queue-memory", queue_memory::run),
     ("latency", latency::run),
     ("drain", drain::run),
+    ("drain-feed", drain_feed::run),
     ("bullmq", bullmq::run),
     ("drain-holds", drain_holds::run),
 ];

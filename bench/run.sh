@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
 #                                                  freshness memory misses enqueue queue-memory latency drain
-#                                                  bullmq drain-holds; none: all
+#                                                  drain-feed bullmq drain-holds; none: all
 #
 # The table goes to standard output, progress to standard error. About half an hour for all; keep the machine quiet.
 # Only `bullmq` needs Node and npm, which bring BullMQ in; `feed` needs pgbench, which comes with Postgres.

@@ -180,6 +180,11 @@ impl Postgres {
         self.cluster.port
     }
 
+    /// Of the process whose children serve clients.
+    pub fn pid(&self) -> u32 {
+        self.cluster.process.lock().unwrap().as_ref().expect("it runs").id()
+    }
+
     /// A database of the caller's own with `schema` in it.
     pub fn database(&self, schema: &str) -> Database {
         Database::create(self, schema)
@@ -293,6 +298,11 @@ fn initialize(data: &Path) {
          host replication all 127.0.0.1/32 trust\n"
     );
     std::fs::write(data.join("pg_hba.conf"), rules).expect("pg_hba.conf");
+}
+
+/// One of Postgres' programs.
+pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
 }
 
 /// The folder of `initdb` and `postgres`.

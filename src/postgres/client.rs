@@ -250,6 +250,11 @@ impl Driven {
         let Driven { wire, runtime, deadline, stop, farewell } = self;
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
+            // It asks before the wire is looked at, which then takes the question along. The other way round the asking
+            // would wake this task itself, and the network be polled before anything is sent.
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(E::from));
+            }
             let end = advance(wire, farewell, cx).err();
             // What came before the end says more than that it came: why Postgres ended the connection.
             match (answer.as_mut().poll(cx), end) {

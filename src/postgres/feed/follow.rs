@@ -29,6 +29,7 @@ use super::answers::Answers;
 use super::control::FeedControl;
 use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};
 use super::error::FeedError;
+use super::pace::{Pace, NAP};
 use super::present::Present;
 use super::snapshot::{parse_lsn, Snapshot};
 use super::tables::Tables;
@@ -57,9 +58,6 @@ const MAX_STRANGERS: usize = 10_000;
 
 /// How often tables are looked at that are being altered meanwhile.
 const LOOKS: u32 = 10;
-
-/// So much longer at most it takes what is there before anything else is done.
-const RECEIVE_LIMIT: Duration = Duration::from_millis(20);
 
 /// A wait that lets the network be looked at.
 const LEAST_WAIT: Duration = Duration::from_micros(500);
@@ -147,6 +145,7 @@ pub(super) struct Follower<'a> {
     pending: VecDeque<Transaction>,
     pending_rows: usize,
     awaited: Awaited<Told>,
+    pace: Pace,
     look_at: Instant,
     look_gap: Duration,
     /// All that was committed before this place has been received.
@@ -178,6 +177,7 @@ impl<'a> Follower<'a> {
             pending: VecDeque::new(),
             pending_rows: 0,
             awaited: Awaited::new(patience(parts.grace)),
+            pace: Pace::default(),
             look_at: now,
             look_gap: LOOK_AGAIN.0,
             position: parts.position,
@@ -334,7 +334,12 @@ impl<'a> Follower<'a> {
             until = until.min(self.look_at);
         }
         let (before, rows_before) = (self.pending.len(), self.pending_rows);
-        let mut next = self.parts.stream.next(until.max(now + LEAST_WAIT))?;
+        if self.pace.is_busy() {
+            self.parts.control.sleep(NAP);
+        }
+        let listened = Instant::now();
+        let mut next = self.parts.stream.next(until.max(listened + LEAST_WAIT))?;
+        let (waited, mut messages) = (listened.elapsed(), 0);
         if next.is_none() && self.heard.elapsed() > self.parts.silence {
             let silence = self.parts.silence.as_millis();
             return Err(FeedError::Other(format!(
@@ -342,6 +347,7 @@ impl<'a> Follower<'a> {
             )));
         }
         while let Some(bytes) = next {
+            messages += 1;
             self.heard = Instant::now();
             match frame(&bytes)? {
                 Frame::Data { position, text } => self.take(message(text)?, position)?,
@@ -352,12 +358,15 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-            // What the stream tells of other tables may never end, and neither a stop nor who is told waits for that.
-            if self.pending_rows >= rows_before + ROWS_A_MESSAGE || self.heard > now.max(until) + RECEIVE_LIMIT {
+            // Who is told waits for no more than that.
+            if self.pending_rows >= rows_before + ROWS_A_MESSAGE {
                 break;
             }
-            next = self.parts.stream.next(self.heard)?;
+            // What is on its way is the next step's: a wait for it, however short, is a millisecond by the runtime's clock,
+            // and what has come is told that much later.
+            next = self.parts.stream.received()?;
         }
+        self.pace.came(messages, waited);
         Ok(self.pending.len() > before)
     }
 

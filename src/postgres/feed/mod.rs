@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `decoding`
-//! takes its messages apart), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
+//! takes its messages apart, `pace` says when to let them gather), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
 //! `tables` says what can be followed, `answers` whether statements mean what they did, `control` which catalog is followed
 //! and when it ends, `former` removes what earlier versions left.
 //!
@@ -21,6 +21,7 @@ mod follow;
 mod former;
 mod links;
 mod outbox;
+mod pace;
 mod present;
 mod snapshot;
 mod tables;

@@ -72,16 +72,23 @@ impl Wire {
     /// The next message; notices are left out and errors are errors. Nothing is lost where it is not waited for.
     pub(super) async fn packet(&mut self) -> Result<Packet, WireError> {
         loop {
-            if let Some(packet) = split_packet(&mut self.input)? {
-                match packet {
-                    (b'E', body) => return Err(server_error(&body)),
-                    (b'N' | b'S' | b'A', _) => continue,
-                    packet => return Ok(packet),
-                }
+            if let Some(packet) = self.received()? {
+                return Ok(packet);
             }
             self.input.reserve(16 << 10);
             if self.pipe.read_buf(&mut self.input).await? == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Postgres closed the connection").into());
+            }
+        }
+    }
+
+    /// The same, if it has been received already.
+    fn received(&mut self) -> Result<Option<Packet>, WireError> {
+        loop {
+            match split_packet(&mut self.input)? {
+                Some((b'E', body)) => return Err(server_error(&body)),
+                Some((b'N' | b'S' | b'A', _)) => {}
+                packet => return Ok(packet),
             }
         }
     }
@@ -109,14 +116,6 @@ impl Wire {
         match self.packet().await? {
             (b'W', _) => Ok(()),
             _ => Err(WireError::Protocol("no stream was begun")),
-        }
-    }
-
-    async fn streamed(&mut self) -> Result<Bytes, WireError> {
-        match self.packet().await? {
-            (b'd', body) => Ok(body),
-            (b'c', _) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Postgres ended the stream").into()),
-            _ => Err(WireError::Protocol("within a stream")),
         }
     }
 
@@ -171,8 +170,8 @@ impl Stream {
         let control = waits.control.clone();
         let work = async {
             // What has been received of a message is kept.
-            match select(pin!(wire.streamed()), pin!(control.called())).await {
-                Either::Left((result, _)) => result,
+            match select(pin!(wire.packet()), pin!(control.called())).await {
+                Either::Left((packet, _)) => packet.and_then(streamed),
                 Either::Right(_) => Err(WireError::Silent),
             }
         };
@@ -181,6 +180,11 @@ impl Stream {
             Err(WireError::Silent) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The next piece that has been received already: neither the network nor a clock is asked.
+    pub(super) fn received(&mut self) -> Result<Option<Bytes>, WireError> {
+        self.wire.received()?.map(streamed).transpose()
     }
 
     pub(super) fn send(&mut self, data: &[u8]) -> Result<(), WireError> {
@@ -243,6 +247,15 @@ impl Drop for Waits {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// A piece of the stream.
+fn streamed(packet: Packet) -> Result<Bytes, WireError> {
+    match packet {
+        (b'd', body) => Ok(body),
+        (b'c', _) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Postgres ended the stream").into()),
+        _ => Err(WireError::Protocol("within a stream")),
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::Section;
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
-use crate::core::promise::{Awaited, Promise};
+use crate::core::promise::{Awaited, Fate, Promise};
 use crate::postgres::client::Client;
 
 use super::answers::Answers;
@@ -77,6 +77,15 @@ struct Transaction {
     is_of_both: bool,
     /// One of our own, of whose rows those are left out that its jobs have told.
     promise: Option<Arc<Promise>>,
+}
+
+impl Transaction {
+    /// One of our own that has changed nothing else than what its publication has dropped by now. That came after the answer
+    /// to its COMMIT, so that new snapshots see it.
+    fn is_done(&self) -> bool {
+        let fate = self.promise.as_ref().map(|promise| promise.fate());
+        self.gathered.is_empty() && fate == Some(Fate::Kept)
+    }
 }
 
 /// What is said of a transaction beside its rows.
@@ -466,8 +475,11 @@ impl<'a> Follower<'a> {
     /// Tells the transactions that new snapshots see.
     fn deliver(&mut self) -> Result<(), FeedError> {
         let asked_about = self.pending.len();
-        if asked_about == 0 {
-            return Ok(());
+        if self.pending.iter().all(Transaction::is_done) {
+            // As a rule while a queue drains: nothing is asked, of nobody.
+            self.pending_rows = 0;
+            let done = std::mem::take(&mut self.pending);
+            return self.tell(done);
         }
         let snapshot = self.snapshot()?;
         let is_visible = |transaction: &Transaction| snapshot.has_ended(snapshot.with_epoch(transaction.xid));

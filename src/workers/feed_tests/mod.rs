@@ -6,6 +6,7 @@ mod faults;
 mod links;
 #[path = "../outbox_tests/mod.rs"]
 mod outbox;
+mod own;
 mod speed;
 mod tables;
 mod ways_in;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::Feed;
 use crate::core::catalog::Section;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
+use crate::core::promise::Promises;
 use crate::postgres::tests::apply::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::server::Server;
@@ -115,13 +117,17 @@ struct Followed {
 
 impl Followed {
     fn start(settings: FeedSettings, catalog: &str) -> Followed {
+        Followed::with_promises(settings, catalog, Arc::default())
+    }
+
+    fn with_promises(settings: FeedSettings, catalog: &str, promises: Arc<Promises>) -> Followed {
         let sections = sections(catalog);
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = wakes.clone();
         let wake = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let feed = Feed::start(settings, sections.clone(), Arc::default(), wake).unwrap();
+        let feed = Feed::start(settings, sections.clone(), promises, wake).unwrap();
         Followed { feed, sections, wakes }
     }
 

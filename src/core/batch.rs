@@ -237,7 +237,7 @@ pub fn promised_rows(batch: &Batch, applied: &[SpaceApplied]) -> PromisedRows {
                 // Nobody can tell whose they are.
                 (Some(Some(_)), None) | (None, _) => continue,
             };
-            let ids: Option<Vec<Box<str>>> = of_section.iter().map(|change| change.id.clone()).collect();
+            let ids: Option<_> = of_section.iter().map(|change| change.id.clone()).collect();
             groups.push(((at, tenant), ids.map_or(Ids::All, Ids::These)));
         }
     }

@@ -1,5 +1,7 @@
 //! Rows that jobs changed and whose drop is promised, by section and tenant: what the feed need not tell again.
 
+use rustc_hash::FxHashSet;
+
 use super::feed::Tenant;
 use crate::mutations;
 
@@ -13,8 +15,7 @@ pub struct PromisedRows {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ids {
     All,
-    /// Sorted.
-    These(Vec<Box<str>>),
+    These(FxHashSet<Box<str>>),
 }
 
 impl PromisedRows {
@@ -26,11 +27,7 @@ impl PromisedRows {
             match (is_same, &mut *ids, &mut *more) {
                 (false, _, _) | (true, Ids::All, _) => {}
                 (true, ids, Ids::All) => *ids = Ids::All,
-                (true, Ids::These(ids), Ids::These(more)) => {
-                    ids.append(more);
-                    ids.sort_unstable();
-                    ids.dedup();
-                }
+                (true, Ids::These(ids), Ids::These(more)) => ids.extend(more.drain()),
             }
             is_same
         });
@@ -44,7 +41,7 @@ impl PromisedRows {
         let at = self.groups.binary_search_by(|((of, whose), _)| (*of, whose).cmp(&(section, tenant)));
         match at.ok().map(|at| &self.groups[at].1) {
             Some(Ids::All) => true,
-            Some(Ids::These(ids)) => ids.binary_search_by(|known| (**known).cmp(id)).is_ok(),
+            Some(Ids::These(ids)) => ids.contains(id),
             None => false,
         }
     }

@@ -124,7 +124,7 @@ impl Gathered {
     }
 
     /// Rows of a section by their ids in canonical form.
-    pub fn add_ids(&mut self, section: usize, tenant: &Tenant, ids: &[Box<str>]) {
+    pub fn add_ids(&mut self, section: usize, tenant: &Tenant, ids: &FxHashSet<Box<str>>) {
         let kept = self.sections.entry(section).or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
         let GatheredSection::Some(rows) = kept else { return };
         let known = rows.ids.entry(tenant.clone()).or_default();

@@ -183,10 +183,15 @@ fn what_a_query_means_is_noticed_when_it_changes() {
             .postgres(&database)
             .catalog(CATALOG)
             .config("bear.feed", feed)
-            .config("bear.feed-grace-ms", "1000")
+            .config("bear.feed-grace-ms", "2000")
             .config("bear.search-path", "app, public")
             .start();
         wait_told(&redis);
+        // Told up to half a grace from now means that a look has ended which began after now: no late first one makes all cold.
+        let begun = std::time::Instant::now() + Duration::from_secs(1);
+        eventually("a look has ended", || {
+            redis.info("bear").int("bear_feed_told_ms") < begun.elapsed().as_millis() as i64
+        });
         let mut wire = redis.wire();
         store(&redis, &mut wire, "other all");
         for (sql, expected) in [
@@ -205,9 +210,9 @@ fn what_a_query_means_is_noticed_when_it_changes() {
             database.run(sql);
             let begun = std::time::Instant::now();
             eventually("the change is noticed", || wire.run("BEAR.QUERY item all").text() == expected);
-            assert!(begun.elapsed() < Duration::from_secs(5), "{sql}: {:?}", begun.elapsed());
-            // One that was under way may have been answered and not stored.
-            assert!(is_cached(&mut wire, "other all"), "{feed}, {sql}");
+            assert!(begun.elapsed() < Duration::from_secs(10), "{sql}: {:?}", begun.elapsed());
+            // It may be withheld while the feed is behind; what is cold is never cached again by itself.
+            eventually(&format!("the other is there: {feed}, {sql}"), || is_cached(&mut wire, "other all"));
         }
         assert_eq!(redis.info("bear").int("bear_feed_connects"), 1, "{feed}");
     }

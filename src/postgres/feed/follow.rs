@@ -25,7 +25,6 @@ use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
 use crate::core::promise::{Awaited, Fate, Promise};
 use crate::postgres::client::Client;
 
-use super::answers::Answers;
 use super::control::FeedControl;
 use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};
 use super::error::FeedError;
@@ -33,6 +32,7 @@ use super::pace::{Pace, NAP};
 use super::present::Present;
 use super::snapshot::{parse_lsn, Snapshot};
 use super::tables::Tables;
+use super::watch::{retell_after, Watch, SEE_AGAIN};
 use super::wire::Stream;
 
 /// Rows that one message of changes is made of, unless one transaction has more.
@@ -122,6 +122,7 @@ struct Asked {
 pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) stream: Stream,
+    pub(super) watch: Watch,
     /// Is the database's encoding ours?
     pub(super) is_utf8: bool,
     /// Where the stream begins.
@@ -142,10 +143,10 @@ pub(super) struct Follower<'a> {
     tables: Tables,
     /// SQL of the fingerprint of the tables, and its value when they were looked at.
     fingerprint: (String, String),
-    answers: Answers,
     /// What was altered when it was looked at last: told once more. A session may see a commit and know what it has altered
     /// only a moment later, and what it fetched in between is as before.
     altered: BTreeSet<usize>,
+    altered_at: Instant,
     present: Present,
     /// Tables that rows have been told of and nobody asks for; None where they are too many.
     strangers: Option<FxHashSet<Box<[u8]>>>,
@@ -177,8 +178,8 @@ impl<'a> Follower<'a> {
             emit,
             tables: Tables::default(),
             fingerprint: Default::default(),
-            answers: Answers::default(),
             altered: BTreeSet::new(),
+            altered_at: now,
             present: Present::new(Vec::new(), parts.limit),
             strangers: Some(FxHashSet::default()),
             asked_at: now,
@@ -235,7 +236,7 @@ impl<'a> Follower<'a> {
         }
         self.awaited.clear();
         self.watch_those_in_progress()?;
-        self.answers = Answers::look(&mut self.parts.client, &self.sections, self.parts.limit)?;
+        self.parts.watch.follow(&self.sections, &self.parts.control);
         self.tell_connected();
         Ok(())
     }
@@ -311,6 +312,7 @@ impl<'a> Follower<'a> {
     fn tell_altered(&mut self, sections: BTreeSet<usize>) {
         let coverage = self.tables.coverage.clone();
         self.altered.extend(&sections);
+        self.altered_at = Instant::now();
         (self.emit)(FeedOutcome::Altered { coverage, sections: sections.into_iter().collect() });
     }
 
@@ -324,6 +326,7 @@ impl<'a> Follower<'a> {
             self.deliver()?;
         }
         self.see_to_promises()?;
+        self.see_to_answers()?;
         self.see_to_probe()
     }
 
@@ -338,6 +341,9 @@ impl<'a> Follower<'a> {
         };
         if !self.awaited.is_empty() {
             until = until.min(now + LOOK_AGAIN.0);
+        }
+        if self.parts.watch.is_looking() {
+            until = until.min(now + SEE_AGAIN);
         }
         if !self.pending.is_empty() {
             until = until.min(self.look_at);
@@ -537,6 +543,17 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// Tells which sections mean something else.
+    fn see_to_answers(&mut self) -> Result<(), FeedError> {
+        let meant = self.parts.watch.changed()?;
+        if !meant.is_empty() {
+            // Statements may mean other tables than when they were prepared.
+            self.present.prepare_anew();
+            self.tell_altered(meant.into_iter().collect());
+        }
+        Ok(())
+    }
+
     fn see_to_probe(&mut self) -> Result<(), FeedError> {
         let now = Instant::now();
         match &mut self.probe {
@@ -577,7 +594,8 @@ impl<'a> Follower<'a> {
         self.probe = Probe::Due(now.max(asked.at + (self.parts.grace / 4).max(LEAST_GAP)));
         let position = if self.awaited.is_empty() { self.position } else { asked.wal };
         self.told = self.told.max(position);
-        (self.emit)(FeedOutcome::CaughtUp { asked: asked.at, position: self.told, lag_bytes: asked.lag_bytes });
+        let caught_up = self.parts.watch.bound(asked.at);
+        (self.emit)(FeedOutcome::CaughtUp { asked: caught_up, position: self.told, lag_bytes: asked.lag_bytes });
     }
 
     fn ask(&mut self, now: Instant) -> Result<(), FeedError> {
@@ -590,19 +608,14 @@ impl<'a> Follower<'a> {
         let snapshot = read_snapshot(&row[0])?;
         let wal = parse_lsn(&row[1])
             .ok_or_else(|| FeedError::Other(format!("Postgres' place in the WAL '{}' cannot be read", row[1])))?;
-        let again = std::mem::take(&mut self.altered);
-        if !again.is_empty() {
+        if !self.altered.is_empty() && now > self.altered_at + retell_after(self.parts.grace) {
+            let again = std::mem::take(&mut self.altered);
             (self.emit)(FeedOutcome::AlteredBefore { sections: again.into_iter().collect() });
         }
         if row[2] != self.fingerprint.1 {
             self.look_again()?;
         }
-        let meant = self.answers.changed(&mut self.parts.client, self.parts.grace, self.parts.limit)?;
-        if !meant.is_empty() {
-            // Statements may mean other tables than when they were prepared.
-            self.present.prepare_anew();
-            self.tell_altered(meant.into_iter().collect());
-        }
+        self.parts.watch.ask(now);
         let ended = self.unsettled.iter().copied().filter(|xid| snapshot.has_ended(*xid)).collect();
         self.epoch_of = Some(snapshot);
         let lag_bytes = wal.saturating_sub(self.position);

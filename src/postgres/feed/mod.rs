@@ -2,8 +2,9 @@
 //!
 //! # Layout
 //! `follow` is one life of the feed, with two connections: one streams (`dial` makes it, `wire` speaks its protocol, `decoding`
-//! takes its messages apart, `pace` says when to let them gather), an ordinary one asks what new snapshots see (`snapshot`) and reads present values (`present`).
-//! `tables` says what can be followed, `answers` whether statements mean what they did, `control` which catalog is followed
+//! takes its messages apart, `pace` says when to let them gather), an ordinary one asks what new snapshots see (`snapshot`) and
+//! reads present values (`present`). `tables` says what can be followed, `answers` whether statements mean what they did (`watch`
+//! says when it looks, by a third connection), `control` which catalog is followed
 //! and when it ends, `former` removes what earlier versions left.
 //!
 //! `outbox` is the other kind, where Postgres may not decode: triggers and a table that is polled.
@@ -25,6 +26,7 @@ mod pace;
 mod present;
 mod snapshot;
 mod tables;
+mod watch;
 mod wire;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -45,6 +47,7 @@ pub use error::FeedError;
 use dial::{dial, Login};
 use follow::{limit, simple, Follower, Parts};
 use snapshot::parse_lsn;
+use watch::Watch;
 use wire::{Stream, WireError};
 
 /// Making a slot takes as long as the transactions that were in progress; after this it is told.
@@ -129,8 +132,9 @@ fn prepare(
     former::drop_publications(&mut client)?;
     let (stream, position) = open_stream(&settings, &mut client, &login, &identity, control, emit)?;
     let (grace, silence) = (feed.grace, feed.silence);
+    let watch = Watch::start(&settings, &identity, grace)?;
     let server = identity.server_start().into();
-    Ok(Parts { client, stream, is_utf8, position, server, control: control.clone(), limit, grace, silence })
+    Ok(Parts { client, stream, watch, is_utf8, position, server, control: control.clone(), limit, grace, silence })
 }
 
 /// A feed of another database would find nothing to tell, and say that all is well.

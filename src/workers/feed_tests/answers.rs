@@ -137,6 +137,121 @@ fn the_outbox_tells_the_same() {
     check(&database, &followed, FeedKind::Outbox);
 }
 
+/// Whoever looks at what answers depend on waits for this, and nobody else.
+fn stall(database: &Database) -> ::postgres::Client {
+    let mut client = database.client();
+    client.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_ts_config_map").unwrap();
+    client
+}
+
+fn wait_for_look(database: &Database) {
+    let waiting =
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_catalog.pg_ts_config_map'::regclass";
+    eventually("a look that waits", || database.int(waiting) == 1);
+}
+
+/// Changes are told, and up to `until` at most all is said to be told, for a while; the feed does not begin anew.
+fn follows_on(database: &Database, followed: &Followed, until: Instant) {
+    let started = Instant::now();
+    database.run("INSERT INTO u VALUES (7, 7) ON CONFLICT (id) DO UPDATE SET x = u.x + 1");
+    let (mut is_told, mut caught_up) = (false, 0);
+    while !is_told || caught_up < 10 {
+        assert!(started.elapsed() < PATIENCE, "{is_told} {caught_up}");
+        match followed.next() {
+            FeedOutcome::Changed { changes, .. } => {
+                is_told |= changes.iter().any(|change| followed.lines(change) == ["u 7"]);
+            }
+            FeedOutcome::CaughtUp { asked, .. } => {
+                assert!(asked <= until);
+                caught_up += 1;
+            }
+            FeedOutcome::AlteredBefore { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The grace of these feeds is 400 ms, and half of it may pass after the last look that ended.
+const HALF: Duration = Duration::from_millis(200);
+
+/// Waits for the end of a look that began after now; a first one that took long makes all cold as it ends.
+fn known(followed: &Followed) {
+    let begun = Instant::now();
+    while !matches!(followed.next(), FeedOutcome::CaughtUp { asked, .. } if asked > begun + HALF) {
+        assert!(begun.elapsed() < PATIENCE, "no look has ended");
+    }
+}
+
+fn check_stalled(database: &Database, followed: Followed, begin_anew: impl FnOnce(Followed) -> Followed) {
+    // While it follows.
+    followed.connected();
+    known(&followed);
+    let mut holder = stall(database);
+    let stalled = Instant::now();
+    wait_for_look(database);
+    database.run("CREATE OR REPLACE VIEW public.inner_v AS SELECT t.*, 3 AS one FROM public.t t");
+    follows_on(database, &followed, stalled + HALF);
+    holder.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(followed.altered().1, ["t"]);
+    followed.settled();
+    // At the first look: once it ends it tells that nobody knows what was altered since.
+    let mut holder = stall(database);
+    let followed = begin_anew(followed);
+    followed.connected();
+    let connected = Instant::now();
+    wait_for_look(database);
+    follows_on(database, &followed, connected + HALF);
+    holder.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(followed.altered().1, ["t", "u"]);
+    followed.settled();
+    // The end of its connection.
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '-- What the words of%'");
+    database.run("CREATE OR REPLACE VIEW public.inner_v AS SELECT t.*, 4 AS one FROM public.t t");
+    assert_eq!(followed.altered().1, ["t"]);
+    // A stop ends it, too.
+    let _holder = stall(database);
+    wait_for_look(database);
+    followed.end();
+}
+
+#[test]
+fn a_look_that_does_not_end_holds_up_nobody() {
+    let database = Database::new(SCHEMA);
+    // By another catalog, for a new slot would wait for the transaction that stalls.
+    check_stalled(&database, database.follow(CATALOG), |mut followed| {
+        assert!(followed.feed.follow_instead(followed.sections.clone()).is_some());
+        followed
+    });
+}
+
+#[test]
+fn a_look_that_does_not_end_holds_up_no_outbox() {
+    let database = plain_database(SCHEMA);
+    let follow = || super::outbox::follow(&database, CATALOG);
+    check_stalled(&database, follow(), |followed| {
+        followed.end();
+        follow()
+    });
+}
+
+/// Nobody has analyzed the catalogs yet: it took 57 s by a plan that held what is new for little.
+#[test]
+fn a_chain_of_many_new_functions_is_looked_at_in_time() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY);
+         DO $$ BEGIN FOR i IN 1..2000 LOOP
+             EXECUTE format('CREATE FUNCTION f%s(x int) RETURNS int LANGUAGE plpgsql AS $f$ BEGIN RETURN f%s(x); END $f$', i, i - 1);
+         END LOOP; END $$",
+    );
+    let catalog =
+        "[t]\nid = \"int\"\ntables = { t = \"id\" }\n[[t.query]]\ncall = \"all\"\nsql = \"SELECT f2000(id) FROM t\"\n";
+    let followed = database.follow(catalog);
+    followed.connected();
+    known(&followed);
+    database.run("CREATE FUNCTION f0(x int) RETURNS int LANGUAGE sql AS 'SELECT x'");
+    assert_eq!(followed.altered().1, ["t"]);
+}
+
 fn slot_count(database: &Database) -> i64 {
     database.int(&format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", database.name))
 }

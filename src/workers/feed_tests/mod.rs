@@ -151,7 +151,9 @@ impl Followed {
 
     /// Waits until it has noticed that something was altered: the tables by name, and the sections that are cold for it.
     fn altered(&self) -> (Vec<String>, Vec<String>) {
+        let started = Instant::now();
         loop {
+            assert!(started.elapsed() < PATIENCE, "nothing was altered");
             match self.next() {
                 FeedOutcome::Altered { coverage, sections } => {
                     let name = |section: &usize| self.sections[*section].name.to_string();

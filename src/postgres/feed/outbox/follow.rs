@@ -22,9 +22,9 @@ use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;
 
-use super::super::answers::Answers;
 use super::super::follow::{limit, patience, simple};
 use super::super::present::Present;
+use super::super::watch::{retell_after, Watch};
 use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
 use super::poll::{leap, read_snapshot, Look, News, Poller, Written, IS_ALIVE};
@@ -74,11 +74,12 @@ fn connect_and_run(
         number: (RandomState::new().build_hasher().finish() >> 1) as i64,
     };
     let ready = desk.prepare(sections, control)?;
-    let now = Instant::now();
     let present = Present::new(ready.tables.selects.clone(), desk.limit);
     let grace = feed.grace;
     let cleaner = Cleaner::new(desk.number);
-    let answers = Answers::look(&mut desk.client, sections, desk.limit)?;
+    let mut watch = Watch::start(&settings, &identity, grace)?;
+    watch.follow(sections, control);
+    let now = Instant::now();
     let reader = Reader {
         server: identity.server_start().into(),
         awaited: Awaited::new(patience(grace)),
@@ -90,8 +91,9 @@ fn connect_and_run(
         emit,
         ready,
         present,
-        answers,
+        watch,
         altered: Vec::new(),
+        altered_at: now,
         cleaner,
         grace,
         probe_at: now,
@@ -224,10 +226,11 @@ struct Reader<'a> {
     emit: &'a mut dyn FnMut(FeedOutcome),
     ready: Ready,
     present: Present,
-    answers: Answers,
+    watch: Watch,
     /// What was altered when it was looked at last: told once more. A session may see a commit and know what it has altered
     /// only a moment later, and what it fetched in between is as before.
     altered: Vec<usize>,
+    altered_at: Instant,
     cleaner: Cleaner,
     grace: Duration,
     probe_at: Instant,
@@ -297,25 +300,27 @@ impl Reader<'_> {
         let found = !news.transactions.is_empty();
         self.tell(news)?;
         if look == Look::AtTablesToo {
-            let again = std::mem::take(&mut self.altered);
-            if !again.is_empty() {
-                (self.emit)(FeedOutcome::AlteredBefore { sections: again });
+            if !self.altered.is_empty() && asked > self.altered_at + retell_after(self.grace) {
+                (self.emit)(FeedOutcome::AlteredBefore { sections: std::mem::take(&mut self.altered) });
             }
-            let sections = self.answers.changed(&mut self.desk.client, self.grace, self.desk.limit)?;
-            if !sections.is_empty() {
-                self.present.prepare_anew();
-                self.altered.clone_from(&sections);
-                let coverage = self.ready.tables.coverage.clone();
-                (self.emit)(FeedOutcome::Altered { coverage, sections });
-            }
+            self.watch.ask(asked);
             self.probe_at = asked + self.grace / 4;
             self.nearly.get_or_insert_with(|| (CaughtUp { asked, position }, self.awaited.mark()));
         }
         self.see_to_promises()?;
+        let sections = self.watch.changed()?;
+        if !sections.is_empty() {
+            self.present.prepare_anew();
+            self.altered.extend(&sections);
+            self.altered_at = Instant::now();
+            let coverage = self.ready.tables.coverage.clone();
+            (self.emit)(FeedOutcome::Altered { coverage, sections });
+        }
         if let Some((CaughtUp { asked, position }, _)) =
             self.nearly.take_if(|(_, mark)| !self.awaited.has_before(*mark))
         {
             self.told = self.told.max(position);
+            let asked = self.watch.bound(asked);
             (self.emit)(FeedOutcome::CaughtUp { asked, position: self.told, lag_bytes: 0 });
         }
         if asked >= self.alive_at {

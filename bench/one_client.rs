@@ -10,7 +10,7 @@ const SIZES: Sizes = Sizes {
     payload: 100_000,
     result: 50_000_000,
     waiters: 20,
-    rows: 100_001,
+    rows: 70_000,
     ids: 200_000,
     sections: 3_000,
     calls: 20_000,

@@ -1,7 +1,7 @@
 //! The book against the module: every console example is run, tables are compared with what the server says, and the head
 //! of each command's page with COMMAND DOCS.
 //!
-//! `BEAR_BLESS=docs/commands` has what the server says written into those pages, where they say something else: read the difference
+//! `BEAR_BLESS=docs` has what the server says written into those pages, where they say something else: read the difference
 //! before it is committed.
 
 mod commands;

@@ -30,7 +30,7 @@ use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted
 use super::error::FeedError;
 use super::pace::{Pace, NAP};
 use super::present::Present;
-use super::snapshot::{parse_lsn, Snapshot};
+use super::snapshot::{in_progress, parse_lsn, Snapshot, IN_PROGRESS};
 use super::tables::Tables;
 use super::watch::{retell_after, Watch, SEE_AGAIN};
 use super::wire::Stream;
@@ -272,12 +272,9 @@ impl<'a> Follower<'a> {
 
     /// They may have changed what nobody here has understood, and may become visible only later.
     fn watch_those_in_progress(&mut self) -> Result<(), FeedError> {
-        // An id of our own is newer than all that had begun by the snapshot, which lists only those older than the
-        // newest that had ended.
-        let row =
-            self.simple("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, ''")?;
-        let (snapshot, newest) = (read_snapshot(&row[0])?, row[1].parse().unwrap_or(0));
-        for xid in snapshot.in_progress_before(newest) {
+        let row = self.simple(IN_PROGRESS)?;
+        let (snapshot, xids) = in_progress(&row).ok_or_else(|| unreadable(&row[0]))?;
+        for xid in xids {
             if !self.unsettled.contains(&xid) {
                 self.unsettled.push(xid);
             }
@@ -679,7 +676,11 @@ pub(super) fn simple(client: &mut Client, sql: &str) -> Result<[String; 3], Feed
 }
 
 fn read_snapshot(text: &str) -> Result<Snapshot, FeedError> {
-    Snapshot::parse(text).ok_or_else(|| FeedError::Other(format!("Postgres' snapshot '{text}' cannot be read")))
+    Snapshot::parse(text).ok_or_else(|| unreadable(text))
+}
+
+pub(super) fn unreadable(snapshot: &str) -> FeedError {
+    FeedError::Other(format!("Postgres' snapshot '{snapshot}' cannot be read"))
 }
 
 /// How long an own transaction's publication is waited for, so that what it leaves out is known well within the grace.

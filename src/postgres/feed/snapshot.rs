@@ -1,4 +1,26 @@
-//! Which transactions a new snapshot of Postgres sees, and places in the WAL.
+//! Which transactions a new snapshot of Postgres sees, which are in progress, and places in the WAL.
+
+/// For [`in_progress`]: a snapshot; an id of our own, which is newer than all that had begun by the snapshot (it lists only
+/// those older than the newest that had ended); ids without their epoch that other databases have, whose changes are
+/// nobody's here and whose end no stream of this database tells.
+pub(super) const IN_PROGRESS: &str =
+    "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, \
+    (SELECT pg_catalog.string_agg(others.xid, ',') FROM (\
+        SELECT a.backend_xid::pg_catalog.text FROM pg_catalog.pg_stat_activity a \
+            JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+            WHERE a.backend_xid IS NOT NULL AND a.datid OPERATOR(pg_catalog.<>) d.oid \
+        UNION ALL SELECT p.transaction::pg_catalog.text FROM pg_catalog.pg_prepared_xacts p \
+            WHERE p.database OPERATOR(pg_catalog.<>) pg_catalog.current_database()) others (xid))";
+
+/// The snapshot, and the transactions of this database that may have been in progress: what [`IN_PROGRESS`] brings.
+pub(super) fn in_progress(row: &[String; 3]) -> Option<(Snapshot, Vec<u64>)> {
+    let [snapshot, newest, others] = row;
+    let snapshot = Snapshot::parse(snapshot)?;
+    let others: Vec<u64> = others.split(',').filter_map(|xid| Some(snapshot.with_epoch(xid.parse().ok()?))).collect();
+    let mut xids = snapshot.in_progress_before(newest.parse().ok()?);
+    xids.retain(|xid| !others.contains(xid));
+    Some((snapshot, xids))
+}
 
 /// `pg_current_snapshot()`; transaction ids with their epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +53,7 @@ impl Snapshot {
     }
 
     /// Transactions that may have been in progress, where `newest` had not begun.
-    pub(super) fn in_progress_before(&self, newest: u64) -> Vec<u64> {
+    fn in_progress_before(&self, newest: u64) -> Vec<u64> {
         self.in_progress.iter().copied().chain(self.xmax..newest).collect()
     }
 
@@ -70,6 +92,18 @@ mod tests {
         for wrong in ["", "1", "1:2", "1:2:x", "a:2:"] {
             assert_eq!(Snapshot::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn transactions_of_other_databases_are_not_waited_for() {
+        let of = |snapshot: &str, newest: &str, others: &str| {
+            in_progress(&[snapshot.to_owned(), newest.to_owned(), others.to_owned()]).map(|(_, xids)| xids)
+        };
+        assert_eq!(of("10:14:10,12", "16", ""), Some(vec![10, 12, 14, 15]));
+        assert_eq!(of("10:14:10,12", "16", "12,15,99"), Some(vec![10, 14]));
+        assert_eq!(of("4294967300:4294967304:4294967301", "4294967305", "5,8"), Some(vec![]));
+        assert_eq!(of("x", "16", ""), None);
+        assert_eq!(of("10:14:", "", ""), None);
     }
 
     #[test]

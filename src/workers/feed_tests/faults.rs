@@ -174,13 +174,15 @@ impl Open {
 }
 
 /// Its record may stand before the slot, and it may become visible only now: what was fetched meanwhile is forgotten.
-/// Not if it is told, nor if it changed nothing.
+/// Not if it is told, nor if it changed nothing, or is of another database.
 #[test]
 fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_is_told() {
+    let server = Arc::new(logical());
     let database = Database::on(
-        Arc::new(logical()),
+        server.clone(),
         "CREATE TABLE t (id int PRIMARY KEY, x int); CREATE TABLE other (x int); CREATE UNLOGGED TABLE unlogged (x int)",
     );
+    let neighbour = Database::on(server, "CREATE TABLE t (id int PRIMARY KEY, x int)");
     // The slot waits for the first, then for those that were there when the first had ended; the others it leaves.
     let first = Open::new(&database, "INSERT INTO other VALUES (1)");
     let followed = database.follow(CATALOG);
@@ -189,6 +191,7 @@ fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_i
     first.end("COMMIT");
     second.wait_for_waiter(&database);
     let elsewhere = Open::new(&database, "INSERT INTO unlogged VALUES (3)");
+    let of_neighbour = Open::new(&neighbour, "INSERT INTO t VALUES (3, 3)");
     let told = Open::new(&database, "INSERT INTO t VALUES (1, 1)");
     let aborted = Open::new(&database, "INSERT INTO t VALUES (2, 2)");
     second.end("COMMIT");
@@ -210,6 +213,8 @@ fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_i
         }
     };
     assert_eq!((again(), again()), (0, 0));
+    of_neighbour.end("COMMIT");
+    assert_eq!((again(), again()), (0, 0), "what another database does changes nothing here");
     elsewhere.end("COMMIT");
     assert_eq!((again(), again()), (1, 0));
 }

@@ -22,12 +22,13 @@ use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;
 
-use super::super::follow::{limit, patience, simple};
+use super::super::follow::{limit, patience, simple, unreadable};
 use super::super::present::Present;
+use super::super::snapshot::{in_progress, IN_PROGRESS};
 use super::super::watch::{retell_after, Watch};
 use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
-use super::poll::{leap, read_snapshot, Look, News, Poller, Written, IS_ALIVE};
+use super::poll::{leap, Look, News, Poller, Written, IS_ALIVE};
 use super::schema;
 use super::tables::Tables;
 
@@ -164,12 +165,9 @@ impl Desk {
         if was_alive == "true" {
             return Ok(Vec::new());
         }
-        // An id of our own is newer than all that had begun.
-        let [snapshot, newest, _] = simple(
-            self.client(),
-            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_xact_id()::pg_catalog.text, ''",
-        )?;
-        Ok(read_snapshot(&snapshot)?.in_progress_before(newest.parse().unwrap_or(0)))
+        let row = simple(self.client(), IN_PROGRESS)?;
+        let (_, xids) = in_progress(&row).ok_or_else(|| unreadable(&row[0]))?;
+        Ok(xids)
     }
 
     /// Tells triggers and cleaners that somebody reads, and how far.

@@ -3,29 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::queues::CheckedPayload;
-use super::reload::Read;
+use super::done_aside::{Aside, FAILED};
 use super::Server;
-use crate::postgres::Validation;
 use crate::redis_api::{Answer, BlockedClient, Context, Letter, Pen, Replier};
-
-/// What comes back.
-pub enum Aside {
-    /// The letter of this number.
-    Written(u64),
-    /// The same, but for the writing, which has failed.
-    Unwritten(u64),
-    Catalog(Box<Read>),
-    /// A job's payload, as it is stored.
-    Payload(u64, Result<CheckedPayload, String>),
-    /// A catalog's, to be shown to Postgres.
-    Statements(Validation),
-    /// They could not be worked out; with the ticket of the check.
-    NoStatements(u64),
-}
-
-/// What is told of something done aside that has panicked.
-pub(super) const FAILED: &str = "internal error of bear: see the server's log";
 
 /// Letters that are being written.
 #[derive(Default)]

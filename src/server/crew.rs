@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::aside::Aside;
 use super::config::Config;
+use super::done_aside::Aside;
 use crate::core::catalog::Section;
 use crate::core::promise::Promises;
 use crate::mutations;

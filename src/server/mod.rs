@@ -9,6 +9,7 @@
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
 //! | `aside` | large replies and catalogs, by a thread of their own |
+//! | `done_aside` | what comes back from there |
 //! | `errands` | commands that take longer than a slice |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `queues` | jobs: enqueued, applied, settled |
@@ -32,6 +33,7 @@ mod changes;
 mod changing;
 pub mod config;
 mod crew;
+mod done_aside;
 mod errands;
 mod errors;
 mod explain;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::aside::{Aside, FAILED};
+use super::done_aside::{Aside, ReadCatalog, FAILED};
 use super::{owning, Server};
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
 use crate::core::catalog_toml;
@@ -79,12 +79,6 @@ pub struct Reloading {
     catalog: Option<Catalog>,
     /// None: it was set, and nobody waits.
     client: Option<BlockedClient>,
-}
-
-/// What the clerk has read.
-pub struct Read {
-    ticket: u64,
-    result: Result<(Catalog, Validation), String>,
 }
 
 static NEXT_PLAN: AtomicU64 = AtomicU64::new(1);
@@ -176,18 +170,18 @@ impl Server {
         let ticket = next(&NEXT_TICKET);
         let file = self.config.catalog.clone();
         self.reloading = Some(Reloading { ticket, catalog: None, client });
-        let failed = Box::new(Read { ticket, result: Err(format!("the catalog was not read: {FAILED}")) });
+        let failed = Box::new(ReadCatalog { ticket, result: Err(format!("the catalog was not read: {FAILED}")) });
         self.workers.aside(Some(Aside::Catalog(failed)), move || {
             let result = load(&file).map(|catalog| {
                 let validation = validation_of(&catalog.sections, ticket);
                 (catalog, validation)
             });
-            Some(Aside::Catalog(Box::new(Read { ticket, result })))
+            Some(Aside::Catalog(Box::new(ReadCatalog { ticket, result })))
         });
     }
 
     /// The clerk has read a catalog.
-    pub(super) fn catalog_read(&mut self, read: Read) {
+    pub(super) fn catalog_read(&mut self, read: ReadCatalog) {
         // One that was cancelled is nobody's.
         let Some(mut reloading) = self.reloading.take_if(|reloading| reloading.ticket == read.ticket) else { return };
         match (read.result, reloading.client.is_some()) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checks::is_queued;
-use super::large::LARGE;
 use super::space::{Extras, SpaceQueue};
 use super::{wall_ms, Queues};
 use crate::core::job::Job;
@@ -16,6 +15,9 @@ use crate::core::value::shorten;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
 use crate::server::{errors, Server};
+
+/// A payload of more bytes is checked aside.
+const LARGE: usize = 64 << 10;
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, Default)]

@@ -12,20 +12,11 @@ use crate::core::catalog::Section;
 use crate::core::payload;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
-use crate::server::aside::{Aside, FAILED};
+use crate::server::done_aside::{Aside, CheckedPayload, FAILED};
 use crate::server::{errors, Server};
-
-/// A payload of more bytes is checked aside.
-pub const LARGE: usize = 64 << 10;
 
 /// While the server allows no writes, we look again after this.
 const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
-
-/// A payload as it is stored, and what UNIQUE compares.
-pub struct CheckedPayload {
-    data: Vec<u8>,
-    fingerprint: Option<String>,
-}
 
 /// Enqueued, once its payload is checked.
 pub struct Pending {

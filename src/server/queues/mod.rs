@@ -71,7 +71,6 @@ use crate::redis_api::Scan;
 
 pub use enqueue::EnqueueOptions;
 pub use job_reply::ListedState;
-pub use large::CheckedPayload;
 pub use lifecycle::Forgotten;
 pub use retry::RetryTarget;
 

@@ -1,0 +1,34 @@
+//! What comes back from `bear-clerk` of what is done aside.
+
+use crate::core::catalog::Catalog;
+use crate::postgres::Validation;
+
+/// What comes back.
+pub enum Aside {
+    /// The letter of this number.
+    Written(u64),
+    /// The same, but for the writing, which has failed.
+    Unwritten(u64),
+    Catalog(Box<ReadCatalog>),
+    /// A job's payload, as it is stored.
+    Payload(u64, Result<CheckedPayload, String>),
+    /// A catalog's, to be shown to Postgres.
+    Statements(Validation),
+    /// They could not be worked out; with the ticket of the check.
+    NoStatements(u64),
+}
+
+/// What is told of something done aside that has panicked.
+pub(super) const FAILED: &str = "internal error of bear: see the server's log";
+
+/// A catalog, as it was read.
+pub struct ReadCatalog {
+    pub(super) ticket: u64,
+    pub(super) result: Result<(Catalog, Validation), String>,
+}
+
+/// A payload as it is stored, and what UNIQUE compares.
+pub struct CheckedPayload {
+    pub(super) data: Vec<u8>,
+    pub(super) fingerprint: Option<String>,
+}

@@ -4,9 +4,9 @@
 //! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
 
 use super::cursor::Cursor;
+use crate::core::catalog::job::{Job, Order};
+use crate::core::catalog::life::Life;
 use crate::core::catalog::{OnRule, Query, Section};
-use crate::core::job::{Job, Order};
-use crate::core::life::Life;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -50,7 +50,7 @@ impl Command for Catalog {
                     if catalog.sections.len() > AT_ONCE {
                         names.push("…");
                     }
-                    let name = crate::core::value::shorten(name);
+                    let name = crate::core::values::value::shorten(name);
                     return Err(format!("ERR no section '{name}'; there are: {}", names.join(", ")));
                 }
             }

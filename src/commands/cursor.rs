@@ -84,7 +84,10 @@ impl<'a> Cursor<'a> {
         let word = self.next(&format!("the number after {name}"))?;
         let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u64>().ok());
         number.filter(|number| (min..=max).contains(number)).ok_or_else(|| {
-            format!("ERR {name} must be a number from {min} to {max}, got '{}'", crate::core::value::shorten(word))
+            format!(
+                "ERR {name} must be a number from {min} to {max}, got '{}'",
+                crate::core::values::value::shorten(word)
+            )
         })
     }
 
@@ -92,7 +95,7 @@ impl<'a> Cursor<'a> {
     pub fn finish(&self) -> Result<(), String> {
         match self.args.get(self.at) {
             None => Ok(()),
-            Some(word) => Err(format!("ERR '{}' is one word too many", crate::core::value::shorten(word))),
+            Some(word) => Err(format!("ERR '{}' is one word too many", crate::core::values::value::shorten(word))),
         }
     }
 }

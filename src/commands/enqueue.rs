@@ -78,7 +78,7 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
             let word = cursor.next("an option")?;
             return Err(format!(
                 "ERR '{}' is no option; there are UNIQUE key, DELAY ms, ATTEMPTS n, BACKOFF ms and BLOCK ms",
-                crate::core::value::shorten(word)
+                crate::core::values::value::shorten(word)
             ));
         }
     }

@@ -7,7 +7,7 @@
 //! Errors: ERR (wrong words), TOOLARGE (too many words).
 
 use super::cursor::Cursor;
-use crate::core::keys::{self, KeyKind, Metadata, Row};
+use crate::core::calls::keys::{self, KeyKind, Metadata, Row};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, Explained};
 

@@ -1,67 +1,19 @@
-//! Pure logic: names, values, the catalog, calls, fills. No I/O, no clock, no Redis, no Postgres.
+//! Pure logic: names, values, the catalog, calls, fills, jobs. No I/O, no clock, no Redis, no Postgres.
+//!
+//! ```text
+//! jobs   cache          cache uses changes; jobs use changes and feed
+//!   \    /   \
+//!   feed   changes
+//!      \    /
+//!      catalog -> calls -> sql, values
+//! ```
+//! A room uses those that stand below it, and no file uses one that uses it: `tests/layers/` sees to it.
 
-mod ambiguity;
-pub mod asked;
-pub mod batch;
-pub mod belonging;
-pub mod call;
+pub mod cache;
 pub mod calls;
-mod canonical;
 pub mod catalog;
-pub mod catalog_toml;
-pub mod change;
-pub mod datetime;
-pub mod demand;
-pub mod duration;
+pub mod changes;
 pub mod feed;
-pub mod fetch;
-pub mod fetch_plan;
-pub mod fills;
-pub mod fit;
-pub mod glob;
-pub mod history;
-pub mod image;
-pub mod index;
-pub mod interest;
-pub mod interests;
-pub mod job;
-pub mod job_id;
-mod job_toml;
-pub mod json_text;
-pub mod keys;
-mod left_out;
-pub mod life;
-mod life_toml;
-pub mod link;
-pub mod lock_pace;
-pub mod meta_id;
-pub mod metas;
-pub mod moment;
-pub mod names;
-mod outline;
-pub mod ownership;
-pub mod payload;
-pub mod predicate;
-pub mod promise;
-pub mod promised_rows;
-pub mod published;
-mod query_toml;
-pub mod queue;
-pub mod rate;
-pub mod record;
-pub mod refusals;
-pub mod retry;
-mod section_names;
-pub mod space;
-pub mod spelling;
+pub mod jobs;
 pub mod sql;
-mod sql_tokens;
-pub mod suspects;
-pub mod tags;
-pub mod tenant_sets;
-mod toml_reader;
-pub mod value;
-pub mod walk;
-pub mod waves;
-pub mod word;
-pub mod words;
+pub mod values;

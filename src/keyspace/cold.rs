@@ -6,7 +6,7 @@
 //! for the replicas. What is filled meanwhile is served.
 
 use super::{store, Keyspace};
-use crate::core::index::Concern;
+use crate::core::cache::index::Concern;
 use crate::redis_api::Context;
 
 /// What making everything cold leaves behind.

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::store::own;
-use crate::core::job_id::JobId;
-use crate::core::keys::{queue_key, QueuePart};
-use crate::core::record::{JobRecord, Numbers};
+use crate::core::calls::keys::{queue_key, QueuePart};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::{JobRecord, Numbers};
 use crate::redis_api::{Context, Direction, Fields, KeyType, Replicate, StreamKey, WrongType};
 
 /// Arguments of one command: more are several commands.

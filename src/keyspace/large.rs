@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::remove::{Outcome, Pace, What, AT_ONCE};
 use super::{store, watch, Keyspace};
-use crate::core::change::Changes;
-use crate::core::index::{Concern, Key, Taken};
+use crate::core::cache::index::{Concern, Key, Taken};
+use crate::core::changes::change::Changes;
 use crate::redis_api::Context;
 
 /// Changed rows that one slice looks up.

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
 use super::watch;
-use crate::core::job_id::JobId;
-use crate::core::keys::QueuePart;
-use crate::core::ownership::Look;
-use crate::core::record::JobRecord;
+use crate::core::cache::ownership::Look;
+use crate::core::calls::keys::QueuePart;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::JobRecord;
 use crate::redis_api::{glance_at_set, Context, Direction, KeyType, StringKey};
 
 /// Looks at a key that is there.

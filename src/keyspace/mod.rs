@@ -27,10 +27,10 @@ use std::collections::{BTreeSet, LinkedList, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::core::demand::Demand;
-use crate::core::index::{Entry, Index, Key};
-use crate::core::meta_id::MetaId;
-use crate::core::names::Deployment;
+use crate::core::cache::index::{Entry, Index, Key};
+use crate::core::cache::meta_id::MetaId;
+use crate::core::calls::names::Deployment;
+use crate::core::catalog::demand::Demand;
 use crate::redis_api::Context;
 
 pub use cold::Forgotten;

@@ -5,8 +5,8 @@
 
 use super::jobs::QueueKeys;
 use super::{look, store, watch, Keyspace};
-use crate::core::index::Key;
-use crate::core::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
+use crate::core::cache::index::Key;
+use crate::core::cache::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
 use crate::redis_api::{glance_at_set, Context, KeyType, Scan};
 
 /// Keys between two looks at the clock.

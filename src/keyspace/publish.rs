@@ -8,11 +8,11 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::{store, Keyspace};
-use crate::core::change::Changes;
-use crate::core::index::{Facts, Key, Remains};
-use crate::core::interest::Interest;
-use crate::core::interest::InterestId;
-use crate::core::meta_id::MetaId;
+use crate::core::cache::index::{Facts, Key, Remains};
+use crate::core::cache::meta_id::MetaId;
+use crate::core::changes::change::Changes;
+use crate::core::changes::interest::Interest;
+use crate::core::changes::interest::InterestId;
 use crate::mutations;
 use crate::redis_api::Context;
 

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::{store, Keyspace};
-use crate::core::change::Changes;
-use crate::core::index::count::Group;
-use crate::core::index::{Concern, Key, Taken};
-use crate::core::interest::InterestId;
-use crate::core::meta_id::MetaId;
+use crate::core::cache::index::count::Group;
+use crate::core::cache::index::{Concern, Key, Taken};
+use crate::core::cache::meta_id::MetaId;
+use crate::core::changes::change::Changes;
+use crate::core::changes::interest::InterestId;
 use crate::mutations;
 use crate::redis_api::Context;
 

@@ -4,14 +4,14 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use crate::core::index::Key;
+use crate::core::cache::index::Key;
 use crate::redis_api::{Context, Replicate};
 
 /// What the keys begin with that the module keeps beside the sections'. No section has a `.` in its name, so that they are
 /// nobody's.
 pub const OWN_PREFIX: &[u8] = b"bear.module:";
 
-/// Set: sections under whose names bear has stored something in this dataset, as [`crate::core::ownership`] names them.
+/// Set: sections under whose names bear has stored something in this dataset, as [`crate::core::cache::ownership`] names them.
 pub const MARKS: &[u8] = b"bear.module:sections";
 
 /// Set: keys under those names that others wrote, as far as they are known.

@@ -3,8 +3,8 @@
 //! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
 use super::{store, Keyspace};
-use crate::core::index::{Key, Remains};
-use crate::core::metas::Released;
+use crate::core::cache::index::{Key, Remains};
+use crate::core::cache::metas::Released;
 use crate::redis_api::Context;
 
 /// An entry that is gone, whose key still stands in some sets and whose interest is still registered.

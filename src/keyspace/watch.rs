@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{store, Keyspace};
+use crate::core::cache::index::{Concern, Key};
+use crate::core::calls::keys::{self, KeyKind, QueuePart};
+use crate::core::calls::names::Deployment;
+use crate::core::catalog::space;
 use crate::core::catalog::Catalog;
-use crate::core::index::{Concern, Key};
-use crate::core::keys::{self, KeyKind, QueuePart};
-use crate::core::names::Deployment;
-use crate::core::space;
 use crate::redis_api::{KeyEvent, Removal};
 
 /// What a key is to us.

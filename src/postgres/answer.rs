@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Column, Row};
 
-use crate::core::batch::{Batch, Changed, Completed, JobError};
-use crate::core::value::shorten;
+use crate::core::jobs::batch::{Batch, Changed, Completed, JobError};
+use crate::core::values::value::shorten;
 
 use super::cells::{is_readable, text_of, CellError};
 use super::json::append_compact;

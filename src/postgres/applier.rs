@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::core::batch::{Applied, Batch};
-use crate::core::promise::Promises;
-use crate::core::published::Bound;
-use crate::core::retry::OutageBackoff;
-use crate::core::suspects::{self, cause};
+use crate::core::feed::promise::Promises;
+use crate::core::jobs::batch::{Applied, Batch};
+use crate::core::jobs::published::Bound;
+use crate::core::jobs::retry::OutageBackoff;
+use crate::core::jobs::suspects::{self, cause};
 
 use super::apply::attempt;
 use super::course::{Abort, Course};

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::core::batch::{promised_rows, Applied, Batch, Completed, JobError, JobOutcome, Lane, Left, SpaceApplied};
-use crate::core::job::{Job, JobBody, Order};
-use crate::core::payload;
-use crate::core::promise::Promises;
-use crate::core::waves::{plan, Item};
+use crate::core::catalog::job::{Job, JobBody, Order};
+use crate::core::feed::promise::Promises;
+use crate::core::jobs::batch::{
+    promised_rows, Applied, Batch, Completed, JobError, JobOutcome, Lane, Left, SpaceApplied,
+};
+use crate::core::jobs::payload;
+use crate::core::jobs::waves::{plan, Item};
 use crate::failpoints;
 
 use super::course::{Abort, Course};
@@ -134,8 +136,9 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
 /// The payload as its definition takes it.
 fn fit(job: Option<&Job>, name: &[u8], data: &[u8]) -> Result<payload::Checked, JobError> {
     let catalog = |message: String| JobError { code: Some(CATALOG.into()), message: message.into() };
-    let job =
-        job.ok_or_else(|| catalog(format!("the catalog has no job '{}' any more", crate::core::value::shorten(name))))?;
+    let job = job.ok_or_else(|| {
+        catalog(format!("the catalog has no job '{}' any more", crate::core::values::value::shorten(name)))
+    })?;
     payload::check(job, data).map_err(|error| catalog(format!("the payload does not fit any more: {error}")))
 }
 

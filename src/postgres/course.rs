@@ -1,7 +1,7 @@
 //! What the attempts at one batch have learned, and why one of them ended.
 
-use crate::core::batch::{Applied, Batch};
-use crate::core::suspects::{End, JobPlace, Suspects};
+use crate::core::jobs::batch::{Applied, Batch};
+use crate::core::jobs::suspects::{End, JobPlace, Suspects};
 
 use super::writer::Trouble;
 

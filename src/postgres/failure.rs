@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use crate::core::fetch::FetchError;
+use crate::core::cache::fetch::FetchError;
 
 use super::client::ClientError;
 use super::error_text::{describe, last_words, message};

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio_postgres::Row;
 
-use crate::core::belonging::Found;
-use crate::core::fetch::{FetchError, FetchRequest, Fetched};
-use crate::core::fetch_plan::FetchPlan;
+use crate::core::cache::belonging::Found;
+use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::catalog::fetch_plan::FetchPlan;
 
 use super::failure::Failure;
 use super::identity::ServerIdentity;

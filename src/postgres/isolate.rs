@@ -13,12 +13,12 @@ use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
-use crate::core::batch::{Batch, JobError, Lane, Left};
-use crate::core::job::{Job, JobBody};
-use crate::core::payload;
-use crate::core::retry::{verdict, Verdict};
-use crate::core::sql::Template;
-use crate::core::suspects::JobPlace;
+use crate::core::catalog::job::{Job, JobBody};
+use crate::core::jobs::batch::{Batch, JobError, Lane, Left};
+use crate::core::jobs::payload;
+use crate::core::jobs::retry::{verdict, Verdict};
+use crate::core::jobs::suspects::JobPlace;
+use crate::core::sql::template::Template;
 
 use super::answer::{self, Gathered, Layout, Unfit};
 use super::course::{Abort, Course};

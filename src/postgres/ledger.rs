@@ -10,10 +10,10 @@ use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::core::batch::{Batch, JobOutcome, Lane, Left, SpaceApplied, SpaceBatch};
-use crate::core::job_id::JobId;
-use crate::core::promise::TransactionId;
-use crate::core::published::Bound;
+use crate::core::feed::promise::TransactionId;
+use crate::core::jobs::batch::{Batch, JobOutcome, Lane, Left, SpaceApplied, SpaceBatch};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::published::Bound;
 
 use super::left_out;
 use super::schema::ledger_fingerprint;

@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use serde_json::{json, Value};
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::core::batch::{Batch, JobError, Lane};
-use crate::core::job_id::JobId;
+use crate::core::jobs::batch::{Batch, JobError, Lane};
+use crate::core::jobs::job_id::JobId;
 
 use super::writer::{Trouble, Writer};
 

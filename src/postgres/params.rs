@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::BytesMut;
 use tokio_postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
 
-use crate::core::value::{ArgType, ScalarType};
+use crate::core::values::value::{ArgType, ScalarType};
 
 /// One value as Postgres' input function for the declared type reads it; None is NULL.
 pub(super) struct TextParam<'a>(pub(super) Option<&'a str>);

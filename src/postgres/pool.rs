@@ -15,7 +15,7 @@ use r2d2::{ManageConnection, PooledConnection};
 use rustc_hash::FxHashMap;
 use tokio_postgres::error::SqlState;
 
-use crate::core::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 
 use super::failure::{EndedBy, Failure};
 use super::identity::ServerIdentity;

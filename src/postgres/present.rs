@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::core::batch::{Applied, Batch, SpaceApplied};
 use crate::core::catalog::Section;
-use crate::core::change::Present;
-use crate::core::image::Image;
+use crate::core::changes::change::Present;
+use crate::core::changes::image::Image;
+use crate::core::jobs::batch::{Applied, Batch, SpaceApplied};
 
 use super::rows::{images, RowRead};
 use super::session::BEGIN_READ;

@@ -3,8 +3,8 @@
 
 use tokio_postgres::types::Type;
 
-use crate::core::link::{names_in, ReadRelation, Reads};
-use crate::core::spelling::relation_names;
+use crate::core::feed::link::{names_in, ReadRelation, Reads};
+use crate::core::sql::spelling::relation_names;
 
 use super::client::Client;
 use super::failure::Failure;

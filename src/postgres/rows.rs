@@ -6,10 +6,10 @@ use std::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::Row;
 
+use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::Section;
-use crate::core::fetch::FetchError;
-use crate::core::image::Image;
-use crate::core::value::Value;
+use crate::core::changes::image::Image;
+use crate::core::values::value::Value;
 
 use super::failure::Failure;
 use super::params::{declared_type, TextParam};

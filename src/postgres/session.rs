@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::core::fetch_plan::FetchPlan;
+use crate::core::catalog::fetch_plan::FetchPlan;
 
 use super::client::{Client, ClientError};
 use super::columns;

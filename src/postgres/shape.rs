@@ -3,8 +3,8 @@
 //! Hidden are `_until` and `_<section>`; any other column that begins with an underscore is an error, for a typing
 //! mistake in a section's name would otherwise show up as staleness.
 
-use crate::core::fetch_plan::FetchPlan;
-use crate::core::value::ScalarType;
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::values::value::ScalarType;
 
 use super::columns::{quote_name, Column, Family};
 

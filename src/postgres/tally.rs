@@ -5,11 +5,11 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::core::batch::{
+use crate::core::catalog::job::Job;
+use crate::core::jobs::batch::{
     Applied, Batch, Changed, Completed, JobError, JobOutcome, Lane, Left, OrderKeys, SpaceApplied,
 };
-use crate::core::job::Job;
-use crate::core::job_id::JobId;
+use crate::core::jobs::job_id::JobId;
 
 /// A job that is to be applied.
 pub(super) struct Task<'b> {

@@ -3,7 +3,7 @@
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::types::Type;
 
-use crate::core::fetch::FetchError;
+use crate::core::cache::fetch::FetchError;
 
 use super::client::{Client, ClientError};
 use super::error_text::message;

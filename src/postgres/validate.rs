@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
-use crate::core::fetch::FetchError;
-use crate::core::fetch_plan::FetchPlan;
-use crate::core::link::{link, Link};
-use crate::core::value::ArgType;
+use crate::core::cache::fetch::FetchError;
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::feed::link::{link, Link};
+use crate::core::values::value::ArgType;
 
 use super::answer::{self, JobStatement};
 use super::client::Client;

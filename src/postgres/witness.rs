@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::suspects;
+use crate::core::jobs::suspects;
 
 use super::client::Client;
 use super::session::{connect, Access, ConnectError};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
-use crate::core::suspects::End;
+use crate::core::jobs::suspects::End;
 
 use super::client::{Client, ClientError};
 use super::error_text::{describe, last_words, message};

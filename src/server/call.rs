@@ -6,16 +6,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{errors, Server};
-use crate::core::asked::Asked;
-use crate::core::calls::BoundCall;
+use crate::core::cache::asked::Asked;
+use crate::core::calls::keys;
+use crate::core::calls::lookup::BoundCall;
+use crate::core::calls::names::{self, Deployment};
+use crate::core::calls::predicate::Predicate;
+use crate::core::catalog::demand::{Demand, Want};
+use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::{Catalog, OnRule};
-use crate::core::demand::{Demand, Want};
-use crate::core::interest::Interest;
-use crate::core::keys;
-use crate::core::names::{self, Deployment};
-use crate::core::predicate::Predicate;
-use crate::core::space::SpaceRef;
-use crate::core::value::Value;
+use crate::core::changes::interest::Interest;
+use crate::core::values::value::Value;
 
 /// How fresh an answer has to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

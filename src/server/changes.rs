@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Server;
-use crate::core::change::Changes;
-use crate::core::image::Image;
-use crate::core::keys::{self, Row};
-use crate::core::names;
-use crate::core::tenant_sets;
+use crate::core::cache::tenant_sets;
+use crate::core::calls::keys::{self, Row};
+use crate::core::calls::names;
+use crate::core::changes::change::Changes;
+use crate::core::changes::image::Image;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
 

@@ -16,10 +16,10 @@ use rustc_hash::FxHashMap;
 
 use super::changes::row_sets;
 use super::Server;
+use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::Catalog;
-use crate::core::change::Changes;
-use crate::core::fetch::FetchError;
-use crate::core::image::Image;
+use crate::core::changes::change::Changes;
+use crate::core::changes::image::Image;
 use crate::keyspace::{Outcome, Pace};
 use crate::postgres::PresentRequest;
 use crate::redis_api::{Answer, BlockedClient, Context};

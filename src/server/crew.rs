@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::done_aside::Aside;
 use crate::core::catalog::Section;
-use crate::core::promise::Promises;
+use crate::core::feed::promise::Promises;
 use crate::mutations;
 use crate::redis_api;
 use crate::workers::{self, Appliers, Clerk, Feed, Workers};

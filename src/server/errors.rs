@@ -18,7 +18,7 @@
 //! | `WRONGTYPE` | a key of a queue holds another type |
 //! | `FOREIGN` | keys under the section's names, or a queue's, are somebody's |
 
-use crate::core::fetch::FetchError;
+use crate::core::cache::fetch::FetchError;
 
 /// The reply for a fetch that failed.
 pub fn of_fetch(error: &FetchError, section: &str, call: &str) -> String {

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::call::Words;
 use super::{Call, Server};
-use crate::core::life::Age;
-use crate::core::meta_id::MetaId;
-use crate::core::space;
+use crate::core::cache::meta_id::MetaId;
+use crate::core::catalog::life::Age;
+use crate::core::catalog::space;
 use crate::redis_api::{Context, StringKey};
 
 /// For BEAR.EXPLAIN.

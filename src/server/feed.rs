@@ -14,12 +14,12 @@ use rustc_hash::FxHashMap;
 use super::changes::{ChangedIds, ChangedRows, Whose};
 use super::config::{FeedBehind, FeedChoice};
 use super::Server;
+use crate::core::calls::names;
 use crate::core::catalog::Catalog;
+use crate::core::changes::image::Image;
 use crate::core::feed::{
     Coverage, Depends, FeedEvent, FeedLife, FeedOutcome, FeedState, Rows, SectionChange, TableCoverage, Tenant, Wanted,
 };
-use crate::core::image::Image;
-use crate::core::names;
 use crate::redis_api::Context;
 use crate::workers::Told;
 

@@ -3,11 +3,11 @@
 use super::call::Words;
 use super::changes::row_sets;
 use super::{errors, Server};
-use crate::core::change::Changes;
-use crate::core::glob;
-use crate::core::image::{Cell, Image, ImageError};
-use crate::core::keys;
-use crate::core::names;
+use crate::core::cache::glob;
+use crate::core::calls::keys;
+use crate::core::calls::names;
+use crate::core::changes::change::Changes;
+use crate::core::changes::image::{Cell, Image, ImageError};
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::{self, Context};
 

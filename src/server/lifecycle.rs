@@ -13,7 +13,7 @@ use super::config::{self, Config};
 use super::crew::Crew;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::{info, owning, reload, tick, Server, SERVER};
-use crate::core::names::Deployment;
+use crate::core::calls::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::mutations;
 use crate::redis_api::{self, Context, Loading, Role};

@@ -61,10 +61,10 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use crate::core::cache::fills::Fills;
+use crate::core::calls::names::Deployment;
+use crate::core::catalog::space::{self, SpaceRef};
 use crate::core::catalog::{Catalog, Section};
-use crate::core::fills::Fills;
-use crate::core::names::Deployment;
-use crate::core::space::{self, SpaceRef};
 use crate::keyspace::owned::MastersMarks;
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};

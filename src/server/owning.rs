@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Server;
+use crate::core::calls::names::{self, Deployment};
+use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::Catalog;
-use crate::core::names::{self, Deployment};
-use crate::core::space::SpaceRef;
-use crate::core::value::shorten;
+use crate::core::values::value::shorten;
 use crate::keyspace::owned;
 use crate::redis_api::Context;
 

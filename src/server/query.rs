@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::call::{Call, Freshness, Words};
 use super::{errors, refresh, Server};
-use crate::core::fills::Joined;
-use crate::core::life::Age;
-use crate::core::names;
-use crate::core::space::SpaceRef;
+use crate::core::cache::fills::Joined;
+use crate::core::calls::names;
+use crate::core::catalog::life::Age;
+use crate::core::catalog::space::SpaceRef;
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 

@@ -1,4 +1,4 @@
-//! Entries at the end of their life are served, and fetched anew for nobody: see [`crate::core::life`].
+//! Entries at the end of their life are served, and fetched anew for nobody: see [`crate::core::catalog::life`].
 //!
 //! A fetch that fails leaves the entry as it is, and is not tried again for a moment, so that hits on an entry that
 //! outlives Postgres do not become fetches.
@@ -10,9 +10,9 @@ use rustc_hash::FxHashMap;
 
 use super::call::{Call, Freshness, Words};
 use super::Server;
-use crate::core::index::Entry;
-use crate::core::life::{Age, Life};
-use crate::core::space::SpaceRef;
+use crate::core::cache::index::Entry;
+use crate::core::catalog::life::{Age, Life};
+use crate::core::catalog::space::SpaceRef;
 
 /// After a fetch has failed, hits on its entry start no other for so long.
 const REST: Duration = Duration::from_secs(1);

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use super::done_aside::{Aside, ReadCatalog, FAILED};
 use super::{owning, Server};
+use crate::core::cache::fetch::FetchError;
+use crate::core::calls::names;
+use crate::core::catalog::job::JobBody;
+use crate::core::catalog::read_catalog;
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
-use crate::core::catalog_toml;
-use crate::core::fetch::FetchError;
-use crate::core::job::JobBody;
-use crate::core::names;
-use crate::core::sql::Template;
+use crate::core::sql::template::Template;
 use crate::keyspace::watch;
 use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::redis_api::{Answer, BlockedClient};
@@ -117,7 +117,7 @@ pub fn load(file: &str) -> Result<Catalog, String> {
     } else {
         read_file(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
     };
-    catalog_toml::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
+    read_catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
 }
 
 /// Never waits for what is no file, and never reads without end.

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::{Call, Server};
-use crate::core::fetch::{FetchError, Fetched};
-use crate::core::index::{Entry, Key};
-use crate::core::life::Age;
-use crate::core::names;
-use crate::core::walk::Walk;
+use crate::core::cache::fetch::{FetchError, Fetched};
+use crate::core::cache::index::{Entry, Key};
+use crate::core::cache::walk::Walk;
+use crate::core::calls::names;
+use crate::core::catalog::life::Age;
 use crate::redis_api::{Answer, BlockedClient, ClientHandle, Context, StringKey, Value};
 
 /// Who drops an entry for a change that a fetch has seen has this long to do it.

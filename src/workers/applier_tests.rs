@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{AppliedOutcome, Appliers};
-use crate::core::batch::Batch;
+use crate::core::jobs::batch::Batch;
 use crate::postgres::tests::apply::{bears, is_done, job, outcomes, Database};
 use crate::postgres::tests::eventually;
 use crate::postgres::{Settings, UrlSource};
@@ -124,7 +124,7 @@ fn rate_of_the_applier() {
     let sections = crate::postgres::tests::apply::sections(BEAR);
     let bear = crate::postgres::tests::apply::section(&sections, "bear");
     let rename = sections[bear].jobs.iter().find(|job| *job.name == *"UPDATE_BEAR_NAME").unwrap();
-    let crate::core::job::JobBody::Set(template) = &rename.body else { panic!() };
+    let crate::core::catalog::job::JobBody::Set(template) = &rename.body else { panic!() };
     let mut client = database.client();
     client.batch_execute("SET jit = off; SET synchronous_commit = on").unwrap();
     let statement = client.prepare_typed(&template.text, &[::postgres::types::Type::JSONB]).unwrap();

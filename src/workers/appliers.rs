@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use rustc_hash::FxHashSet;
 
-use crate::core::batch::{Applied, Batch, JobOutcome, QueuedJob, SpaceApplied, SpaceBatch};
-use crate::core::promise::Promises;
-use crate::core::published::{Bound, Published};
-use crate::core::record;
+use crate::core::feed::promise::Promises;
+use crate::core::jobs::batch::{Applied, Batch, JobOutcome, QueuedJob, SpaceApplied, SpaceBatch};
+use crate::core::jobs::published::{Bound, Published};
+use crate::core::jobs::record;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings};
 
 use super::{guarded, lock, Wake};

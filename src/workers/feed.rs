@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 
 use crate::core::catalog::Section;
+use crate::core::changes::image::Image;
+use crate::core::feed::promise::Promises;
 use crate::core::feed::{FeedOutcome, Rows, SectionChange};
-use crate::core::image::Image;
-use crate::core::promise::Promises;
-use crate::core::retry::OutageBackoff;
+use crate::core::jobs::retry::OutageBackoff;
 use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
 
 use super::{guarded, lock, Wake};

@@ -22,8 +22,8 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
 
-use crate::core::fetch::{FetchError, FetchRequest, Fetched};
-use crate::core::image::Image;
+use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::changes::image::Image;
 use crate::postgres::{
     stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Scheduler, SchedulerWatch, ServerIdentity, Settings,
     Tracker, Validation, ValidationReport,

@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{canonical, Cell, IdSource, Moved, RowChange, Rule, Tenant, TenantSource, Tuple, MAX_ROWS};
-use crate::core::promised_rows::{Ids, PromisedRows};
+use crate::core::feed::promised_rows::{Ids, PromisedRows};
 use crate::mutations;
 
 /// Rules for tuples of known columns.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::values::value::ScalarType;
 
 fn rule(tenant: TenantSource) -> Rule {
     Rule { section: 3, source: column("id", true), id: Some(ScalarType::Int), tenant }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use tokio_postgres::types::Type;
 use tokio_postgres::Statement;
 
+use crate::core::catalog::words::words_of;
 use crate::core::catalog::Section;
-use crate::core::value::Value;
-use crate::core::words::words_of;
+use crate::core::values::value::Value;
 use crate::mutations;
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::Failure;

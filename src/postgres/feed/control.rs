@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::core::catalog::Section;
-use crate::core::lock_pace::LockPace;
-use crate::core::promise::Promises;
+use crate::core::feed::lock_pace::LockPace;
+use crate::core::feed::promise::Promises;
 use crate::postgres::session::lock;
 
 /// Shared by the feed's thread and whoever stops it.

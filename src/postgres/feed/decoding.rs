@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::core::datetime::read_micros;
 use crate::core::feed::{Cell, RowChange, Tuple};
+use crate::core::values::datetime::read_micros;
 
 /// Microseconds from 1970 to 2000, where Postgres' clock begins.
 const EPOCH_US: i64 = 946_684_800_000_000;

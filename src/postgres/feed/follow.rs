@@ -21,8 +21,8 @@ use rustc_hash::FxHashSet;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::Section;
+use crate::core::feed::promise::{Awaited, Fate, Promise};
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
-use crate::core::promise::{Awaited, Fate, Promise};
 use crate::postgres::client::Client;
 
 use super::control::FeedControl;

@@ -1,6 +1,6 @@
 //! What the SELECTs of `tables` read, as the database is now.
 //!
-//! A row that is gone or has moved tells by itself what a SELECT found by it (see [`crate::core::link`]), so every table that
+//! A row that is gone or has moved tells by itself what a SELECT found by it (see [`crate::core::feed::link`]), so every table that
 //! one reads is followed, whether the section names it or not.
 
 use std::collections::BTreeSet;
@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
+use crate::core::feed::link::{names_in, Link, Reads};
 use crate::core::feed::Coverage;
-use crate::core::link::{names_in, Link, Reads};
-use crate::core::sql::Template;
+use crate::core::sql::template::Template;
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::Failure;
 use crate::postgres::params::declared_type;

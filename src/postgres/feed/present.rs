@@ -13,8 +13,8 @@ use crate::core::catalog::Section;
 use crate::core::feed::{
     canonical, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, SectionChange, Tenant, MAX_ROWS,
 };
-use crate::core::sql::Template;
-use crate::core::value::{ArgType, Value};
+use crate::core::sql::template::Template;
+use crate::core::values::value::{ArgType, Value};
 use crate::postgres::client::{Client, ClientError};
 use crate::postgres::failure::Failure;
 use crate::postgres::params::{declared_type, TextParam};

@@ -8,10 +8,10 @@ use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
+use crate::core::feed::link::{link, Link};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
-use crate::core::link::{link, Link};
-use crate::core::spelling::relation_names;
-use crate::core::sql::Template;
+use crate::core::sql::spelling::relation_names;
+use crate::core::sql::template::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
 

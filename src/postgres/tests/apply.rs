@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::batch::{
+use crate::core::catalog::read_catalog;
+use crate::core::catalog::Section;
+use crate::core::jobs::batch::{
     Applied, Batch, Completed, JobOutcome, Lane, Left, Limits, QueuedJob, SpaceApplied, SpaceBatch,
 };
-use crate::core::catalog::Section;
-use crate::core::catalog_toml;
-use crate::core::job_id::JobId;
+use crate::core::jobs::job_id::JobId;
 use crate::postgres::{Applier, ApplierControl, ApplierEvent, Settings, UrlSource};
 
 use super::eventually;
@@ -91,7 +91,7 @@ pub(crate) fn applier(settings: Settings) -> (Applier, Arc<ApplierControl>, cros
 }
 
 pub(crate) fn sections(catalog: &str) -> Arc<[Section]> {
-    catalog_toml::parse(catalog, &mut || 1).unwrap().sections
+    read_catalog::parse(catalog, &mut || 1).unwrap().sections
 }
 
 pub(crate) const LIMITS: Limits =

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::apply::*;
-use crate::core::batch::{Applied, Batch, JobOutcome, Lane, Left, SpaceApplied};
+use crate::core::jobs::batch::{Applied, Batch, JobOutcome, Lane, Left, SpaceApplied};
 use crate::postgres::Applier;
 
 /// Renaming bear `i` to `bad` does what is to be tried.

@@ -1,7 +1,7 @@
 //! What a fetch brings back, with and without prepared statements.
 
 use super::*;
-use crate::core::value::ScalarType::*;
+use crate::core::values::value::ScalarType::*;
 
 /// Runs a test both ways.
 fn both(test: impl Fn(&Server, &Tried)) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::batch::{JobOutcome, Lane, Left, SpaceApplied};
-use crate::core::job_id::JobId;
+use crate::core::jobs::batch::{JobOutcome, Lane, Left, SpaceApplied};
+use crate::core::jobs::job_id::JobId;
 use crate::postgres::ApplierEvent;
 
 use super::apply::*;
@@ -11,11 +11,11 @@ use super::eventually;
 use super::proxy::Proxy;
 use super::server::Server;
 
-fn rename(seq: u64, id: u64, name: &str) -> crate::core::batch::QueuedJob {
+fn rename(seq: u64, id: u64, name: &str) -> crate::core::jobs::batch::QueuedJob {
     job(seq, "UPDATE_BEAR_NAME", format!(r#"{{"id":{id},"name":"{name}"}}"#))
 }
 
-fn ledger_text(applied: &crate::core::batch::Applied) -> &str {
+fn ledger_text(applied: &crate::core::jobs::batch::Applied) -> &str {
     let [SpaceApplied::Ledger(text)] = &applied.spaces[..] else { panic!("{applied:?}") };
     text
 }
@@ -99,7 +99,7 @@ fn a_ledger_that_is_not_the_known_one_applies_nothing() {
     let database = Database::bears();
     let mut applier = database.applier();
     let id = |seq| JobId { ms: 1_700_000_000_000, seq };
-    let with = |change: &dyn Fn(&mut crate::core::batch::SpaceBatch), seq| {
+    let with = |change: &dyn Fn(&mut crate::core::jobs::batch::SpaceBatch), seq| {
         let mut batch = bears(vec![rename(seq, 1, "x")]);
         change(&mut batch.spaces[0]);
         batch
@@ -156,7 +156,7 @@ fn a_job_is_retried_and_fails_for_good_and_its_row_waits() {
         "{applied:?}"
     );
     let mut side = bears(vec![
-        crate::core::batch::QueuedJob { attempts: 1, ..bad.clone() },
+        crate::core::jobs::batch::QueuedJob { attempts: 1, ..bad.clone() },
         rename(2, 1, "after"),
         rename(4, 1, "last"),
     ]);
@@ -400,7 +400,7 @@ fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
     let mut model: Vec<(String, i64)> = vec![("old".to_owned(), 1); 8];
     let (mut seq, mut effects) = (0, 0);
     // Jobs that are left, in order, with their attempts.
-    let mut left: Vec<crate::core::batch::QueuedJob> = Vec::new();
+    let mut left: Vec<crate::core::jobs::batch::QueuedJob> = Vec::new();
     let mut blocked = rustc_hash::FxHashSet::default();
     for _ in 0..40 {
         let mut jobs = Vec::new();
@@ -438,7 +438,7 @@ fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
         for (job, outcome) in jobs.into_iter().zip(outcomes(&applied)) {
             if let JobOutcome::Left { why, .. } = outcome {
                 let attempts = u32::from(matches!(why, Left::Retry(_)));
-                left.push(crate::core::batch::QueuedJob { attempts, ..job });
+                left.push(crate::core::jobs::batch::QueuedJob { attempts, ..job });
             }
         }
         cutting.join().unwrap();
@@ -450,7 +450,7 @@ fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
             for (job, outcome) in left.into_iter().zip(outcomes(&applied)) {
                 match outcome {
                     JobOutcome::Left { why: Left::Retry(_), .. } => {
-                        still.push(crate::core::batch::QueuedJob { attempts: job.attempts + 1, ..job })
+                        still.push(crate::core::jobs::batch::QueuedJob { attempts: job.attempts + 1, ..job })
                     }
                     JobOutcome::Left { .. } => still.push(job),
                     _ => {}
@@ -462,7 +462,7 @@ fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
         let bear = &definition[section(&definition, "bear")];
         for job in &left {
             let known = bear.jobs.iter().find(|known| *known.name.as_bytes() == *job.name).unwrap();
-            blocked.extend(crate::core::payload::check(known, &job.data).unwrap().order);
+            blocked.extend(crate::core::jobs::payload::check(known, &job.data).unwrap().order);
         }
     }
     while !left.is_empty() {
@@ -471,7 +471,7 @@ fn rows_end_as_a_model_that_applies_jobs_one_by_one() {
         let applied = applier.apply(&side).unwrap();
         let outcomes = outcomes(&applied).to_vec();
         let kept = left.into_iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, JobOutcome::Left { .. }));
-        left = kept.map(|(job, _)| crate::core::batch::QueuedJob { attempts: job.attempts + 1, ..job }).collect();
+        left = kept.map(|(job, _)| crate::core::jobs::batch::QueuedJob { attempts: job.attempts + 1, ..job }).collect();
     }
     for (row, (name, size)) in model.iter().enumerate() {
         let found = database.text(&format!("SELECT name || '/' || size FROM bear WHERE id = {}", row + 1));

@@ -19,9 +19,9 @@ mod validate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::core::fetch::{FetchError, FetchRequest, Fetched};
-use crate::core::fetch_plan::FetchPlan;
-use crate::core::value::{ArgType, ScalarType};
+use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::values::value::{ArgType, ScalarType};
 
 use super::{Pool, PoolEvent, Scheduler, Tracker};
 use server::Server;

@@ -1,6 +1,6 @@
 //! The statements of the other catalogs: tenants, results, other sections, several rows a job, statements a job.
 
-use crate::core::batch::{Changed, JobOutcome, Lane, Left, QueuedJob, SpaceApplied};
+use crate::core::jobs::batch::{Changed, JobOutcome, Lane, Left, QueuedJob, SpaceApplied};
 
 use super::apply::*;
 
@@ -182,7 +182,7 @@ fn a_barrier_waits_for_what_is_left_before_it() {
     assert!(
         matches!(
             &applied.spaces[..],
-            [SpaceApplied::Done { mark, jobs, .. }] if *mark == crate::core::job_id::JobId::ZERO
+            [SpaceApplied::Done { mark, jobs, .. }] if *mark == crate::core::jobs::job_id::JobId::ZERO
                 && matches!(jobs[..], [JobOutcome::Left { barrier: true, why: Left::Retry(_), .. }, JobOutcome::NotTaken])
         ),
         "{applied:?}"

@@ -1,7 +1,7 @@
 //! A catalog's statements tried against Postgres.
 
 use super::*;
-use crate::core::value::ScalarType::{self, *};
+use crate::core::values::value::ScalarType::{self, *};
 use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation};
 
 fn query(what: &str, plan: FetchPlan) -> ValidateStatement {

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use super::reading::{read_slice, Room, Slice, SliceEnd};
 use super::{wall_ms, Queues};
-use crate::core::batch::QueuedJob;
-use crate::core::job_id::JobId;
+use crate::core::jobs::batch::QueuedJob;
+use crate::core::jobs::job_id::JobId;
 use crate::redis_api::Context;
 use crate::server::Server;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::core::batch::{Batch, Changed, SpaceBatch};
-use crate::core::change::Present;
+use crate::core::changes::change::Present;
+use crate::core::jobs::batch::{Batch, Changed, SpaceBatch};
 use crate::redis_api::Context;
 use crate::server::changes::{ChangedIds, ChangedRows, Whose};
 use crate::server::Server;

@@ -2,13 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use crate::core::job_id::JobId;
+use crate::core::jobs::job_id::JobId;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Context, Direction};
 
 pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
     JobId::parse(id).ok_or_else(|| {
-        format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", crate::core::value::shorten(id))
+        format!(
+            "ERR a job's id is two numbers such as 1700000000000-0, got '{}'",
+            crate::core::values::value::shorten(id)
+        )
     })
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::keys::{queue_part, QueuePart};
-use crate::core::names;
-use crate::core::space;
+use crate::core::calls::keys::{queue_part, QueuePart};
+use crate::core::calls::names;
+use crate::core::catalog::space;
 use crate::redis_api::{Context, Scan};
 use crate::server::Server;
 

@@ -10,10 +10,10 @@ use rustc_hash::FxHashSet;
 use super::ahead::Place;
 use super::reading::{read_one, read_slice, Room, SliceEnd};
 use super::Queues;
-use crate::core::batch::{Batch, Lane, Limits, SpaceBatch};
-use crate::core::job_id::JobId;
-use crate::core::queue::SideResult;
-use crate::core::space;
+use crate::core::catalog::space;
+use crate::core::jobs::batch::{Batch, Lane, Limits, SpaceBatch};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::queue::SideResult;
 use crate::redis_api::{self, Context};
 use crate::server::Server;
 
@@ -338,7 +338,7 @@ impl Server {
         for kind in queues.refusals.paused(now_ms) {
             batch.paused.extend(queues.kinds.iter().filter(|(_, known)| **known == kind).filter_map(|(names, _)| {
                 let section = batch.sections.iter().position(|section| section.name == names.0)?;
-                let of = |job: &crate::core::job::Job| job.name.as_bytes() == &*names.1;
+                let of = |job: &crate::core::catalog::job::Job| job.name.as_bytes() == &*names.1;
                 Some((section, batch.sections[section].jobs.iter().position(of)?))
             }));
         }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::checks::is_queued;
 use super::space::{Extras, SpaceQueue};
 use super::{wall_ms, Queues};
-use crate::core::job::Job;
-use crate::core::job_id::JobId;
-use crate::core::names;
-use crate::core::payload;
-use crate::core::record::JobRecord;
-use crate::core::value::shorten;
+use crate::core::calls::names;
+use crate::core::catalog::job::Job;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::payload;
+use crate::core::jobs::record::JobRecord;
+use crate::core::values::value::shorten;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
 use crate::server::{errors, Server};
@@ -148,7 +148,7 @@ impl Server {
             }
         }
         limits.check(space, 1, data.len() as u64)?;
-        let mut options_of = crate::core::record::DEFAULT_OPTIONS;
+        let mut options_of = crate::core::jobs::record::DEFAULT_OPTIONS;
         options_of.unique = options.unique;
         options_of.due_ms = options.delay_ms.filter(|delay| *delay > 0).map(|delay| wall_ms() + delay);
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);

@@ -3,11 +3,11 @@
 
 use super::space::{Retry, SpaceQueue};
 use super::wall_ms;
-use crate::core::batch::{Batch, JobOutcome, Lane, Left, QueuedJob, SpaceBatch};
-use crate::core::job_id::JobId;
-use crate::core::queue::{Held, LeftOut};
-use crate::core::record;
-use crate::core::retry::{attempt_delay_ms, DEFAULT_BACKOFF_MS};
+use crate::core::jobs::batch::{Batch, JobOutcome, Lane, Left, QueuedJob, SpaceBatch};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::queue::{Held, LeftOut};
+use crate::core::jobs::record;
+use crate::core::jobs::retry::{attempt_delay_ms, DEFAULT_BACKOFF_MS};
 use crate::redis_api::Context;
 use crate::server::Server;
 

@@ -1,8 +1,8 @@
 //! A job as replies show it, whatever is known of it.
 
-use crate::core::batch::JobError;
-use crate::core::job_id::JobId;
-use crate::core::record::Outcome;
+use crate::core::jobs::batch::JobError;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::Outcome;
 use crate::redis_api::Value;
 
 /// States that BEAR.JOBS lists.

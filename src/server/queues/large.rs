@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::enqueue::{find_job, fingerprint, EnqueueOptions};
 use crate::core::catalog::Section;
-use crate::core::payload;
+use crate::core::jobs::payload;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
 use crate::server::done_aside::{Aside, CheckedPayload, FAILED};
@@ -140,7 +140,7 @@ impl Server {
         ctx: Context,
         pending: &Pending,
         checked: CheckedPayload,
-    ) -> Result<crate::core::job_id::JobId, String> {
+    ) -> Result<crate::core::jobs::job_id::JobId, String> {
         if !self.is_master() {
             return Err("READONLY this server has become a replica; the job is not enqueued".into());
         }
@@ -169,7 +169,7 @@ impl Server {
         self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options)
     }
 
-    fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::job_id::JobId) {
+    fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::jobs::job_id::JobId) {
         match pending.block_ms {
             Some(block_ms) if !pending.is_gone => {
                 let space: Arc<str> = String::from_utf8_lossy(&pending.space).into();

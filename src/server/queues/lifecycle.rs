@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use super::space::Ledger;
 use super::Queues;
-use crate::core::job_id::JobId;
-use crate::core::keys::QueuePart;
-use crate::core::names;
-use crate::core::space;
+use crate::core::calls::keys::QueuePart;
+use crate::core::calls::names;
+use crate::core::catalog::space;
+use crate::core::jobs::job_id::JobId;
 use crate::keyspace::jobs;
 use crate::keyspace::watch;
 use crate::redis_api::{self, Answer, BlockedClient, Context, Gone, KeyEvent, KeyType};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::job_reply::{of_record, ListedState};
 use super::settled::failed_entry;
-use crate::core::job_id::JobId;
+use crate::core::jobs::job_id::JobId;
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Answer, Context, Direction, Fields, Value};
 use crate::server::errands::Errand;

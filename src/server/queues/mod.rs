@@ -65,7 +65,7 @@ use std::time::{Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
-use crate::core::refusals::Refusals;
+use crate::core::jobs::refusals::Refusals;
 use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::space::Extras;
 use super::wall_ms;
-use crate::core::batch::QueuedJob;
-use crate::core::job_id::JobId;
-use crate::core::record::JobRecord;
+use crate::core::jobs::batch::QueuedJob;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::JobRecord;
 use crate::keyspace::jobs;
 use crate::redis_api::{Context, Direction, Fields};
 

@@ -1,9 +1,9 @@
-//! What Postgres says of job types, and the spaces that wait for those that it refuses ([`crate::core::refusals`]).
+//! What Postgres says of job types, and the spaces that wait for those that it refuses ([`crate::core::jobs::refusals`]).
 
 use std::time::Instant;
 
 use super::Queues;
-use crate::core::batch::{Batch, JobError};
+use crate::core::jobs::batch::{Batch, JobError};
 use crate::server::Server;
 
 impl Server {

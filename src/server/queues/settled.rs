@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::job_reply::{of_record, ListedState};
 use super::space::{Extras, SpaceQueue};
-use crate::core::job_id::JobId;
-use crate::core::record::{self, JobOptions, Outcome};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::{self, JobOptions, Outcome};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::core::batch::{Batch, SpaceApplied};
-use crate::core::promise::Promised;
+use crate::core::feed::promise::Promised;
+use crate::core::jobs::batch::{Batch, SpaceApplied};
 
 /// The outcome of a batch on its way to be published.
 pub struct Settling {

@@ -8,12 +8,12 @@ use rustc_hash::FxHashMap;
 
 use super::settling::Settling;
 use super::Queues;
-use crate::core::batch::JobError;
-use crate::core::history::History;
-use crate::core::job_id::JobId;
-use crate::core::queue::Queue;
-use crate::core::rate::Rate;
-use crate::core::record::{self, JobOptions, DEFAULT_OPTIONS};
+use crate::core::jobs::batch::JobError;
+use crate::core::jobs::history::History;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::queue::Queue;
+use crate::core::jobs::rate::Rate;
+use crate::core::jobs::record::{self, JobOptions, DEFAULT_OPTIONS};
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::keyspace::watch;
 use crate::redis_api::Context;
@@ -75,7 +75,7 @@ pub struct SpaceQueue {
     pub rate: Rate,
     pub in_main_turn: bool,
     pub in_side_turn: bool,
-    /// Waits for a job type that is refused, see [`crate::core::refusals`].
+    /// Waits for a job type that is refused, see [`crate::core::jobs::refusals`].
     pub asleep: bool,
     /// Its place in [`Queues::due`].
     pub due_ms: Option<u64>,
@@ -100,7 +100,7 @@ pub struct Retry {
     pub attempts: u32,
     /// How often it was set aside without fault of its own.
     pub isolated: u32,
-    /// See [`crate::core::batch::QueuedJob::ends`].
+    /// See [`crate::core::jobs::batch::QueuedJob::ends`].
     pub ends: Option<u32>,
     pub error: Option<JobError>,
     /// Unix time of the next attempt.

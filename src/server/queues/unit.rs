@@ -3,9 +3,9 @@
 use super::fates::Fates;
 use super::space::SpaceQueue;
 use super::wall_ms;
-use crate::core::batch::SpaceBatch;
-use crate::core::job_id::JobId;
-use crate::core::record::{self, FieldList, JobOptions, OptionNumbers};
+use crate::core::jobs::batch::SpaceBatch;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record::{self, FieldList, JobOptions, OptionNumbers};
 use crate::keyspace::jobs;
 use crate::redis_api::Context;
 

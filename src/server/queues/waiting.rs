@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::core::job_id::JobId;
+use crate::core::jobs::job_id::JobId;
 use crate::redis_api::{Answer, BlockedClient, ClientHandle};
 use crate::server::waiting::{WaiterId, Waiting};
 

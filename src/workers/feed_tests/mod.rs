@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::Feed;
 use crate::core::catalog::Section;
+use crate::core::feed::promise::Promises;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
-use crate::core::promise::Promises;
 use crate::postgres::tests::apply::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::server::Server;

@@ -1,8 +1,8 @@
 //! Transactions of our own, whose rows their publication drops.
 
 use super::*;
-use crate::core::promise::TransactionId;
-use crate::core::promised_rows::PromisedRows;
+use crate::core::feed::promise::TransactionId;
+use crate::core::feed::promised_rows::PromisedRows;
 
 const CATALOG: &str =
     "[t]\nid = \"int\"\ntables = { t = \"id\" }\n[[t.query]]\ncall = \"all\"\nsql = \"SELECT id FROM t\"\n";

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::catalog::Section;
+use crate::core::feed::promise::Awaited;
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
-use crate::core::promise::Awaited;
 use crate::postgres::client::Client;
 use crate::postgres::session::{connect, Access};
 use crate::postgres::settings::Settings;

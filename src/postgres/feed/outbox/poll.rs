@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
+use crate::core::feed::promise::Promise;
 use crate::core::feed::{Cell, Gathered, RowChange, Tuple};
-use crate::core::promise::Promise;
 use crate::postgres::client::Client;
 
 use super::super::snapshot::Snapshot;

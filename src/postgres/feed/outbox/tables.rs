@@ -11,10 +11,10 @@ use tokio_postgres::types::Type;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::{Section, TableRows};
+use crate::core::feed::link::{link, Link};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
-use crate::core::link::{link, Link};
-use crate::core::spelling::{in_quotes, relation_names};
-use crate::core::sql::Template;
+use crate::core::sql::spelling::{in_quotes, relation_names};
+use crate::core::sql::template::Template;
 use crate::postgres::client::Client;
 use crate::postgres::failure::Failure;
 use crate::postgres::schema::fingerprint;

@@ -1,0 +1,94 @@
+//! How sections and spaces may be called, and the prefix of a space's keys. Knows no catalog; which space a name means in
+//! one is [`crate::core::catalog::space`]'s.
+
+/// Bytes of a section's name.
+pub(in crate::core) const MAX_SECTION_NAME: usize = 64;
+
+/// The last because of the column `_until`.
+const RESERVED_SECTIONS: [&str; 4] = ["meta", "tag", "queue", "until"];
+
+/// Why a section cannot be called that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SectionNameError {
+    #[error("a section's name is lower-case letters, digits and _, not beginning with a digit, of at most {MAX_SECTION_NAME} bytes")]
+    Characters,
+    #[error("a section cannot be called meta, tag, queue or until, which are reserved")]
+    Reserved,
+}
+
+pub(in crate::core) fn check_section_name(name: &str) -> Result<(), SectionNameError> {
+    let is_word = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if name.is_empty() || name.len() > MAX_SECTION_NAME || !is_word || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(SectionNameError::Characters);
+    }
+    if RESERVED_SECTIONS.contains(&name) {
+        return Err(SectionNameError::Reserved);
+    }
+    Ok(())
+}
+
+/// The value and what follows `}:`; the value ends at the first `}`, as a hash tag does.
+pub(in crate::core) fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let inner = name.strip_prefix(b"{")?;
+    let end = inner.iter().position(|b| *b == b'}')?;
+    Some((&inner[..end], inner[end + 1..].strip_prefix(b":")?))
+}
+
+/// The name of a section's space: `bear`, or `{value}:booking`.
+pub fn space_name(section: &str, tenant: Option<&str>) -> String {
+    match tenant {
+        Some(tenant) => format!("{{{tenant}}}:{section}"),
+        None => section.to_owned(),
+    }
+}
+
+/// How the server spreads keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deployment {
+    Standalone,
+    Cluster,
+}
+
+/// Appends the prefix of the keys of a (checked) space.
+pub fn write_prefix(space: &[u8], deployment: Deployment, out: &mut Vec<u8>) {
+    let wants_tag = deployment == Deployment::Cluster && !space.starts_with(b"{");
+    if wants_tag {
+        out.push(b'{');
+    }
+    out.extend_from_slice(space);
+    if wants_tag {
+        out.push(b'}');
+    }
+}
+
+/// The name of the section that a space's prefix is of.
+pub fn section_of_prefix(prefix: &[u8]) -> &[u8] {
+    match split_tenant(prefix) {
+        Some((_, section)) => section,
+        None => prefix.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(prefix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_have_a_hash_tag_in_a_cluster() {
+        let prefix = |space: &str, deployment| {
+            let mut out = Vec::new();
+            write_prefix(space.as_bytes(), deployment, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(prefix("bear", Deployment::Standalone), "bear");
+        assert_eq!(prefix("bear", Deployment::Cluster), "{bear}");
+        assert_eq!(prefix("{7}:shop", Deployment::Cluster), "{7}:shop");
+    }
+
+    #[test]
+    fn a_prefix_tells_its_section() {
+        for (prefix, section) in [("bear", "bear"), ("{bear}", "bear"), ("{7}:shop", "shop"), ("{a:b}:shop", "shop")] {
+            assert_eq!(section_of_prefix(prefix.as_bytes()), section.as_bytes(), "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The catalog: what a file of sections, queries and jobs becomes once everything in it has been checked. Immutable.
+//!
+//! | file | what |
+//! |---|---|
+//! | `demand` | whether anybody depends on the values of a section's rows |
+//! | `fetch_plan` | a query as the threads that fetch send it |
+//! | `job` | a job: its payload, and the SQL that applies it |
+//! | `life` | how long an entry is served |
+//! | `outline` | what sections must know of each other before any is read |
+//! | `read_catalog` | reads a catalog from TOML and checks it |
+//! | `read_job` | reads the jobs of a section |
+//! | `read_life` | reads how long entries live |
+//! | `read_query` | reads the queries of a section |
+//! | `section_names` | names of sections, found by name and within SQL |
+//! | `sections` | the catalog itself |
+//! | `space` | which space of the catalog a client's name means, and which one owns a key |
+//! | `toml_reader` | keys of TOML tables, and what is wrong with them |
+//! | `words` | names that a section's SQL may mean |
+//!
+//! ```text
+//! TOML -> outline (what sections say of each other) -> read_catalog -> read_query, read_job, read_life -> sections
+//! ```
+//!
+//! A new option of a query or job: a field in `sections` or `job`, a line in its reader, a row in the catalog's page of the book.
+
+pub mod demand;
+pub mod fetch_plan;
+pub mod job;
+pub mod life;
+pub mod outline;
+pub mod read_catalog;
+pub mod read_job;
+pub mod read_life;
+pub mod read_query;
+pub mod section_names;
+pub mod sections;
+pub mod space;
+pub mod toml_reader;
+pub mod words;
+
+pub use sections::*;

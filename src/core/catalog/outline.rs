@@ -1,0 +1,56 @@
+//! What sections must know of each other before any is read as a whole.
+
+use toml::Table;
+
+use super::toml_reader::{Fields, Report};
+use crate::core::calls::names;
+use crate::core::calls::tags::Tenancy;
+use crate::core::values::value::ScalarType;
+
+const SECTION_KEYS: [&str; 11] =
+    ["id", "ttl", "stale", "refresh_ahead", "jitter", "tenant", "tenant_column", "tables", "row", "query", "job"];
+
+/// What other sections must know of a section.
+pub(in crate::core) struct Outline<'a> {
+    pub name: &'a str,
+    pub fields: Fields<'a>,
+    pub toml: &'a Table,
+    pub id: Option<ScalarType>,
+    pub tenant: Option<ScalarType>,
+}
+
+impl<'a> Outline<'a> {
+    pub fn read(name: &'a str, table: &'a Table, report: &mut Report) -> Outline<'a> {
+        if let Err(error) = names::check_section_name(name) {
+            report.problem(error);
+        }
+        let fields = Fields::new(table, &SECTION_KEYS, report);
+        let mut key_type = |key: &str| {
+            let name = fields.string(key, report)?;
+            let ty = ScalarType::parse_name(name).filter(|ty| !matches!(ty, ScalarType::Json | ScalarType::Float));
+            if ty.is_none() {
+                report.problem(format!(
+                    "{key} must be int, numeric, bool, text, uuid, date, timestamp or timestamptz, got '{name}'"
+                ));
+            }
+            ty
+        };
+        Outline { name, fields, toml: table, id: key_type("id"), tenant: key_type("tenant") }
+    }
+
+    pub fn has_row(&self) -> bool {
+        self.fields.has("row")
+    }
+
+    pub fn tenancy(&self) -> Tenancy {
+        match self.tenant {
+            Some(_) => Tenancy::PerTenant,
+            None => Tenancy::Shared,
+        }
+    }
+
+    /// The names, and `tenant` where there is one.
+    pub fn placeholders<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+        names.chain(self.tenant.map(|_| "tenant")).collect()
+    }
+}

@@ -1,0 +1,181 @@
+//! Reads the queries of a section.
+
+use std::sync::Arc;
+
+use toml::Table;
+
+use super::fetch_plan::FetchPlan;
+use super::life::Life;
+use super::outline::Outline;
+use super::read_life;
+use super::section_names::SectionNames;
+use super::sections::{On, OnRule, ParamSource, Query};
+use super::toml_reader::{Fields, Report};
+use crate::core::calls::pattern::CallPattern;
+use crate::core::calls::predicate::Predicate;
+use crate::core::calls::tags::TagTemplate;
+use crate::core::sql::template::Template;
+use crate::core::values::value::ArgType;
+
+const QUERY_KEYS: [&str; 11] =
+    ["call", "sql", "single", "rows", "ttl", "stale", "refresh_ahead", "jitter", "match", "on", "tags"];
+
+/// Reads queries of any section.
+pub(in crate::core) struct QueryReader<'a, 'p> {
+    pub outlines: &'a [Outline<'a>],
+    pub names: &'a SectionNames,
+    /// See [`super::read_catalog::parse`].
+    pub plan_id: &'p mut dyn FnMut() -> u64,
+}
+
+impl QueryReader<'_, '_> {
+    pub(in crate::core) fn query(
+        &mut self,
+        section: usize,
+        index: usize,
+        table: &Table,
+        section_life: Life,
+        report: &mut Report,
+    ) -> Option<Query> {
+        let call = table.get("call").and_then(|call| call.as_str());
+        let place = call.map_or_else(|| format!("query {}", index + 1), |call| format!("query '{call}'"));
+        report.within(place, |report| {
+            let fields = Fields::new(table, &QUERY_KEYS, report);
+            self.query_body(section, fields, section_life, report)
+        })
+    }
+
+    fn query_body(
+        &mut self,
+        section: usize,
+        fields: Fields<'_>,
+        section_life: Life,
+        report: &mut Report,
+    ) -> Option<Query> {
+        let outline = &self.outlines[section];
+        for key in ["call", "sql"] {
+            if !fields.has(key) {
+                report.problem(format!("{key} is missing"));
+            }
+        }
+        let call = CallPattern::parse(fields.string("call", report)?);
+        let call = Arc::new(report.keep("call", call)?);
+        let template = fields.string("sql", report).and_then(|sql| {
+            let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
+            report.keep("sql", Template::parse(sql, &known))
+        });
+        let single = fields.boolean("single", report).unwrap_or(false);
+        let rows = fields.boolean("rows", report).unwrap_or(true);
+        if rows && !outline.fields.has("id") {
+            report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
+        }
+        let life = read_life::read(fields, section_life, report);
+        let (match_, on) = self.predicates(section, fields, &call, report);
+        let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
+        if match_.is_some() && !rows && !lists {
+            report.problem(format!(
+                "match cannot decide where rows = false, for nobody knows which rows are in the result; remove one of \
+                 the two, or list the rows in a column _{}",
+                outline.name
+            ));
+        }
+        let mut tag_columns = Vec::new();
+        let tags = fields.strings("tags", report).unwrap_or_default();
+        let parse_tag = |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
+        let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
+        let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
+
+        let Template { text: sql, params } = template?;
+        let sources = params
+            .iter()
+            .map(|name| call.arg_index(name).map_or(ParamSource::Tenant, ParamSource::Arg))
+            .collect::<Vec<_>>();
+        let tenant = outline.tenant.map(ArgType::scalar);
+        let types = sources.iter().filter_map(|source| match source {
+            ParamSource::Arg(index) => Some(call.args()[*index].ty),
+            ParamSource::Tenant => tenant,
+        });
+        let plan = FetchPlan {
+            id: (self.plan_id)(),
+            section: outline.name.into(),
+            sql,
+            params: types.collect(),
+            single,
+            row_id: outline.id.filter(|_| rows),
+            sections: self.names.all(),
+            tag_columns,
+        };
+        Some(Query { call, plan: Arc::new(plan), params: sources, life, single, rows, match_, on, tags })
+    }
+
+    /// `match` and `on`. An `on` for the own section is its `match`.
+    fn predicates(
+        &self,
+        section: usize,
+        fields: Fields<'_>,
+        call: &CallPattern,
+        report: &mut Report,
+    ) -> (Option<Arc<Predicate>>, Vec<On>) {
+        let own = &self.outlines[section];
+        let mut match_ = None;
+        if let Some(text) = fields.string("match", report) {
+            match_ = self.predicate("match", text, own, call, report);
+        }
+        let mut on = Vec::new();
+        for (name, text) in fields.string_table("on", report).unwrap_or_default() {
+            let key = format!("on.{name}");
+            let Some(index) = self.names.index_of(name) else {
+                let known = self.names.listed();
+                report.problem(format!("{key}: no section is called '{name}'; there are {known}"));
+                continue;
+            };
+            let other = &self.outlines[index];
+            let rule = match text.trim() {
+                "*" => Some(OnRule::Any),
+                text => self.predicate(&key, text, other, call, report).map(OnRule::Rows),
+            };
+            if index == section {
+                if fields.has("match") {
+                    report.problem(format!("{key} and match say the same; keep one"));
+                }
+                if let Some(OnRule::Rows(predicate)) = rule {
+                    match_ = Some(predicate);
+                }
+                continue;
+            }
+            check_tenants(&key, own, other, report);
+            on.extend(rule.map(|rule| On { section: index, rule }));
+        }
+        (match_, on)
+    }
+
+    fn predicate(
+        &self,
+        key: &str,
+        text: &str,
+        of: &Outline<'_>,
+        call: &CallPattern,
+        report: &mut Report,
+    ) -> Option<Arc<Predicate>> {
+        if !of.has_row() {
+            report.problem(format!(
+                "{key} compares rows, for which section '{}' must say row = \"SELECT … WHERE id = ANY({{ids}})\"",
+                of.name
+            ));
+        }
+        report.keep(key, Predicate::parse(text, call.args())).map(Arc::new)
+    }
+}
+
+fn check_tenants(key: &str, own: &Outline<'_>, other: &Outline<'_>, report: &mut Report) {
+    match (own.tenant, other.tenant) {
+        (_, None) => {}
+        (Some(a), Some(b)) if a == b => {}
+        (Some(a), Some(b)) => {
+            report.problem(format!("{key}: the tenants are of different types: {a} here, {b} of '{}'", other.name))
+        }
+        (None, Some(_)) => {
+            report.problem(format!("{key}: '{}' is kept per tenant, so this section needs a tenant too", other.name))
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a cached call wants to know of: changed rows of a space that meet its predicate.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::image::Image;
+use crate::core::calls::pattern::CallPattern;
+use crate::core::calls::predicate::Predicate;
+use crate::core::values::value::Value;
+
+/// A call wants to know of rows of a space that meet a predicate; one without terms: of any change there.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    /// Prefix of the keys of the rows' space.
+    pub space: Arc<[u8]>,
+    pub predicate: Arc<Predicate>,
+    /// Its arguments are those that the predicate names.
+    pub call: Arc<CallPattern>,
+    pub args: Arc<[Value]>,
+}
+
+impl Interest {
+    /// Whether the changed row's present values meet the predicate.
+    pub fn meets(&self, change: &RowChange) -> bool {
+        self.space == change.space && self.predicate.meets(self.call.args(), &self.args, &change.image)
+    }
+}
+
+/// A row of a space changed, and these are its present values.
+#[derive(Debug, Clone)]
+pub struct RowChange {
+    pub space: Arc<[u8]>,
+    pub image: Image,
+}
+
+/// Number of a registered call. A later one has a greater number; none is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterestId(NonZeroU64);
+
+impl InterestId {
+    /// Numbers begin with 1.
+    pub(in crate::core) fn of(number: u64) -> InterestId {
+        InterestId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(in crate::core) fn number(self) -> u64 {
+        self.0.get()
+    }
+}

@@ -1,0 +1,143 @@
+//! The calls of one predicate over one space.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::plan::{Lookup, Plan};
+use super::ranges::{Interval, Ranges};
+use crate::core::calls::pattern::CallPattern;
+use crate::core::calls::predicate::{Operand, Predicate, Term, Test};
+use crate::core::catalog::demand::Want;
+use crate::core::changes::image::Image;
+use crate::core::changes::interest::{Interest, InterestId};
+use crate::core::values::value::Value;
+
+/// Which predicate and which call, by their addresses: both live as long as the group does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::core) struct GroupId(usize, usize);
+
+#[derive(Debug)]
+pub(in crate::core) struct Group {
+    predicate: Arc<Predicate>,
+    call: Arc<CallPattern>,
+    plan: Plan,
+    /// Hash code and number of calls that no range restricts.
+    unranged: BTreeSet<(u64, u64)>,
+    /// The others, on a line for each hash code.
+    ranged: Ranges,
+    /// Of the values of the space's rows, where the predicate asks for any.
+    _want: Option<Want>,
+}
+
+/// Told of each call that may match; a call may come several times.
+type Visit<'a> = &'a mut dyn FnMut(InterestId) -> ControlFlow<()>;
+
+impl GroupId {
+    pub(in crate::core) fn of(interest: &Interest) -> GroupId {
+        GroupId(Arc::as_ptr(&interest.predicate) as usize, Arc::as_ptr(&interest.call) as usize)
+    }
+}
+
+impl Group {
+    /// An empty one for interests such as this.
+    pub(in crate::core) fn of(interest: &Interest, want: Option<Want>) -> Group {
+        Group {
+            predicate: interest.predicate.clone(),
+            call: interest.call.clone(),
+            plan: Plan::of(&interest.predicate, interest.call.args()),
+            unranged: BTreeSet::new(),
+            ranged: Ranges::default(),
+            _want: want,
+        }
+    }
+
+    pub(in crate::core) fn is_empty(&self) -> bool {
+        self.unranged.is_empty() && self.ranged.is_empty()
+    }
+
+    /// Does any change concern its calls?
+    pub(in crate::core) fn is_of_any_change(&self) -> bool {
+        self.predicate.terms.is_empty()
+    }
+
+    pub(in crate::core) fn insert(&mut self, id: InterestId, values: &[Value]) {
+        let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+            match interval {
+                Some(interval) => self.ranged.insert(code, interval, id.number()),
+                None => _ = self.unranged.insert((code, id.number())),
+            }
+        }
+    }
+
+    /// Takes out what [`Group::insert`] put in for the same values.
+    pub(in crate::core) fn remove(&mut self, id: InterestId, values: &[Value]) {
+        let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+            match interval {
+                Some(interval) => self.ranged.remove(code, interval, id.number()),
+                None => _ = self.unranged.remove(&(code, id.number())),
+            }
+        }
+    }
+
+    /// Every call that a row of these values may meet, and few others.
+    pub(in crate::core) fn candidates(&self, image: &Image, visit: Visit) -> ControlFlow<()> {
+        let args = self.call.args();
+        let mut common = self.predicate.terms.iter().filter(|term| !names_argument(term));
+        if !common.all(|term| term.meets(args, &[], image)) {
+            return ControlFlow::Continue(());
+        }
+        let places = self.plan.interval_of_row(&self.predicate, args, image);
+        match self.plan.codes_of_row(&self.predicate, args, image) {
+            Lookup::Only(codes) => codes.into_iter().try_for_each(|code| self.candidates_of(code, &places, visit)),
+            Lookup::Everywhere => {
+                let mut from = Some(0);
+                while let Some(code) = from.and_then(|from| self.next_code(from)) {
+                    self.candidates_of(code, &places, visit)?;
+                    from = code.checked_add(1);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Entries of the calls that no range restricts: a call of a predicate without terms has one.
+    pub(in crate::core) fn unranged_len(&self) -> usize {
+        self.unranged.len()
+    }
+
+    /// Every call.
+    pub(in crate::core) fn all(&self, visit: Visit) -> ControlFlow<()> {
+        self.unranged.iter().try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
+        self.ranged.all(&mut |id| visit(InterestId::of(id)))
+    }
+
+    /// Those under a hash code.
+    fn candidates_of(&self, code: u64, places: &Lookup<Interval>, visit: Visit) -> ControlFlow<()> {
+        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
+        let visit = &mut |id| visit(InterestId::of(id));
+        match places {
+            Lookup::Only(interval) => self.ranged.overlapping(code, *interval, visit),
+            Lookup::Everywhere => self.ranged.of_line(code, visit),
+        }
+    }
+
+    /// The first hash code from this one on under which a call is kept.
+    fn next_code(&self, from: u64) -> Option<u64> {
+        let unranged = self.unranged.range((from, 0)..).next().map(|(code, _)| *code);
+        [unranged, self.ranged.next_line(from)].into_iter().flatten().min()
+    }
+}
+
+/// Terms that do not are the same for all calls of the group.
+fn names_argument(term: &Term) -> bool {
+    let is_argument = |operand: &Operand| matches!(operand, Operand::Arg(_));
+    match &term.test {
+        Test::Compare(_, operand) | Test::In(operand) | Test::Overlaps(operand) | Test::Contains(operand) => {
+            is_argument(operand)
+        }
+        Test::Between(low, high) => is_argument(low) || is_argument(high),
+    }
+}

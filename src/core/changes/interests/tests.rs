@@ -1,0 +1,419 @@
+use super::*;
+use crate::core::calls::pattern::CallPattern;
+use crate::core::calls::predicate::Predicate;
+use crate::core::changes::image::Image;
+use crate::core::values::value::{ArgType, ScalarType, Value};
+use proptest::prelude::*;
+use proptest::sample::{select, Index};
+
+/// One argument of each type, as in `{i:int}` and `{li:int[]}`.
+fn call() -> Arc<CallPattern> {
+    let scalars =
+        "{i:int} {j:int} {f:float} {n:numeric} {b:bool} {t:text} {u:uuid} {d:date} {s:timestamp} {z:timestamptz}";
+    let arrays = "{li:int[]} {lf:float[]} {ln:numeric[]} {lt:text[]} {lu:uuid[]} {ld:date[]}";
+    Arc::new(CallPattern::parse(&format!("x {scalars} {arrays}")).unwrap())
+}
+
+fn predicate(text: &str, call: &CallPattern) -> Arc<Predicate> {
+    Arc::new(Predicate::parse(text, call.args()).unwrap_or_else(|e| panic!("{text}: {e}")))
+}
+
+fn change(space: &[u8], json: &str) -> RowChange {
+    RowChange { space: space.into(), image: Image::from_json(json.as_bytes()).unwrap() }
+}
+
+/// Values of the call, those that are not given being NULL.
+fn values(call: &CallPattern, given: &[(&str, Value)]) -> Arc<[Value]> {
+    let mut values = vec![Value::Null; call.args().len()];
+    for (name, value) in given {
+        values[call.arg_index(name).unwrap()] = value.clone();
+    }
+    values.into()
+}
+
+fn scalar(text: &str) -> Value {
+    Value::Scalar(text.into())
+}
+
+fn found(interests: &Interests, change: &RowChange) -> Vec<InterestId> {
+    let mut found = Vec::new();
+    assert!(!interests.find(change, usize::MAX, &mut found));
+    found.sort_unstable();
+    found
+}
+
+fn is_empty(interests: &Interests) -> bool {
+    interests.len() == 0 && interests.spaces.is_empty()
+}
+
+const SPACE: &[u8] = b"{1}:bear:";
+const OTHER: &[u8] = b"{2}:bear:";
+
+/// `size between {i} and {j}`, with one call for each pair, in one group.
+fn sizes(pairs: &[(i64, i64)]) -> (Interests, Vec<InterestId>) {
+    let (call, mut interests) = (call(), Interests::default());
+    let predicate = predicate("size between {i} and {j}", &call);
+    let ids = pairs.iter().map(|(low, high)| {
+        let args = values(&call, &[("i", scalar(&low.to_string())), ("j", scalar(&high.to_string()))]);
+        let interest = Interest { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+        interests.add(format!("size:{low}:{high}").into_bytes().into(), [interest].into())
+    });
+    let ids = ids.collect();
+    (interests, ids)
+}
+
+#[test]
+fn a_change_finds_the_calls_its_values_belong_in() {
+    let (mut interests, ids) = sizes(&[(100, 200), (150, 160), (201, 300)]);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids[..2]);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":200}"#)), ids[..1]);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":200.5}"#)), []);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":null}"#)), ids);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"name":"x"}"#)), ids);
+    assert_eq!(found(&interests, &change(OTHER, r#"{"size":155}"#)), []);
+    assert_eq!(interests.key(ids[1]).map(|key| key.to_vec()), Some(b"size:150:160".to_vec()));
+    assert!(interests.remove(ids[0]) && !interests.remove(ids[0]));
+    assert_eq!((interests.key(ids[0]), interests.len()), (None, 2));
+    assert!(!interests.meets(ids[0], &change(SPACE, r#"{"size":155}"#)));
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids[1..2]);
+}
+
+#[test]
+fn two_calls_of_one_key_are_told_apart() {
+    let (interests, ids) = sizes(&[(100, 200), (100, 200)]);
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(interests.key(ids[0]), interests.key(ids[1]));
+    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids);
+}
+
+#[test]
+fn a_limit_is_honoured_and_what_is_there_stays() {
+    let (interests, ids) = sizes(&[(1, 9); 5]);
+    let inside = change(SPACE, r#"{"size":5}"#);
+    for (limit, count, more) in [(0, 0, true), (3, 3, true), (5, 5, false), (6, 5, false)] {
+        let mut found = vec![ids[4]];
+        assert_eq!(interests.find(&inside, limit, &mut found), more, "{limit}");
+        assert_eq!(found.len(), 1 + count, "{limit}");
+        let mut found = vec![ids[4]];
+        assert_eq!(interests.of_space(SPACE, limit, &mut found), more, "{limit}");
+        assert_eq!(found.len(), 1 + count, "{limit}");
+    }
+    let mut found = Vec::new();
+    assert!(!interests.find(&change(SPACE, r#"{"size":10}"#), 0, &mut found));
+    assert!(!interests.of_space(OTHER, 0, &mut found) && !interests.has_any(OTHER) && interests.has_any(SPACE));
+}
+
+#[test]
+fn a_call_with_several_interests_is_found_once() {
+    let (call, mut interests) = (call(), Interests::default());
+    let list = |elements: &[&str]| Value::Array(elements.iter().map(|e| (*e).into()).collect());
+    let args = values(&call, &[("lt", list(&["brown", "red"])), ("i", scalar("5"))]);
+    let colors = predicate("colors overlaps {lt}", &call);
+    let exam = predicate("exam_id = {i}", &call);
+    let of = |space: &[u8], predicate: &Arc<Predicate>| Interest {
+        space: space.into(),
+        predicate: predicate.clone(),
+        call: call.clone(),
+        args: args.clone(),
+    };
+    // The same rule twice, too: taking it out takes the group along, and then finds it gone.
+    let rules = [of(SPACE, &colors), of(SPACE, &colors), of(SPACE, &exam), of(OTHER, &exam)];
+    let id = interests.add(b"key"[..].into(), rules.into());
+    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["red","brown"],"exam_id":5}"#)), [id]);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["black"],"exam_id":5}"#)), [id]);
+    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["black"],"exam_id":6}"#)), []);
+    assert_eq!(found(&interests, &change(OTHER, r#"{"colors":["red"],"exam_id":6}"#)), []);
+    assert!(interests.meets(id, &change(OTHER, r#"{"exam_id":5}"#)));
+    let mut all = Vec::new();
+    assert!(!interests.of_space(SPACE, 1, &mut all));
+    assert_eq!(all, [id]);
+    assert!(interests.remove(id) && is_empty(&interests));
+}
+
+/// What the index is for: how many calls are asked, of how many.
+#[test]
+fn few_calls_are_candidates() {
+    for (text, row, most) in [
+        ("size between {i} and {j}", r#"{"size":500}"#, 3),
+        ("size >= {i} and size < {j}", r#"{"size":500}"#, 3),
+        ("size > {n} and size <= {f}", r#"{"size":500.25}"#, 3),
+        ("size = {n}", r#"{"size":500.5}"#, 1),
+        ("size = {f}", r#"{"size":500}"#, 1),
+        ("size in {lf} and size < {j}", r#"{"size":998.5}"#, 3),
+        ("exam = {i}", r#"{"exam":500}"#, 1),
+        ("exam = {i} and day between {d} and {d}", r#"{"exam":500,"day":"2026-11-21"}"#, 1),
+        ("day = {d} and state = 'open'", r#"{"day":"2026-11-21","state":"open"}"#, 40),
+        ("day = {d} and state = 'open'", r#"{"day":"2026-11-21","state":"closed"}"#, 0),
+        ("exam in {li}", r#"{"exam":500}"#, 2),
+        ("exams overlaps {li}", r#"{"exams":[500,500]}"#, 2),
+        ("exams contains {i} and size >= {j}", r#"{"exams":[500],"size":0}"#, 0),
+        ("exams contains {li}", r#"{"exams":[500]}"#, 1),
+    ] {
+        let (call, mut interests) = (call(), Interests::default());
+        let predicate = predicate(text, &call);
+        for n in 0..1000 {
+            let of = |by: i32| scalar(&(n + by).to_string());
+            let list = Value::Array([n, n + 1].map(|n| n.to_string().into()).into());
+            let day = scalar(&format!("2026-11-{:02}", 1 + n % 28));
+            let given =
+                [("i", of(0)), ("j", of(2)), ("n", scalar(&format!("{n}.5"))), ("f", of(2)), ("d", day), ("li", list)];
+            let args = values(&call, &given);
+            let interest = Interest { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+            interests.add(b"key"[..].into(), [interest].into());
+        }
+        let group = interests.spaces[SPACE].values().next().unwrap();
+        let mut asked = 0;
+        let _ = group.candidates(&change(SPACE, row).image, &mut |_| {
+            asked += 1;
+            ControlFlow::Continue(())
+        });
+        assert!(asked <= most, "{text}: {asked} candidates");
+    }
+}
+
+#[test]
+fn it_can_be_dropped_on_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Interests>();
+}
+
+/// Terms over three columns; each fits the arguments of `call`.
+const TERMS: [&str; 33] = [
+    "= {i}",
+    "= {f}",
+    "= {n}",
+    "= {b}",
+    "= {t}",
+    "= {u}",
+    "= {d}",
+    "= {z}",
+    "< {i}",
+    ">= {j}",
+    "> {f}",
+    "<= {n}",
+    "between {i} and {j}",
+    "between {i} and 3",
+    "between {d} and {d}",
+    "> {s}",
+    "<= {z}",
+    "< {u}",
+    "in {li}",
+    "in {lf}",
+    "in {lt}",
+    "overlaps {li}",
+    "overlaps {ln}",
+    "contains {li}",
+    "contains {t}",
+    "= 2",
+    "= 'a'",
+    "= true",
+    "< {b}",
+    "contains 2",
+    "contains {lu}",
+    "overlaps {ld}",
+    ">= 1.5",
+];
+
+fn any_term() -> impl Strategy<Value = String> {
+    (select(vec!["a", "b", "c"]), select(&TERMS[..])).prop_map(|(column, test)| format!("{column} {test}"))
+}
+
+/// Few values, so that many are equal; canonical, but for one that fits no type.
+fn raw_values(ty: ScalarType) -> Vec<&'static str> {
+    match ty {
+        ScalarType::Int => vec!["-1", "0", "1", "2", "3", "9007199254740993"],
+        ScalarType::Float => vec!["-1", "0", "0.1", "0.10000000149011612", "2", "3"],
+        ScalarType::Numeric => vec!["-1.5", "0.1", "0.1000000001", "1.5", "2", "9007199254740993", "1e"],
+        ScalarType::Bool => vec!["true", "false"],
+        ScalarType::Text | ScalarType::Json => vec!["a", "b", "2", "2026-11-21", ""],
+        ScalarType::Uuid => {
+            vec!["0a1b2c3d-0000-4000-8000-00000000000e", "0a1b2c3d-0000-4000-8000-00000000000f"]
+        }
+        ScalarType::Date => vec!["2026-11-20", "2026-11-21", "2026-11-22"],
+        ScalarType::Timestamp => vec!["2026-11-21T00:00:00", "2026-11-21T10:00:00.5"],
+        ScalarType::TimestampTz => vec!["2026-11-21T00:00:00Z", "2026-11-21T10:00:00.5Z"],
+    }
+}
+
+fn any_value(ty: ArgType) -> BoxedStrategy<Value> {
+    let raw = select(raw_values(ty.scalar)).prop_map(Box::<str>::from);
+    let value = match ty.array {
+        false => raw.prop_map(Value::Scalar).boxed(),
+        true => prop::collection::vec(raw, 0..4).prop_map(|elements| Value::Array(elements.into())).boxed(),
+    };
+    prop_oneof![4 => value, 1 => Just(Value::Null)].boxed()
+}
+
+fn any_values() -> impl Strategy<Value = Arc<[Value]>> {
+    call().args().iter().map(|arg| any_value(arg.ty)).collect::<Vec<_>>().prop_map(Arc::from)
+}
+
+/// A cell as JSON.
+fn any_cell() -> impl Strategy<Value = String> {
+    let scalars = [
+        "-1",
+        "0",
+        "1",
+        "2",
+        "2.0",
+        "3",
+        "0.1",
+        "0.10",
+        "1.5",
+        "2e0",
+        "9007199254740992",
+        "9.007199254740992e+15",
+        "null",
+        "true",
+        "false",
+        r#""a""#,
+        r#""b ""#,
+        r#""2""#,
+        r#""NaN""#,
+        r#""2026-11-21""#,
+        r#""2026-11-21T10:00:00.5+00:00""#,
+        r#""infinity""#,
+        r#""0a1b2c3d-0000-4000-8000-00000000000f""#,
+    ];
+    let scalar = || select(scalars.to_vec()).prop_map(str::to_owned);
+    let array = prop::collection::vec(scalar(), 0..4).prop_map(|elements| format!("[{}]", elements.join(",")));
+    prop_oneof![6 => scalar(), 3 => array, 1 => Just("{}".to_owned())]
+}
+
+fn any_change() -> impl Strategy<Value = RowChange> {
+    let cells = prop::collection::vec(prop::option::weighted(0.9, any_cell()), 3);
+    (select(vec![SPACE, OTHER]), cells).prop_map(|(space, cells)| {
+        let columns = ["a", "b", "c"].iter().zip(cells);
+        let columns: Vec<String> =
+            columns.filter_map(|(name, cell)| cell.map(|cell| format!(r#""{name}":{cell}"#))).collect();
+        change(space, &format!("{{{}}}", columns.join(",")))
+    })
+}
+
+/// What is done: register a call of these interests (predicate, space, arguments), or take one out.
+#[derive(Debug, Clone)]
+enum Step {
+    Add(Vec<(Index, bool, Arc<[Value]>)>),
+    Remove(Index),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let interest = (any::<Index>(), any::<bool>(), any_values());
+    prop_oneof![
+        3 => prop::collection::vec(interest, 1..3).prop_map(Step::Add),
+        1 => any::<Index>().prop_map(Step::Remove),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_found_is_what_meets(
+        texts in prop::collection::vec(prop::collection::vec(any_term(), 1..4), 1..3),
+        steps in prop::collection::vec(any_step(), 1..25),
+        changes in prop::collection::vec(any_change(), 1..8),
+        limit in 0..5usize,
+    ) {
+        let (call, mut interests) = (call(), Interests::default());
+        let predicates: Vec<_> = texts.iter().map(|terms| predicate(&terms.join(" and "), &call)).collect();
+        let mut model: Vec<(InterestId, Vec<Interest>)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Add(list) => {
+                    let list: Vec<Interest> = list.into_iter().map(|(at, other, args)| Interest {
+                        space: if other { OTHER } else { SPACE }.into(),
+                        predicate: at.get(&predicates).clone(),
+                        call: call.clone(),
+                        args,
+                    }).collect();
+                    model.push((interests.add(b"key"[..].into(), list.clone().into()), list));
+                }
+                Step::Remove(at) if !model.is_empty() => {
+                    let (id, _) = model.remove(at.index(model.len()));
+                    prop_assert!(interests.remove(id));
+                }
+                Step::Remove(_) => {}
+            }
+        }
+        prop_assert_eq!(interests.len(), model.len());
+        for change in &changes {
+            let wants = |interest: &Interest| interest.space == change.space
+                && interest.predicate.meets(call.args(), &interest.args, &change.image);
+            let of_change = |interest: &Interest| interest.space == change.space;
+            let ids_where = |wanted: &dyn Fn(&Interest) -> bool| -> Vec<InterestId> {
+                model.iter().filter(|(_, list)| list.iter().any(wanted)).map(|(id, _)| *id).collect()
+            };
+            let (of_space, expected) = (ids_where(&of_change), ids_where(&wants));
+            prop_assert_eq!(found(&interests, change), expected.clone(), "{:?}", change);
+            for (id, _) in &model {
+                prop_assert_eq!(interests.meets(*id, change), expected.contains(id));
+            }
+            let mut some = Vec::new();
+            prop_assert_eq!(interests.find(change, limit, &mut some), expected.len() > limit);
+            prop_assert_eq!(some.len(), expected.len().min(limit));
+            let mut all = Vec::new();
+            prop_assert!(!interests.of_space(&change.space, usize::MAX, &mut all));
+            all.sort_unstable();
+            prop_assert_eq!(interests.has_any(&change.space), !of_space.is_empty());
+            prop_assert_eq!(all, of_space);
+        }
+        for (id, _) in model {
+            prop_assert!(interests.remove(id));
+        }
+        prop_assert!(is_empty(&interests));
+    }
+}
+
+/// One row, or one space, at a time; true where there are more than `limit`.
+impl Interests {
+    fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<InterestId>) -> bool {
+        !self.find_rows(std::slice::from_ref(change), limit, found)
+    }
+
+    fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<InterestId>) -> bool {
+        !self.find_spaces(&Changes::of_space(space, None), limit, found)
+    }
+}
+
+#[test]
+fn calls_without_a_predicate_want_to_know_of_any_change() {
+    let mut interests = Interests::default();
+    let call = Arc::new(CallPattern::parse("all").unwrap());
+    let any = |space: &[u8]| Interest {
+        space: space.into(),
+        predicate: Predicate::any(),
+        call: call.clone(),
+        args: Arc::default(),
+    };
+    let id = interests.add(b"bear:all"[..].into(), [any(b"bear"), any(b"den")].into());
+    for (space, concerned) in [(&b"bear"[..], true), (b"den", true), (b"cave", false)] {
+        // Whatever became of the row.
+        let changes = Changes::of_space(space, Some(Vec::new()));
+        let mut found = Vec::new();
+        assert!(interests.find_spaces(&changes, 1, &mut found));
+        assert_eq!((found.contains(&id), interests.concerned(id, &changes)), (concerned, concerned));
+    }
+    interests.remove(id);
+    assert!(!interests.has_any(b"bear") && !interests.has_any(b"den"));
+}
+
+#[test]
+fn there_is_demand_for_values_as_long_as_a_predicate_asks_for_them() {
+    let mut interests = Interests::default();
+    let call = call();
+    let of = |space: &[u8], predicate: Arc<Predicate>| {
+        let args = [Value::Scalar("1".into()), Value::Scalar("2".into())];
+        Interest { space: space.into(), predicate, call: call.clone(), args: args.into() }
+    };
+    let predicate = Arc::new(Predicate::parse("size = 1", call.args()).unwrap());
+    let (bears, shops) = (interests.demand("bear"), interests.demand("shop"));
+    interests.add(b"bear:any"[..].into(), [of(b"bear", Predicate::any())].into());
+    assert!(!bears.is_any(), "any change concerns it, whatever the values");
+    let first = interests.add(b"bear:1"[..].into(), [of(b"bear", predicate.clone())].into());
+    let second = interests.add(b"{7}:shop:1"[..].into(), [of(b"{bear}", predicate.clone())].into());
+    interests.add(b"{8}:shop:1"[..].into(), [of(b"{8}:shop", predicate)].into());
+    assert!(interests.remove(first) && bears.is_any() && shops.is_any());
+    assert!(interests.remove(second) && !bears.is_any());
+    let emptied = interests.emptied();
+    drop(std::mem::replace(&mut interests, emptied));
+    assert!(!shops.is_any() && Arc::ptr_eq(&interests.demand("shop"), &shops));
+}

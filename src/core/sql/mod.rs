@@ -1,0 +1,13 @@
+//! SQL of the catalog as far as it must be understood: placeholders, tokens, names.
+//!
+//! | file | what |
+//! |---|---|
+//! | `spelling` | how a catalog may spell tables and columns |
+//! | `template` | SQL of the catalog with `{name}` for values |
+//! | `tokens` | a statement as the tokens of Postgres' lexer |
+//!
+//! What a statement may hold is decided in `template`; the other two read names alone.
+
+pub mod spelling;
+pub mod template;
+pub mod tokens;

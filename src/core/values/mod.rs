@@ -1,0 +1,17 @@
+//! Types and values: one canonical text for each value, and how texts of numbers, dates, durations and JSON are read.
+//!
+//! | file | what |
+//! |---|---|
+//! | `canonical` | canonical text of single values |
+//! | `datetime` | dates and times as clients type them, and their one canonical spelling |
+//! | `duration` | durations as the catalog writes them |
+//! | `json_text` | reads JSON text strictly and piece by piece, and writes it compactly |
+//! | `value` | types, and values in canonical form |
+//!
+//! A new scalar type: a variant in `value`, its spelling in `canonical`, its comparison in `changes/image/comparable`.
+
+pub mod canonical;
+pub mod datetime;
+pub mod duration;
+pub mod json_text;
+pub mod value;

@@ -16,9 +16,9 @@ use crate::core::catalog::words::words_of;
 use crate::core::catalog::Section;
 use crate::core::values::value::Value;
 use crate::mutations;
-use crate::postgres::client::{Client, ClientError};
-use crate::postgres::failure::Failure;
-use crate::postgres::params::TextParam;
+use crate::postgres::connect::client::{Client, ClientError};
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::values::params::TextParam;
 
 const DIGESTS: &str = include_str!("answers.sql");
 

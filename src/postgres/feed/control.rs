@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::core::catalog::Section;
 use crate::core::feed::lock_pace::LockPace;
 use crate::core::feed::promise::Promises;
-use crate::postgres::session::lock;
+use crate::postgres::connect::session::lock;
 
 /// Shared by the feed's thread and whoever stops it.
 pub struct FeedControl {

@@ -1,9 +1,9 @@
 //! Why the feed ends, from whatever it is that failed.
 
-use crate::postgres::client::ClientError;
-use crate::postgres::error_text::describe;
-use crate::postgres::failure::Failure;
-use crate::postgres::session::ConnectError;
+use crate::postgres::connect::client::ClientError;
+use crate::postgres::connect::error_text::describe;
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::session::ConnectError;
 
 use super::decoding::Malformed;
 use super::wire::WireError;

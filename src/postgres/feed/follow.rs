@@ -23,7 +23,7 @@ use tokio_postgres::SimpleQueryMessage;
 use crate::core::catalog::Section;
 use crate::core::feed::promise::{Awaited, Fate, Promise};
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
-use crate::postgres::client::Client;
+use crate::postgres::connect::client::Client;
 
 use super::control::FeedControl;
 use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};

@@ -4,8 +4,8 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::postgres::client::Client;
-use crate::postgres::failure::Failure;
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::failure::Failure;
 
 use super::error::FeedError;
 

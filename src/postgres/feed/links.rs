@@ -11,10 +11,10 @@ use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::link::{names_in, Link, Reads};
 use crate::core::feed::Coverage;
 use crate::core::sql::template::Template;
-use crate::postgres::client::{Client, ClientError};
-use crate::postgres::failure::Failure;
-use crate::postgres::params::declared_type;
-use crate::postgres::reads;
+use crate::postgres::check::reads;
+use crate::postgres::connect::client::{Client, ClientError};
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::values::params::declared_type;
 
 /// A SELECT of a section's tables.
 pub(super) struct Linked<'s> {

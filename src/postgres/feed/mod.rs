@@ -35,11 +35,11 @@ use std::time::{Duration, Instant};
 
 use crate::core::feed::FeedOutcome;
 
-use super::client::{Client, ClientError};
-use super::identity::{self, ServerIdentity};
-use super::session::{connect, Access};
-use super::settings::Settings;
-use super::tls;
+use super::connect::client::{Client, ClientError};
+use super::connect::identity::{self, ServerIdentity};
+use super::connect::session::{connect, Access};
+use super::connect::settings::Settings;
+use super::connect::tls;
 
 pub use control::FeedControl;
 pub use error::FeedError;

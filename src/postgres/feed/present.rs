@@ -15,9 +15,9 @@ use crate::core::feed::{
 };
 use crate::core::sql::template::Template;
 use crate::core::values::value::{ArgType, Value};
-use crate::postgres::client::{Client, ClientError};
-use crate::postgres::failure::Failure;
-use crate::postgres::params::{declared_type, TextParam};
+use crate::postgres::connect::client::{Client, ClientError};
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::values::params::{declared_type, TextParam};
 
 /// Rows that one statement is asked for.
 const ROWS_A_STATEMENT: usize = 1_000;

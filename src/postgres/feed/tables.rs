@@ -12,8 +12,8 @@ use crate::core::feed::link::{link, Link};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::spelling::relation_names;
 use crate::core::sql::template::Template;
-use crate::postgres::client::Client;
-use crate::postgres::failure::Failure;
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::failure::Failure;
 
 use super::links::{self, Linked};
 

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use crate::core::catalog::Section;
-use crate::postgres::client::Client;
-use crate::postgres::failure::Failure;
-use crate::postgres::identity::ServerIdentity;
-use crate::postgres::session::{connect, Access};
-use crate::postgres::settings::Settings;
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::identity::ServerIdentity;
+use crate::postgres::connect::session::{connect, Access};
+use crate::postgres::connect::settings::Settings;
 
 use super::answers::{words, Answers, Meaning, Words};
 use super::control::FeedControl;

@@ -1,7 +1,7 @@
 //! Cells of each type as text.
 
 use super::*;
-use crate::postgres::cells::text_of;
+use crate::postgres::values::cells::text_of;
 
 #[test]
 fn cells_of_each_type_are_text() {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-use crate::postgres::client::{Client, ClientError};
-use crate::postgres::failure::Failure;
+use crate::postgres::connect::client::{Client, ClientError};
+use crate::postgres::connect::failure::Failure;
 
-use super::super::FeedError;
+use crate::postgres::feed::error::FeedError;
 
 /// Rows that go at once, in a few milliseconds.
 const ROWS_A_TURN: u64 = 2_000;

@@ -18,19 +18,21 @@ use std::time::{Duration, Instant};
 use crate::core::catalog::Section;
 use crate::core::feed::promise::Awaited;
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
-use crate::postgres::client::Client;
-use crate::postgres::session::{connect, Access};
-use crate::postgres::settings::Settings;
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::session::{connect, Access};
+use crate::postgres::connect::settings::Settings;
 
 use super::super::follow::{limit, patience, simple, unreadable};
 use super::super::present::Present;
 use super::super::snapshot::{in_progress, IN_PROGRESS};
 use super::super::watch::{retell_after, Watch};
-use super::super::{check_database, FeedControl, FeedError, FeedSettings, LEAST_VERSION};
 use super::clean::Cleaner;
 use super::poll::{leap, Look, News, Poller, Written, IS_ALIVE};
 use super::schema;
 use super::tables::Tables;
+use crate::postgres::feed::control::FeedControl;
+use crate::postgres::feed::error::FeedError;
+use crate::postgres::feed::{check_database, FeedSettings, LEAST_VERSION};
 
 /// Rows that one message of changes is made of, unless one transaction has more.
 const ROWS_A_MESSAGE: usize = 1_000;

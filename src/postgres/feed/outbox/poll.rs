@@ -16,11 +16,11 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use crate::core::feed::promise::Promise;
 use crate::core::feed::{Cell, Gathered, RowChange, Tuple};
-use crate::postgres::client::Client;
+use crate::postgres::connect::client::Client;
 
 use super::super::snapshot::Snapshot;
-use super::super::FeedError;
 use super::tables::Tables;
+use crate::postgres::feed::error::FeedError;
 
 /// Rows of the outbox that are read at once; of more, only the tables.
 const ROWS_A_POLL: usize = 20_000;

@@ -1,11 +1,11 @@
 //! The tables and functions of the outbox: there already, or made now where the role may.
 
-use crate::postgres::client::Client;
-use crate::postgres::error_text::message;
-use crate::postgres::schema::{make, Made, MakeError};
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::error_text::message;
+use crate::postgres::connect::schema::{make, Made, MakeError};
 
 use super::super::follow::simple;
-use super::super::FeedError;
+use crate::postgres::feed::error::FeedError;
 
 /// What an administrator runs by hand where the role may not.
 const OUTBOX_SQL: &str = include_str!("../../../../schema/outbox.sql");

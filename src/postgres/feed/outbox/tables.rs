@@ -15,12 +15,12 @@ use crate::core::feed::link::{link, Link};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::spelling::{in_quotes, relation_names};
 use crate::core::sql::template::Template;
-use crate::postgres::client::Client;
-use crate::postgres::failure::Failure;
-use crate::postgres::schema::fingerprint;
-use crate::postgres::session::lock;
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::schema::fingerprint;
+use crate::postgres::connect::session::lock;
 
-use super::super::FeedControl;
+use crate::postgres::feed::control::FeedControl;
 
 /// For the triggers of one table, once it is locked.
 const LIMIT: Duration = Duration::from_secs(10);

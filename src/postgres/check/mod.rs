@@ -1,0 +1,13 @@
+//! A catalog's statements tried against Postgres.
+//!
+//! | file | what |
+//! |---|---|
+//! | `validate` | the whole catalog: errors, warnings, and what its statements read |
+//! | `trial` | one statement, prepared and planned but not run |
+//! | `reads` | the relations that it reads, by the locks that it takes |
+//!
+//! A new check is a kind of statement in `validate`, and a line of the report.
+
+pub(super) mod reads;
+pub(super) mod trial;
+pub(super) mod validate;

@@ -9,10 +9,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::cache::owning;
 use super::config::{self, Config};
 use super::crew::Crew;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
-use super::{info, owning, reload, tick, Server, SERVER};
+use super::{info, reload, tick, Server, SERVER};
 use crate::core::calls::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::mutations;

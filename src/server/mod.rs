@@ -4,53 +4,33 @@
 //! |---|---|
 //! | `config` | settings |
 //! | `reload` | the catalog: loaded, checked, replaced |
-//! | `call` | a call as a client makes it, and once it is checked |
-//! | `query` | a call becomes a hit, a wait, or an error |
-//! | `fetching` | fetches are sent, their outcomes answered and stored |
-//! | `refresh` | entries at the end of their life are fetched for nobody |
 //! | `aside` | large replies and catalogs, by a thread of their own |
 //! | `done_aside` | what comes back from there |
 //! | `errands` | commands that take longer than a slice |
-//! | `waiting` | clients that wait for a fetch, and their deadlines |
+//! | `cache` | calls: hits, fetches, invalidation, what is known of them |
+//! | `feed` | rows that changed in Postgres, and the change feed |
 //! | `queues` | jobs: enqueued, applied, settled |
-//! | `invalidate` | an invalidation strikes fills and removes entries |
-//! | `changes` | rows that changed in Postgres: what they concern goes |
-//! | `feed` | changes that others made in Postgres, as the change feed tells them |
-//! | `changing` | rows whose present values are read, for a client that waits |
-//! | `explain` | what is known of a call |
-//! | `verify` | entries are compared with Postgres |
 //! | `crew` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
-//! | `owning` | sections whose names are somebody else's |
 //! | `lifecycle` | load, unload, role changes, flushes |
 //! | `info`, `stats`, `errors` | figures and texts |
 //!
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
 mod aside;
-mod call;
-mod changes;
-mod changing;
+mod cache;
 pub mod config;
 mod crew;
 mod done_aside;
 mod errands;
 mod errors;
-mod explain;
 mod feed;
-mod fetching;
 mod info;
-mod invalidate;
 mod lifecycle;
-mod owning;
-mod query;
 mod queues;
-mod refresh;
 pub mod reload;
 mod stats;
 mod tick;
-mod verify;
-mod waiting;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -69,9 +49,9 @@ use crate::keyspace::owned::MastersMarks;
 use crate::keyspace::Keyspace;
 use crate::redis_api::{Answer, BlockedClient, Context, Role};
 
-pub use call::{Call, Freshness, Words};
-pub use explain::Explained;
-pub use invalidate::Target;
+pub use self::cache::call::{Call, Freshness, Words};
+pub use self::cache::explain::Explained;
+pub use self::cache::invalidate::Target;
 pub use lifecycle::{start, stop};
 pub use queues::{EnqueueOptions, ListedState, RetryTarget};
 
@@ -92,24 +72,24 @@ pub struct Server {
     /// Does the memory policy keep keys without a TTL only by refusing writes?
     evicts: bool,
     keyspace: Keyspace,
-    fills: Fills<Rc<Call>, waiting::WaiterId>,
-    waiting: waiting::Waiting,
+    fills: Fills<Rc<Call>, cache::waiting::WaiterId>,
+    waiting: cache::waiting::Waiting,
     queues: queues::Queues,
     workers: crew::Crew,
-    postgres: fetching::PostgresView,
+    postgres: cache::fetching::PostgresView,
     stats: stats::Stats,
     /// Who is to be told what, oldest first.
     answers: VecDeque<(BlockedClient, Answer)>,
     /// The same of those who wait for a fetch.
-    telling: VecDeque<(std::vec::IntoIter<waiting::WaiterId>, Answer)>,
+    telling: VecDeque<(std::vec::IntoIter<cache::waiting::WaiterId>, Answer)>,
     errands: errands::Errands,
     letters: aside::Letters,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
-    changing: changing::Changing,
-    feed: feed::FeedView,
-    verifying: verify::Verifying,
-    resting: refresh::Resting,
+    changing: feed::changing::Changing,
+    feed: feed::follow::FeedView,
+    verifying: cache::verify::Verifying,
+    resting: cache::refresh::Resting,
     /// On a replica: what its master owns.
     masters_marks: MastersMarks,
     /// When keys of others were last looked at.

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cache::owning;
 use super::done_aside::{Aside, ReadCatalog, FAILED};
-use super::{owning, Server};
+use super::Server;
 use crate::core::cache::fetch::FetchError;
 use crate::core::calls::names;
 use crate::core::catalog::job::JobBody;

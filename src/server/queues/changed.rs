@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::core::changes::change::Present;
 use crate::core::jobs::batch::{Batch, Changed, SpaceBatch};
 use crate::redis_api::Context;
-use crate::server::changes::{ChangedIds, ChangedRows, Whose};
+use crate::server::feed::changes::{ChangedIds, ChangedRows, Whose};
 use crate::server::Server;
 
 impl Server {

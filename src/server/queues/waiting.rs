@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::core::jobs::job_id::JobId;
 use crate::redis_api::{Answer, BlockedClient, ClientHandle};
-use crate::server::waiting::{WaiterId, Waiting};
+use crate::server::cache::waiting::{WaiterId, Waiting};
 
 #[derive(Default)]
 pub struct JobWaiters {

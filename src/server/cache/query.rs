@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::call::{Call, Freshness, Words};
-use super::{errors, refresh, Server};
+use super::refresh;
 use crate::core::cache::fills::Joined;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
+use crate::server::{errors, Server};
 
 impl Server {
     /// Answers a query, or makes the client wait.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Server;
 use crate::core::cache::tenant_sets;
 use crate::core::calls::keys::{self, Row};
 use crate::core::calls::names;
@@ -10,6 +9,7 @@ use crate::core::changes::change::Changes;
 use crate::core::changes::image::Image;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
+use crate::server::Server;
 
 /// Removals under way by which a change of rows that nobody waits for is one of all rows of its space: each hit, and each
 /// entry that is taken, is compared with all of their rows.
@@ -42,7 +42,7 @@ pub enum ChangedIds {
 
 impl Server {
     /// Drops what the rows concern, outside commands, for nobody who waits.
-    pub(super) fn rows_changed(&mut self, ctx: Context, rows: ChangedRows) {
+    pub(in crate::server) fn rows_changed(&mut self, ctx: Context, rows: ChangedRows) {
         let catalog = self.catalog.clone();
         let section = &catalog.sections[rows.section];
         let tenant = match (rows.tenant, &rows.ids) {
@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// Removes what contains rows of these sets, what any row of the space concerns, and what the changes concern.
-    pub(super) fn remove_rows(
+    pub(in crate::server) fn remove_rows(
         &mut self,
         ctx: Context,
         prefix: &[u8],
@@ -124,7 +124,7 @@ impl Server {
 }
 
 /// The sets of entries that contain these rows.
-pub(super) fn row_sets(prefix: &[u8], ids: &[Box<str>]) -> Vec<Box<[u8]>> {
+pub(in crate::server) fn row_sets(prefix: &[u8], ids: &[Box<str>]) -> Vec<Box<[u8]>> {
     ids.iter().map(|id| row_set(prefix, &Row::Id(id.as_bytes().into()))).collect()
 }
 

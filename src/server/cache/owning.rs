@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::Server;
 use crate::core::calls::names::{self, Deployment};
 use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::Catalog;
 use crate::core::values::value::shorten;
 use crate::keyspace::owned;
 use crate::redis_api::Context;
+use crate::server::Server;
 
 /// Between two looks whether keys of others have gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How marks name the sections of a catalog, in its order.
-pub(super) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>> {
+pub(in crate::server) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>> {
     let member = |section: &crate::core::catalog::Section| {
         let mut prefix = Vec::new();
         names::write_prefix(section.name.as_bytes(), deployment, &mut prefix);
@@ -25,7 +25,7 @@ pub(super) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>
 
 impl Server {
     /// Refuses what would use the names of a section that are somebody's.
-    pub(super) fn check_owned(&mut self, ctx: Context, space: SpaceRef) -> Result<(), String> {
+    pub(in crate::server) fn check_owned(&mut self, ctx: Context, space: SpaceRef) -> Result<(), String> {
         if self.is_master() {
             self.keyspace.take_possession(ctx);
         }
@@ -61,14 +61,14 @@ impl Server {
     }
 
     /// Has a tick look whether keys of others have gone: from the cron loop.
-    pub(super) fn look_for_strangers(&self) {
+    pub(in crate::server) fn look_for_strangers(&self) {
         if self.is_master() && self.keyspace.has_strangers() && self.strangers_seen.elapsed() >= LOOK_EVERY {
             self.arm_soon();
         }
     }
 
     /// The look itself.
-    pub(super) fn look_at_strangers(&mut self, ctx: Context, now: Instant) {
+    pub(in crate::server) fn look_at_strangers(&mut self, ctx: Context, now: Instant) {
         if self.is_master() && self.keyspace.has_strangers() && now - self.strangers_seen >= LOOK_EVERY {
             self.strangers_seen = now;
             self.keyspace.look_for_strangers(ctx);
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// On a replica: may an entry of the section be served, as far as its master has told?
-    pub(super) fn replica_may_serve(&mut self, ctx: Context, section: usize, key: &[u8]) -> bool {
+    pub(in crate::server) fn replica_may_serve(&mut self, ctx: Context, section: usize, key: &[u8]) -> bool {
         let section = &self.catalog.sections[section];
         let mut prefix = Vec::new();
         names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);

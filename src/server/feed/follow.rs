@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::changes::{ChangedIds, ChangedRows, Whose};
-use super::config::{FeedBehind, FeedChoice};
-use super::Server;
 use crate::core::calls::names;
 use crate::core::catalog::Catalog;
 use crate::core::changes::image::Image;
@@ -21,6 +19,8 @@ use crate::core::feed::{
     Coverage, Depends, FeedEvent, FeedLife, FeedOutcome, FeedState, Rows, SectionChange, TableCoverage, Tenant, Wanted,
 };
 use crate::redis_api::Context;
+use crate::server::config::{FeedBehind, FeedChoice};
+use crate::server::Server;
 use crate::workers::Told;
 
 /// More sections than these go cold in one removal: each entry is compared with every one that is in force.
@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// Takes what the feed tells.
-    pub(super) fn take_feed(&mut self, ctx: Context, told: Told) {
+    pub(in crate::server) fn take_feed(&mut self, ctx: Context, told: Told) {
         match told.outcome {
             FeedOutcome::Connected { coverage } => self.feed_connected(coverage),
             FeedOutcome::Altered { coverage, sections } => {
@@ -112,7 +112,7 @@ impl Server {
             }
             FeedOutcome::AlteredBefore { sections } => self.sections_altered(&sections),
             FeedOutcome::Changed { changes, position, transactions, committed_us } => {
-                let now_us = super::queues::wall_ms().saturating_mul(1000) as i64;
+                let now_us = crate::server::queues::wall_ms().saturating_mul(1000) as i64;
                 self.feed.position = position;
                 self.feed.transactions += u64::from(transactions);
                 self.feed.lag_us = now_us.saturating_sub(committed_us).max(0) as u64;
@@ -255,7 +255,7 @@ impl Server {
     }
 
     /// True when some are left.
-    pub(super) fn take_feed_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
+    pub(in crate::server) fn take_feed_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
         loop {
             let Some(told) = self.workers.feed().and_then(|feed| feed.results().take()) else {
                 self.look_at_lag();
@@ -269,7 +269,7 @@ impl Server {
     }
 
     /// Begins to follow, where that is wanted and nobody does.
-    pub(super) fn begin_feed(&mut self) {
+    pub(in crate::server) fn begin_feed(&mut self) {
         if self.workers.feed().is_some() || !self.is_master() {
             return;
         }
@@ -287,7 +287,7 @@ impl Server {
     }
 
     /// Follows with other settings, or another catalog.
-    pub(super) fn begin_feed_again(&mut self) {
+    pub(in crate::server) fn begin_feed_again(&mut self) {
         self.workers.end_feed();
         if self.config.feed_settings().is_none() {
             self.end_feed();
@@ -296,7 +296,7 @@ impl Server {
     }
 
     /// Follows no more: nothing depends on it.
-    pub(super) fn end_feed(&mut self) {
+    pub(in crate::server) fn end_feed(&mut self) {
         self.workers.end_feed();
         let is_in_time = self.feed.state() == FeedState::Following && !self.is_feed_late();
         if self.feed.life.has_followed() && !is_in_time {
@@ -310,7 +310,7 @@ impl Server {
     }
 
     /// The catalog has been replaced: tables, rows and predicates may be others.
-    pub(super) fn feed_takes_catalog(&mut self, old: &Catalog) {
+    pub(in crate::server) fn feed_takes_catalog(&mut self, old: &Catalog) {
         let sources =
             |catalog: &Catalog| catalog.sections.iter().map(|section| section.source.clone()).collect::<Vec<_>>();
         if sources(old) == sources(&self.catalog) || self.workers.feed().is_none() {
@@ -324,13 +324,13 @@ impl Server {
     }
 
     /// May entries of the section not be served now? Counts it.
-    pub(super) fn withholds(&mut self, section: usize) -> bool {
+    pub(in crate::server) fn withholds(&mut self, section: usize) -> bool {
         let withholds = self.would_withhold(section);
         self.feed.withheld += u64::from(withholds);
         withholds
     }
 
-    pub(super) fn would_withhold(&self, section: usize) -> bool {
+    pub(in crate::server) fn would_withhold(&self, section: usize) -> bool {
         self.feed.covers(section) && self.is_feed_late()
     }
 
@@ -342,7 +342,7 @@ impl Server {
 
     /// Shows whether the feed is too far behind. Asked by the cron loop, too: a timer that were always armed would keep
     /// the module from being unloaded.
-    pub(super) fn look_at_lag(&mut self) {
+    pub(in crate::server) fn look_at_lag(&mut self) {
         let was_behind = self.feed.behind;
         self.feed.behind = self.feed.covers_any() && self.is_feed_late();
         if self.feed.behind != was_behind {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::call::{Call, Freshness, Words};
-use super::Server;
 use crate::core::cache::index::Entry;
 use crate::core::catalog::life::{Age, Life};
 use crate::core::catalog::space::SpaceRef;
+use crate::server::Server;
 
 /// After a fetch has failed, hits on its entry start no other for so long.
 const REST: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Resting {
 impl Server {
     /// The age of the entry that `self.key` names; fresh where a newer result is being stored, and on a replica, which
     /// does not know it.
-    pub(super) fn age_of_key(&self, life: &Life) -> Age {
+    pub(in crate::server) fn age_of_key(&self, life: &Life) -> Age {
         if !life.is_soft() || !self.is_master() || self.keyspace.publishing(&self.key).is_some() {
             return Age::Fresh;
         }
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// The age of a live entry.
-    pub(super) fn age_of(&self, life: &Life, entry: &Entry) -> Age {
+    pub(in crate::server) fn age_of(&self, life: &Life, entry: &Entry) -> Age {
         if !life.is_soft() {
             // Redis removes it when it is over.
             return Age::Fresh;
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Fetches the entry that `self.key` names anew, for nobody, unless that is under way.
-    pub(super) fn refresh(&mut self, space_name: &[u8], space: SpaceRef, words: &Words) {
+    pub(in crate::server) fn refresh(&mut self, space_name: &[u8], space: SpaceRef, words: &Words) {
         let is_wanted = self.fills.would_send(&self.key)
             && self.fills.running() < self.config.max_fills as usize
             && !self.resting.is_resting(&self.key, Instant::now());
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// A fetch has failed: its entry is left alone for a moment, if there may be one that hits would fetch anew.
-    pub(super) fn rest(&mut self, call: &Call) {
+    pub(in crate::server) fn rest(&mut self, call: &Call) {
         let query = &call.catalog.sections[call.section].queries[call.query];
         if query.life.is_soft() {
             self.resting.begin(&call.key, Instant::now());
@@ -85,7 +85,7 @@ impl Server {
 }
 
 /// May an entry of this age answer?
-pub(super) fn may_serve(age: Age, freshness: Freshness) -> bool {
+pub(in crate::server) fn may_serve(age: Age, freshness: Freshness) -> bool {
     match (age, freshness) {
         (_, Freshness::Fresh) | (Age::Over, _) | (Age::Stale, Freshness::Cached) => false,
         (Age::Fresh | Age::Ending, _) | (Age::Stale, Freshness::Any) => true,

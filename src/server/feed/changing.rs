@@ -15,7 +15,6 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::changes::row_sets;
-use super::Server;
 use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::Catalog;
 use crate::core::changes::change::Changes;
@@ -23,6 +22,7 @@ use crate::core::changes::image::Image;
 use crate::keyspace::{Outcome, Pace};
 use crate::postgres::PresentRequest;
 use crate::redis_api::{Answer, BlockedClient, Context};
+use crate::server::Server;
 use crate::workers::Request;
 
 /// Rows whose present values are being read, for a client that waits.
@@ -61,7 +61,7 @@ impl Changing {
 
 impl Server {
     /// Reads the rows and makes the client wait; false where there is nothing to ask, or nobody.
-    pub(super) fn read_rows(
+    pub(in crate::server) fn read_rows(
         &mut self,
         ctx: Context,
         section: usize,
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Takes what the rows look like.
-    pub(super) fn rows_present(&mut self, ticket: u64, result: Result<Vec<Image>, FetchError>) {
+    pub(in crate::server) fn rows_present(&mut self, ticket: u64, result: Result<Vec<Image>, FetchError>) {
         // None: it came too late.
         let Some(change) = self.changing.by_ticket.remove(&ticket) else { return };
         let images = result.map_err(|error| {
@@ -110,7 +110,7 @@ impl Server {
 
     /// Drops what the rows concern that have been read; who has waited too long for an answer of Postgres is served
     /// without one. True: some are left at the deadline.
-    pub(super) fn finish_changes(&mut self, ctx: Context, now: Instant, deadline: Instant) -> bool {
+    pub(in crate::server) fn finish_changes(&mut self, ctx: Context, now: Instant, deadline: Instant) -> bool {
         let late = |(ticket, change): (&u64, &Change)| (change.deadline <= now).then_some(*ticket);
         let late: Vec<u64> = self.changing.by_ticket.iter().filter_map(late).collect();
         for ticket in late {

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::{Call, Server};
 use crate::core::cache::fetch::{FetchError, Fetched};
 use crate::core::cache::index::{Entry, Key};
 use crate::core::cache::walk::Walk;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
 use crate::redis_api::{Answer, BlockedClient, ClientHandle, Context, StringKey, Value};
+use crate::server::{Call, Server};
 
 /// Who drops an entry for a change that a fetch has seen has this long to do it.
 const GRACE: Duration = Duration::from_millis(100);
@@ -151,7 +151,7 @@ impl Run {
 }
 
 /// Is the fetch with this ticket ours?
-pub(super) fn is_ours(ticket: u64) -> bool {
+pub(in crate::server) fn is_ours(ticket: u64) -> bool {
     ticket >= FIRST_TICKET
 }
 
@@ -190,7 +190,7 @@ impl Server {
     }
 
     /// Sends what may be sent, and answers who is done. True when more is to be done at once.
-    pub(super) fn work_on_verifying(&mut self, ctx: Context, now: Instant) -> bool {
+    pub(in crate::server) fn work_on_verifying(&mut self, ctx: Context, now: Instant) -> bool {
         // Never so many that clients' own fetches wait for them.
         let slots = (self.config.fetch_threads as usize / 2).max(1);
         for _ in 0..PICKS {
@@ -263,7 +263,7 @@ impl Server {
     }
 
     /// Takes what came of one of our fetches.
-    pub(super) fn verify_fetched(&mut self, ctx: Context, ticket: u64, result: Result<Fetched, FetchError>) {
+    pub(in crate::server) fn verify_fetched(&mut self, ctx: Context, ticket: u64, result: Result<Fetched, FetchError>) {
         // None: of a run that has ended without it.
         let Some(check) = self.verifying.take(ticket) else { return };
         let compared = result.as_ref().map(|fetched| (self.compare(ctx, &check, &fetched.json), fetched.json.len()));

@@ -1,8 +1,6 @@
 //! BEAR.INVALIDATE: strikes the fills that it concerns, gives up their publications, and removes entries, in one unit.
 
 use super::call::Words;
-use super::changes::row_sets;
-use super::{errors, Server};
 use crate::core::cache::glob;
 use crate::core::calls::keys;
 use crate::core::calls::names;
@@ -10,6 +8,8 @@ use crate::core::changes::change::Changes;
 use crate::core::changes::image::{Cell, Image, ImageError};
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::{self, Context};
+use crate::server::feed::changes::row_sets;
+use crate::server::{errors, Server};
 
 /// Bytes of a PATTERN.
 const MAX_PATTERN: usize = 256;

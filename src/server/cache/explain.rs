@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use super::call::Words;
-use super::{Call, Server};
 use crate::core::cache::meta_id::MetaId;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space;
 use crate::redis_api::{Context, StringKey};
+use crate::server::{Call, Server};
 
 /// For BEAR.EXPLAIN.
 pub struct Explained {

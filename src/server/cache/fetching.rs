@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::Call;
+use super::verify;
 use super::waiting::WaiterId;
-use super::{errors, verify, Server};
 use crate::core::cache::asked::Asked;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::fills::Ended;
@@ -17,6 +17,7 @@ use crate::core::changes::change::Changes;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
+use crate::server::{errors, Server};
 use crate::workers::{Outcome, Request};
 
 /// What is known of Postgres.
@@ -33,12 +34,12 @@ pub struct PostgresView {
 
 impl Server {
     /// Has workers at hand; the error says why there are none.
-    pub(super) fn begin_fetching(&mut self) -> Result<(), String> {
+    pub(in crate::server) fn begin_fetching(&mut self) -> Result<(), String> {
         self.workers.begin(&self.config).map_err(errors::usage)?;
         if self.workers.current().is_none() {
             return Err(format!(
                 "POSTGRES no URL is configured; set bear.postgres-url, or {} in the server's environment",
-                super::config::URL_VARIABLE
+                crate::server::config::URL_VARIABLE
             ));
         }
         self.begin_feed();
@@ -46,12 +47,12 @@ impl Server {
     }
 
     /// Sends the fetch of a call to the workers.
-    pub(super) fn send(&mut self, ticket: u64, call: &Call) {
+    pub(in crate::server) fn send(&mut self, ticket: u64, call: &Call) {
         self.send_fetch(ticket, call, Some(Box::new(call.asked(self.deployment))));
     }
 
     /// The same for a result that is only looked at.
-    pub(super) fn send_alone(&mut self, ticket: u64, call: &Call) {
+    pub(in crate::server) fn send_alone(&mut self, ticket: u64, call: &Call) {
         self.send_fetch(ticket, call, None);
     }
 
@@ -70,7 +71,7 @@ impl Server {
     }
 
     /// Takes one outcome from the workers.
-    pub(super) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
+    pub(in crate::server) fn take_outcome(&mut self, ctx: Context, outcome: Outcome) {
         match outcome {
             Outcome::Fetched { ticket, result, .. } if verify::is_ours(ticket) => {
                 self.verify_fetched(ctx, ticket, result)
@@ -141,7 +142,7 @@ impl Server {
     }
 
     /// The next who is to be told something, and what.
-    pub(super) fn next_answer(&mut self) -> Option<(BlockedClient, Answer)> {
+    pub(in crate::server) fn next_answer(&mut self) -> Option<(BlockedClient, Answer)> {
         if let Some(next) = self.answers.pop_front() {
             return Some(next);
         }
@@ -167,7 +168,7 @@ impl Server {
     }
 
     /// Ends the threads; who waits for a fetch or a reload is told.
-    pub(super) fn end_fetching(&mut self) {
+    pub(in crate::server) fn end_fetching(&mut self) {
         self.workers.end();
         while let Some(ticket) = self.fills.any_ticket() {
             let what = "no URL is configured any more".to_owned();
@@ -195,7 +196,7 @@ impl Server {
     }
 
     /// A call of a catalog that has been replaced counts nowhere.
-    fn with_stats(&mut self, call: &Call, count: impl FnOnce(&mut super::stats::SectionStats)) {
+    fn with_stats(&mut self, call: &Call, count: impl FnOnce(&mut crate::server::stats::SectionStats)) {
         if Rc::ptr_eq(&call.catalog, &self.catalog) {
             count(self.stats.section(call.section));
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{errors, Server};
 use crate::core::cache::asked::Asked;
 use crate::core::calls::keys;
 use crate::core::calls::lookup::BoundCall;
@@ -16,6 +15,7 @@ use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::{Catalog, OnRule};
 use crate::core::changes::interest::Interest;
 use crate::core::values::value::Value;
+use crate::server::{errors, Server};
 
 /// How fresh an answer has to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,7 @@ impl Call {
     }
 
     /// For the thread that fetches, which works out where the result belongs.
-    pub(super) fn asked(&self, deployment: Deployment) -> Asked {
+    pub(in crate::server) fn asked(&self, deployment: Deployment) -> Asked {
         Asked {
             sections: self.catalog.sections.clone(),
             section: self.section,

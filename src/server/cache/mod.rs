@@ -1,0 +1,29 @@
+//! Cached results, as their master sees them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `call` | a call as a client makes it, and once it is checked |
+//! | `query` | BEAR.QUERY: a call becomes a hit, a wait, or an error |
+//! | `fetching` | fetches are sent, their outcomes answered and stored |
+//! | `waiting` | clients that wait for a fetch, and their deadlines |
+//! | `refresh` | entries at the end of their life are fetched for nobody |
+//! | `invalidate` | BEAR.INVALIDATE strikes fills and removes entries |
+//! | `explain` | BEAR.EXPLAIN: what is known of a call |
+//! | `verify` | BEAR.VERIFY: entries are compared with Postgres |
+//! | `owning` | sections whose names are somebody else's; BEAR.ADOPT |
+//!
+//! ```text
+//! QUERY -> hit: answered from the key's memory
+//!       -> miss: waits -> fetch -> answered -> stored, unless an invalidation has struck it meanwhile
+//! ```
+//! Whether a result may be stored is decided in `core/cache/fills`, whether an entry is live in `core/cache/index`.
+
+pub(in crate::server) mod call;
+pub(in crate::server) mod explain;
+pub(in crate::server) mod fetching;
+pub(in crate::server) mod invalidate;
+pub(in crate::server) mod owning;
+pub(in crate::server) mod query;
+pub(in crate::server) mod refresh;
+pub(in crate::server) mod verify;
+pub(in crate::server) mod waiting;

@@ -1,7 +1,7 @@
 //! bear: a read-through query cache, a durable write queue and exact invalidation in front of Postgres, inside Redis.
 //!
 //! # Layout
-//! Arrows point down only; `tests/layers.rs` checks it.
+//! Arrows point down only; `tests/layers/` checks it.
 //!
 //! | folder | what |
 //! |---|---|

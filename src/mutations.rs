@@ -6,7 +6,7 @@
 //! | name | what goes wrong |
 //! |---|---|
 //! | `no-strike-check` | a struck fill is stored all the same |
-//! | `publish-before-tracking` | an entry is stored without its metadata and without its interest |
+//! | `publish-before-tracking` | an entry is stored without its metadata and without its dependent |
 //! | `no-predicate-index` | nothing is found in which a changed row belongs now |
 //! | `join-struck` | who comes after a strike is answered with what was fetched before it |
 //! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |

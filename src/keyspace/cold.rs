@@ -21,7 +21,7 @@ impl Keyspace {
     /// Makes all entries cold: from now on none of them is served.
     pub fn make_all_cold(&mut self) {
         self.abort_publications(|_, _| true);
-        self.condemn(Concern::Calls { prefix: Box::default(), pattern: None });
+        self.invalidate_later(Concern::Calls { prefix: Box::default(), pattern: None });
         self.cold += 1;
     }
 
@@ -43,7 +43,7 @@ impl Keyspace {
     /// Makes the entries of one prefix (ending in `:`) cold.
     pub fn make_cold(&mut self, prefix: &[u8]) {
         self.abort_publications(|key, _| key.starts_with(prefix));
-        self.condemn(Concern::Calls { prefix: prefix.into(), pattern: None });
+        self.invalidate_later(Concern::Calls { prefix: prefix.into(), pattern: None });
         self.cold += 1;
     }
 
@@ -51,14 +51,14 @@ impl Keyspace {
     /// it concerns.
     pub fn make_space_cold(&mut self, prefix: &[u8]) {
         self.abort_publications(|_, _| true);
-        self.condemn(Concern::Space(prefix.into()));
+        self.invalidate_later(Concern::Space(prefix.into()));
         self.cold += 1;
     }
 
     /// The same of all tenants of a section.
     pub fn make_tenants_cold(&mut self, section: &str) {
         self.abort_publications(|_, _| true);
-        self.condemn(Concern::Tenants { section: section.into() });
+        self.invalidate_later(Concern::Tenants { section: section.into() });
         self.cold += 1;
     }
 

@@ -72,7 +72,7 @@ pub(super) struct Large {
     source: Source,
     taken: u64,
     /// What it is about where nobody waits for it.
-    pub(super) condemns: Option<Concern>,
+    pub(super) invalidates: Option<Concern>,
 }
 
 /// Where the candidates come from.
@@ -123,7 +123,7 @@ impl Keyspace {
         if !self.outside_commands {
             self.raise_tombstone(ctx);
         }
-        self.condemn(concern.unwrap_or(Concern::Calls { prefix: Box::default(), pattern: None }));
+        self.invalidate_later(concern.unwrap_or(Concern::Calls { prefix: Box::default(), pattern: None }));
         count
     }
 
@@ -149,27 +149,27 @@ impl Keyspace {
         if !self.outside_commands {
             self.raise_tombstone(ctx);
         }
-        self.large.push_back(Large { id, source, taken: 0, condemns: None });
+        self.large.push_back(Large { id, source, taken: 0, invalidates: None });
     }
 
     /// Puts a removal in force without a context to write with: from an event's handler. One of the same entries that
     /// is under way takes what has been stored since, instead of a second one: a flood of events is one removal.
-    pub(super) fn condemn(&mut self, mut concern: Concern) {
+    pub(super) fn invalidate_later(&mut self, mut concern: Concern) {
         /// More than these are one of everything: each hit is compared with all of them.
-        const MAX_CONDEMNED: usize = 64;
+        const MAX_LATER: usize = 64;
 
-        if self.large.iter().filter(|large| large.condemns.is_some()).count() >= MAX_CONDEMNED {
+        if self.large.iter().filter(|large| large.invalidates.is_some()).count() >= MAX_LATER {
             concern = Concern::Calls { prefix: Box::default(), pattern: None };
         }
         if let Some(large) =
-            self.large.iter_mut().find(|large| large.condemns.as_ref().is_some_and(|known| known.repeats(&concern)))
+            self.large.iter_mut().find(|large| large.invalidates.as_ref().is_some_and(|known| known.repeats(&concern)))
         {
             self.index.extend_removal(large.id);
             large.source = Source::Index { from: None };
             return;
         }
         let id = self.index.begin_removal(concern.clone());
-        self.large.push_back(Large { id, source: Source::Index { from: None }, taken: 0, condemns: Some(concern) });
+        self.large.push_back(Large { id, source: Source::Index { from: None }, taken: 0, invalidates: Some(concern) });
     }
 
     /// An entry that a removal under way was to take is overwritten: it is gone, too.
@@ -213,10 +213,10 @@ impl Keyspace {
             },
             Source::Rows { changes, at } => {
                 let mut interested = Vec::new();
-                let interests = &self.index.interests;
+                let dependents = &self.index.dependents;
                 let next = (*at + ROWS_SLICE).min(changes.rows.len());
-                let all = (*at > 0 || interests.find_spaces(changes, AT_ONCE, &mut interested))
-                    && interests.find_rows(&changes.rows[*at..next], AT_ONCE, &mut interested);
+                let all = (*at > 0 || dependents.find_spaces(changes, AT_ONCE, &mut interested))
+                    && dependents.find_rows(&changes.rows[*at..next], AT_ONCE, &mut interested);
                 *at = next;
                 let more = next < changes.rows.len();
                 if all {
@@ -302,10 +302,10 @@ mod tests {
     fn what_is_condemned_for_many_spaces_becomes_one_of_everything() {
         let mut keyspace = Keyspace::default();
         for tenant in 0..10_000 {
-            keyspace.condemn(Concern::Space(format!("{{{tenant}}}:sale").into_bytes().into()));
+            keyspace.invalidate_later(Concern::Space(format!("{{{tenant}}}:sale").into_bytes().into()));
         }
         assert!(keyspace.large.len() <= 65, "{}", keyspace.large.len());
-        assert!(keyspace.large.iter().any(|large| matches!(&large.condemns,
+        assert!(keyspace.large.iter().any(|large| matches!(&large.invalidates,
             Some(Concern::Calls { prefix, pattern: None }) if prefix.is_empty())));
     }
 }

@@ -10,7 +10,7 @@
 //! | `cold` | what is not served any more |
 //! | `owned` | what an earlier life left, told from what is somebody's |
 //! | `look` | what a key looks like |
-//! | `watch` | notifications of other hands' writes |
+//! | `watch` | notifications of other clients' writes |
 
 mod cold;
 pub mod jobs;
@@ -104,7 +104,7 @@ impl Keyspace {
 
     /// Counts entries and publications that depend on the values of the section's rows.
     pub fn demand(&mut self, section: &str) -> Arc<Demand> {
-        self.index.interests.demand(section)
+        self.index.dependents.demand(section)
     }
 
     /// The live entry's record.
@@ -155,7 +155,7 @@ impl Keyspace {
 
     /// Entries and publications that want to know of rows that they do not list.
     pub fn interest_count(&self) -> usize {
-        self.index.interests.len()
+        self.index.dependents.len()
     }
 
     /// Entries whose publication, and dead ones whose sweep, is under way.

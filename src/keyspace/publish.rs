@@ -11,8 +11,8 @@ use super::{store, Keyspace};
 use crate::core::cache::index::{Facts, Key, Remains};
 use crate::core::cache::meta_id::MetaId;
 use crate::core::changes::change::Changes;
-use crate::core::changes::interest::Interest;
-use crate::core::changes::interest::InterestId;
+use crate::core::changes::dependency::Dependency;
+use crate::core::changes::dependency::DependentId;
 use crate::mutations;
 use crate::redis_api::Context;
 
@@ -27,7 +27,7 @@ pub struct Publication {
     pub expires: Instant,
     pub facts: Facts,
     /// Which rows would belong in it, by their values.
-    pub interests: Box<[Interest]>,
+    pub dependencies: Box<[Dependency]>,
 }
 
 /// Bytes of results and names that may wait to be published: over it, results are answered and not stored.
@@ -46,7 +46,7 @@ struct InProgress {
     publication: Publication,
     /// The sets referred to and written so far: those of `metas[..done.len()]`.
     done: Vec<MetaId>,
-    interest: Option<InterestId>,
+    dependent: Option<DependentId>,
 }
 
 /// What a set is to an entry that is to be listed in it.
@@ -93,15 +93,15 @@ impl Publications {
         self.bytes < MAX_WAITING_BYTES
     }
 
-    fn add(&mut self, key: Key, publication: Publication, interest: Option<InterestId>) {
+    fn add(&mut self, key: Key, publication: Publication, dependent: Option<DependentId>) {
         self.bytes += publication.bytes();
         self.order.push_back(key.clone());
-        self.by_key.insert(key, InProgress { publication, done: Vec::new(), interest });
+        self.by_key.insert(key, InProgress { publication, done: Vec::new(), dependent });
     }
 
     /// Is it this one that wants to know?
-    fn wants(&self, key: &[u8], interest: InterestId) -> bool {
-        self.by_key.get(key).is_some_and(|progress| progress.interest == Some(interest))
+    fn wants(&self, key: &[u8], dependent: DependentId) -> bool {
+        self.by_key.get(key).is_some_and(|progress| progress.dependent == Some(dependent))
     }
 
     fn take(&mut self, key: &[u8]) -> Option<InProgress> {
@@ -132,37 +132,37 @@ impl Keyspace {
     pub fn publish(&mut self, key: &[u8], mut publication: Publication) {
         self.abort_publication(key);
         let key = self.index.key(key).cloned().unwrap_or_else(|| key.into());
-        let mut interests = std::mem::take(&mut publication.interests);
+        let mut dependencies = std::mem::take(&mut publication.dependencies);
         if mutations::is("publish-before-tracking") {
             publication.metas.clear();
-            interests = Box::default();
+            dependencies = Box::default();
         }
-        let interest = (!interests.is_empty()).then(|| self.index.interests.add(key.clone(), interests));
-        self.publications.add(key, publication, interest);
+        let dependent = (!dependencies.is_empty()).then(|| self.index.dependents.add(key.clone(), dependencies));
+        self.publications.add(key, publication, dependent);
     }
 
     /// Gives up a publication; what it wrote is swept.
     pub fn abort_publication(&mut self, key: &[u8]) {
         if let Some(progress) = self.publications.take(key) {
-            self.give_up(key, progress.done, progress.interest);
+            self.give_up(key, progress.done, progress.dependent);
         }
     }
 
     /// Takes back what a publication has done so far.
-    fn give_up(&mut self, key: &[u8], done: Vec<MetaId>, interest: Option<InterestId>) {
-        if let Some(interest) = interest {
-            self.index.interests.remove(interest);
+    fn give_up(&mut self, key: &[u8], done: Vec<MetaId>, dependent: Option<DependentId>) {
+        if let Some(dependent) = dependent {
+            self.index.dependents.remove(dependent);
         }
-        self.sweep_later(key, Remains { metas: done.into(), interest: None });
+        self.sweep_later(key, Remains { metas: done.into(), dependent: None });
     }
 
     /// Gives up the publications among those who want to know of a change; see [`Keyspace::abort_publications`].
-    pub(super) fn abort_interested(&mut self, interested: &[InterestId]) {
+    pub(super) fn abort_interested(&mut self, interested: &[DependentId]) {
         if self.publications.is_empty() {
             return;
         }
         for id in interested {
-            let key = self.index.interests.key(*id).filter(|key| self.publications.wants(key, *id)).cloned();
+            let key = self.index.dependents.key(*id).filter(|key| self.publications.wants(key, *id)).cloned();
             if let Some(key) = key {
                 self.drop_older(&key, u64::MAX);
             }
@@ -171,11 +171,12 @@ impl Keyspace {
 
     /// Gives up all publications that rows of one of these spaces may concern.
     pub(super) fn abort_interested_in(&mut self, changes: &Changes) {
-        let interests = &self.index.interests;
-        let wants =
-            |id: InterestId| interests.spaces(id).any(|space| changes.spaces.iter().any(|changed| **changed == *space));
+        let dependents = &self.index.dependents;
+        let wants = |id: DependentId| {
+            dependents.spaces(id).any(|space| changes.spaces.iter().any(|changed| **changed == *space))
+        };
         let by_key = &self.publications.by_key;
-        let concerned = by_key.iter().filter(|(_, progress)| progress.interest.is_some_and(wants));
+        let concerned = by_key.iter().filter(|(_, progress)| progress.dependent.is_some_and(wants));
         let keys: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
         for key in &keys {
             self.drop_older(key, u64::MAX);
@@ -258,21 +259,21 @@ impl Keyspace {
     }
 
     fn put_entry(&mut self, ctx: Context, key: Key, progress: InProgress) {
-        let InProgress { publication, done: mut metas, interest } = progress;
+        let InProgress { publication, done: mut metas, dependent } = progress;
         let Publication { json, prefix_len, expires, facts, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         metas.sort_unstable();
         let is_ours = self.index.stored(&key).is_some() || self.doomed.contains(&key);
         let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, &key));
         if !may_write || !store::set_entry(ctx, &key, &json, left) {
-            self.give_up(&key, metas, interest);
+            self.give_up(&key, metas, dependent);
             self.drop_older(&key, facts.ticket);
             return;
         }
         self.stored += 1;
         self.doomed.remove(&key);
         self.count_overwritten(&key);
-        if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, interest) {
+        if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, dependent) {
             self.sweep_later(key, replaced.into_remains());
         }
     }

@@ -9,7 +9,7 @@ use crate::core::cache::index::count::Group;
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::cache::meta_id::MetaId;
 use crate::core::changes::change::Changes;
-use crate::core::changes::interest::InterestId;
+use crate::core::changes::dependency::DependentId;
 use crate::mutations;
 use crate::redis_api::Context;
 
@@ -55,9 +55,9 @@ pub(super) type NamedSet<'a> = (MetaId, &'a [u8]);
 
 /// Who wants to know of changes.
 enum Interested {
-    Few(Vec<InterestId>),
+    Few(Vec<DependentId>),
     /// Many, to whom any change in the space is one, and a few others.
-    AnyChange(Arc<[u8]>, Vec<InterestId>),
+    AnyChange(Arc<[u8]>, Vec<DependentId>),
     Many,
 }
 
@@ -99,17 +99,17 @@ impl Keyspace {
     }
 
     fn interested_in(&self, changes: &Changes) -> Interested {
-        let interests = &self.index.interests;
+        let dependents = &self.index.dependents;
         let nobody =
-            !changes.spaces.iter().any(|space| interests.has_any(space)) || mutations::is("no-predicate-index");
+            !changes.spaces.iter().any(|space| dependents.has_any(space)) || mutations::is("no-predicate-index");
         if nobody {
             return Interested::Few(Vec::new());
         }
         let (mut of_any, mut by_value) = (Vec::new(), Vec::new());
         let few_by_value = changes.rows.len() <= ROWS_AT_ONCE
-            && interests.find_rows(&changes.rows, AT_ONCE, &mut by_value)
-            && !changes.unknown.iter().any(|space| interests.has_any(space));
-        let few_of_any = interests.find_spaces(changes, AT_ONCE.saturating_sub(by_value.len()), &mut of_any);
+            && dependents.find_rows(&changes.rows, AT_ONCE, &mut by_value)
+            && !changes.unknown.iter().any(|space| dependents.has_any(space));
+        let few_of_any = dependents.find_spaces(changes, AT_ONCE.saturating_sub(by_value.len()), &mut of_any);
         match &changes.spaces[..] {
             _ if few_of_any && (few_by_value || changes.rows.is_empty()) => {
                 Interested::Few([by_value, of_any].concat())
@@ -149,8 +149,8 @@ impl Keyspace {
         self.remove_later(ctx, what, count, pace)
     }
 
-    pub(super) fn keys_of<'a>(&'a self, interested: &'a [InterestId]) -> impl Iterator<Item = Key> + 'a {
-        interested.iter().filter_map(|id| self.index.interests.key(*id)).cloned()
+    pub(super) fn keys_of<'a>(&'a self, interested: &'a [DependentId]) -> impl Iterator<Item = Key> + 'a {
+        interested.iter().filter_map(|id| self.index.dependents.key(*id)).cloned()
     }
 
     /// Removes all entries of a space, by the prefix of its keys, and those of others that any row of it concerns; outside
@@ -158,14 +158,14 @@ impl Keyspace {
     pub fn drop_space(&mut self, ctx: Context, prefix: &[u8]) {
         if self.outside_commands || self.index.len() > AT_ONCE {
             self.raise_tombstone(ctx);
-            self.condemn(Concern::Space(prefix.into()));
+            self.invalidate_later(Concern::Space(prefix.into()));
         } else {
             self.remove(ctx, What::Space(prefix), Pace::InSlices);
         }
     }
 
     /// As the removal of [`What::Rows`], in force now, while the server allows no writes: carried out later.
-    pub fn condemn_rows(&mut self, space: &[u8], sets: &[Box<[u8]>], changes: &Arc<Changes>) {
+    pub fn invalidate_rows_later(&mut self, space: &[u8], sets: &[Box<[u8]>], changes: &Arc<Changes>) {
         /// More removals of rows than this that wait are one of the whole space.
         const MAX_WAITING: usize = 16;
 
@@ -174,7 +174,7 @@ impl Keyspace {
             true => self.concern_of(&What::Rows { sets, changes }),
             false => Concern::Space(space.into()),
         };
-        self.condemn(concern);
+        self.invalidate_later(concern);
     }
 
     pub(super) fn concern_of(&self, what: &What) -> Concern {

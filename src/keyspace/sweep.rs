@@ -1,4 +1,4 @@
-//! Sweeping: members of metadata sets whose entries are gone, and what an earlier process or a foreign hand left.
+//! Sweeping: members of metadata sets whose entries are gone, and what an earlier process or another client left.
 //!
 //! An entry that Redis still has keeps its metadata, even where a removal in force has made it dead already.
 
@@ -7,7 +7,7 @@ use crate::core::cache::index::{Key, Remains};
 use crate::core::cache::metas::Released;
 use crate::redis_api::Context;
 
-/// An entry that is gone, whose key still stands in some sets and whose interest is still registered.
+/// An entry that is gone, whose key still stands in some sets and whose dependent is still registered.
 pub(super) struct Dead {
     key: Key,
     remains: Remains,
@@ -24,7 +24,7 @@ pub(super) struct Unclean {
 impl Keyspace {
     /// Remembers an entry that is gone.
     pub(super) fn sweep_later(&mut self, key: impl Into<Key>, remains: Remains) {
-        if !remains.metas.is_empty() || remains.interest.is_some() {
+        if !remains.metas.is_empty() || remains.dependent.is_some() {
             self.dead.push_back(Dead { key: key.into(), remains, done: 0 });
         }
     }
@@ -34,14 +34,14 @@ impl Keyspace {
         self.unclean.push_back(Unclean { set: set.into(), cursor: b"0"[..].into() });
     }
 
-    /// Withdraws a dead entry's interest, and takes its key out of some of its sets.
+    /// Withdraws a dead entry's dependent, and takes its key out of some of its sets.
     pub(super) fn sweep_slice(&mut self, ctx: Context) {
         /// Sets between two looks at the clock.
         const SLICE: usize = 16;
 
         let Some(mut dead) = self.dead.pop_front() else { return };
-        if let Some(interest) = dead.remains.interest.take() {
-            self.index.interests.withdraw(interest);
+        if let Some(dependent) = dead.remains.dependent.take() {
+            self.index.dependents.withdraw(dependent);
         }
         for id in dead.remains.metas.iter().skip(dead.done).take(SLICE) {
             // The entry may have been stored again, or be about to be, and belong to the set again.

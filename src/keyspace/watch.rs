@@ -33,7 +33,7 @@ pub struct Named {
     pub kind: Kind,
 }
 
-/// What foreign hands did to keys of one queue: each thing once, however often it was done.
+/// What other clients did to keys of one queue: each thing once, however often it was done.
 pub type QueueNotes = Vec<(QueuePart, KeyEvent)>;
 
 struct Note {
@@ -55,7 +55,7 @@ thread_local! {
     static QUEUE_NOTES: RefCell<BTreeMap<Box<[u8]>, QueueNotes>> = const { RefCell::new(BTreeMap::new()) };
     /// Was something written, so that being in Redis no longer makes an entry live?
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
-    /// Did a foreign hand touch what the module keeps beside the sections?
+    /// Did another client touch what the module keeps beside the sections?
     static MARKS_TOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -72,7 +72,7 @@ pub fn pause() {
     WRITTEN.set(false);
 }
 
-/// Has a foreign hand written something that the keyspace has not yet taken note of?
+/// Has another client written something that the keyspace has not yet taken note of?
 pub fn is_written() -> bool {
     WRITTEN.get()
 }
@@ -126,12 +126,12 @@ fn note_queue(part: QueuePart, event: KeyEvent, prefix: &[u8]) {
     crate::redis_api::arm(std::time::Duration::ZERO);
 }
 
-/// Did a foreign hand touch a queue that nobody has looked at since?
+/// Did another client touch a queue that nobody has looked at since?
 pub fn has_queue_notes() -> bool {
     QUEUE_NOTES.with_borrow(|notes| !notes.is_empty())
 }
 
-/// What foreign hands did to some queue, and to keys with which prefix.
+/// What other clients did to some queue, and to keys with which prefix.
 pub fn take_queue_notes() -> Option<(Box<[u8]>, QueueNotes)> {
     QUEUE_NOTES.with_borrow_mut(BTreeMap::pop_first)
 }
@@ -204,7 +204,7 @@ impl Keyspace {
         if let Some(meta) = self.index.metas.find(&key) {
             // Entries of other spaces may belong to the set, which can no longer tell.
             self.abort_publications(|_, metas| metas.binary_search_by(|name| name.as_ref().cmp(&key)).is_ok());
-            self.condemn(Concern::Metas(vec![meta]));
+            self.invalidate_later(Concern::Metas(vec![meta]));
         } else if matches!(event, KeyEvent::Removed(_)) {
             self.stranger_gone(&key);
         } else {

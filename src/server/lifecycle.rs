@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use super::cache::owning;
 use super::config::{self, Config};
-use super::crew::Crew;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
+use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::calls::names::Deployment;
 use crate::keyspace::{watch, Forgotten, Keyspace};
@@ -35,7 +35,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     ctx.select_db(0);
     let flags = ctx.flags();
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
-    let mut workers = Crew::default();
+    let mut workers = Threads::default();
     workers.begin(&config)?;
     let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
     let mut keyspace = Keyspace::new(deployment);

@@ -10,7 +10,7 @@
 //! | `cache` | calls: hits, fetches, invalidation, what is known of them |
 //! | `feed` | rows that changed in Postgres, and the change feed |
 //! | `queues` | jobs: enqueued, applied, settled |
-//! | `crew` | the worker threads: begun, replaced, ended |
+//! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
 //! | `info`, `stats`, `errors` | figures and texts |
@@ -20,7 +20,6 @@
 mod aside;
 mod cache;
 pub mod config;
-mod crew;
 mod done_aside;
 mod errands;
 mod errors;
@@ -30,6 +29,7 @@ mod lifecycle;
 mod queues;
 pub mod reload;
 mod stats;
+mod threads;
 mod tick;
 
 use std::cell::RefCell;
@@ -75,7 +75,7 @@ pub struct Server {
     fills: Fills<Rc<Call>, cache::waiting::WaiterId>,
     waiting: cache::waiting::Waiting,
     queues: queues::Queues,
-    workers: crew::Crew,
+    workers: threads::Threads,
     postgres: cache::fetching::PostgresView,
     stats: stats::Stats,
     /// Who is to be told what, oldest first.

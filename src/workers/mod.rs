@@ -340,8 +340,8 @@ fn fetch_loop(shared: &Shared, requests: &Receiver<Read>) {
 
 /// Works out what the result belongs to, which may be a thousand names: here rather than on the caller's thread.
 fn with_metas(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, FetchError> {
-    if let Some(asked) = &request.belonging {
-        let metas = asked.belonging(&fetched.found).metas(&fetched.found);
+    if let Some(asked) = &request.membership {
+        let metas = asked.membership(&fetched.found).metas(&fetched.found);
         fetched.metas = metas.map_err(|error| FetchError::Shape(error.to_string()))?;
     }
     Ok(fetched)

@@ -1,4 +1,4 @@
-//! Operators and other hands at a queue: what they do to it is noticed, and costs no other job anything.
+//! Operators and other clients at a queue: what they do to it is noticed, and costs no other job anything.
 
 use crate::support::bears;
 use crate::support::jobs::{self, complete, enqueue, set_drain, stat, state, wait_settled, wait_state};

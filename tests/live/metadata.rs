@@ -1,4 +1,4 @@
-//! Metadata: no entry is ever without it, it goes when its entries have gone, and foreign hands on it cost trust.
+//! Metadata: no entry is ever without it, it goes when its entries have gone, and other clients on it cost trust.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -149,7 +149,7 @@ fn metadata_is_swept_under_traffic() {
     assert_eq!(redis.keys(), ["bear:colors:white", "bear:meta:3:caches", "bear:meta:4:caches", "bear:tag:color:white"]);
 }
 
-/// What foreign hands can do, each with whether the space must lose its trust in what is stored, and the key that is
+/// What other clients can do, each with whether the space must lose its trust in what is stored, and the key that is
 /// somebody's from then on.
 const TAMPERING: [(&str, bool, Option<&str>); 21] = [
     ("SADD bear:meta:5:caches bear:forged", true, Some("bear:meta:5:caches")),

@@ -129,7 +129,7 @@ fn whatever_invalidates_drops_a_stale_entry_too() {
         assert_eq!(redis.run(&format!("BEAR.INVALIDATE bear {line}")), Reply::Int(1), "{line}");
         assert_eq!(redis.run(QUERY).text(), boo_boo(), "{line}");
     }
-    // A foreign hand makes the space cold.
+    // Another client makes the space cold.
     database.run("UPDATE bear SET name = 'Yogi' WHERE id = 5");
     redis.run("BEAR.INVALIDATE bear ALL");
     grow_stale(&redis);

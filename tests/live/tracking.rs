@@ -114,7 +114,7 @@ fn an_entry_that_is_fetched_anew_or_grows_cold_is_told() {
     redis.run("BEAR.QUERY bear FRESH size 150 150");
     redis.wait_stored();
     assert_told(&told(&redis, &mut wire), &WITH_YOGI[..1]);
-    // A foreign hand: the whole space goes.
+    // Another client: the whole space goes.
     assert_eq!(redis.run("PERSIST bear:size:150:150"), Reply::Int(1));
     eventually("all of it is gone", || {
         CALLS.iter().all(|call| redis.run(&format!("BEAR.QUERY bear CACHED {call}")).is_nil())

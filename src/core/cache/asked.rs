@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::belonging::{Belonging, Found, Related};
+use super::membership::{Found, Membership, Related};
 use crate::core::calls::names::{self, Deployment};
 use crate::core::catalog::Section;
 use crate::core::values::value::Value;
@@ -23,7 +23,7 @@ pub struct Asked {
 
 impl Asked {
     /// What decides which metadata the result belongs to. Of the other sections only those that it lists or depends on.
-    pub fn belonging(&self, found: &Found) -> Belonging {
+    pub fn membership(&self, found: &Found) -> Membership {
         let section = &self.sections[self.section];
         let query = &section.queries[self.query];
         let depends_on = |index: usize| query.on.iter().any(|on| on.section == index);
@@ -34,7 +34,7 @@ impl Asked {
         // Rows of a tenant's section cannot be named without the tenant.
         let can_be_named = |index: &usize| self.sections[*index].tenant.is_none() || self.tenant.is_some();
         others.retain(|index| *index != self.section && can_be_named(index));
-        Belonging {
+        Membership {
             own: Related {
                 section: section.name.clone(),
                 prefix: self.prefix.clone(),
@@ -92,7 +92,7 @@ mod tests {
             prefix: b"exam"[..].into(),
             deployment: Deployment::Standalone,
         };
-        let metas = asked.belonging(found).metas(found).unwrap();
+        let metas = asked.membership(found).metas(found).unwrap();
         metas.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
     }
 

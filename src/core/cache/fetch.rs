@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::belonging::Found;
+use super::membership::Found;
 use crate::core::catalog::fetch_plan::FetchPlan;
 
 /// One execution of a plan.
@@ -20,7 +20,7 @@ pub struct FetchRequest {
     /// A longer result is an error.
     pub max_result_bytes: usize,
     /// Works out [`Fetched::metas`], on the thread that fetched.
-    pub belonging: Option<Box<Asked>>,
+    pub membership: Option<Box<Asked>>,
 }
 
 /// What a fetch brought back.

@@ -21,8 +21,8 @@ use super::meta_id::MetaId;
 use super::metas::Metas;
 use super::moment::Moment;
 use crate::core::changes::change::Changes;
-use crate::core::changes::interest::InterestId;
-use crate::core::changes::interests::Interests;
+use crate::core::changes::dependency::DependentId;
+use crate::core::changes::dependents::Dependents;
 
 /// Name of an entry's key: the index and who is interested in rows share it.
 pub type Key = Arc<[u8]>;
@@ -38,7 +38,7 @@ pub struct Entry {
     pub metas: MetaList,
     pub facts: Facts,
     /// Rows that would belong in the result, by their values.
-    pub interest: Option<InterestId>,
+    pub dependent: Option<DependentId>,
     /// Bytes of the key that are the prefix of its space, colon included.
     prefix_len: u32,
 }
@@ -48,12 +48,12 @@ pub struct Entry {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     pub metas: MetaList,
-    pub interest: Option<InterestId>,
+    pub dependent: Option<DependentId>,
 }
 
 impl Entry {
     pub fn into_remains(self) -> Remains {
-        Remains { metas: self.metas, interest: self.interest }
+        Remains { metas: self.metas, dependent: self.dependent }
     }
 }
 
@@ -108,7 +108,7 @@ struct Removal {
 pub struct Index {
     entries: BTreeMap<Key, Entry>,
     pub metas: Metas,
-    pub interests: Interests,
+    pub dependents: Dependents,
     /// Entries of each space, by its prefix with the colon.
     spaces: BTreeMap<Box<[u8]>, usize>,
     removals: Vec<Removal>,
@@ -155,7 +155,7 @@ impl Index {
         prefix_len: usize,
         metas: MetaList,
         facts: Facts,
-        interest: Option<InterestId>,
+        dependent: Option<DependentId>,
     ) -> Option<Entry> {
         metas.iter().for_each(|meta| self.metas.list(*meta));
         let prefix = &key[..prefix_len];
@@ -163,14 +163,14 @@ impl Index {
             Some(entries) => *entries += 1,
             None => drop(self.spaces.insert(prefix.into(), 1)),
         }
-        let entry = Entry { stamp: self.next, metas, facts, interest, prefix_len: prefix_len as u32 };
+        let entry = Entry { stamp: self.next, metas, facts, dependent, prefix_len: prefix_len as u32 };
         self.next += 1;
         let replaced = self.entries.insert(key.clone(), entry)?;
         self.forget(&key, &replaced);
         Some(replaced)
     }
 
-    /// Takes an entry out; its references to metadata stay until they are released, and its interest until it is withdrawn.
+    /// Takes an entry out; its references to metadata stay until they are released, and its dependent until it is withdrawn.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.forget(key, &entry);
@@ -179,8 +179,8 @@ impl Index {
 
     /// An entry is in here no more.
     fn forget(&mut self, key: &[u8], entry: &Entry) {
-        if entry.interest.is_some() {
-            self.interests.retire();
+        if entry.dependent.is_some() {
+            self.dependents.retire();
         }
         entry.metas.iter().for_each(|meta| self.metas.unlist(*meta));
         let prefix = &key[..entry.prefix_len as usize];
@@ -294,8 +294,8 @@ impl Index {
     /// Forgets everything at once; what is returned is large, and dropped where time does not matter.
     pub fn clear(&mut self) -> Index {
         let next = self.next;
-        let interests = self.interests.emptied();
-        std::mem::replace(self, Index { next, interests, ..Index::default() })
+        let dependents = self.dependents.emptied();
+        std::mem::replace(self, Index { next, dependents, ..Index::default() })
     }
 }
 
@@ -329,17 +329,18 @@ impl Concern {
         match self {
             Concern::Metas(metas) => is_member(metas),
             Concern::Rows { metas, changes } => {
-                is_member(metas) || entry.interest.is_some_and(|interest| index.interests.concerned(interest, changes))
+                is_member(metas)
+                    || entry.dependent.is_some_and(|dependent| index.dependents.concerned(dependent, changes))
             }
             Concern::Space(prefix) => {
                 let is_of = |name: &[u8]| name.strip_prefix(prefix.as_ref()).is_some_and(|rest| rest.starts_with(b":"));
                 depends(&is_of)
-                    || entry.interest.is_some_and(|id| index.interests.spaces(id).any(|space| space == &**prefix))
+                    || entry.dependent.is_some_and(|id| index.dependents.spaces(id).any(|space| space == &**prefix))
             }
             Concern::Tenants { section } => {
                 let is_of = |name: &[u8]| is_tenants(name, section);
-                let interested = |id| index.interests.spaces(id).any(|space| is_tenants_space(space, section));
-                depends(&is_of) || entry.interest.is_some_and(interested)
+                let interested = |id| index.dependents.spaces(id).any(|space| is_tenants_space(space, section));
+                depends(&is_of) || entry.dependent.is_some_and(interested)
             }
             Concern::Calls { prefix, pattern } => key
                 .strip_prefix(prefix.as_ref())

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `asked` | a call as the thread that fetches it knows it |
-//! | `belonging` | which metadata sets a result belongs to |
+//! | `membership` | which metadata sets a result belongs to |
 //! | `fetch` | what a fetch asks of Postgres and what it brings back |
 //! | `fills` | which clients wait for which fetch, and whether its result may be stored |
 //! | `glob` | Redis' globs over bytes |
@@ -22,11 +22,11 @@
 //! A new way to invalidate: `index` finds what it concerns, `fills` strikes what is under way; `fills/model` tries every order.
 
 pub mod asked;
-pub mod belonging;
 pub mod fetch;
 pub mod fills;
 pub mod glob;
 pub mod index;
+pub mod membership;
 pub mod meta_id;
 pub mod metas;
 pub mod moment;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::dependency::{Dependency, RowChange};
 use super::image::Image;
-use super::interest::{Interest, RowChange};
 
 /// What changed at one time.
 #[derive(Debug, Default)]
@@ -50,10 +50,12 @@ impl Changes {
     }
 
     /// May one of the rows concern a result that wants to know of such?
-    pub fn concern(&self, interest: &Interest) -> bool {
-        match interest.predicate.terms.is_empty() {
-            true => self.spaces.contains(&interest.space),
-            false => self.unknown.contains(&interest.space) || self.rows.iter().any(|change| interest.meets(change)),
+    pub fn concern(&self, dependency: &Dependency) -> bool {
+        match dependency.predicate.terms.is_empty() {
+            true => self.spaces.contains(&dependency.space),
+            false => {
+                self.unknown.contains(&dependency.space) || self.rows.iter().any(|change| dependency.meets(change))
+            }
         }
     }
 }

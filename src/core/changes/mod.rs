@@ -4,16 +4,16 @@
 //! |---|---|
 //! | `change` | rows that changed, as far as results that do not contain them are concerned |
 //! | `image` | the present values of a row |
-//! | `interest` | what a cached call wants to know of |
-//! | `interests` | which cached calls want to know of a changed row |
+//! | `dependency` | what a cached call wants to know of |
+//! | `dependents` | which cached calls want to know of a changed row |
 //!
 //! ```text
-//! a changed row -> image -> change -> interests: the calls whose predicate it meets
+//! a changed row -> image -> change -> dependents: the calls whose predicate it meets
 //! ```
 //!
-//! A new test of a predicate: `calls/predicate`, `image/meets`, and its place in `interests/plan`.
+//! A new test of a predicate: `calls/predicate`, `image/meets`, and its place in `dependents/plan`.
 
 pub mod change;
+pub mod dependency;
+pub mod dependents;
 pub mod image;
-pub mod interest;
-pub mod interests;

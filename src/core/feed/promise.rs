@@ -44,12 +44,12 @@ pub struct Promise {
     /// What the numbers of the rows' sections mean.
     sections: Arc<[Section]>,
     rows: PromisedRows,
-    fate: AtomicU8,
+    state: AtomicU8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Fate {
+pub enum PromiseState {
     Open,
     Kept,
     Broken,
@@ -71,11 +71,11 @@ impl Promise {
         &self.rows
     }
 
-    pub fn fate(&self) -> Fate {
-        match self.fate.load(Ordering::Acquire) {
-            0 => Fate::Open,
-            1 => Fate::Kept,
-            _ => Fate::Broken,
+    pub fn state(&self) -> PromiseState {
+        match self.state.load(Ordering::Acquire) {
+            0 => PromiseState::Open,
+            1 => PromiseState::Kept,
+            _ => PromiseState::Broken,
         }
     }
 }
@@ -83,14 +83,14 @@ impl Promise {
 impl Promised {
     /// All its rows have been dropped.
     pub fn keep(&self) {
-        self.0.fate.store(Fate::Kept as u8, Ordering::Release);
+        self.0.state.store(PromiseState::Kept as u8, Ordering::Release);
     }
 }
 
 impl Drop for Promised {
     fn drop(&mut self) {
-        if self.0.fate() == Fate::Open {
-            self.0.fate.store(Fate::Broken as u8, Ordering::Release);
+        if self.0.state() == PromiseState::Open {
+            self.0.state.store(PromiseState::Broken as u8, Ordering::Release);
         }
     }
 }
@@ -110,7 +110,7 @@ impl Promises {
 
     /// To be called before the transaction's COMMIT is sent.
     pub fn make(&self, of: TransactionId, sections: Arc<[Section]>, rows: PromisedRows) -> Promised {
-        let promise = Arc::new(Promise { of, sections, rows, fate: AtomicU8::new(Fate::Open as u8) });
+        let promise = Arc::new(Promise { of, sections, rows, state: AtomicU8::new(PromiseState::Open as u8) });
         let mut made = self.made();
         made.push_back(promise.clone());
         let mut rows: usize = made.iter().map(|promise| promise.rows.len()).sum();
@@ -140,7 +140,7 @@ fn are_numbered_alike(one: &[Section], other: &[Section]) -> bool {
     std::ptr::eq(one, other) || one.iter().map(|section| &section.name).eq(other.iter().map(|section| &section.name))
 }
 
-/// Promises of transactions that the feed has heard of, until their fate is known. `T` is what it takes to tell their rows.
+/// Promises of transactions that the feed has heard of, until their state is known. `T` is what it takes to tell their rows.
 pub struct Awaited<T> {
     open: VecDeque<Open<T>>,
     next: u64,
@@ -171,10 +171,10 @@ impl<T> Awaited<T> {
     /// The transaction is visible and its other rows are being told. The promise comes back where its rows are to be told
     /// with them.
     pub fn add(&mut self, promise: Arc<Promise>, told_as: T, now: Instant) -> Option<Arc<Promise>> {
-        match promise.fate() {
-            Fate::Kept => None,
-            Fate::Broken => Some(promise),
-            Fate::Open => {
+        match promise.state() {
+            PromiseState::Kept => None,
+            PromiseState::Broken => Some(promise),
+            PromiseState::Open => {
                 self.open.push_back(Open { number: self.next, since: now, promise, told_as });
                 self.next += 1;
                 None
@@ -186,10 +186,12 @@ impl<T> Awaited<T> {
     pub fn due(&mut self, now: Instant) -> Vec<(Arc<Promise>, T)> {
         let mut due = Vec::new();
         for open in std::mem::take(&mut self.open) {
-            match open.promise.fate() {
-                Fate::Kept => {}
-                Fate::Open if now.saturating_duration_since(open.since) < self.patience => self.open.push_back(open),
-                Fate::Open | Fate::Broken => due.push((open.promise, open.told_as)),
+            match open.promise.state() {
+                PromiseState::Kept => {}
+                PromiseState::Open if now.saturating_duration_since(open.since) < self.patience => {
+                    self.open.push_back(open)
+                }
+                PromiseState::Open | PromiseState::Broken => due.push((open.promise, open.told_as)),
             }
         }
         due

@@ -21,7 +21,7 @@ use rustc_hash::FxHashSet;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::Section;
-use crate::core::feed::promise::{Awaited, Fate, Promise};
+use crate::core::feed::promise::{Awaited, Promise, PromiseState};
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
 use crate::postgres::connect::client::Client;
 
@@ -83,8 +83,8 @@ impl Transaction {
     /// One of our own that has changed nothing else than what its publication has dropped by now. That came after the answer
     /// to its COMMIT, so that new snapshots see it.
     fn is_done(&self) -> bool {
-        let fate = self.promise.as_ref().map(|promise| promise.fate());
-        self.gathered.is_empty() && fate == Some(Fate::Kept)
+        let state = self.promise.as_ref().map(|promise| promise.state());
+        self.gathered.is_empty() && state == Some(PromiseState::Kept)
     }
 }
 

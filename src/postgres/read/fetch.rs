@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio_postgres::Row;
 
-use crate::core::cache::belonging::Found;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::cache::membership::Found;
 use crate::core::catalog::fetch_plan::FetchPlan;
 
 use crate::postgres::connect::failure::Failure;

@@ -13,7 +13,7 @@ use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::demand::{Demand, Want};
 use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::{Catalog, OnRule};
-use crate::core::changes::interest::Interest;
+use crate::core::changes::dependency::Dependency;
 use crate::core::values::value::Value;
 use crate::server::{errors, Server};
 
@@ -44,7 +44,7 @@ pub struct Call {
     /// Prefix of its space, without the colon.
     pub prefix: Box<[u8]>,
     /// Which rows belong in the result, by their values.
-    pub interests: Box<[Interest]>,
+    pub dependencies: Box<[Dependency]>,
     /// It depends on the values of rows of these sections, and counts before it is fetched.
     _wants: Box<[Want]>,
 }
@@ -67,7 +67,15 @@ impl Call {
         let deployment = server.deployment;
         Call {
             _wants: wants(&catalog, space.section, bound.query),
-            interests: interests(&catalog, deployment, space.section, bound.query, &prefix, &bound.args, space.tenant),
+            dependencies: dependencies(
+                &catalog,
+                deployment,
+                space.section,
+                bound.query,
+                &prefix,
+                &bound.args,
+                space.tenant,
+            ),
             section: space.section,
             query: bound.query,
             args: bound.args,
@@ -107,7 +115,7 @@ fn wants(catalog: &Catalog, section: usize, query: usize) -> Box<[Want]> {
 }
 
 /// Which rows concern a call that does not list them: those that meet a predicate or, where there is none, all.
-fn interests(
+fn dependencies(
     catalog: &Catalog,
     deployment: Deployment,
     section: usize,
@@ -115,7 +123,7 @@ fn interests(
     prefix: &[u8],
     args: &[Value],
     tenant: Option<&str>,
-) -> Box<[Interest]> {
+) -> Box<[Dependency]> {
     let query = &catalog.sections[section].queries[query];
     let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any));
     let others = query.on.iter().map(|on| {
@@ -131,9 +139,9 @@ fn interests(
     });
     // Who wants to know of any change names no argument.
     let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
-    let interest = |(space, predicate): (_, Arc<Predicate>)| {
+    let dependency = |(space, predicate): (_, Arc<Predicate>)| {
         let args = if predicate.terms.is_empty() { &none } else { &args };
-        Interest { space, args: args.clone(), call: query.call.clone(), predicate }
+        Dependency { space, args: args.clone(), call: query.call.clone(), predicate }
     };
-    std::iter::once(own).chain(others).map(interest).collect()
+    std::iter::once(own).chain(others).map(dependency).collect()
 }

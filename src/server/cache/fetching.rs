@@ -56,7 +56,7 @@ impl Server {
         self.send_fetch(ticket, call, None);
     }
 
-    fn send_fetch(&mut self, ticket: u64, call: &Call, belonging: Option<Box<Asked>>) {
+    fn send_fetch(&mut self, ticket: u64, call: &Call, membership: Option<Box<Asked>>) {
         let Some(workers) = self.workers.current() else { return };
         let query = &call.catalog.sections[call.section].queries[call.query];
         let request = FetchRequest {
@@ -65,7 +65,7 @@ impl Server {
             params: call.params(),
             deadline: Instant::now() + self.config.query_timeout(),
             max_result_bytes: self.config.max_result_bytes as usize,
-            belonging,
+            membership,
         };
         workers.submit(Request::Fetch(request));
     }
@@ -231,14 +231,14 @@ impl Server {
         let now = self.begun.elapsed();
         let ends = Moment::at(now + Duration::from_millis(span.fresh_ms));
         let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
-        let interests = call.interests.clone();
+        let dependencies = call.dependencies.clone();
         let prefix_len = call.prefix.len() + 1;
-        let publication = Publication { json, prefix_len, metas: fetched.metas, expires, facts, interests };
+        let publication = Publication { json, prefix_len, metas: fetched.metas, expires, facts, dependencies };
         self.keyspace.publish(&call.key, publication);
     }
 }
 
 /// May one of the rows belong in the call's result?
 fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
-    call.interests.iter().any(|interest| changes.concern(interest))
+    call.dependencies.iter().any(|dependency| changes.concern(dependency))
 }

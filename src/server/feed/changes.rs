@@ -116,7 +116,7 @@ impl Server {
         self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: in force, and carried out when that is over.
-            self.keyspace.condemn_rows(prefix, &sets, &changes);
+            self.keyspace.invalidate_rows_later(prefix, &sets, &changes);
             return Outcome::Removed(0);
         }
         self.keyspace.remove(ctx, What::Rows { sets: &sets, changes: &changes }, pace)

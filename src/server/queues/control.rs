@@ -57,7 +57,7 @@ impl Server {
         for client in self.queues.waiters.take(&name, id) {
             self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
         }
-        self.queues.rouse(&name);
+        self.queues.wake(&name);
         self.arm_soon();
         ctx.reply().integer(1);
         Ok(())
@@ -123,7 +123,7 @@ impl Server {
             log::warn!("queue '{name}' is resumed without its ledger: what is still queued counts as not applied");
             self.adopt_queue(ctx, name, epochs);
         }
-        self.queues.rouse(name);
+        self.queues.wake(name);
         self.arm_soon();
     }
 

@@ -153,7 +153,7 @@ impl Server {
             return Step::Next;
         }
         let Some(from) = space.queue.main_from(now_ms) else {
-            self.queues.rouse(&name);
+            self.queues.wake(&name);
             return Step::Next;
         };
         let adopt = space.adopt.first().copied();
@@ -244,7 +244,7 @@ impl Server {
             let name = last.space.clone();
             building.batch.spaces.pop();
             space.queue.main_skipped(space.eligible);
-            queues.rouse(&name);
+            queues.wake(&name);
             return Step::Next;
         }
         if space.queue.main_from(queues.origin.elapsed().as_millis() as u64).is_none() {
@@ -252,7 +252,7 @@ impl Server {
             building.jobs -= last.jobs.len();
             let name = last.space.clone();
             building.batch.spaces.pop();
-            queues.rouse(&name);
+            queues.wake(&name);
             return Step::Next;
         }
         (last.blocked, last.any_blocked) = space.queue.blocked();
@@ -277,7 +277,7 @@ impl Server {
         let max = room.jobs.min(MAX_SIDE_JOBS);
         let taken = space.queue.side_take(now_ms, max, &|kind| refusals.is_paused(kind, now_ms));
         if taken.is_empty() {
-            queues.rouse(&name);
+            queues.wake(&name);
             return Step::Next;
         }
         let mut bytes = 0;
@@ -291,7 +291,7 @@ impl Server {
                 // Deleted by hand: the others are taken again without it.
                 space.forget.push(id);
                 space.queue.side_done(&[(id, SideResult::Settled)]);
-                queues.rouse(&name);
+                queues.wake(&name);
                 return Step::Next;
             };
             if let Some(retry) = space.retries.get(&id) {
@@ -361,7 +361,7 @@ impl Server {
             if reading {
                 // Its lane has not been taken yet.
                 if let Some(unread) = batch.spaces.pop() {
-                    self.queues.rouse(&unread.space);
+                    self.queues.wake(&unread.space);
                 }
             }
             self.put_back(&batch);
@@ -377,7 +377,7 @@ impl Server {
                 .is_none_or(|lives| self.queues.is_alive(&of_space.space, lives.get(at).map(|(_, life)| *life)));
             if is_current {
                 self.queues.space_put_back(batch.lane, of_space);
-                self.queues.rouse(&of_space.space);
+                self.queues.wake(&of_space.space);
             }
         }
     }
@@ -416,7 +416,7 @@ impl Queues {
                     space.eligible = ripe;
                 }
             }
-            self.rouse(&name);
+            self.wake(&name);
         }
         self.aging = std::mem::take(&mut self.fresh);
         for name in &self.aging {

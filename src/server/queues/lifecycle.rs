@@ -1,7 +1,7 @@
-//! What load, promotion, demotion, flushes and foreign hands mean for queues.
+//! What load, promotion, demotion, flushes and other clients mean for queues.
 //!
 //! Whenever all keys may no longer be those that this process wrote, all that is known of queues is dropped, a new epoch
-//! begins, and the queues that stand are looked for. Where a foreign hand has replaced one queue, that one is read anew
+//! begins, and the queues that stand are looked for. Where another client has replaced one queue, that one is read anew
 //! and the others are left alone. A batch that an applier has goes on: the ledger keeps its effects from being repeated,
 //! and its outcome changes no queue that was read after it was sent.
 
@@ -55,7 +55,7 @@ impl Server {
         self.arm_soon();
     }
 
-    /// Looks at what foreign hands did to queues' keys until the deadline, at one queue at least. True: there is more.
+    /// Looks at what other clients did to queues' keys until the deadline, at one queue at least. True: there is more.
     fn look_at_foreign_writes(&mut self, ctx: Context, deadline: Instant) -> bool {
         while let Some((prefix, notes)) = watch::take_queue_notes() {
             if let Some(name) = self.space_of_prefix(&prefix) {
@@ -118,7 +118,7 @@ impl Server {
             Some(text) => log::warn!("queue '{name}' rests: {text}"),
             None => self.queues.settling.extend(space.parked.drain(..)),
         }
-        self.queues.rouse(name);
+        self.queues.wake(name);
     }
 
     /// One queue is another by now: it is read anew.
@@ -177,7 +177,7 @@ impl Server {
         }
         let ripening = self.queues.ripen();
         let publishing = self.publish_outcomes(ctx, deadline);
-        let rousing = self.queues.rouse_due(deadline) | self.queues.rouse_woken(deadline);
+        let waking = self.queues.wake_due(deadline) | self.queues.wake_accepted(deadline);
         let discovering = self.discover(ctx, deadline);
         let dispatching = self.dispatch(ctx, deadline);
         let forgetting = self.forget_idle_queues(ctx, deadline);
@@ -186,7 +186,7 @@ impl Server {
             let wait_ms = due.saturating_sub(self.queues.now_ms()).max(1);
             redis_api::arm(std::time::Duration::from_millis(wait_ms));
         }
-        ripening || publishing || rousing || discovering || dispatching || forgetting
+        ripening || publishing || waking || discovering || dispatching || forgetting
     }
 
     fn take_applied_outcomes(&mut self) {

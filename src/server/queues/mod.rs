@@ -10,7 +10,7 @@
 //! | `reading` | they are read from their stream, in slices |
 //! | `settle` | what came of them is published |
 //! | `settling` | outcomes on their way there |
-//! | `fates` | which of them have settled, and when the others are tried again |
+//! | `outcomes` | which of them have settled, and when the others are tried again |
 //! | `unit` | what is written of those that settled |
 //! | `changed` | what the changed rows were cached in is dropped |
 //! | `refusals` | job types that Postgres refuses |
@@ -40,13 +40,13 @@ mod control;
 mod discover;
 mod dispatch;
 mod enqueue;
-mod fates;
 mod figures;
 mod idle;
 mod job_reply;
 mod large;
 mod lifecycle;
 mod list;
+mod outcomes;
 mod reading;
 mod refusals;
 mod report;
@@ -198,7 +198,7 @@ impl Queues {
     }
 
     /// Has a space looked at: it may have something to do now, or at some time.
-    fn rouse(&mut self, name: &Arc<str>) {
+    fn wake(&mut self, name: &Arc<str>) {
         let now_ms = self.now_ms();
         let Some(space) = self.spaces.get_mut(name) else { return };
         if !space.in_main_turn && space.queue.main_from(now_ms).is_some() {
@@ -235,7 +235,7 @@ impl Queues {
     }
 
     /// Has the spaces looked at whose time has come, until the deadline. True: there are more.
-    fn rouse_due(&mut self, deadline: Instant) -> bool {
+    fn wake_due(&mut self, deadline: Instant) -> bool {
         let now_ms = self.now_ms();
         self.refusals.pass_time(now_ms);
         while let Some((due, name)) = self.due.first().filter(|(due, _)| *due <= now_ms).cloned() {
@@ -243,7 +243,7 @@ impl Queues {
             if let Some(space) = self.spaces.get_mut(&name) {
                 space.due_ms = None;
             }
-            self.rouse(&name);
+            self.wake(&name);
             if Instant::now() >= deadline {
                 return self.due.first().is_some_and(|(due, _)| *due <= now_ms);
             }

@@ -57,12 +57,12 @@ impl Queues {
 
     /// Has spaces looked at that waited for a job type, until the deadline: there may be ten thousand. True: some are
     /// left.
-    pub(super) fn rouse_woken(&mut self, deadline: Instant) -> bool {
+    pub(super) fn wake_accepted(&mut self, deadline: Instant) -> bool {
         while let Some(name) = self.refusals.next_woken() {
             if let Some(space) = self.spaces.get_mut(&name) {
                 space.asleep = false;
             }
-            self.rouse(&name);
+            self.wake(&name);
             if Instant::now() >= deadline {
                 return self.refusals.has_woken();
             }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::fates::Fates;
+use super::outcomes::SortedOutcomes;
 use super::settling::{Settling, SpaceOutcome};
 use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
@@ -86,17 +86,17 @@ impl Server {
             SpaceApplied::Ledger(text) => return self.ledger_trouble(batch, of_space, text, is_current),
         };
         failpoints::hit("before-publish");
-        let mut fates = self.fates(ctx, batch, of_space, mark, (&outcomes, outcome.records), is_current);
-        if fates.unknown_changes {
+        let mut sorted = self.sort_outcomes(ctx, batch, of_space, mark, (&outcomes, outcome.records), is_current);
+        if sorted.unknown_changes {
             changed.push(UNKNOWN);
         }
         if is_current {
-            self.write_outcome(ctx, batch.lane, of_space, mark, &mut fates);
+            self.write_outcome(ctx, batch.lane, of_space, mark, &mut sorted);
         }
         self.drop_changed(ctx, batch, of_space, &changed, present);
         failpoints::hit("after-publish");
-        self.answer_settled(of_space, &fates);
-        self.queues.rouse(&name);
+        self.answer_settled(of_space, &sorted);
+        self.queues.wake(&name);
     }
 
     /// Keeps an outcome that cannot be recorded for now. What it changed is cached no more all the same.
@@ -121,26 +121,33 @@ impl Server {
     }
 
     /// The unit, but for the caches.
-    fn write_outcome(&mut self, ctx: Context, lane: Lane, of_space: &SpaceBatch, mark: JobId, fates: &mut Fates) {
+    fn write_outcome(
+        &mut self,
+        ctx: Context,
+        lane: Lane,
+        of_space: &SpaceBatch,
+        mark: JobId,
+        sorted: &mut SortedOutcomes,
+    ) {
         let now_ms = self.queues.now_ms();
         let (failed_max, completed_max) = (self.config.failed_max_jobs as u64, self.config.completed_max_bytes as u64);
         let unique_ms = self.config.unique_ms as u64;
-        self.queues.totals.completed += fates.completed.len() as u64;
-        self.queues.totals.failed += fates.failed.len() as u64;
-        self.queues.totals.retried += fates.attempts.len() as u64;
+        self.queues.totals.completed += sorted.completed.len() as u64;
+        self.queues.totals.failed += sorted.failed.len() as u64;
+        self.queues.totals.retried += sorted.attempts.len() as u64;
         let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { return };
         space.ledger = Ledger::Ok;
         space.adopt.retain(|epoch| *epoch != of_space.epoch);
         match lane {
             Lane::Main => {
                 space.active = space.active.saturating_sub(of_space.due());
-                space.queue.main_done(mark, std::mem::take(&mut fates.left), fates.held.take().unwrap_or(Held::No));
+                space.queue.main_done(mark, std::mem::take(&mut sorted.left), sorted.held.take().unwrap_or(Held::No));
                 let known = space.known.entry(of_space.epoch).or_insert(mark);
                 *known = mark.max(*known);
             }
             Lane::Side => {
                 let left: rustc_hash::FxHashMap<JobId, Option<u64>> =
-                    fates.left.drain(..).map(|(id, left)| (id, left.due_ms)).collect();
+                    sorted.left.drain(..).map(|(id, left)| (id, left.due_ms)).collect();
                 let results: Vec<(JobId, SideResult)> = of_space
                     .jobs
                     .iter()
@@ -152,17 +159,17 @@ impl Server {
                 space.queue.side_done(&results);
             }
         }
-        record_outcomes(ctx, space, fates, failed_max, completed_max, now_ms);
-        leave_stream(ctx, space, of_space, fates, unique_ms);
-        space.timed += fates.delayed.len() as u64;
+        record_outcomes(ctx, space, sorted, failed_max, completed_max, now_ms);
+        leave_stream(ctx, space, of_space, sorted, unique_ms);
+        space.timed += sorted.delayed.len() as u64;
         let delayed: Vec<_> =
-            fates.delayed.iter().map(|(id, due)| (due.to_string().into(), id.to_string().into())).collect();
+            sorted.delayed.iter().map(|(id, due)| (due.to_string().into(), id.to_string().into())).collect();
         jobs::write_pairs(ctx, c"ZADD", &space.keys.delayed, &delayed);
-        let attempts: Vec<_> = fates.attempts.drain(..).map(|(id, record)| (id.to_string().into(), record)).collect();
+        let attempts: Vec<_> = sorted.attempts.drain(..).map(|(id, record)| (id.to_string().into(), record)).collect();
         jobs::write_pairs(ctx, c"HSET", &space.keys.attempts, &attempts);
-        space.completed += fates.completed.len() as u64;
-        space.failed += fates.failed.len() as u64;
-        space.rate.add(now_ms, fates.settled.len() as u64);
+        space.completed += sorted.completed.len() as u64;
+        space.failed += sorted.failed.len() as u64;
+        space.rate.add(now_ms, sorted.settled.len() as u64);
         let fields = space.ledger_fields(of_space.epoch);
         jobs::write_pairs(ctx, c"HSET", &space.keys.ledger, &fields);
         let dead: Vec<String> = space.take_dead_epochs().iter().map(i64::to_string).collect();
@@ -173,12 +180,12 @@ impl Server {
     }
 
     /// Answers who waits for one of these jobs.
-    fn answer_settled(&mut self, of_space: &SpaceBatch, fates: &Fates) {
+    fn answer_settled(&mut self, of_space: &SpaceBatch, sorted: &SortedOutcomes) {
         if self.queues.waiters.is_empty() {
             return;
         }
-        let records = fates.completed.iter().map(|record| (record, "completed"));
-        let records = records.chain(fates.failed.iter().map(|record| (record, "failed")));
+        let records = sorted.completed.iter().map(|record| (record, "completed"));
+        let records = records.chain(sorted.failed.iter().map(|record| (record, "failed")));
         for ((id, record), state) in records {
             if !self.queues.waiters.waits_for(&of_space.space, *id) {
                 continue;

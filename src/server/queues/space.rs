@@ -306,7 +306,7 @@ impl Queues {
             let loaded = SpaceQueue::load(ctx, prefix.into(), self.lives, self.now_ms());
             let name: Arc<str> = name.into();
             self.spaces.insert(name.clone(), Box::new(loaded));
-            self.rouse(&name);
+            self.wake(&name);
         }
         self.spaces.get_mut(name).expect("inserted above where it was missing")
     }

@@ -1,6 +1,6 @@
 //! What is written of an outcome: records of the jobs that settled, and their going from the stream.
 
-use super::fates::Fates;
+use super::outcomes::SortedOutcomes;
 use super::space::SpaceQueue;
 use super::wall_ms;
 use crate::core::jobs::batch::SpaceBatch;
@@ -18,12 +18,12 @@ const BYTES_AN_ENTRY: usize = 32 << 10;
 pub fn record_outcomes(
     ctx: Context,
     space: &mut SpaceQueue,
-    fates: &Fates,
+    sorted: &SortedOutcomes,
     failed_max: u64,
     completed_max: u64,
     now_ms: u64,
 ) {
-    for group in groups(&fates.completed) {
+    for group in groups(&sorted.completed) {
         let ids: Vec<String> = group.iter().map(|(id, _)| id.to_string()).collect();
         let fields: Vec<&[u8]> =
             ids.iter().zip(group).flat_map(|(id, (_, record))| [id.as_bytes(), record.as_slice()]).collect();
@@ -38,8 +38,8 @@ pub fn record_outcomes(
         jobs::trim(ctx, &space.keys.completed, before);
     }
     // Of more than are kept, only the newest are written at all.
-    let newest = fates.failed.len().saturating_sub(failed_max as usize);
-    for (id, record) in &fates.failed[newest..] {
+    let newest = sorted.failed.len().saturating_sub(failed_max as usize);
+    for (id, record) in &sorted.failed[newest..] {
         let (text, mut numbers) = (id.to_string(), OptionNumbers::default());
         let mut fields = FieldList::new();
         fields.extend([&b"id"[..], text.as_bytes(), b"record", record]);
@@ -51,7 +51,7 @@ pub fn record_outcomes(
             space.failures.push_back((entry, *id));
         }
     }
-    if !fates.failed.is_empty() {
+    if !sorted.failed.is_empty() {
         jobs::keep_newest(ctx, &space.keys.failed, failed_max);
         let gone = space.failures.len().saturating_sub(failed_max as usize);
         space.failures.drain(..gone);
@@ -59,20 +59,26 @@ pub fn record_outcomes(
 }
 
 /// Settled jobs leave the stream and whatever else names them.
-pub fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch, fates: &Fates, unique_ms: u64) {
-    if fates.settled.is_empty() {
+pub fn leave_stream(
+    ctx: Context,
+    space: &mut SpaceQueue,
+    of_space: &SpaceBatch,
+    sorted: &SortedOutcomes,
+    unique_ms: u64,
+) {
+    if sorted.settled.is_empty() {
         return;
     }
     let first = space.queue.first_unsettled();
-    let beyond: Vec<JobId> = fates.settled.iter().filter(|id| **id >= first).copied().collect();
-    if fates.settled.len() > beyond.len() {
+    let beyond: Vec<JobId> = sorted.settled.iter().filter(|id| **id >= first).copied().collect();
+    if sorted.settled.len() > beyond.len() {
         jobs::trim(ctx, &space.keys.jobs, first);
     }
     if !beyond.is_empty() {
         jobs::delete(ctx, &space.keys.jobs, &beyond);
     }
     // In the order of the batch's jobs.
-    let mut settled = fates.settled.iter().peekable();
+    let mut settled = sorted.settled.iter().peekable();
     for job in &of_space.jobs {
         if settled.next_if_eq(&&job.id).is_some() {
             let unique = space.extras.get(&job.id).and_then(|extras| extras.unique.as_deref());
@@ -81,7 +87,7 @@ pub fn leave_stream(ctx: Context, space: &mut SpaceQueue, of_space: &SpaceBatch,
     }
     let (mut timed, mut tried, mut unique) = (Vec::new(), Vec::new(), Vec::new());
     if !space.extras.is_empty() || !space.retries.is_empty() {
-        for id in &fates.settled {
+        for id in &sorted.settled {
             let extras = space.extras.remove(id);
             let retry = space.retries.remove(id);
             let was_tried = retry.is_some_and(|retry| retry.attempts > 0);

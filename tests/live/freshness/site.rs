@@ -28,7 +28,7 @@ pub enum Fault {
     Postgres,
     /// Its connections break, once or for a while.
     Wire,
-    /// A foreign hand removes keys of the module's, or keeps them for ever.
+    /// Another client removes keys of the module's, or keeps them for ever.
     Tamper,
 }
 

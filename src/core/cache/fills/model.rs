@@ -1,4 +1,4 @@
-//! Every order in which fills, invalidations and changes of a row can come, over fills, index and interests as they are
+//! Every order in which fills, invalidations and changes of a row can come, over fills, index and dependents as they are
 //! and a keyspace of one entry: nobody is served what was read before an invalidation that concerns it, and the number
 //! that a removal tells is that of the entries which it put out of service.
 //!
@@ -21,8 +21,8 @@ use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::demand::{Demand, Want};
 use crate::core::changes::change::Changes;
+use crate::core::changes::dependency::Dependency;
 use crate::core::changes::image::Image;
-use crate::core::changes::interest::Interest;
 use crate::core::values::value::Value;
 
 const KEY: &[u8] = b"bear:size:100:200";
@@ -111,7 +111,7 @@ struct World<'a> {
     now: usize,
     /// In Postgres, from 0.
     version: usize,
-    fills: Fills<Rc<Interest>, usize>,
+    fills: Fills<Rc<Dependency>, usize>,
     running: Vec<(u64, Snapshot, Want)>,
     /// When each client asked.
     asked: Vec<usize>,
@@ -128,16 +128,16 @@ struct World<'a> {
     overwritten: Vec<u64>,
     /// What they have taken, and is not removed.
     doomed: VecDeque<Taken>,
-    interest: Rc<Interest>,
+    dependency: Rc<Dependency>,
     /// What there is to be said of each version.
     told: &'a [Arc<Changes>],
 }
 
 impl<'a> World<'a> {
-    fn new(sizes: &'a [i64], interest: &Rc<Interest>, told: &'a [Arc<Changes>]) -> World<'a> {
+    fn new(sizes: &'a [i64], dependency: &Rc<Dependency>, told: &'a [Arc<Changes>]) -> World<'a> {
         let mut index = Index::default();
         World {
-            demand: index.interests.demand("bear"),
+            demand: index.dependents.demand("bear"),
             sizes,
             told,
             now: 0,
@@ -152,7 +152,7 @@ impl<'a> World<'a> {
             large: VecDeque::new(),
             overwritten: Vec::new(),
             doomed: VecDeque::new(),
-            interest: interest.clone(),
+            dependency: dependency.clone(),
         }
     }
 
@@ -237,7 +237,7 @@ impl<'a> World<'a> {
         if let Some(entry) = self.served() {
             return self.check(entry, self.now, "a query is served");
         }
-        if let Joined::Send(ticket) = self.fills.join(KEY, self.interest.clone(), self.asked.len() - 1) {
+        if let Joined::Send(ticket) = self.fills.join(KEY, self.dependency.clone(), self.asked.len() - 1) {
             let snapshot = Snapshot { time: self.now, version: self.version };
             self.running.push((ticket, snapshot, self.demand.want()));
         }
@@ -283,7 +283,7 @@ impl<'a> World<'a> {
     }
 
     fn sweep(&mut self, remains: Remains) {
-        remains.interest.into_iter().for_each(|interest| self.index.interests.withdraw(interest));
+        remains.dependent.into_iter().for_each(|dependent| self.index.dependents.withdraw(dependent));
         remains.metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
     }
 
@@ -291,13 +291,13 @@ impl<'a> World<'a> {
     fn invalidate(&mut self, changes: Arc<Changes>) {
         self.fills.change([ROW], Some(&changes));
         let mut interested = Vec::new();
-        assert!(self.index.interests.find_spaces(&changes, 10, &mut interested));
-        assert!(self.index.interests.find_rows(&changes.rows, 10, &mut interested));
+        assert!(self.index.dependents.find_spaces(&changes, 10, &mut interested));
+        assert!(self.index.dependents.find_rows(&changes.rows, 10, &mut interested));
         let metas: Vec<_> = self.index.metas.find(ROW).into_iter().collect();
         let removal = self.index.begin_removal(Concern::Rows { metas: metas.clone(), changes });
         let is_member = self.index.stored(KEY).is_some_and(|entry| metas.iter().any(|meta| entry.metas.contains(meta)));
         let mut candidates: Vec<Key> = is_member.then(|| KEY.into()).into_iter().collect();
-        candidates.extend(interested.iter().filter_map(|id| self.index.interests.key(*id)).map(|key| (**key).into()));
+        candidates.extend(interested.iter().filter_map(|id| self.index.dependents.key(*id)).map(|key| (**key).into()));
         let taken = self.index.take(removal, candidates);
         self.index.end_removal(removal);
         for taken in taken {
@@ -330,7 +330,7 @@ impl<'a> World<'a> {
         let names: Vec<Box<[u8]>> = self.has(snapshot.version).then(|| ROW.into()).into_iter().collect();
         let done = self
             .fills
-            .finish(ticket, Ended::Got(&names), |interest, changes| changes.concern(interest))
+            .finish(ticket, Ended::Got(&names), |dependency, changes| changes.concern(dependency))
             .expect("it is under way");
         if let Some((ticket, _)) = done.send {
             self.running.push((ticket, Snapshot { time: self.now, version: self.version }, self.demand.want()));
@@ -340,10 +340,10 @@ impl<'a> World<'a> {
         }
         if done.store {
             let metas = names.iter().map(|name| self.index.metas.refer(name)).collect();
-            let interest = self.index.interests.add(KEY.into(), [(*self.interest).clone()].into());
+            let dependent = self.index.dependents.add(KEY.into(), [(*self.dependency).clone()].into());
             let facts = Facts { ticket, ..Facts::default() };
             self.note_overwritten();
-            let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(interest));
+            let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(dependent));
             replaced.into_iter().for_each(|entry| self.sweep(entry.into_remains()));
             self.entry = Some(snapshot);
         }
@@ -378,11 +378,11 @@ impl<'a> World<'a> {
     }
 }
 
-fn interest() -> Interest {
+fn dependency() -> Dependency {
     let call = CallPattern::parse("size {start:int} {end:int}").expect("a call");
     let predicate = Predicate::parse("size between {start} and {end}", call.args()).expect("a predicate");
     let values = [RANGE.start(), RANGE.end()].map(|value| Value::Scalar(value.to_string().into()));
-    Interest {
+    Dependency {
         space: b"bear"[..].into(),
         predicate: Arc::new(predicate),
         call: Arc::new(call),
@@ -398,12 +398,12 @@ fn told(size: i64) -> Arc<Changes> {
 
 /// Tries all orders; how many there are.
 fn explore(sizes: &[i64; 3], budget: Budget) -> u64 {
-    let interest = Rc::new(interest());
+    let dependency = Rc::new(dependency());
     let told = sizes.map(told);
     let mut choices = Choices::default();
     let mut orders = 0;
     loop {
-        let mut world = World::new(sizes, &interest, &told);
+        let mut world = World::new(sizes, &dependency, &told);
         let mut left = budget;
         let mut history = Vec::new();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| loop {

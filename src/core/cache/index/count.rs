@@ -28,7 +28,7 @@ impl Index {
         match group {
             Group::Space(prefix) => self.spaces.get(prefix).copied().unwrap_or(0),
             Group::Set(meta) => self.metas.entries(meta),
-            Group::AnyChange(space) => self.interests.count_of_any_change(space),
+            Group::AnyChange(space) => self.dependents.count_of_any_change(space),
         }
     }
 
@@ -36,7 +36,7 @@ impl Index {
     /// before the removal begins. Publications that want to know of any change are entries to it: they are given up before.
     pub fn count(&self, group: Option<Group>, concern: &Concern, others: &[Key]) -> Option<u64> {
         // Who is interested in any change and gone is counted until it is swept.
-        let is_over = matches!(group, Some(Group::AnyChange(_))) && self.interests.has_retired();
+        let is_over = matches!(group, Some(Group::AnyChange(_))) && self.dependents.has_retired();
         if self.removing() || is_over {
             return None;
         }
@@ -52,7 +52,7 @@ impl Index {
         match group {
             Group::Space(prefix) => key[..entry.prefix_len as usize] == *prefix,
             Group::Set(meta) => entry.metas.binary_search(&meta).is_ok(),
-            Group::AnyChange(space) => entry.interest.is_some_and(|id| self.interests.is_of_any_change(id, space)),
+            Group::AnyChange(space) => entry.dependent.is_some_and(|id| self.dependents.is_of_any_change(id, space)),
         }
     }
 
@@ -79,7 +79,7 @@ mod tests {
     use crate::core::calls::pattern::CallPattern;
     use crate::core::calls::predicate::Predicate;
     use crate::core::changes::change::Changes;
-    use crate::core::changes::interest::Interest;
+    use crate::core::changes::dependency::Dependency;
 
     fn call_key(space: usize, call: usize) -> Key {
         format!("{}:{call}", ["bear", "den"][space]).into_bytes().into()
@@ -140,23 +140,23 @@ mod tests {
     fn who_is_gone_stays_interested_until_that_is_swept_and_nothing_is_counted_by_it() {
         let mut index = Index::default();
         let call = Arc::new(CallPattern::parse("all").unwrap());
-        let interest = Interest { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: [].into() };
+        let dependency = Dependency { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: [].into() };
         let keys: Vec<Key> = (0..3).map(|at| call_key(1, at)).collect();
         for key in &keys {
-            let interest = index.interests.add(key.clone(), [interest.clone()].into());
-            index.insert(key.clone(), 4, MetaList::default(), Facts::default(), Some(interest));
+            let dependent = index.dependents.add(key.clone(), [dependency.clone()].into());
+            index.insert(key.clone(), 4, MetaList::default(), Facts::default(), Some(dependent));
         }
         let concern = Concern::Rows { metas: Vec::new(), changes: Arc::new(Changes::of_space(b"bear", None)) };
         let count = |index: &Index| index.count(Some(Group::AnyChange(b"bear")), &concern, &[]);
-        assert_eq!((count(&index), index.interests.len()), (Some(3), 3));
+        assert_eq!((count(&index), index.dependents.len()), (Some(3), 3));
         let removal = index.begin_removal(concern.clone());
         let taken = index.take(removal, keys[..2].to_vec());
         index.end_removal(removal);
-        assert_eq!((count(&index), index.interests.len()), (None, 1));
+        assert_eq!((count(&index), index.dependents.len()), (None, 1));
         for taken in taken {
-            index.interests.withdraw(taken.remains.interest.unwrap());
+            index.dependents.withdraw(taken.remains.dependent.unwrap());
         }
-        assert_eq!((count(&index), index.interests.len()), (Some(1), 1));
+        assert_eq!((count(&index), index.dependents.len()), (Some(1), 1));
     }
 
     #[test]

@@ -111,13 +111,13 @@ impl World {
             queue.main_taken(end);
             queue.main_done(end, left, Held::No);
             world.queues.insert(name.clone(), queue);
-            world.rouse(&name);
+            world.wake(&name);
         }
         world
     }
 
-    /// As `Queues::rouse` does it.
-    fn rouse(&mut self, name: &Arc<str>) {
+    /// As `Queues::wake` does it.
+    fn wake(&mut self, name: &Arc<str>) {
         let queue = self.queues.get_mut(name).unwrap();
         let (refusals, now_ms) = (&mut self.refusals, self.now_ms);
         if queue.has_side(now_ms, &|kind| refusals.is_paused(kind, now_ms)) {
@@ -138,7 +138,7 @@ impl World {
                 let queue = self.queues.get_mut(&name).unwrap();
                 let taken = queue.side_take(now_ms, 2, &|kind| refusals.is_paused(kind, now_ms));
                 if taken.is_empty() {
-                    return self.rouse(&name);
+                    return self.wake(&name);
                 }
                 self.batches += 1;
                 self.flying.push((self.batches, name, taken));
@@ -150,7 +150,7 @@ impl World {
         // Not all at once.
         if let Some(name) = self.refusals.next_woken() {
             self.asleep.insert(name.clone(), false);
-            self.rouse(&name);
+            self.wake(&name);
         }
     }
 
@@ -171,7 +171,7 @@ impl World {
             }
         }
         self.queues.get_mut(&name).unwrap().side_done(&results);
-        self.rouse(&name);
+        self.wake(&name);
     }
 
     /// Nothing is refused any more, and only what the scheduler knows of happens.

@@ -36,14 +36,14 @@ impl World {
 
 /// What came of the jobs that are still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Verdict {
     Done,
     Left(u32),
     Charged,
 }
 
 /// Applies a batch to its end, as an applier does.
-fn apply(world: &mut World, jobs: &[(usize, Option<u32>)]) -> Vec<(usize, Fate)> {
+fn apply(world: &mut World, jobs: &[(usize, Option<u32>)]) -> Vec<(usize, Verdict)> {
     let known = jobs.iter().enumerate().filter_map(|(at, (_, ends))| Some(((0, at), (*ends)?)));
     let mut suspects = Suspects::new(known);
     let bound = 4 * world.outages.len() + 4 * jobs.len() + 4;
@@ -61,9 +61,9 @@ fn apply(world: &mut World, jobs: &[(usize, Option<u32>)]) -> Vec<(usize, Fate)>
         }
         return (0..jobs.len())
             .map(|at| match suspects.set_aside((0, at)) {
-                None => (jobs[at].0, Fate::Done),
-                Some(aside) if aside.is_guilty() => (jobs[at].0, Fate::Charged),
-                Some(aside) => (jobs[at].0, Fate::Left(aside.ends)),
+                None => (jobs[at].0, Verdict::Done),
+                Some(aside) if aside.is_guilty() => (jobs[at].0, Verdict::Charged),
+                Some(aside) => (jobs[at].0, Verdict::Left(aside.ends)),
             })
             .collect();
     }
@@ -75,12 +75,12 @@ fn drain(world: &mut World, count: usize) -> Vec<usize> {
     let mut charged = Vec::new();
     let mut left: Vec<(usize, Option<u32>)> = Vec::new();
     let first: Vec<_> = (0..count).map(|job| (job, None)).collect();
-    let mut take = |fates: Vec<(usize, Fate)>, left: &mut Vec<(usize, Option<u32>)>| {
-        for (job, fate) in fates {
-            match fate {
-                Fate::Done => {}
-                Fate::Charged => charged.push(job),
-                Fate::Left(ends) => left.push((job, Some(ends))),
+    let mut take = |verdicts: Vec<(usize, Verdict)>, left: &mut Vec<(usize, Option<u32>)>| {
+        for (job, verdict) in verdicts {
+            match verdict {
+                Verdict::Done => {}
+                Verdict::Charged => charged.push(job),
+                Verdict::Left(ends) => left.push((job, Some(ends))),
             }
         }
     };
@@ -123,8 +123,8 @@ fn one_among_a_thousand_costs_few_connections() {
 fn a_statement_that_ends_the_connection_whatever_the_job_holds_nobody_up_for_long() {
     let mut world = world(1_000, &(0..999).collect::<Vec<_>>(), false, vec![]);
     let batch: Vec<_> = (0..1_000).map(|job| (job, None)).collect();
-    let fates = apply(&mut world, &batch);
-    assert!(fates[..999].iter().all(|(_, fate)| matches!(fate, Fate::Left(0 | 1))));
+    let verdicts = apply(&mut world, &batch);
+    assert!(verdicts[..999].iter().all(|(_, verdict)| matches!(verdict, Verdict::Left(0 | 1))));
     assert!(world.ends <= 16 + 1_000_usize.div_ceil(LUMP), "{}", world.ends);
 }
 

@@ -16,7 +16,7 @@ const MAX_TAGS: usize = 10_000;
 
 /// What is known before the result is there.
 #[derive(Debug, Clone)]
-pub struct Belonging {
+pub struct Membership {
     /// The call's own space.
     pub own: Related,
     /// Does the column `id` list rows of the own section?
@@ -54,7 +54,7 @@ pub struct Related {
     pub depends_on: bool,
 }
 
-impl Belonging {
+impl Membership {
     /// Names of the sets, sorted, without duplicates.
     pub fn metas(&self, found: &Found) -> Result<Vec<Box<[u8]>>, TooManyTags> {
         let mut metas = Vec::with_capacity(found.ids.len() + 4);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn names_of(lists_own_rows: bool, found: &Found) -> Vec<String> {
-        let belonging = Belonging {
+        let membership = Membership {
             own: related("exam", true),
             lists_own_rows,
             others: vec![related("question", true), related("result", false)],
@@ -132,7 +132,7 @@ mod tests {
             args: Vec::new(),
             tenant: None,
         };
-        let metas = belonging.metas(found).unwrap();
+        let metas = membership.metas(found).unwrap();
         metas.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
     }
 

@@ -10,7 +10,7 @@ use crate::core::values::value::Value;
 
 /// A call wants to know of rows of a space that meet a predicate; one without terms: of any change there.
 #[derive(Debug, Clone)]
-pub struct Interest {
+pub struct Dependency {
     /// Prefix of the keys of the rows' space.
     pub space: Arc<[u8]>,
     pub predicate: Arc<Predicate>,
@@ -19,7 +19,7 @@ pub struct Interest {
     pub args: Arc<[Value]>,
 }
 
-impl Interest {
+impl Dependency {
     /// Whether the changed row's present values meet the predicate.
     pub fn meets(&self, change: &RowChange) -> bool {
         self.space == change.space && self.predicate.meets(self.call.args(), &self.args, &change.image)
@@ -35,12 +35,12 @@ pub struct RowChange {
 
 /// Number of a registered call. A later one has a greater number; none is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterestId(NonZeroU64);
+pub struct DependentId(NonZeroU64);
 
-impl InterestId {
+impl DependentId {
     /// Numbers begin with 1.
-    pub(in crate::core) fn of(number: u64) -> InterestId {
-        InterestId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    pub(in crate::core) fn of(number: u64) -> DependentId {
+        DependentId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
     }
 
     pub(in crate::core) fn number(self) -> u64 {

@@ -17,7 +17,7 @@ use crate::workers::{self, Appliers, Clerk, Feed, Workers};
 const GRACE: Duration = Duration::from_millis(300);
 
 #[derive(Default)]
-pub struct Crew {
+pub struct Threads {
     at_work: Option<Workers>,
     applying: Option<Appliers>,
     feeding: Option<Feed>,
@@ -34,7 +34,7 @@ pub struct Crew {
     ending_clerks: Vec<Clerk<Aside>>,
 }
 
-impl Crew {
+impl Threads {
     /// Begins, if there is a URL and nobody is at work. The error says why threads cannot be started.
     pub fn begin(&mut self, config: &Config) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot start threads: {error}");
@@ -98,7 +98,7 @@ impl Crew {
         self.applying.as_ref()
     }
 
-    /// Has something done by the clerk; what comes of it is among [`Crew::done_aside`], and where it panics, `failed` is.
+    /// Has something done by the clerk; what comes of it is among [`Threads::done_aside`], and where it panics, `failed` is.
     pub fn aside(&mut self, failed: Option<Aside>, errand: impl FnOnce() -> Option<Aside> + Send + 'static) {
         let errand = move || {
             mutations::panic_if("panic-aside");

@@ -20,19 +20,19 @@ use rustc_hash::FxHashSet;
 
 use self::group::{Group, GroupId};
 use super::change::Changes;
-use super::interest::{Interest, InterestId, RowChange};
+use super::dependency::{Dependency, DependentId, RowChange};
 use crate::core::calls::names;
 use crate::core::catalog::demand::Demand;
 
 #[derive(Debug)]
 struct Registered {
     key: Arc<[u8]>,
-    interests: Box<[Interest]>,
+    dependencies: Box<[Dependency]>,
 }
 
 #[derive(Debug, Default)]
-pub struct Interests {
-    registered: BTreeMap<InterestId, Registered>,
+pub struct Dependents {
+    registered: BTreeMap<DependentId, Registered>,
     spaces: BTreeMap<Arc<[u8]>, BTreeMap<GroupId, Group>>,
     /// By the names of sections: who wants to know the values of their rows.
     demands: BTreeMap<Box<[u8]>, Arc<Demand>>,
@@ -42,7 +42,7 @@ pub struct Interests {
     retired: usize,
 }
 
-impl Interests {
+impl Dependents {
     /// Registered calls, but for those that are retired.
     pub fn len(&self) -> usize {
         self.registered.len() - self.retired
@@ -60,32 +60,32 @@ impl Interests {
     }
 
     /// Removes a call that is retired.
-    pub fn withdraw(&mut self, id: InterestId) {
+    pub fn withdraw(&mut self, id: DependentId) {
         if self.remove(id) {
             self.retired -= 1;
         }
     }
 
     /// Registers a call, whose result is kept under the key. Several may be registered under one key.
-    pub fn add(&mut self, key: Arc<[u8]>, mut interests: Box<[Interest]>) -> InterestId {
+    pub fn add(&mut self, key: Arc<[u8]>, mut dependencies: Box<[Dependency]>) -> DependentId {
         self.last += 1;
-        let id = InterestId::of(self.last);
-        for interest in &mut interests {
+        let id = DependentId::of(self.last);
+        for dependency in &mut dependencies {
             // One name for all of a space.
-            match self.spaces.get_key_value(&interest.space) {
-                Some((space, _)) => interest.space = space.clone(),
-                None => drop(self.spaces.insert(interest.space.clone(), BTreeMap::new())),
+            match self.spaces.get_key_value(&dependency.space) {
+                Some((space, _)) => dependency.space = space.clone(),
+                None => drop(self.spaces.insert(dependency.space.clone(), BTreeMap::new())),
             }
             let demands = &mut self.demands;
             let new_group = || {
-                let section = names::section_of_prefix(&interest.space);
-                let wants_values = !interest.predicate.terms.is_empty();
-                Group::of(interest, wants_values.then(|| demand(demands, section).want()))
+                let section = names::section_of_prefix(&dependency.space);
+                let wants_values = !dependency.predicate.terms.is_empty();
+                Group::of(dependency, wants_values.then(|| demand(demands, section).want()))
             };
-            let groups = self.spaces.entry(interest.space.clone()).or_default();
-            groups.entry(GroupId::of(interest)).or_insert_with(new_group).insert(id, &interest.args);
+            let groups = self.spaces.entry(dependency.space.clone()).or_default();
+            groups.entry(GroupId::of(dependency)).or_insert_with(new_group).insert(id, &dependency.args);
         }
-        self.registered.insert(id, Registered { key, interests });
+        self.registered.insert(id, Registered { key, dependencies });
         id
     }
 
@@ -95,56 +95,56 @@ impl Interests {
     }
 
     /// None are registered; the same demand is counted.
-    pub fn emptied(&self) -> Interests {
-        Interests { demands: self.demands.clone(), ..Interests::default() }
+    pub fn emptied(&self) -> Dependents {
+        Dependents { demands: self.demands.clone(), ..Dependents::default() }
     }
 
     /// Whether the call was registered.
-    pub fn remove(&mut self, id: InterestId) -> bool {
+    pub fn remove(&mut self, id: DependentId) -> bool {
         let Some(registered) = self.registered.remove(&id) else { return false };
-        for interest in &registered.interests {
-            // An interest of the same call may have been the last but one, and have taken group and space along.
-            let Some(groups) = self.spaces.get_mut(&interest.space) else { continue };
-            let group_id = GroupId::of(interest);
+        for dependency in &registered.dependencies {
+            // An dependency of the same call may have been the last but one, and have taken group and space along.
+            let Some(groups) = self.spaces.get_mut(&dependency.space) else { continue };
+            let group_id = GroupId::of(dependency);
             let Some(group) = groups.get_mut(&group_id) else { continue };
-            group.remove(id, &interest.args);
+            group.remove(id, &dependency.args);
             if group.is_empty() {
                 groups.remove(&group_id);
             }
             if groups.is_empty() {
-                self.spaces.remove(&interest.space);
+                self.spaces.remove(&dependency.space);
             }
         }
         true
     }
 
-    pub fn key(&self, id: InterestId) -> Option<&Arc<[u8]>> {
+    pub fn key(&self, id: DependentId) -> Option<&Arc<[u8]>> {
         self.registered.get(&id).map(|registered| &registered.key)
     }
 
     /// Whether the call wants to know of the change.
-    pub fn meets(&self, id: InterestId, change: &RowChange) -> bool {
+    pub fn meets(&self, id: DependentId, change: &RowChange) -> bool {
         let Some(registered) = self.registered.get(&id) else { return false };
-        registered.interests.iter().any(|interest| interest.meets(change))
+        registered.dependencies.iter().any(|dependency| dependency.meets(change))
     }
 
     /// Whether the call wants to know of one of the changes.
-    pub fn concerned(&self, id: InterestId, changes: &Changes) -> bool {
-        self.of(id).iter().any(|interest| changes.concern(interest))
+    pub fn concerned(&self, id: DependentId, changes: &Changes) -> bool {
+        self.of(id).iter().any(|dependency| changes.concern(dependency))
     }
 
     /// Spaces of whose rows the call wants to know.
-    pub fn spaces(&self, id: InterestId) -> impl Iterator<Item = &[u8]> {
-        self.of(id).iter().map(|interest| &*interest.space)
+    pub fn spaces(&self, id: DependentId) -> impl Iterator<Item = &[u8]> {
+        self.of(id).iter().map(|dependency| &*dependency.space)
     }
 
-    fn of(&self, id: InterestId) -> &[Interest] {
-        self.registered.get(&id).map_or(&[], |registered| &registered.interests)
+    fn of(&self, id: DependentId) -> &[Dependency] {
+        self.registered.get(&id).map_or(&[], |registered| &registered.dependencies)
     }
 
     /// Appends the calls that want to know of the changed rows for their values, each once, at most `limit`; false if
-    /// there are more. Those of any change are told by [`Interests::find_spaces`].
-    pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<InterestId>) -> bool {
+    /// there are more. Those of any change are told by [`Dependents::find_spaces`].
+    pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<DependentId>) -> bool {
         let mut search = Search::new(limit, found);
         let ended = rows.iter().try_for_each(|change| {
             let Some(groups) = self.spaces.get(&change.space) else { return ControlFlow::Continue(()) };
@@ -156,7 +156,7 @@ impl Interests {
     }
 
     /// The same of those that want to know of the changes whatever the values of a row are.
-    pub fn find_spaces(&self, changes: &Changes, limit: usize, found: &mut Vec<InterestId>) -> bool {
+    pub fn find_spaces(&self, changes: &Changes, limit: usize, found: &mut Vec<DependentId>) -> bool {
         let mut search = Search::new(limit, found);
         let any_change = changes.spaces.iter().map(|space| (space, false));
         let unknown = changes.unknown.iter().map(|space| (space, true));
@@ -175,8 +175,8 @@ impl Interests {
     }
 
     /// Whether the call wants to know of any change in the space.
-    pub fn is_of_any_change(&self, id: InterestId, space: &[u8]) -> bool {
-        self.of(id).iter().any(|interest| *interest.space == *space && interest.predicate.terms.is_empty())
+    pub fn is_of_any_change(&self, id: DependentId, space: &[u8]) -> bool {
+        self.of(id).iter().any(|dependency| *dependency.space == *space && dependency.predicate.terms.is_empty())
     }
 
     /// Whether any call wants to know of rows of the space.
@@ -192,17 +192,17 @@ fn demand<'a>(demands: &'a mut BTreeMap<Box<[u8]>, Arc<Demand>>, section: &[u8])
 /// Collects calls, each once.
 struct Search<'a> {
     room: usize,
-    seen: FxHashSet<InterestId>,
-    found: &'a mut Vec<InterestId>,
+    seen: FxHashSet<DependentId>,
+    found: &'a mut Vec<DependentId>,
 }
 
 impl<'a> Search<'a> {
-    fn new(limit: usize, found: &'a mut Vec<InterestId>) -> Search<'a> {
+    fn new(limit: usize, found: &'a mut Vec<DependentId>) -> Search<'a> {
         Search { room: limit, seen: FxHashSet::default(), found }
     }
 
     /// Takes the call if it is wanted; breaks if there is no room for it.
-    fn offer(&mut self, id: InterestId, is_wanted: impl FnOnce(InterestId) -> bool) -> ControlFlow<()> {
+    fn offer(&mut self, id: DependentId, is_wanted: impl FnOnce(DependentId) -> bool) -> ControlFlow<()> {
         if self.seen.contains(&id) || !is_wanted(id) {
             return ControlFlow::Continue(());
         }

@@ -9,8 +9,8 @@ use super::ranges::{Interval, Ranges};
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::{Operand, Predicate, Term, Test};
 use crate::core::catalog::demand::Want;
+use crate::core::changes::dependency::{Dependency, DependentId};
 use crate::core::changes::image::Image;
-use crate::core::changes::interest::{Interest, InterestId};
 use crate::core::values::value::Value;
 
 /// Which predicate and which call, by their addresses: both live as long as the group does.
@@ -31,21 +31,21 @@ pub(in crate::core) struct Group {
 }
 
 /// Told of each call that may match; a call may come several times.
-type Visit<'a> = &'a mut dyn FnMut(InterestId) -> ControlFlow<()>;
+type Visit<'a> = &'a mut dyn FnMut(DependentId) -> ControlFlow<()>;
 
 impl GroupId {
-    pub(in crate::core) fn of(interest: &Interest) -> GroupId {
-        GroupId(Arc::as_ptr(&interest.predicate) as usize, Arc::as_ptr(&interest.call) as usize)
+    pub(in crate::core) fn of(dependency: &Dependency) -> GroupId {
+        GroupId(Arc::as_ptr(&dependency.predicate) as usize, Arc::as_ptr(&dependency.call) as usize)
     }
 }
 
 impl Group {
-    /// An empty one for interests such as this.
-    pub(in crate::core) fn of(interest: &Interest, want: Option<Want>) -> Group {
+    /// An empty one for dependents such as this.
+    pub(in crate::core) fn of(dependency: &Dependency, want: Option<Want>) -> Group {
         Group {
-            predicate: interest.predicate.clone(),
-            call: interest.call.clone(),
-            plan: Plan::of(&interest.predicate, interest.call.args()),
+            predicate: dependency.predicate.clone(),
+            call: dependency.call.clone(),
+            plan: Plan::of(&dependency.predicate, dependency.call.args()),
             unranged: BTreeSet::new(),
             ranged: Ranges::default(),
             _want: want,
@@ -61,7 +61,7 @@ impl Group {
         self.predicate.terms.is_empty()
     }
 
-    pub(in crate::core) fn insert(&mut self, id: InterestId, values: &[Value]) {
+    pub(in crate::core) fn insert(&mut self, id: DependentId, values: &[Value]) {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
         for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
             match interval {
@@ -72,7 +72,7 @@ impl Group {
     }
 
     /// Takes out what [`Group::insert`] put in for the same values.
-    pub(in crate::core) fn remove(&mut self, id: InterestId, values: &[Value]) {
+    pub(in crate::core) fn remove(&mut self, id: DependentId, values: &[Value]) {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
         for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
             match interval {
@@ -110,14 +110,14 @@ impl Group {
 
     /// Every call.
     pub(in crate::core) fn all(&self, visit: Visit) -> ControlFlow<()> {
-        self.unranged.iter().try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
-        self.ranged.all(&mut |id| visit(InterestId::of(id)))
+        self.unranged.iter().try_for_each(|(_, id)| visit(DependentId::of(*id)))?;
+        self.ranged.all(&mut |id| visit(DependentId::of(id)))
     }
 
     /// Those under a hash code.
     fn candidates_of(&self, code: u64, places: &Lookup<Interval>, visit: Visit) -> ControlFlow<()> {
-        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(InterestId::of(*id)))?;
-        let visit = &mut |id| visit(InterestId::of(id));
+        self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(DependentId::of(*id)))?;
+        let visit = &mut |id| visit(DependentId::of(id));
         match places {
             Lookup::Only(interval) => self.ranged.overlapping(code, *interval, visit),
             Lookup::Everywhere => self.ranged.of_line(code, visit),

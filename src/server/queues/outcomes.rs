@@ -17,7 +17,7 @@ const MAX_ISOLATED_MS: u64 = 2_000;
 
 /// What becomes of the jobs of one space.
 #[derive(Default)]
-pub struct Fates {
+pub struct SortedOutcomes {
     pub settled: Vec<JobId>,
     pub completed: Vec<(JobId, Vec<u8>)>,
     pub failed: Vec<(JobId, Vec<u8>)>,
@@ -34,7 +34,7 @@ pub struct Fates {
 impl Server {
     /// What becomes of each job; its record is there where the applier has made it. Changes the memory of attempts, and
     /// nothing durable. Of a batch that was sent for an earlier life of the queue only who has settled counts.
-    pub(super) fn fates(
+    pub(super) fn sort_outcomes(
         &mut self,
         ctx: Context,
         batch: &Batch,
@@ -42,20 +42,20 @@ impl Server {
         mark: JobId,
         (outcomes, records): (&[JobOutcome], Vec<Option<Vec<u8>>>),
         is_current: bool,
-    ) -> Fates {
-        let mut fates = Fates::default();
+    ) -> SortedOutcomes {
+        let mut sorted = SortedOutcomes::default();
         let (now_ms, unix_ms) = (self.queues.now_ms(), wall_ms());
         let section = &batch.sections[of_space.section].name;
         for ((job, outcome), record) in of_space.jobs.iter().zip(outcomes).zip(records) {
             match outcome {
                 JobOutcome::Completed(completed) => {
-                    fates.unknown_changes |= completed.earlier;
-                    fates.settled.push(job.id);
-                    fates.completed.push((job.id, record.unwrap_or_default()));
+                    sorted.unknown_changes |= completed.earlier;
+                    sorted.settled.push(job.id);
+                    sorted.completed.push((job.id, record.unwrap_or_default()));
                 }
                 JobOutcome::Failed { error, attempts } => {
-                    fates.settled.push(job.id);
-                    fates
+                    sorted.settled.push(job.id);
+                    sorted
                         .failed
                         .push((job.id, record.unwrap_or_else(|| record::failed(job, error, *attempts, unix_ms))));
                 }
@@ -67,23 +67,23 @@ impl Server {
                     let refused_until = self.queues.refusals.until_ms(kind).filter(|_| *why == Left::TypePaused);
                     let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { continue };
                     let next = next_try(ctx, space, job, why, now_ms, unix_ms);
-                    fates.delayed.extend(next.unix_due_ms.map(|due| (job.id, due)));
-                    fates.attempts.extend(next.record.map(|record| (job.id, record)));
+                    sorted.delayed.extend(next.unix_due_ms.map(|due| (job.id, due)));
+                    sorted.attempts.extend(next.record.map(|record| (job.id, record)));
                     if job.id > mark && batch.lane == Lane::Main {
                         // A barrier at the head of the main lane.
-                        fates.held = Some(Held::Until(next.due_ms.or(refused_until).unwrap_or(now_ms)));
+                        sorted.held = Some(Held::Until(next.due_ms.or(refused_until).unwrap_or(now_ms)));
                         continue;
                     }
                     let left =
                         LeftOut { keys: keys.clone(), barrier: *barrier, holds: next.holds, due_ms: next.due_ms, kind };
-                    fates.left.push((job.id, left));
+                    sorted.left.push((job.id, left));
                 }
                 JobOutcome::NotTaken => {
-                    fates.held.get_or_insert(Held::UntilQuiet);
+                    sorted.held.get_or_insert(Held::UntilQuiet);
                 }
             }
         }
-        fates
+        sorted
     }
 }
 

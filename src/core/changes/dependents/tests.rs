@@ -35,82 +35,82 @@ fn scalar(text: &str) -> Value {
     Value::Scalar(text.into())
 }
 
-fn found(interests: &Interests, change: &RowChange) -> Vec<InterestId> {
+fn found(dependents: &Dependents, change: &RowChange) -> Vec<DependentId> {
     let mut found = Vec::new();
-    assert!(!interests.find(change, usize::MAX, &mut found));
+    assert!(!dependents.find(change, usize::MAX, &mut found));
     found.sort_unstable();
     found
 }
 
-fn is_empty(interests: &Interests) -> bool {
-    interests.len() == 0 && interests.spaces.is_empty()
+fn is_empty(dependents: &Dependents) -> bool {
+    dependents.len() == 0 && dependents.spaces.is_empty()
 }
 
 const SPACE: &[u8] = b"{1}:bear:";
 const OTHER: &[u8] = b"{2}:bear:";
 
 /// `size between {i} and {j}`, with one call for each pair, in one group.
-fn sizes(pairs: &[(i64, i64)]) -> (Interests, Vec<InterestId>) {
-    let (call, mut interests) = (call(), Interests::default());
+fn sizes(pairs: &[(i64, i64)]) -> (Dependents, Vec<DependentId>) {
+    let (call, mut dependents) = (call(), Dependents::default());
     let predicate = predicate("size between {i} and {j}", &call);
     let ids = pairs.iter().map(|(low, high)| {
         let args = values(&call, &[("i", scalar(&low.to_string())), ("j", scalar(&high.to_string()))]);
-        let interest = Interest { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
-        interests.add(format!("size:{low}:{high}").into_bytes().into(), [interest].into())
+        let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+        dependents.add(format!("size:{low}:{high}").into_bytes().into(), [dependency].into())
     });
     let ids = ids.collect();
-    (interests, ids)
+    (dependents, ids)
 }
 
 #[test]
 fn a_change_finds_the_calls_its_values_belong_in() {
-    let (mut interests, ids) = sizes(&[(100, 200), (150, 160), (201, 300)]);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids[..2]);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":200}"#)), ids[..1]);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":200.5}"#)), []);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":null}"#)), ids);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"name":"x"}"#)), ids);
-    assert_eq!(found(&interests, &change(OTHER, r#"{"size":155}"#)), []);
-    assert_eq!(interests.key(ids[1]).map(|key| key.to_vec()), Some(b"size:150:160".to_vec()));
-    assert!(interests.remove(ids[0]) && !interests.remove(ids[0]));
-    assert_eq!((interests.key(ids[0]), interests.len()), (None, 2));
-    assert!(!interests.meets(ids[0], &change(SPACE, r#"{"size":155}"#)));
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids[1..2]);
+    let (mut dependents, ids) = sizes(&[(100, 200), (150, 160), (201, 300)]);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":155}"#)), ids[..2]);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":200}"#)), ids[..1]);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":200.5}"#)), []);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":null}"#)), ids);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"name":"x"}"#)), ids);
+    assert_eq!(found(&dependents, &change(OTHER, r#"{"size":155}"#)), []);
+    assert_eq!(dependents.key(ids[1]).map(|key| key.to_vec()), Some(b"size:150:160".to_vec()));
+    assert!(dependents.remove(ids[0]) && !dependents.remove(ids[0]));
+    assert_eq!((dependents.key(ids[0]), dependents.len()), (None, 2));
+    assert!(!dependents.meets(ids[0], &change(SPACE, r#"{"size":155}"#)));
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":155}"#)), ids[1..2]);
 }
 
 #[test]
 fn two_calls_of_one_key_are_told_apart() {
-    let (interests, ids) = sizes(&[(100, 200), (100, 200)]);
+    let (dependents, ids) = sizes(&[(100, 200), (100, 200)]);
     assert_ne!(ids[0], ids[1]);
-    assert_eq!(interests.key(ids[0]), interests.key(ids[1]));
-    assert_eq!(found(&interests, &change(SPACE, r#"{"size":155}"#)), ids);
+    assert_eq!(dependents.key(ids[0]), dependents.key(ids[1]));
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"size":155}"#)), ids);
 }
 
 #[test]
 fn a_limit_is_honoured_and_what_is_there_stays() {
-    let (interests, ids) = sizes(&[(1, 9); 5]);
+    let (dependents, ids) = sizes(&[(1, 9); 5]);
     let inside = change(SPACE, r#"{"size":5}"#);
     for (limit, count, more) in [(0, 0, true), (3, 3, true), (5, 5, false), (6, 5, false)] {
         let mut found = vec![ids[4]];
-        assert_eq!(interests.find(&inside, limit, &mut found), more, "{limit}");
+        assert_eq!(dependents.find(&inside, limit, &mut found), more, "{limit}");
         assert_eq!(found.len(), 1 + count, "{limit}");
         let mut found = vec![ids[4]];
-        assert_eq!(interests.of_space(SPACE, limit, &mut found), more, "{limit}");
+        assert_eq!(dependents.of_space(SPACE, limit, &mut found), more, "{limit}");
         assert_eq!(found.len(), 1 + count, "{limit}");
     }
     let mut found = Vec::new();
-    assert!(!interests.find(&change(SPACE, r#"{"size":10}"#), 0, &mut found));
-    assert!(!interests.of_space(OTHER, 0, &mut found) && !interests.has_any(OTHER) && interests.has_any(SPACE));
+    assert!(!dependents.find(&change(SPACE, r#"{"size":10}"#), 0, &mut found));
+    assert!(!dependents.of_space(OTHER, 0, &mut found) && !dependents.has_any(OTHER) && dependents.has_any(SPACE));
 }
 
 #[test]
 fn a_call_with_several_interests_is_found_once() {
-    let (call, mut interests) = (call(), Interests::default());
+    let (call, mut dependents) = (call(), Dependents::default());
     let list = |elements: &[&str]| Value::Array(elements.iter().map(|e| (*e).into()).collect());
     let args = values(&call, &[("lt", list(&["brown", "red"])), ("i", scalar("5"))]);
     let colors = predicate("colors overlaps {lt}", &call);
     let exam = predicate("exam_id = {i}", &call);
-    let of = |space: &[u8], predicate: &Arc<Predicate>| Interest {
+    let of = |space: &[u8], predicate: &Arc<Predicate>| Dependency {
         space: space.into(),
         predicate: predicate.clone(),
         call: call.clone(),
@@ -118,16 +118,16 @@ fn a_call_with_several_interests_is_found_once() {
     };
     // The same rule twice, too: taking it out takes the group along, and then finds it gone.
     let rules = [of(SPACE, &colors), of(SPACE, &colors), of(SPACE, &exam), of(OTHER, &exam)];
-    let id = interests.add(b"key"[..].into(), rules.into());
-    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["red","brown"],"exam_id":5}"#)), [id]);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["black"],"exam_id":5}"#)), [id]);
-    assert_eq!(found(&interests, &change(SPACE, r#"{"colors":["black"],"exam_id":6}"#)), []);
-    assert_eq!(found(&interests, &change(OTHER, r#"{"colors":["red"],"exam_id":6}"#)), []);
-    assert!(interests.meets(id, &change(OTHER, r#"{"exam_id":5}"#)));
+    let id = dependents.add(b"key"[..].into(), rules.into());
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"colors":["red","brown"],"exam_id":5}"#)), [id]);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"colors":["black"],"exam_id":5}"#)), [id]);
+    assert_eq!(found(&dependents, &change(SPACE, r#"{"colors":["black"],"exam_id":6}"#)), []);
+    assert_eq!(found(&dependents, &change(OTHER, r#"{"colors":["red"],"exam_id":6}"#)), []);
+    assert!(dependents.meets(id, &change(OTHER, r#"{"exam_id":5}"#)));
     let mut all = Vec::new();
-    assert!(!interests.of_space(SPACE, 1, &mut all));
+    assert!(!dependents.of_space(SPACE, 1, &mut all));
     assert_eq!(all, [id]);
-    assert!(interests.remove(id) && is_empty(&interests));
+    assert!(dependents.remove(id) && is_empty(&dependents));
 }
 
 /// What the index is for: how many calls are asked, of how many.
@@ -149,7 +149,7 @@ fn few_calls_are_candidates() {
         ("exams contains {i} and size >= {j}", r#"{"exams":[500],"size":0}"#, 0),
         ("exams contains {li}", r#"{"exams":[500]}"#, 1),
     ] {
-        let (call, mut interests) = (call(), Interests::default());
+        let (call, mut dependents) = (call(), Dependents::default());
         let predicate = predicate(text, &call);
         for n in 0..1000 {
             let of = |by: i32| scalar(&(n + by).to_string());
@@ -158,10 +158,10 @@ fn few_calls_are_candidates() {
             let given =
                 [("i", of(0)), ("j", of(2)), ("n", scalar(&format!("{n}.5"))), ("f", of(2)), ("d", day), ("li", list)];
             let args = values(&call, &given);
-            let interest = Interest { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
-            interests.add(b"key"[..].into(), [interest].into());
+            let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+            dependents.add(b"key"[..].into(), [dependency].into());
         }
-        let group = interests.spaces[SPACE].values().next().unwrap();
+        let group = dependents.spaces[SPACE].values().next().unwrap();
         let mut asked = 0;
         let _ = group.candidates(&change(SPACE, row).image, &mut |_| {
             asked += 1;
@@ -174,7 +174,7 @@ fn few_calls_are_candidates() {
 #[test]
 fn it_can_be_dropped_on_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<Interests>();
+    is_send::<Dependents>();
 }
 
 /// Terms over three columns; each fits the arguments of `call`.
@@ -290,7 +290,7 @@ fn any_change() -> impl Strategy<Value = RowChange> {
     })
 }
 
-/// What is done: register a call of these interests (predicate, space, arguments), or take one out.
+/// What is done: register a call of these dependents (predicate, space, arguments), or take one out.
 #[derive(Debug, Clone)]
 enum Step {
     Add(Vec<(Index, bool, Arc<[Value]>)>),
@@ -298,9 +298,9 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let interest = (any::<Index>(), any::<bool>(), any_values());
+    let dependency = (any::<Index>(), any::<bool>(), any_values());
     prop_oneof![
-        3 => prop::collection::vec(interest, 1..3).prop_map(Step::Add),
+        3 => prop::collection::vec(dependency, 1..3).prop_map(Step::Add),
         1 => any::<Index>().prop_map(Step::Remove),
     ]
 }
@@ -313,107 +313,107 @@ proptest! {
         changes in prop::collection::vec(any_change(), 1..8),
         limit in 0..5usize,
     ) {
-        let (call, mut interests) = (call(), Interests::default());
+        let (call, mut dependents) = (call(), Dependents::default());
         let predicates: Vec<_> = texts.iter().map(|terms| predicate(&terms.join(" and "), &call)).collect();
-        let mut model: Vec<(InterestId, Vec<Interest>)> = Vec::new();
+        let mut model: Vec<(DependentId, Vec<Dependency>)> = Vec::new();
         for step in steps {
             match step {
                 Step::Add(list) => {
-                    let list: Vec<Interest> = list.into_iter().map(|(at, other, args)| Interest {
+                    let list: Vec<Dependency> = list.into_iter().map(|(at, other, args)| Dependency {
                         space: if other { OTHER } else { SPACE }.into(),
                         predicate: at.get(&predicates).clone(),
                         call: call.clone(),
                         args,
                     }).collect();
-                    model.push((interests.add(b"key"[..].into(), list.clone().into()), list));
+                    model.push((dependents.add(b"key"[..].into(), list.clone().into()), list));
                 }
                 Step::Remove(at) if !model.is_empty() => {
                     let (id, _) = model.remove(at.index(model.len()));
-                    prop_assert!(interests.remove(id));
+                    prop_assert!(dependents.remove(id));
                 }
                 Step::Remove(_) => {}
             }
         }
-        prop_assert_eq!(interests.len(), model.len());
+        prop_assert_eq!(dependents.len(), model.len());
         for change in &changes {
-            let wants = |interest: &Interest| interest.space == change.space
-                && interest.predicate.meets(call.args(), &interest.args, &change.image);
-            let of_change = |interest: &Interest| interest.space == change.space;
-            let ids_where = |wanted: &dyn Fn(&Interest) -> bool| -> Vec<InterestId> {
+            let wants = |dependency: &Dependency| dependency.space == change.space
+                && dependency.predicate.meets(call.args(), &dependency.args, &change.image);
+            let of_change = |dependency: &Dependency| dependency.space == change.space;
+            let ids_where = |wanted: &dyn Fn(&Dependency) -> bool| -> Vec<DependentId> {
                 model.iter().filter(|(_, list)| list.iter().any(wanted)).map(|(id, _)| *id).collect()
             };
             let (of_space, expected) = (ids_where(&of_change), ids_where(&wants));
-            prop_assert_eq!(found(&interests, change), expected.clone(), "{:?}", change);
+            prop_assert_eq!(found(&dependents, change), expected.clone(), "{:?}", change);
             for (id, _) in &model {
-                prop_assert_eq!(interests.meets(*id, change), expected.contains(id));
+                prop_assert_eq!(dependents.meets(*id, change), expected.contains(id));
             }
             let mut some = Vec::new();
-            prop_assert_eq!(interests.find(change, limit, &mut some), expected.len() > limit);
+            prop_assert_eq!(dependents.find(change, limit, &mut some), expected.len() > limit);
             prop_assert_eq!(some.len(), expected.len().min(limit));
             let mut all = Vec::new();
-            prop_assert!(!interests.of_space(&change.space, usize::MAX, &mut all));
+            prop_assert!(!dependents.of_space(&change.space, usize::MAX, &mut all));
             all.sort_unstable();
-            prop_assert_eq!(interests.has_any(&change.space), !of_space.is_empty());
+            prop_assert_eq!(dependents.has_any(&change.space), !of_space.is_empty());
             prop_assert_eq!(all, of_space);
         }
         for (id, _) in model {
-            prop_assert!(interests.remove(id));
+            prop_assert!(dependents.remove(id));
         }
-        prop_assert!(is_empty(&interests));
+        prop_assert!(is_empty(&dependents));
     }
 }
 
 /// One row, or one space, at a time; true where there are more than `limit`.
-impl Interests {
-    fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<InterestId>) -> bool {
+impl Dependents {
+    fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<DependentId>) -> bool {
         !self.find_rows(std::slice::from_ref(change), limit, found)
     }
 
-    fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<InterestId>) -> bool {
+    fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<DependentId>) -> bool {
         !self.find_spaces(&Changes::of_space(space, None), limit, found)
     }
 }
 
 #[test]
 fn calls_without_a_predicate_want_to_know_of_any_change() {
-    let mut interests = Interests::default();
+    let mut dependents = Dependents::default();
     let call = Arc::new(CallPattern::parse("all").unwrap());
-    let any = |space: &[u8]| Interest {
+    let any = |space: &[u8]| Dependency {
         space: space.into(),
         predicate: Predicate::any(),
         call: call.clone(),
         args: Arc::default(),
     };
-    let id = interests.add(b"bear:all"[..].into(), [any(b"bear"), any(b"den")].into());
+    let id = dependents.add(b"bear:all"[..].into(), [any(b"bear"), any(b"den")].into());
     for (space, concerned) in [(&b"bear"[..], true), (b"den", true), (b"cave", false)] {
         // Whatever became of the row.
         let changes = Changes::of_space(space, Some(Vec::new()));
         let mut found = Vec::new();
-        assert!(interests.find_spaces(&changes, 1, &mut found));
-        assert_eq!((found.contains(&id), interests.concerned(id, &changes)), (concerned, concerned));
+        assert!(dependents.find_spaces(&changes, 1, &mut found));
+        assert_eq!((found.contains(&id), dependents.concerned(id, &changes)), (concerned, concerned));
     }
-    interests.remove(id);
-    assert!(!interests.has_any(b"bear") && !interests.has_any(b"den"));
+    dependents.remove(id);
+    assert!(!dependents.has_any(b"bear") && !dependents.has_any(b"den"));
 }
 
 #[test]
 fn there_is_demand_for_values_as_long_as_a_predicate_asks_for_them() {
-    let mut interests = Interests::default();
+    let mut dependents = Dependents::default();
     let call = call();
     let of = |space: &[u8], predicate: Arc<Predicate>| {
         let args = [Value::Scalar("1".into()), Value::Scalar("2".into())];
-        Interest { space: space.into(), predicate, call: call.clone(), args: args.into() }
+        Dependency { space: space.into(), predicate, call: call.clone(), args: args.into() }
     };
     let predicate = Arc::new(Predicate::parse("size = 1", call.args()).unwrap());
-    let (bears, shops) = (interests.demand("bear"), interests.demand("shop"));
-    interests.add(b"bear:any"[..].into(), [of(b"bear", Predicate::any())].into());
+    let (bears, shops) = (dependents.demand("bear"), dependents.demand("shop"));
+    dependents.add(b"bear:any"[..].into(), [of(b"bear", Predicate::any())].into());
     assert!(!bears.is_any(), "any change concerns it, whatever the values");
-    let first = interests.add(b"bear:1"[..].into(), [of(b"bear", predicate.clone())].into());
-    let second = interests.add(b"{7}:shop:1"[..].into(), [of(b"{bear}", predicate.clone())].into());
-    interests.add(b"{8}:shop:1"[..].into(), [of(b"{8}:shop", predicate)].into());
-    assert!(interests.remove(first) && bears.is_any() && shops.is_any());
-    assert!(interests.remove(second) && !bears.is_any());
-    let emptied = interests.emptied();
-    drop(std::mem::replace(&mut interests, emptied));
-    assert!(!shops.is_any() && Arc::ptr_eq(&interests.demand("shop"), &shops));
+    let first = dependents.add(b"bear:1"[..].into(), [of(b"bear", predicate.clone())].into());
+    let second = dependents.add(b"{7}:shop:1"[..].into(), [of(b"{bear}", predicate.clone())].into());
+    dependents.add(b"{8}:shop:1"[..].into(), [of(b"{8}:shop", predicate)].into());
+    assert!(dependents.remove(first) && bears.is_any() && shops.is_any());
+    assert!(dependents.remove(second) && !bears.is_any());
+    let emptied = dependents.emptied();
+    drop(std::mem::replace(&mut dependents, emptied));
+    assert!(!shops.is_any() && Arc::ptr_eq(&dependents.demand("shop"), &shops));
 }

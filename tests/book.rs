@@ -1,5 +1,5 @@
 //! README and book: their pages, links and anchors, and what they say of the source. Needs no server and no mdBook; what
-//! needs a server is in `live/book`.
+//! needs a server is in `live/server/book`.
 
 #[path = "support/markdown.rs"]
 #[allow(dead_code)]

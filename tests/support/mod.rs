@@ -17,6 +17,7 @@ pub mod aof;
 pub mod bears;
 pub mod clock;
 pub mod database;
+pub mod feed;
 pub mod guardian;
 pub mod hostile;
 pub mod info;

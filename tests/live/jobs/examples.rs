@@ -17,15 +17,15 @@ fn start(schema: &str, catalog: &str) -> (Database, Redis) {
 
 fn exam() -> (Database, Redis) {
     start(
-        concat!(include_str!("../../schema/exam.sql"), include_str!("../../schema/exam-data.sql")),
-        include_str!("../../catalogs/exam.toml"),
+        concat!(include_str!("../../../schema/exam.sql"), include_str!("../../../schema/exam-data.sql")),
+        include_str!("../../../catalogs/exam.toml"),
     )
 }
 
 fn salon() -> (Database, Redis) {
     start(
-        concat!(include_str!("../../schema/salon.sql"), include_str!("../../schema/salon-data.sql")),
-        include_str!("../../catalogs/salon.toml"),
+        concat!(include_str!("../../../schema/salon.sql"), include_str!("../../../schema/salon-data.sql")),
+        include_str!("../../../catalogs/salon.toml"),
     )
 }
 

@@ -93,7 +93,7 @@ fn a_large_entry_comes_after_all_of_its_metadata() {
 #[test]
 fn metadata_of_what_has_come_and_gone_is_gone() {
     let database = bears::database();
-    let catalog = include_str!("../../catalogs/bear.toml").replacen("ttl = \"5m\"", "ttl = \"1s\"", 1);
+    let catalog = include_str!("../../../catalogs/bear.toml").replacen("ttl = \"5m\"", "ttl = \"1s\"", 1);
     let redis = Redis::builder().postgres(&database).catalog(catalog).start();
     let mut wire = redis.wire();
     // Half of them expire, a quarter is invalidated, a quarter deleted by hand.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::feed::{is_cached, wait_told};
+use crate::support::feed::{is_cached, wait_told};
 use crate::support::{eventually, Database, Postgres, Redis, Wire};
 
 /// What Postgres takes in quotes; the longest has 63 bytes.

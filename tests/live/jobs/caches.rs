@@ -134,8 +134,8 @@ fn readers_never_see_what_was_before_a_completed_job() {
 #[test]
 fn a_tenants_job_concerns_the_dashboards_of_that_tenant_alone() {
     let database = crate::support::Postgres::shared()
-        .database(concat!(include_str!("../../schema/salon.sql"), include_str!("../../schema/salon-data.sql")));
-    let catalog = include_str!("../../catalogs/salon.toml");
+        .database(concat!(include_str!("../../../schema/salon.sql"), include_str!("../../../schema/salon-data.sql")));
+    let catalog = include_str!("../../../catalogs/salon.toml");
     let redis = Redis::builder().postgres(&database).catalog(catalog).start();
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}");

@@ -8,11 +8,12 @@ use crate::support::wire::packed;
 use crate::support::{Database, Postgres, Random, Redis, Reply, Wire};
 
 /// All sections of two catalogs in one, so that tenants are among them.
-const CATALOG: &str = concat!(include_str!("../../catalogs/bear.toml"), include_str!("../../catalogs/salon.toml"));
+const CATALOG: &str =
+    concat!(include_str!("../../../catalogs/bear.toml"), include_str!("../../../catalogs/salon.toml"));
 const SCHEMA: &str = concat!(
-    include_str!("../../schema/bear.sql"),
-    include_str!("../support/bears.sql"),
-    include_str!("../../schema/salon.sql"),
+    include_str!("../../../schema/bear.sql"),
+    include_str!("../../support/bears.sql"),
+    include_str!("../../../schema/salon.sql"),
     "INSERT INTO booking(id, salon_id, customer_id, starts_at, price)
        SELECT ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, '11111111-1111-4111-8111-111111111111',
               gen_random_uuid(), '2026-01-01'::timestamptz + i * interval '1 hour', i FROM generate_series(1, 20) i;

@@ -267,7 +267,7 @@ fn a_pause_reaches_replicas_which_take_no_orders() {
 #[test]
 fn a_job_that_no_longer_fits_its_definition_fails_and_can_be_retried() {
     let database = bears::database();
-    let catalog = include_str!("../../catalogs/bear.toml");
+    let catalog = include_str!("../../../catalogs/bear.toml");
     let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.drain", "no").start();
     let mut wire = redis.wire();
     let lost = enqueue(&mut wire, r#"bear DELETE_BEAR {"id":8}"#);

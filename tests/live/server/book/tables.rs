@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::bears;
 use crate::support::markdown::{code_spans, read, rows};
-use crate::support::{eventually, Postgres, Redis};
+use crate::support::{eventually, feed, Postgres, Redis};
 
 /// Rows of the table of settings: name, unit, default, range, live, meaning.
 fn settings() -> Vec<Vec<String>> {
@@ -59,7 +59,7 @@ const SOMETIMES: [&str; 3] = ["postgres_last_error", "feed_last_error", "applier
 fn the_metrics_page_has_every_figure() {
     let database = bears::database_in(Postgres::shared_logical());
     let redis = Redis::with(&database);
-    crate::feed::wait_told(&redis);
+    feed::wait_told(&redis);
     assert!(!redis.run("BEAR.QUERY bear all").is_error());
     eventually("there is all of it", || {
         redis.info("bear").get("bear_postgres_timeline").is_some() && redis.info("bear").get("bear_pool_size").is_some()
@@ -97,12 +97,12 @@ fn keys() -> Vec<(String, String)> {
 #[test]
 fn the_page_of_keys_has_every_key_and_its_type() {
     let database = Postgres::shared().database(concat!(
-        include_str!("../../../schema/bear.sql"),
-        include_str!("../../support/bears.sql"),
+        include_str!("../../../../schema/bear.sql"),
+        include_str!("../../../support/bears.sql"),
         "CREATE FUNCTION refuse_size() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;",
         "CREATE TRIGGER fail BEFORE UPDATE ON bear FOR EACH ROW WHEN (NEW.size = 77) EXECUTE FUNCTION refuse_size();"
     ));
-    let catalog = include_str!("../../../catalogs/bear.toml").to_owned();
+    let catalog = include_str!("../../../../catalogs/bear.toml").to_owned();
     let counted = "[[bear.query]]\ncall = \"count\"\nrows = false\nsingle = true\nsql = \"SELECT count(*) FROM bear\"\n\n[color]\n";
     let redis = Redis::builder().postgres(&database).catalog(catalog.replacen("[color]\n", counted, 1)).start();
     let mut wire = redis.wire();

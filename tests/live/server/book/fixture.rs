@@ -10,9 +10,10 @@
 use std::path::Path;
 
 use crate::support::markdown::{root, Block};
-use crate::support::{eventually, Database, Postgres, Redis};
+use crate::support::{eventually, feed, Database, Postgres, Redis};
 
-const BEARS: &str = concat!(include_str!("../../../schema/bear.sql"), include_str!("../../../schema/bear-data.sql"));
+const BEARS: &str =
+    concat!(include_str!("../../../../schema/bear.sql"), include_str!("../../../../schema/bear-data.sql"));
 
 pub struct Fixture {
     pub database: Database,
@@ -27,7 +28,7 @@ impl Fixture {
             "bear" => Fixture::with(Postgres::shared().database(BEARS), None),
             "feed" => {
                 let fixture = Fixture::with(Postgres::shared_logical().database(BEARS), None);
-                crate::feed::wait_told(&fixture.redis);
+                feed::wait_told(&fixture.redis);
                 Fixture { follows: true, ..fixture }
             }
             "taken" => {
@@ -48,8 +49,9 @@ impl Fixture {
                     let own = blocks.iter().filter(|block| block.note.as_ref() == Some(&note));
                     own.map(|block| block.lines.join("\n")).collect()
                 };
-                let rows =
-                    std::fs::read_to_string(root().join(Path::new("tests/live/book").join(format!("{name}.sql"))));
+                let rows = std::fs::read_to_string(
+                    root().join(Path::new("tests/live/server/book").join(format!("{name}.sql"))),
+                );
                 let schema = [of_page("schema"), vec![rows.unwrap_or_default()]].concat().join("\n");
                 let catalog = of_page("catalog").join("\n");
                 assert!(!catalog.is_empty(), "no fixture is called '{name}', and the page has no catalog of that name");

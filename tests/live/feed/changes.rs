@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::support::feed::{is_cached, wait_told};
 use crate::support::jobs::complete;
 use crate::support::{bears, eventually, Database, Postgres, Redis, Reply, Wire};
 
-const SALON: &str = concat!(include_str!("../../schema/salon.sql"), include_str!("../../schema/salon-data.sql"));
+const SALON: &str = concat!(include_str!("../../../schema/salon.sql"), include_str!("../../../schema/salon-data.sql"));
 
 fn database() -> Database {
     bears::database_in(Postgres::shared_logical())
@@ -16,20 +17,6 @@ fn following(database: &Database) -> Redis {
     let redis = Redis::builder().postgres(database).start();
     wait_told(&redis);
     redis
-}
-
-/// Until all that has been committed by now has been told.
-pub fn wait_told(redis: &Redis) {
-    eventually("the feed follows", || redis.info("bear").text("bear_feed_state") == "following");
-    let begun = std::time::Instant::now();
-    eventually("the feed has told what was committed", || {
-        redis.info("bear").int("bear_feed_told_ms") < begun.elapsed().as_millis() as i64
-    });
-}
-
-pub fn is_cached(wire: &mut Wire, call: &str) -> bool {
-    let (space, call) = call.split_once(' ').expect("space and call");
-    !wire.run(&format!("BEAR.QUERY {space} CACHED {call}")).is_nil()
 }
 
 #[test]
@@ -94,7 +81,7 @@ fn a_transaction_is_one_unit() {
 #[test]
 fn a_tenants_change_reaches_that_tenant() {
     let database = Postgres::shared_logical().database(SALON);
-    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../catalogs/salon.toml")).start();
+    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../../catalogs/salon.toml")).start();
     wait_told(&redis);
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}");
@@ -112,7 +99,7 @@ fn a_tenants_change_reaches_that_tenant() {
 #[test]
 fn a_row_that_moves_to_another_tenant_leaves_the_first() {
     let database = Postgres::shared_logical().database(SALON);
-    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../catalogs/salon.toml")).start();
+    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../../catalogs/salon.toml")).start();
     wait_told(&redis);
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}:booking");

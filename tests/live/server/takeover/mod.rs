@@ -7,7 +7,7 @@
 use crate::support::jobs::complete;
 use crate::support::{eventually, Database, Postgres, Redis};
 
-const TRAPS: &str = include_str!("takeover/traps.sql");
+const TRAPS: &str = include_str!("traps.sql");
 
 const TABLES: &str = "
 CREATE SCHEMA app;

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::Fixture;
-use crate::feed;
-use crate::support::Reply;
+use crate::support::{feed, Reply};
 
 #[derive(Default)]
 pub struct Session {

@@ -368,8 +368,8 @@ fn what_another_catalog_has_cached_asks_for_values_after_a_reload() {
 #[test]
 fn a_tenants_row_concerns_that_tenants_calls() {
     let database = Postgres::shared()
-        .database(concat!(include_str!("../../schema/salon.sql"), include_str!("../../schema/salon-data.sql")));
-    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../catalogs/salon.toml")).start();
+        .database(concat!(include_str!("../../../schema/salon.sql"), include_str!("../../../schema/salon-data.sql")));
+    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../../catalogs/salon.toml")).start();
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}:booking");
     let (one, other) = ("b0000000-0000-4000-8000-000000000001", "b0000000-0000-4000-8000-000000000099");

@@ -1,7 +1,7 @@
 //! What a job changes is dropped once, though the change feed hears of it, too; what it changes and does not tell of is
 //! dropped by the feed.
 
-use super::feed::{is_cached, wait_told};
+use crate::support::feed::{is_cached, wait_told};
 use crate::support::jobs::complete;
 use crate::support::{bears, eventually, Database, Postgres, Redis};
 

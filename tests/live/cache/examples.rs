@@ -6,15 +6,15 @@ use crate::support::{eventually, Database, Postgres, Redis, Reply, Wire};
 
 fn exam() -> (Database, Redis) {
     start(
-        concat!(include_str!("../../schema/exam.sql"), include_str!("../../schema/exam-data.sql")),
-        include_str!("../../catalogs/exam.toml"),
+        concat!(include_str!("../../../schema/exam.sql"), include_str!("../../../schema/exam-data.sql")),
+        include_str!("../../../catalogs/exam.toml"),
     )
 }
 
 fn salon() -> (Database, Redis) {
     start(
-        concat!(include_str!("../../schema/salon.sql"), include_str!("../../schema/salon-data.sql")),
-        include_str!("../../catalogs/salon.toml"),
+        concat!(include_str!("../../../schema/salon.sql"), include_str!("../../../schema/salon-data.sql")),
+        include_str!("../../../catalogs/salon.toml"),
     )
 }
 

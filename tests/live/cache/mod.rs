@@ -1,0 +1,22 @@
+//! Cached results: what is answered and under which key it is kept, what drops it, how long it lives, and what is true of it on a
+//! replica, in MULTI, under every memory policy and beside keys of others.
+
+mod eviction;
+mod examples;
+mod explain;
+mod foreign;
+mod invalidate;
+mod large;
+mod limits;
+mod metadata;
+mod multi;
+mod overload;
+mod persistence;
+mod policy;
+mod query;
+mod replica;
+mod stale;
+mod stampede;
+mod sweep;
+mod tracking;
+mod verify;

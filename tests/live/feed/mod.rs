@@ -1,0 +1,8 @@
+//! The change feed: what others write in Postgres, and what jobs change, is fresh in the cache a moment later, in either kind of feed.
+
+mod changes;
+mod edges;
+mod links;
+mod lost;
+mod own_changes;
+mod predicates;

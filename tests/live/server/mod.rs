@@ -1,0 +1,20 @@
+//! The module as a whole: settings, catalog, INFO, users and rights, TLS, loading and unloading, a cluster, how long it holds Redis'
+//! thread, and what it says of itself (COMMAND DOCS, the book).
+
+mod acl;
+mod aside;
+mod book;
+mod catalog;
+mod cluster;
+mod config;
+mod docs;
+mod fuzz;
+mod holds;
+mod info;
+mod names;
+mod rights;
+mod secrets;
+mod takeover;
+mod tls;
+mod unblock;
+mod unload;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: every batch that was submitted comes back exactly once, applied or put back.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};

@@ -2,6 +2,9 @@
 //!
 //! Invariant: between a Down and the next Connected nothing else is told, and a stop ends it whatever the network does.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,10 +73,7 @@ fn bytes_of(change: &SectionChange) -> usize {
 fn images_of(change: &mut SectionChange) -> Option<Vec<Image>> {
     let Rows::Some(rows) = &mut change.rows else { return None };
     let images = rows.iter().filter_map(|(_, json)| json.as_deref()).map(Image::from_json).collect::<Result<_, _>>();
-    if !cfg!(test) {
-        // Tests look at the text.
-        rows.iter_mut().for_each(|(_, json)| *json = None);
-    }
+    rows.iter_mut().for_each(|(_, json)| *json = None);
     images.ok()
 }
 
@@ -251,105 +251,5 @@ fn feed_loop(settings: &FeedSettings, control: &Arc<FeedControl>, teller: &mut T
             backoff = OutageBackoff::default();
         }
         control.sleep(backoff.next(RandomState::new().build_hasher().finish()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn caught_up(number: u64) -> FeedOutcome {
-        FeedOutcome::CaughtUp { asked: Instant::now(), position: number, lag_bytes: 0 }
-    }
-
-    /// A change of one row, with so many bytes of values.
-    fn changed(bytes: usize) -> FeedOutcome {
-        let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)).into_bytes();
-        let rows = Rows::Some(vec![("1".into(), Some(json.into()))]);
-        let changes = vec![SectionChange { section: 0, tenant: crate::core::feed::Tenant::None, rows }];
-        FeedOutcome::Changed { changes, position: 0, transactions: 1, committed_us: 0 }
-    }
-
-    #[test]
-    fn who_tells_more_bytes_than_are_taken_waits() {
-        const COUNT: usize = 20;
-        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
-        let (outcomes, results) = Untaken::channel();
-        let own = control.clone();
-        let tell_all = move || {
-            let turn = Arc::new(Mutex::new(None));
-            let mut teller = Teller { outcomes, turn, control: &own, wake: Arc::new(|| {}) };
-            // The last is too large for any room, and told when there is nothing else.
-            (0..COUNT).for_each(|_| teller.tell(changed(1 << 20)));
-            teller.tell(changed(MAX_UNTAKEN_BYTES));
-        };
-        let teller = std::thread::spawn(tell_all);
-        let mut most = 0;
-        for at in 0..=COUNT {
-            let told = results.take_within(Duration::from_secs(10)).expect("it is told");
-            most = most.max(results.bytes.load(Ordering::Acquire) + told.bytes);
-            assert_eq!(told.images[0].as_ref().map(Vec::len), Some(1), "{at}: read where there is time");
-            // As a thread that is held.
-            std::thread::sleep(Duration::from_millis(3));
-        }
-        teller.join().expect("it ends");
-        assert!((8 << 20..3 * MAX_UNTAKEN_BYTES).contains(&most), "{most}");
-        assert_eq!(results.bytes.load(Ordering::Acquire), 0);
-    }
-
-    #[test]
-    fn who_waits_for_room_ends_when_nobody_takes_anything() {
-        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
-        for drops in [true, false] {
-            let (outcomes, results) = Untaken::channel();
-            let own = control.clone();
-            let teller = std::thread::spawn(move || {
-                let turn = Arc::new(Mutex::new(None));
-                let mut teller = Teller { outcomes, turn, control: &own, wake: Arc::new(|| {}) };
-                (0..3).for_each(|_| teller.tell(changed(MAX_UNTAKEN_BYTES)));
-            });
-            if drops {
-                drop(results);
-            } else {
-                control.stop();
-            }
-            teller.join().expect("it ends");
-        }
-    }
-
-    /// Tells 0, 1, 2 … of which nobody may be behind by more than one.
-    fn begin(control: &Arc<FeedControl>, count: u64) -> (Receiver<Told>, JoinHandle<()>) {
-        let (told, results) = bounded(1);
-        let control = control.clone();
-        let outcomes = Outlet { told, bytes: Arc::default() };
-        let tell_all = move || {
-            let turn = Arc::new(Mutex::new(None));
-            let mut teller = Teller { outcomes, turn, control: &control, wake: Arc::new(|| {}) };
-            (0..count).for_each(|number| teller.tell(caught_up(number)));
-        };
-        (results, std::thread::spawn(tell_all))
-    }
-
-    #[test]
-    fn who_tells_more_than_is_taken_waits_and_loses_nothing() {
-        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
-        let (results, teller) = begin(&control, 50);
-        for number in 0..50 {
-            let outcome = results.recv().expect("it is told").outcome;
-            assert!(matches!(outcome, FeedOutcome::CaughtUp { position, .. } if position == number), "{outcome:?}");
-        }
-        teller.join().expect("it ends");
-    }
-
-    #[test]
-    fn who_waits_to_tell_ends_with_a_stop_though_nobody_takes_it() {
-        let control = Arc::new(FeedControl::new(Arc::new([]), Arc::default()));
-        let (results, teller) = begin(&control, 50);
-        control.stop();
-        teller.join().expect("it ends");
-        assert_eq!(results.len(), 1);
-        let (results, teller) = begin(&control, 50);
-        drop(results);
-        teller.join().expect("it ends when nobody is there");
     }
 }

@@ -4,13 +4,9 @@
 //! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
 //! What needs no Postgres is `bear-clerk`'s. Nothing polls while there is nothing to do. Knows no Redis.
 
-#[cfg(test)]
-mod applier_tests;
 mod appliers;
 mod clerk;
 mod feed;
-#[cfg(test)]
-mod feed_tests;
 #[cfg(test)]
 mod tests;
 

@@ -26,6 +26,8 @@ mod pace;
 mod present;
 mod snapshot;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wire;
 

@@ -51,6 +51,15 @@ impl Server {
         server
     }
 
+    /// One whose WAL can be decoded.
+    pub(crate) fn logical() -> Server {
+        let server = Server::new();
+        server.run("ALTER SYSTEM SET wal_level = 'logical'");
+        server.stop("INT");
+        server.start();
+        server
+    }
+
     /// Postgres' own folder, to change its configuration.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

@@ -1,7 +1,6 @@
-//! Rights, triggers that are tampered with, readers that come and go, and servers that go.
+//! Rights, triggers that are tampered with, and readers that come and go.
 
 use super::*;
-use crate::postgres::tests::proxy::Proxy;
 
 const CATALOG: &str =
     "[t]\nid = \"int\"\ntables = { t = \"id\" }\n[[t.query]]\ncall = \"all\"\nsql = \"SELECT id FROM t\"\n";
@@ -9,7 +8,7 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, x int)";
 
 fn followed() -> (Database, Followed) {
     let database = database(TABLE);
-    let followed = follow(&database, CATALOG);
+    let followed = database.follow(CATALOG);
     assert_eq!(followed.connected(), ["t: covered"]);
     (database, followed)
 }
@@ -24,14 +23,14 @@ fn a_role_without_rights_is_told_the_statements() {
     let database = database(TABLE);
     let role = format!("plain_{}", database.name);
     database.run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON t TO {role}"));
-    let followed = follow_as(&database, CATALOG, &role, database.server.port);
+    let followed = database.follow_at(CATALOG, &database.url(&role, database.server.port));
     let error = followed.down();
     assert!(error.contains("run schema/outbox.sql"), "{error}");
     let grants = format!(
         "GRANT USAGE ON SCHEMA bear TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO {role}; \
          GRANT SELECT, UPDATE ON SEQUENCE bear.outbox_alive TO {role}"
     );
-    database.run(&format!("{}; {grants}", include_str!("../../../schema/outbox.sql")));
+    database.run(&format!("{}; {grants}", include_str!("../../../../../schema/outbox.sql")));
     let line = loop {
         if let FeedOutcome::Connected { coverage } = followed.next() {
             break format!("{:?}", coverage[0].state);
@@ -41,7 +40,7 @@ fn a_role_without_rights_is_told_the_statements() {
     let statement = statement.split("\" }").next().unwrap().replace("\\\"", "\"");
     database.run(&statement);
     assert!(followed.down().contains("altered"));
-    assert_eq!(connected_again(&followed), [("t".to_owned(), true)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), true)]);
     database.run("INSERT INTO t VALUES (1, 2)");
     assert_eq!(followed.changes(), ["t 1"]);
 }
@@ -72,7 +71,7 @@ fn a_trigger_that_is_dropped_or_disabled_is_missed() {
     }
     database.run("DROP SCHEMA bear CASCADE");
     followed.down();
-    connected_again(&followed);
+    followed.connected_again();
     database.run("UPDATE t SET x = 6");
     assert_eq!(followed.changes(), ["t 1"]);
 }
@@ -82,15 +81,15 @@ fn writes_go_on_while_columns_and_tables_change() {
     let (database, followed) = followed();
     database.run("ALTER TABLE t RENAME id TO ident; INSERT INTO t VALUES (1, 1); UPDATE t SET x = 2; DELETE FROM t");
     followed.down();
-    assert_eq!(connected_again(&followed), [("t".to_owned(), false)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), false)]);
     database.run("ALTER TABLE t RENAME ident TO id; INSERT INTO t VALUES (1, 1)");
-    assert_eq!(connected_again(&followed), [("t".to_owned(), true)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), true)]);
     database.run("ALTER TABLE t ALTER id TYPE bigint; UPDATE t SET x = 3");
-    assert_eq!(connected_again(&followed), [("t".to_owned(), true)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), true)]);
     database.run("UPDATE t SET x = 4");
     assert_eq!(followed.changes(), ["t 1"]);
     database.run("DROP TABLE t; CREATE TABLE public.t (id int)");
-    assert_eq!(connected_again(&followed), [("t".to_owned(), true)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), true)]);
     database.run("INSERT INTO t VALUES (3)");
     assert_eq!(followed.changes(), ["t 3"]);
 }
@@ -98,7 +97,7 @@ fn writes_go_on_while_columns_and_tables_change() {
 #[test]
 fn what_all_have_read_is_removed_and_who_is_away_is_forgotten() {
     let (database, one) = followed();
-    let two = follow(&database, &CATALOG.replace("t = \"id\"", "t = \"x\""));
+    let two = database.follow(&CATALOG.replace("t = \"id\"", "t = \"x\""));
     two.connected();
     database.run("INSERT INTO t SELECT i, 100 + i FROM generate_series(1, 1000) i");
     assert_eq!((one.changes().len(), two.changes().len()), (1000, 1000));
@@ -119,7 +118,7 @@ fn what_all_have_read_is_removed_and_who_is_away_is_forgotten() {
     let readers = || database.int("SELECT count(*) FROM bear.outbox_reader");
     assert_eq!((sources(), readers()), (2, 1));
     database.run("INSERT INTO bear.outbox_reader VALUES (1, '{}', pg_current_snapshot(), now() - interval '11 min')");
-    let three = follow(&database, CATALOG);
+    let three = database.follow(CATALOG);
     three.connected();
     eventually("the rest to go", || (sources(), readers()) == (1, 2));
     assert_eq!(database.int("SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass"), 4);
@@ -145,7 +144,7 @@ fn where_nobody_reads_nothing_is_written_and_who_comes_then_waits_for_those_that
     database.run("SELECT setval('bear.outbox_alive', 1); TRUNCATE bear.outbox");
     let mut client = database.client();
     client.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").unwrap();
-    let followed = follow(&database, CATALOG);
+    let followed = database.follow(CATALOG);
     followed.connected();
     assert_eq!(followed.changes(), Vec::<String>::new());
     client.batch_execute("COMMIT").unwrap();
@@ -156,35 +155,11 @@ fn where_nobody_reads_nothing_is_written_and_who_comes_then_waits_for_those_that
 }
 
 #[test]
-fn restarts_crashes_cuts_and_silence_are_survived() {
-    let database = Database::on(Arc::new(Server::new()), TABLE);
-    let proxy = Proxy::to(database.server.port);
-    let followed = follow_as(&database, CATALOG, "bear", proxy.port());
-    followed.connected();
-    proxy.cut_once();
-    followed.down();
-    connected_again(&followed);
-    for (x, signal) in ["INT", "QUIT"].into_iter().enumerate() {
-        database.run(&format!("INSERT INTO t VALUES (1, {x}) ON CONFLICT (id) DO UPDATE SET x = {x}"));
-        database.server.stop(signal);
-        followed.down();
-        database.server.start();
-        connected_again(&followed);
-        database.run("UPDATE t SET x = 3 WHERE id = 1");
-        assert_eq!(followed.changes(), ["t 1"]);
-    }
-    proxy.stall();
-    followed.feed.stop();
-    let took = eventually("the end of the feed", || followed.feed.is_stopped());
-    assert!(took < Duration::from_secs(3), "{took:?}");
-}
-
-#[test]
 fn rows_from_another_cluster_are_not_taken_for_new_ones() {
     let (database, followed) = followed();
     followed.end();
     database.run("INSERT INTO bear.outbox SELECT '1000000000000000', source, '{5}' FROM bear.outbox_source");
-    let followed = follow(&database, CATALOG);
+    let followed = database.follow(CATALOG);
     followed.connected();
     assert_eq!(followed.changes(), Vec::<String>::new());
     database.run("INSERT INTO t VALUES (1, 1)");
@@ -196,10 +171,10 @@ fn a_table_that_is_locked_is_not_waited_for_long() {
     let database = database(TABLE);
     let mut client = database.client();
     client.batch_execute("BEGIN; INSERT INTO t VALUES (1, 1)").unwrap();
-    let followed = follow(&database, CATALOG);
+    let followed = database.follow(CATALOG);
     assert!(followed.down().contains("public.t is locked"));
     client.batch_execute("COMMIT").unwrap();
-    assert_eq!(connected_again(&followed), [("t".to_owned(), true)]);
+    assert_eq!(followed.connected_again(), [("t".to_owned(), true)]);
 }
 
 #[test]
@@ -236,7 +211,7 @@ fn locks_of_a_tree_are_waited_for_no_longer_together_than_one_would_be() {
         "CREATE TABLE t (id int, x int, PRIMARY KEY (id, x)) PARTITION BY LIST (x); \
          CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2)",
     );
-    let followed = follow(&database, CATALOG);
+    let followed = database.follow(CATALOG);
     followed.connected();
     followed.end();
     let calls = [

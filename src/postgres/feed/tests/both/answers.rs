@@ -1,8 +1,6 @@
 //! What changes answers and no row: the sections concerned go cold, and no others; the feed goes on.
 
-use super::outbox::database as plain_database;
 use super::*;
-use crate::postgres::FeedKind;
 
 const CATALOG: &str = r#"
 [t]
@@ -101,40 +99,35 @@ fn cold(followed: &Followed, begun: Instant) -> BTreeSet<String> {
     }
 }
 
-fn check(database: &Database, followed: &Followed, kind: FeedKind) {
+for_both_kinds![
+    what_changes_answers_makes_their_sections_cold_and_nothing_else_does,
+    a_look_that_does_not_end_holds_up_nobody,
+    what_was_altered_is_told_once_more,
+    a_chain_of_many_new_functions_is_looked_at_in_time,
+];
+
+fn what_changes_answers_makes_their_sections_cold_and_nothing_else_does(kind: FeedKind) {
+    let database = Database::new(kind, SCHEMA);
+    let followed = database.follow(CATALOG);
+    followed.connected();
     database.run("CREATE FUNCTION public.mood_int(mood) RETURNS int LANGUAGE sql AS 'SELECT 1'");
     let mut client = database.client();
     // The role's own schema is the outbox's.
     client.batch_execute("SET search_path = public").unwrap();
-    cold(followed, Instant::now());
+    cold(&followed, Instant::now());
     for (sql, expected) in STATEMENTS {
         let begun = Instant::now();
         for statement in sql.split(" ;; ") {
             client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
-        let found = cold(followed, begun.max(Instant::now()));
+        let found = cold(&followed, begun.max(Instant::now()));
         let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
         // The outbox looks at its triggers anew when a table of its own is altered, which makes all cold.
         let of_outbox = kind == FeedKind::Outbox && expected.is_subset(&found) && sql.starts_with("ALTER TABLE");
         assert!(found == expected || of_outbox, "{sql}: {found:?}");
     }
-}
-
-#[test]
-fn what_changes_answers_makes_their_sections_cold_and_nothing_else_does() {
-    let database = Database::new(SCHEMA);
-    let followed = database.follow(CATALOG);
-    followed.connected();
-    check(&database, &followed, FeedKind::Wal);
-    assert_eq!(slot_count(&database), 1);
-}
-
-#[test]
-fn the_outbox_tells_the_same() {
-    let database = plain_database(SCHEMA);
-    let followed = super::outbox::follow(&database, CATALOG);
-    followed.connected();
-    check(&database, &followed, FeedKind::Outbox);
+    // An outbox makes none.
+    assert_eq!(database.slots(), i64::from(kind == FeedKind::Wal));
 }
 
 /// Whoever looks at what answers depend on waits for this, and nobody else.
@@ -182,7 +175,9 @@ fn known(followed: &Followed) {
     }
 }
 
-fn check_stalled(database: &Database, followed: Followed, begin_anew: impl FnOnce(Followed) -> Followed) {
+fn a_look_that_does_not_end_holds_up_nobody(kind: FeedKind) {
+    let database = &Database::new(kind, SCHEMA);
+    let followed = database.follow(CATALOG);
     // While it follows.
     followed.connected();
     known(&followed);
@@ -196,7 +191,17 @@ fn check_stalled(database: &Database, followed: Followed, begin_anew: impl FnOnc
     followed.settled();
     // At the first look: once it ends it tells that nobody knows what was altered since.
     let mut holder = stall(database);
-    let followed = begin_anew(followed);
+    let followed = match kind {
+        // By another catalog, for a new slot would wait for the transaction that stalls.
+        FeedKind::Wal => {
+            followed.follow_instead(followed.sections.clone());
+            followed
+        }
+        FeedKind::Outbox => {
+            followed.end();
+            database.follow(CATALOG)
+        }
+    };
     followed.connected();
     let connected = Instant::now();
     wait_for_look(database);
@@ -205,7 +210,7 @@ fn check_stalled(database: &Database, followed: Followed, begin_anew: impl FnOnc
     assert_eq!(followed.altered().1, ["t", "u"]);
     followed.settled();
     // The end of its connection.
-    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '-- What the words of%'");
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '-- What the words of%' AND datname = current_database()");
     database.run("CREATE OR REPLACE VIEW public.inner_v AS SELECT t.*, 4 AS one FROM public.t t");
     assert_eq!(followed.altered().1, ["t"]);
     // A stop ends it, too.
@@ -214,30 +219,30 @@ fn check_stalled(database: &Database, followed: Followed, begin_anew: impl FnOnc
     followed.end();
 }
 
-#[test]
-fn a_look_that_does_not_end_holds_up_nobody() {
-    let database = Database::new(SCHEMA);
-    // By another catalog, for a new slot would wait for the transaction that stalls.
-    check_stalled(&database, database.follow(CATALOG), |mut followed| {
-        assert!(followed.feed.follow_instead(followed.sections.clone()).is_some());
-        followed
-    });
-}
-
-#[test]
-fn a_look_that_does_not_end_holds_up_no_outbox() {
-    let database = plain_database(SCHEMA);
-    let follow = || super::outbox::follow(&database, CATALOG);
-    check_stalled(&database, follow(), |followed| {
-        followed.end();
-        follow()
-    });
+/// What was fetched by a session that had not learned of it yet is not to stay.
+fn what_was_altered_is_told_once_more(kind: FeedKind) {
+    let database = Database::new(kind, "CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS id");
+    let catalog =
+        "[t]\nid = \"int\"\ntables = { t = \"id\" }\n[[t.query]]\ncall = \"all\"\nsql = \"SELECT id FROM v\"\n";
+    let followed = database.follow(catalog);
+    followed.connected();
+    // The role's own schema is the outbox's.
+    database.run("CREATE OR REPLACE VIEW public.v AS SELECT 2 AS id");
+    assert_eq!(followed.altered().1, ["t"]);
+    loop {
+        match followed.next() {
+            FeedOutcome::AlteredBefore { sections } => break assert_eq!(sections, [0]),
+            FeedOutcome::Altered { .. } | FeedOutcome::Down { .. } => panic!("something else"),
+            _ => {}
+        }
+    }
+    followed.end();
 }
 
 /// Nobody has analyzed the catalogs yet: it took 57 s by a plan that held what is new for little.
-#[test]
-fn a_chain_of_many_new_functions_is_looked_at_in_time() {
+fn a_chain_of_many_new_functions_is_looked_at_in_time(kind: FeedKind) {
     let database = Database::new(
+        kind,
         "CREATE TABLE t (id int PRIMARY KEY);
          DO $$ BEGIN FOR i IN 1..2000 LOOP
              EXECUTE format('CREATE FUNCTION f%s(x int) RETURNS int LANGUAGE plpgsql AS $f$ BEGIN RETURN f%s(x); END $f$', i, i - 1);
@@ -250,8 +255,4 @@ fn a_chain_of_many_new_functions_is_looked_at_in_time() {
     known(&followed);
     database.run("CREATE FUNCTION f0(x int) RETURNS int LANGUAGE sql AS 'SELECT x'");
     assert_eq!(followed.altered().1, ["t"]);
-}
-
-fn slot_count(database: &Database) -> i64 {
-    database.int(&format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", database.name))
 }

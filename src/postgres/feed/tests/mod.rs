@@ -1,73 +1,103 @@
-//! The change feed against private Postgres servers whose WAL can be decoded.
+//! The change feed against private Postgres servers: `follow` on a thread of the test's own.
+//!
+//! `both` is run for either kind of feed, with one body; `wal` has what decoding alone can tell or be asked, `outbox` what
+//! triggers alone can. The thread that the module has for it is tested with `workers`.
 
-mod answers;
-mod changes;
-mod faults;
-mod links;
-#[path = "../outbox_tests/mod.rs"]
+mod both;
 mod outbox;
-mod own;
-mod speed;
-mod tables;
-mod ways_in;
+mod wal;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Feed;
+use crossbeam_channel::{unbounded, Receiver};
+
+use super::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
 use crate::core::catalog::Section;
 use crate::core::feed::promise::Promises;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
+use crate::core::jobs::retry::OutageBackoff;
 use crate::postgres::tests::apply::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::server::Server;
-use crate::postgres::{FeedSettings, Settings, UrlSource};
+use crate::postgres::{Settings, UrlSource};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server whose WAL can be decoded.
-fn logical() -> Server {
-    let server = Server::new();
-    server.run("ALTER SYSTEM SET wal_level = 'logical'");
-    server.stop("INT");
-    server.start();
-    server
+/// One table, whose present values are asked for.
+const ITEM: &str = r#"
+[item]
+id = "int"
+tables = { item = "id" }
+row = "SELECT id, size FROM item WHERE id = ANY({ids})"
+[[item.query]]
+call = "size {x:int}"
+sql = "SELECT id FROM item WHERE size = {x}"
+match = "size = {x}"
+"#;
+const ITEM_TABLE: &str = "CREATE TABLE item (id bigint PRIMARY KEY, size int, note text)";
+
+fn items(kind: FeedKind) -> (Database, Followed) {
+    let database = Database::new(kind, ITEM_TABLE);
+    let followed = database.follow(ITEM);
+    assert_eq!(followed.connected(), ["item: covered"]);
+    (database, followed)
+}
+
+fn none() -> Vec<String> {
+    Vec::new()
+}
+
+/// A server for that kind of feed: the WAL of an outbox's cannot be decoded.
+fn server_for(kind: FeedKind) -> Server {
+    match kind {
+        FeedKind::Wal => Server::logical(),
+        FeedKind::Outbox => Server::new(),
+    }
 }
 
 /// One for all tests that have it to themselves within a database.
-fn shared() -> Arc<Server> {
-    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+fn shared(kind: FeedKind) -> Arc<Server> {
+    static WAL: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    static OUTBOX: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let shared = match kind {
+        FeedKind::Wal => &WAL,
+        FeedKind::Outbox => &OUTBOX,
+    };
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(server) = shared.upgrade() {
         return server;
     }
-    let server = Arc::new(logical());
+    let server = Arc::new(server_for(kind));
     *shared = Arc::downgrade(&server);
     server
 }
 
-/// A database of the test's own.
+/// A database of the test's own, which is followed by one kind of feed.
 struct Database {
+    kind: FeedKind,
     server: Arc<Server>,
     name: String,
 }
 
 impl Database {
-    fn new(sql: &str) -> Database {
-        Database::on(shared(), sql)
+    fn new(kind: FeedKind, sql: &str) -> Database {
+        Database::on(kind, shared(kind), sql)
     }
 
-    fn on(server: Arc<Server>, sql: &str) -> Database {
-        Database::made(server, "", sql)
+    fn on(kind: FeedKind, server: Arc<Server>, sql: &str) -> Database {
+        Database::made(kind, server, "", sql)
     }
 
-    fn made(server: Arc<Server>, options: &str, sql: &str) -> Database {
+    fn made(kind: FeedKind, server: Arc<Server>, options: &str, sql: &str) -> Database {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let name = format!("feed_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         server.run(&format!("CREATE DATABASE {name} {options}"));
-        let database = Database { server, name };
+        let database = Database { kind, server, name };
         database.run(sql);
         database
     }
@@ -89,30 +119,37 @@ impl Database {
         format!("postgres://{user}@127.0.0.1:{port}/{}", self.name)
     }
 
-    fn follow(&self, catalog: &str) -> Followed {
-        self.follow_as(catalog, &self.url("bear", self.server.port))
+    fn slots(&self) -> i64 {
+        self.int(&format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", self.name))
     }
 
-    fn follow_as(&self, catalog: &str, url: &str) -> Followed {
-        let mut settings = settings(url);
-        settings.settings.query_timeout_ms = 1000;
+    fn follow(&self, catalog: &str) -> Followed {
+        self.follow_at(catalog, &self.url("bear", self.server.port))
+    }
+
+    fn follow_at(&self, catalog: &str, url: &str) -> Followed {
+        let mut settings = settings(self.kind, url);
+        // A reader makes triggers, and waits for locks on tables.
+        settings.settings.query_timeout_ms = if self.kind == FeedKind::Wal { 1000 } else { 5000 };
         Followed::start(settings, catalog)
     }
 }
 
-fn settings(url: &str) -> FeedSettings {
+fn settings(kind: FeedKind, url: &str) -> FeedSettings {
     FeedSettings {
+        kind,
         grace: Duration::from_millis(400),
         silence: Duration::from_secs(3),
         ..FeedSettings::new(Settings::new(url, UrlSource::Config))
     }
 }
 
-/// A feed and what it tells.
+/// A feed and what it tells. It begins anew whenever something goes wrong, as the module's thread does.
 struct Followed {
-    feed: Feed,
+    control: Arc<FeedControl>,
+    told: Receiver<FeedOutcome>,
+    thread: JoinHandle<()>,
     sections: Arc<[Section]>,
-    wakes: Arc<AtomicUsize>,
 }
 
 impl Followed {
@@ -122,17 +159,34 @@ impl Followed {
 
     fn with_promises(settings: FeedSettings, catalog: &str, promises: Arc<Promises>) -> Followed {
         let sections = sections(catalog);
-        let wakes = Arc::new(AtomicUsize::new(0));
-        let counter = wakes.clone();
-        let wake = Arc::new(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
-        let feed = Feed::start(settings, sections.clone(), promises, wake).unwrap();
-        Followed { feed, sections, wakes }
+        let control = Arc::new(FeedControl::new(sections.clone(), promises));
+        let (sender, told) = unbounded();
+        let own = control.clone();
+        let follow_on = move || {
+            let mut backoff = OutageBackoff::default();
+            // Who has no receiver any more has called for a stop.
+            let mut tell = |outcome| drop(sender.send(outcome));
+            while !own.is_stopping() {
+                let (error, allowed) = match follow(&settings, &own, &mut tell) {
+                    FeedError::Stopped => return,
+                    FeedError::Forbidden(error) => (error, false),
+                    FeedError::Other(error) => (error, true),
+                };
+                tell(FeedOutcome::Down { error, allowed });
+                own.sleep(backoff.next(RandomState::new().build_hasher().finish()));
+            }
+        };
+        Followed { control, told, thread: std::thread::spawn(follow_on), sections }
+    }
+
+    /// Follows another catalog by the connections that it has; what has been told of the old one is forgotten.
+    fn follow_instead(&self, sections: Arc<[Section]>) {
+        self.control.follow_instead(sections);
+        self.told.try_iter().for_each(drop);
     }
 
     fn next(&self) -> FeedOutcome {
-        self.feed.results().take_within(PATIENCE).expect("the feed tells something").outcome
+        self.told.recv_timeout(PATIENCE).expect("the feed tells something")
     }
 
     /// Waits for the connection; the tables by name: `Covered`, or why not.
@@ -145,6 +199,17 @@ impl Followed {
                 | FeedOutcome::Changed { .. }
                 | FeedOutcome::Altered { .. }
                 | FeedOutcome::AlteredBefore { .. } => {}
+            }
+        }
+    }
+
+    /// Waits for the next connection through whatever goes wrong before: the tables, and whether each is covered.
+    fn connected_again(&self) -> Vec<(String, bool)> {
+        loop {
+            if let FeedOutcome::Connected { coverage } = self.next() {
+                let line =
+                    |table: &TableCoverage| (table.table.to_string(), matches!(table.state, Coverage::Covered { .. }));
+                return coverage.iter().map(line).collect();
             }
         }
     }
@@ -221,10 +286,25 @@ impl Followed {
         }
     }
 
+    fn stop(&self) {
+        self.control.stop();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     fn end(&self) {
-        self.feed.stop();
-        let took = eventually("the end of the feed", || self.feed.is_stopped());
+        self.stop();
+        let took = eventually("the end of the feed", || self.is_stopped());
         assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+
+    /// Where the network is silent it takes its time.
+    fn end_in_silence(&self) {
+        self.stop();
+        let took = eventually("the end of the feed", || self.is_stopped());
+        assert!(took < Duration::from_secs(3), "{took:?}");
     }
 }
 
@@ -239,9 +319,9 @@ fn told(coverage: &[TableCoverage]) -> Vec<String> {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.feed.stop();
+        self.stop();
         if !std::thread::panicking() {
-            eventually("the end of the feed", || self.feed.is_stopped());
+            eventually("the end of the feed", || self.is_stopped());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Tables that a section maps by a SELECT: what is told of rows by which it found others, in both kinds of feed.
 
 use super::*;
-use crate::postgres::FeedKind;
 
 const SCHEMA: &str = "CREATE TABLE person (id int PRIMARY KEY, name text); \
     CREATE TABLE team (id int PRIMARY KEY, club_id int, name text); \
@@ -16,9 +15,8 @@ fn catalog(tables: &str) -> String {
     format!("[person]\nid = \"int\"\ntables = {{ {tables} }}\n[[person.query]]\ncall = \"all\"\nsql = \"SELECT id FROM person\"\n")
 }
 
-fn follow(database: &Database, kind: FeedKind, catalog: &str) -> Followed {
-    let mut settings = settings(&database.url("bear", database.server.port));
-    settings.kind = kind;
+fn follow(database: &Database, catalog: &str) -> Followed {
+    let mut settings = settings(database.kind, &database.url("bear", database.server.port));
     settings.settings.query_timeout_ms = 5000;
     Followed::start(settings, catalog)
 }
@@ -28,8 +26,8 @@ const KINDS: [FeedKind; 2] = [FeedKind::Wal, FeedKind::Outbox];
 /// Runs each statement and looks at what is told: the persons, or `all`.
 #[track_caller]
 fn assert_told(kind: FeedKind, before: &str, tables: &str, cases: &[(&str, &[&str])]) {
-    let database = Database::new(&format!("{SCHEMA}; {before}"));
-    let followed = follow(&database, kind, &catalog(tables));
+    let database = Database::new(kind, &format!("{SCHEMA}; {before}"));
+    let followed = follow(&database, &catalog(tables));
     let coverage = followed.connected();
     assert!(coverage.iter().all(|line| line.contains(": covered")), "{coverage:?}");
     for (sql, expected) in cases {
@@ -74,8 +72,8 @@ fn a_link_table_whose_old_rows_do_not_tell_the_id_tells_all() {
         ("TRUNCATE member", &["all"]),
     ];
     assert_told(FeedKind::Wal, "SELECT 1", BY_ITSELF, &cases);
-    let database = Database::new(SCHEMA);
-    let coverage = follow(&database, FeedKind::Wal, &catalog(BY_ITSELF)).connected();
+    let database = Database::new(FeedKind::Wal, SCHEMA);
+    let coverage = follow(&database, &catalog(BY_ITSELF)).connected();
     assert!(coverage[0].contains("member: covered, but the replica identity has no 'person_id'"), "{coverage:?}");
     assert!(coverage[0].contains("ALTER TABLE public.member REPLICA IDENTITY FULL"), "{coverage:?}");
 }
@@ -159,12 +157,13 @@ sql = "SELECT id FROM person WHERE shop = {tenant}"
 "#;
     for kind in KINDS {
         let database = Database::new(
+            kind,
             "CREATE TABLE person (id int PRIMARY KEY, shop int); CREATE TABLE team (id int PRIMARY KEY, shop int, name text); \
              CREATE TABLE plays (person_id int, team_id int, shop int, PRIMARY KEY (team_id, person_id)); \
              ALTER TABLE team REPLICA IDENTITY FULL; ALTER TABLE plays REPLICA IDENTITY FULL; \
              INSERT INTO team VALUES (7, 1), (8, 2); INSERT INTO plays VALUES (1, 7, 1), (2, 8, 2)",
         );
-        let followed = follow(&database, kind, CATALOG);
+        let followed = follow(&database, CATALOG);
         followed.connected();
         for (sql, expected) in [
             ("UPDATE team SET name = 'a' WHERE id = 7", vec!["{1}person 1"]),
@@ -182,15 +181,18 @@ sql = "SELECT id FROM person WHERE shop = {tenant}"
 /// What is read is followed even if it is far from the names of the catalog, or cannot be.
 #[test]
 fn what_a_select_reads_is_shown_among_the_tables() {
-    let database = Database::new(&format!(
+    let database = Database::new(
+        FeedKind::Wal,
+        &format!(
         "{SCHEMA}; CREATE SCHEMA far; CREATE TABLE far.\"Ro Ster\" (id int PRIMARY KEY, team_id int, person_id int); \
          CREATE MATERIALIZED VIEW frozen AS SELECT * FROM plays; \
          CREATE TABLE part (id int, k int, PRIMARY KEY (id, k)) PARTITION BY RANGE (k); \
          CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM (0) TO (10); \
          CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (10) TO (20)"
-    ));
+    ),
+    );
     let tables = r#"team = "SELECT r.person_id FROM far.\"Ro Ster\" r JOIN part ON part.id = r.id JOIN frozen f ON true WHERE r.team_id = ANY({ids}) AND part.k = 3""#;
-    let followed = follow(&database, FeedKind::Wal, &catalog(tables));
+    let followed = follow(&database, &catalog(tables));
     let coverage = followed.connected();
     for (table, part) in [
         ("team", "covered"),
@@ -218,11 +220,11 @@ fn tables_and_columns_of_any_name_are_followed() {
     let plain: Vec<_> = names[..7].iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect();
     for kind in KINDS {
         for spelled in [&by_sql, &plain] {
-            let database = Database::new(&schema.join(";"));
+            let database = Database::new(kind, &schema.join(";"));
             let toml = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
             let tables: Vec<String> =
                 spelled.iter().map(|(table, column)| format!("{} = {}", toml(table), toml(column))).collect();
-            let followed = follow(&database, kind, &catalog(&tables.join(", ")));
+            let followed = follow(&database, &catalog(&tables.join(", ")));
             let coverage = followed.connected();
             assert!(coverage.iter().all(|line| line.ends_with(": covered")), "{coverage:?}");
             for (at, _) in spelled.iter().enumerate() {
@@ -251,9 +253,9 @@ fn assert_told_in_the_end(
 
 #[test]
 fn a_select_that_does_not_prepare_tells_all_and_is_asked_again_when_it_may() {
-    let database = Database::new(SCHEMA);
+    let database = Database::new(FeedKind::Wal, SCHEMA);
     let tables = r#"team = "SELECT person_id FROM later WHERE team_id = ANY({ids}) AND 'x' <> (SELECT note FROM member LIMIT 1)""#;
-    let followed = follow(&database, FeedKind::Wal, &catalog(tables));
+    let followed = follow(&database, &catalog(tables));
     followed.connected();
     for sql in ["UPDATE team SET name = 'a' WHERE id = 7", "DELETE FROM member WHERE id = 14"] {
         database.run(sql);
@@ -267,12 +269,8 @@ fn a_select_that_does_not_prepare_tells_all_and_is_asked_again_when_it_may() {
 
 #[test]
 fn a_view_that_reads_other_tables_now_is_read_anew() {
-    let database = Database::new(SCHEMA);
-    let followed = follow(
-        &database,
-        FeedKind::Wal,
-        &catalog(r#"team = "SELECT person_id FROM playing WHERE team_id = ANY({ids})""#),
-    );
+    let database = Database::new(FeedKind::Wal, SCHEMA);
+    let followed = follow(&database, &catalog(r#"team = "SELECT person_id FROM playing WHERE team_id = ANY({ids})""#));
     followed.connected();
     database.run("DELETE FROM member WHERE id = 14");
     assert_eq!(followed.changes(), Vec::<String>::new());
@@ -283,10 +281,10 @@ fn a_view_that_reads_other_tables_now_is_read_anew() {
 
 #[test]
 fn a_lock_on_what_a_select_reads_holds_up_no_feed() {
-    let database = Database::new(SCHEMA);
+    let database = Database::new(FeedKind::Wal, SCHEMA);
     let tables =
         r#"team = "SELECT p.person_id FROM plays p JOIN member m ON m.id = p.person_id WHERE p.team_id = ANY({ids})""#;
-    let followed = follow(&database, FeedKind::Wal, &catalog(tables));
+    let followed = follow(&database, &catalog(tables));
     followed.connected();
     let mut migration = database.client();
     migration.batch_execute("BEGIN; LOCK TABLE plays IN ACCESS EXCLUSIVE MODE").unwrap();

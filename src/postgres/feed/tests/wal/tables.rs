@@ -8,7 +8,7 @@ fn catalog(tables: &str) -> String {
 
 #[test]
 fn tables_that_cannot_be_followed_say_why_and_are_not_published() {
-    let database = Database::new(
+    let database = database(
         "CREATE TABLE good (id int PRIMARY KEY, x int); CREATE TABLE plain (id int); \
          CREATE TABLE nothing (id int PRIMARY KEY); ALTER TABLE nothing REPLICA IDENTITY NOTHING; \
          CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY); CREATE VIEW view AS SELECT * FROM good; \
@@ -58,7 +58,7 @@ fn tables_that_cannot_be_followed_say_why_and_are_not_published() {
 /// No publication holds it, so that nothing fails while it has none.
 #[test]
 fn a_table_that_loses_its_identity_is_followed_no_more_and_can_be_written() {
-    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let database = database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
     let followed = database.follow(&catalog("t = \"id\", u = \"id\""));
     followed.connected();
     database.run("INSERT INTO t VALUES (7)");
@@ -76,7 +76,7 @@ fn a_table_that_loses_its_identity_is_followed_no_more_and_can_be_written() {
 
 #[test]
 fn partitions_are_followed_as_their_root_and_each_needs_an_identity() {
-    let database = Database::new(
+    let database = database(
         "CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY RANGE (k); \
          CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)",
     );
@@ -111,7 +111,7 @@ fn partitions_are_followed_as_their_root_and_each_needs_an_identity() {
 /// Within one look of the feed, or one transaction: by name and by number all is as before.
 #[test]
 fn a_table_that_has_another_name_or_place_for_a_moment_is_seen() {
-    let database = Database::new(
+    let database = database(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k); \
          CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE SCHEMA aside",
     );
@@ -145,31 +145,10 @@ fn a_table_that_has_another_name_or_place_for_a_moment_is_seen() {
     }
 }
 
-/// What was fetched by a session that had not learned of it yet is not to stay.
-#[test]
-fn what_was_altered_is_told_once_more() {
-    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS id");
-    let catalog = catalog("t = \"id\"").replace("SELECT 1 AS id", "SELECT id FROM v");
-    for followed in [database.follow(&catalog), super::outbox::follow(&database, &catalog)] {
-        followed.connected();
-        database.run("CREATE OR REPLACE VIEW v AS SELECT 2 AS id");
-        assert_eq!(followed.altered().1, ["t"]);
-        loop {
-            match followed.next() {
-                FeedOutcome::AlteredBefore { sections } => break assert_eq!(sections, [0]),
-                FeedOutcome::Altered { .. } | FeedOutcome::Down { .. } => panic!("something else"),
-                _ => {}
-            }
-        }
-        followed.end();
-        database.run("CREATE OR REPLACE VIEW v AS SELECT 1 AS id");
-    }
-}
-
 /// As pg_partman makes them, day by day.
 #[test]
 fn a_new_partition_is_followed_and_makes_nothing_cold_unless_it_has_rows() {
-    let database = Database::new("CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k)");
+    let database = database("CREATE TABLE p (id int, k int, PRIMARY KEY (id, k)) PARTITION BY LIST (k)");
     let followed = database.follow(&catalog("p = \"id\""));
     followed.connected();
     database.run("CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)");
@@ -192,7 +171,7 @@ fn a_new_partition_is_followed_and_makes_nothing_cold_unless_it_has_rows() {
 /// Among them what changes no answer: no index, no statistics, no right makes a feed begin anew.
 #[test]
 fn altered_tables_are_looked_at_again_by_the_same_connection() {
-    let database = Database::new("CREATE TABLE t (x int, id int PRIMARY KEY)");
+    let database = database("CREATE TABLE t (x int, id int PRIMARY KEY)");
     let followed = database.follow(&catalog("t = \"id\""));
     followed.connected();
     database.run("INSERT INTO t VALUES (0, 1); ALTER TABLE t DROP COLUMN x; ALTER TABLE t ADD COLUMN y int DEFAULT 5; INSERT INTO t VALUES (2)");
@@ -216,7 +195,7 @@ fn altered_tables_are_looked_at_again_by_the_same_connection() {
 /// What an earlier version left, and what only looks like it.
 #[test]
 fn publications_of_earlier_versions_are_dropped_and_others_are_not() {
-    let database = Database::new(
+    let database = database(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION bear_0123456789abcdef FOR TABLE t WITH (publish_via_partition_root = true); \
          CREATE PUBLICATION bear_fedcba9876543210 FOR TABLE t; CREATE PUBLICATION bear_2 FOR TABLE t WITH (publish_via_partition_root = true); \
          CREATE PUBLICATION bear_00000000000000ff WITH (publish_via_partition_root = true); \
@@ -234,18 +213,17 @@ fn publications_of_earlier_versions_are_dropped_and_others_are_not() {
 
 #[test]
 fn another_catalog_is_followed_by_the_same_connection_while_a_transaction_is_open() {
-    let database = Database::on(
-        Arc::new(logical()),
+    let database = database_alone(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE other (x int)",
     );
-    let mut followed = database.follow(&catalog("t = \"id\""));
+    let followed = database.follow(&catalog("t = \"id\""));
     followed.connected();
     let mut open = database.client();
     open.batch_execute("BEGIN; INSERT INTO other VALUES (1); INSERT INTO u VALUES (1)").unwrap();
     let pid = format!("SELECT active_pid::bigint FROM pg_replication_slots WHERE database = '{}'", database.name);
     let before = database.int(&pid);
     let both = crate::postgres::tests::apply::sections(&catalog("t = \"id\", u = \"id\""));
-    assert!(followed.feed.follow_instead(both).is_some());
+    followed.follow_instead(both);
     assert_eq!(followed.connected(), ["t: covered", "u: covered"]);
     database.run("INSERT INTO u VALUES (2)");
     assert_eq!(followed.changes(), ["t 2"]);
@@ -264,7 +242,9 @@ tables = { word = "id" }
 call = "all"
 sql = "SELECT id FROM word"
 "#;
-    let latin = |sql: &str| Database::made(shared(), "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", sql);
+    let latin = |sql: &str| {
+        Database::made(FeedKind::Wal, shared(FeedKind::Wal), "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", sql)
+    };
     let database = latin("CREATE TABLE word (id text PRIMARY KEY, note text)");
     let followed = database.follow(catalog);
     assert_eq!(followed.connected(), ["word: covered"]);

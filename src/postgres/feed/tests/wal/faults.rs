@@ -8,14 +8,10 @@ const CATALOG: &str =
     [[t.query]]\ncall = \"x {x:int}\"\nsql = \"SELECT id FROM t WHERE x = {x}\"\nmatch = \"x = {x}\"\n";
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, x int)";
 
-fn slots(database: &Database) -> i64 {
-    database.int(&format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", database.name))
-}
-
 #[test]
 fn without_logical_wal_it_says_what_to_set() {
     let server = Arc::new(Server::new());
-    let database = Database::on(server, TABLE);
+    let database = Database::on(FeedKind::Wal, server, TABLE);
     let error = database.follow(CATALOG).down();
     assert!(
         error.contains("wal_level is replica") && error.contains("ALTER SYSTEM SET wal_level = 'logical'"),
@@ -25,10 +21,10 @@ fn without_logical_wal_it_says_what_to_set() {
 
 #[test]
 fn a_role_without_rights_is_told_the_statements() {
-    let database = Database::new(TABLE);
+    let database = database(TABLE);
     let role = format!("plain_{}", database.name);
     database.run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON t TO {role}"));
-    let followed = database.follow_as(CATALOG, &database.url(&role, database.server.port));
+    let followed = database.follow_at(CATALOG, &database.url(&role, database.server.port));
     let error = eventually_down(&followed, "REPLICATION");
     let (_, statement) = error.split_once("may allow it: ").unwrap();
     database.run(statement);
@@ -50,40 +46,11 @@ fn eventually_down(followed: &Followed, part: &str) -> String {
     }
 }
 
-fn eventually_connected(followed: &Followed) {
-    while !matches!(followed.next(), FeedOutcome::Connected { .. }) {}
-}
-
-#[test]
-fn a_restart_of_postgres_and_a_cut_are_survived_and_no_slot_is_left() {
-    let database = Database::on(Arc::new(logical()), TABLE);
-    let proxy = Proxy::to(database.server.port);
-    let followed = database.follow_as(CATALOG, &database.url("bear", proxy.port()));
-    followed.connected();
-    assert_eq!(slots(&database), 1);
-    for _ in 0..2 {
-        proxy.cut_once();
-        followed.down();
-        eventually_connected(&followed);
-    }
-    eventually("the end of the old slots", || slots(&database) == 1);
-    for signal in ["INT", "QUIT"] {
-        database.server.stop(signal);
-        followed.down();
-        database.server.start();
-        eventually_connected(&followed);
-        database.run("INSERT INTO t VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET x = 2");
-        assert_eq!(followed.changes(), [r#"t 1: {"id":1,"x":2}"#]);
-    }
-    followed.end();
-    eventually("the end of the slot", || slots(&database) == 0);
-}
-
 #[test]
 fn silence_ends_caught_up_and_then_the_connection_and_a_stop_ends_silence() {
-    let database = Database::new(TABLE);
+    let database = database(TABLE);
     let proxy = Proxy::to(database.server.port);
-    let followed = database.follow_as(CATALOG, &database.url("bear", proxy.port()));
+    let followed = database.follow_at(CATALOG, &database.url("bear", proxy.port()));
     followed.connected();
     followed.changes();
     proxy.stall();
@@ -100,18 +67,16 @@ fn silence_ends_caught_up_and_then_the_connection_and_a_stop_ends_silence() {
     }
     assert!(stalled.elapsed() < Duration::from_secs(6), "{:?}", stalled.elapsed());
     proxy.resume();
-    eventually_connected(&followed);
+    followed.connected_again();
     followed.changes();
     proxy.stall();
-    followed.feed.stop();
-    let took = eventually("the end of the feed", || followed.feed.is_stopped());
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    followed.end_in_silence();
 }
 
 /// The ordinary connection is well, and the stream alone says nothing more.
 #[test]
 fn a_stream_that_falls_silent_is_given_up() {
-    let database = Database::new(TABLE);
+    let database = database(TABLE);
     let followed = database.follow(CATALOG);
     followed.connected();
     let walsender: i64 = database
@@ -121,12 +86,12 @@ fn a_stream_that_falls_silent_is_given_up() {
     let error = followed.down();
     crate::postgres::tests::server::send_signal(pid, "CONT");
     assert!(error.contains("has sent nothing for 3000 ms"), "{error}");
-    eventually_connected(&followed);
+    followed.connected_again();
 }
 
 #[test]
 fn a_commit_that_new_snapshots_do_not_see_is_not_told_and_holds_up_nobody() {
-    let database = Database::on(Arc::new(logical()), TABLE);
+    let database = database_alone(TABLE);
     database.run("INSERT INTO t VALUES (1, 1)");
     let followed = database.follow(CATALOG);
     followed.connected();
@@ -177,12 +142,12 @@ impl Open {
 /// Not if it is told, nor if it changed nothing, or is of another database.
 #[test]
 fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_is_told() {
-    let server = Arc::new(logical());
-    let database = Database::on(
+    let server = Arc::new(server_for(FeedKind::Wal));
+    let database = Database::on(FeedKind::Wal,
         server.clone(),
         "CREATE TABLE t (id int PRIMARY KEY, x int); CREATE TABLE other (x int); CREATE UNLOGGED TABLE unlogged (x int)",
     );
-    let neighbour = Database::on(server, "CREATE TABLE t (id int PRIMARY KEY, x int)");
+    let neighbour = Database::on(FeedKind::Wal, server, "CREATE TABLE t (id int PRIMARY KEY, x int)");
     // The slot waits for the first, then for those that were there when the first had ended; the others it leaves.
     let first = Open::new(&database, "INSERT INTO other VALUES (1)");
     let followed = database.follow(CATALOG);
@@ -221,16 +186,15 @@ fn a_transaction_from_before_the_connection_makes_all_cold_once_more_unless_it_i
 
 #[test]
 fn a_slot_that_waits_for_a_transaction_says_so_and_can_be_stopped() {
-    let database =
-        Database::on(Arc::new(logical()), "CREATE TABLE t (id int PRIMARY KEY, x int); CREATE TABLE other (x int)");
+    let database = database_alone("CREATE TABLE t (id int PRIMARY KEY, x int); CREATE TABLE other (x int)");
     let open = Open::new(&database, "INSERT INTO other VALUES (1)");
     let followed = database.follow(CATALOG);
     let error = followed.down();
     assert!(error.contains("transactions to end"), "{error}");
     let second = database.follow(CATALOG);
-    eventually("the second slot", || slots(&database) == 2);
+    eventually("the second slot", || database.slots() == 2);
     second.end();
     open.end("COMMIT");
-    eventually_connected(&followed);
-    eventually("the end of the slot", || slots(&database) == 1);
+    followed.connected_again();
+    eventually("the end of the slot", || database.slots() == 1);
 }

@@ -15,8 +15,8 @@ fn works(database: &Database, settings: FeedSettings) {
 
 #[test]
 fn sockets_several_hosts_tls_and_passwords() {
-    let server = Arc::new(logical());
-    let database = Database::on(server.clone(), "CREATE TABLE t (id int PRIMARY KEY)");
+    let server = Arc::new(server_for(FeedKind::Wal));
+    let database = Database::on(FeedKind::Wal, server.clone(), "CREATE TABLE t (id int PRIMARY KEY)");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     server.put("server.key", made.signing_key.serialize_pem().as_bytes());
     let certificate = server.put("server.crt", made.cert.pem().as_bytes());
@@ -46,11 +46,14 @@ fn sockets_several_hosts_tls_and_passwords() {
         format!("postgres://plain:p%20w@127.0.0.1:{port}/{name}?sslmode=disable"),
         format!("postgres://bear@127.0.0.1:{port}/{name}?options=-c%20DateStyle%3DGerman"),
     ] {
-        works(&database, FeedSettings { settings: Settings::new(url, UrlSource::Environment), ..settings("") });
+        works(
+            &database,
+            FeedSettings { settings: Settings::new(url, UrlSource::Environment), ..settings(FeedKind::Wal, "") },
+        );
     }
     let binding = format!("postgres://scrambled:p%20w@localhost:{port}/{name}?sslmode=require&channel_binding=require");
     let followed = Followed::start(
-        FeedSettings { settings: Settings::new(binding, UrlSource::Environment), ..settings("") },
+        FeedSettings { settings: Settings::new(binding, UrlSource::Environment), ..settings(FeedKind::Wal, "") },
         CATALOG,
     );
     assert!(followed.down().contains("channel_binding=require"));

@@ -13,10 +13,10 @@ fn for_one_that_has_been_published_postgres_is_not_asked() {
          WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
     const NAMES: &str = "SELECT pg_current_xact_id()::text, extract(epoch FROM pg_postmaster_start_time())::text";
 
-    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)");
+    let database = database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)");
     // No probe comes in between.
     let grace = Duration::from_secs(3600);
-    let settings = FeedSettings { grace, ..settings(&database.url("bear", database.server.port)) };
+    let settings = FeedSettings { grace, ..settings(FeedKind::Wal, &database.url("bear", database.server.port)) };
     let promises = Arc::<Promises>::default();
     let followed = Followed::with_promises(settings, CATALOG, promises.clone());
     while !matches!(followed.next(), FeedOutcome::CaughtUp { .. }) {}

@@ -19,9 +19,10 @@ RUN mkdir src \
 COPY src src
 COPY catalogs catalogs
 COPY schema schema
+COPY scripts/build.sh scripts/build.sh
 # The empty library above is newer than the sources may be.
 RUN touch src/lib.rs \
-    && cargo build --release --locked
+    && scripts/build.sh
 
 FROM redis:7-bookworm
 COPY --from=build /src/target/release/libbear.so /usr/local/lib/redis/modules/libbear.so

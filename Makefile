@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
-	cargo build --release --locked
+	scripts/build.sh
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -53,7 +53,7 @@ fmt: ## format the Rust code
 
 bench: ## the tables of docs/performance.md
 	@scripts/setup.sh
-	cargo build --release --locked
+	scripts/build.sh
 	bench/run.sh $(ARGS)
 
 # Pinned; built once, which takes some minutes. Links are checked by tests/book.rs, which needs no mdBook.

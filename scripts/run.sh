@@ -33,7 +33,7 @@ show_log() { # show_log NAME FILE: the end of a server's log, where there is one
 
 scripts/setup.sh
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
-cargo build --release --locked || fail 'the build failed (above)'
+scripts/build.sh || fail 'the build failed (above)'
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 module=$target/release/libbear.so
 

@@ -163,7 +163,7 @@ const TAMPERING: [(&str, bool, Option<&str>); 21] = [
     ("SET bear:size:100:200 [] EX 300", true, Some("bear:size:100:200")),
     ("APPEND bear:size:100:200 x", true, Some("bear:size:100:200")),
     ("SETRANGE bear:size:100:200 0 x", true, Some("bear:size:100:200")),
-    ("RENAME bear:size:100:200 elsewhere", true, None),
+    ("RENAME bear:size:100:200 elsewhere", false, None),
     ("RENAME bear:size:300:400 bear:size:100:200", true, Some("bear:size:100:200")),
     ("COPY bear:size:300:400 bear:size:100:200 REPLACE", true, Some("bear:size:100:200")),
     ("COPY bear:size:300:400 bear:size:1:2", true, Some("bear:size:1:2")),

@@ -29,5 +29,7 @@ pub(super) mod ledger;
 pub(super) mod left_out;
 pub(super) mod present;
 pub(super) mod tally;
+#[cfg(test)]
+mod tests;
 pub(super) mod witness;
 pub(super) mod writer;

@@ -9,5 +9,7 @@
 //! A new check is a kind of statement in `validate`, and a line of the report.
 
 pub(super) mod reads;
+#[cfg(test)]
+mod tests;
 pub(super) mod trial;
 pub(super) mod validate;

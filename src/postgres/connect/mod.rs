@@ -31,5 +31,7 @@ pub(super) mod schema;
 pub(super) mod session;
 pub(super) mod settings;
 pub(super) mod shape;
+#[cfg(test)]
+mod tests;
 pub(super) mod tls;
 pub(super) mod url;

@@ -9,3 +9,5 @@
 
 pub(super) mod fetch;
 pub(super) mod rows;
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,11 @@
-//! Tests against a private Postgres.
+//! What tests of this layer and of those above it share: a private Postgres, pools, fetches and batches. The tests are in the
+//! rooms.
 
-pub(crate) mod apply;
-mod bad_jobs;
-mod cells;
-mod fetch;
-mod ledger;
-mod outage;
-mod own_errors;
+pub(crate) mod batches;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
 pub(crate) mod proxy;
-mod sections;
 pub(crate) mod server;
-mod silence;
-mod tls;
-mod validate;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -57,13 +48,13 @@ pub(crate) fn request(plan: &Arc<FetchPlan>, params: &[Option<&str>]) -> FetchRe
 }
 
 /// A pool and what it reported.
-struct Tried {
-    pool: Pool,
+pub(crate) struct Tried {
+    pub(crate) pool: Pool,
     events: Arc<Mutex<Vec<PoolEvent>>>,
 }
 
 impl Tried {
-    fn new(server: &Server, change: impl FnOnce(&mut super::Settings)) -> Self {
+    pub(crate) fn new(server: &Server, change: impl FnOnce(&mut super::Settings)) -> Self {
         let mut settings = super::Settings::new(server.url(), super::UrlSource::Config);
         settings.query_timeout_ms = 20_000;
         change(&mut settings);
@@ -73,15 +64,15 @@ impl Tried {
         Tried { pool: Pool::new(settings, 3, tracker, &Scheduler::start().unwrap()), events }
     }
 
-    fn fetch(&self, plan: FetchPlan, params: &[Option<&str>]) -> Result<Fetched, FetchError> {
+    pub(crate) fn fetch(&self, plan: FetchPlan, params: &[Option<&str>]) -> Result<Fetched, FetchError> {
         self.pool.fetch(&request(&Arc::new(plan), params)).1
     }
 
-    fn json(&self, sql: &str) -> String {
+    pub(crate) fn json(&self, sql: &str) -> String {
         String::from_utf8(self.fetch(plan(sql, &[]), &[]).unwrap().json).unwrap()
     }
 
-    fn events(&self) -> Vec<PoolEvent> {
+    pub(crate) fn events(&self) -> Vec<PoolEvent> {
         self.events.lock().unwrap().clone()
     }
 }

@@ -11,3 +11,5 @@
 pub(super) mod cells;
 pub(super) mod json;
 pub(super) mod params;
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{AppliedOutcome, Appliers};
 use crate::core::jobs::batch::Batch;
-use crate::postgres::tests::apply::{bears, is_done, job, outcomes, Database};
+use crate::postgres::tests::batches::{bears, is_done, job, outcomes, Database};
 use crate::postgres::tests::eventually;
 use crate::postgres::{Settings, UrlSource};
 
@@ -115,14 +115,14 @@ fn a_stop_puts_back_what_waits_and_what_is_under_way() {
 #[test]
 #[ignore = "measures"]
 fn rate_of_the_applier() {
-    use crate::postgres::tests::apply::BEAR;
+    use crate::postgres::tests::batches::BEAR;
     const BATCH: u64 = 1000;
     const ROUNDS: u64 = 40;
     let database = Database::bears();
     database.run("DROP TRIGGER effects ON bear");
     let (appliers, _) = start(database.settings(), 1);
-    let sections = crate::postgres::tests::apply::sections(BEAR);
-    let bear = crate::postgres::tests::apply::section(&sections, "bear");
+    let sections = crate::postgres::tests::batches::sections(BEAR);
+    let bear = crate::postgres::tests::batches::section(&sections, "bear");
     let rename = sections[bear].jobs.iter().find(|job| *job.name == *"UPDATE_BEAR_NAME").unwrap();
     let crate::core::catalog::job::JobBody::Set(template) = &rename.body else { panic!() };
     let mut client = database.client();

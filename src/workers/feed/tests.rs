@@ -1,7 +1,7 @@
 //! The thread and what it tells, with a Postgres and without. What is told of changes is tested in `postgres::feed`.
 
 use super::*;
-use crate::postgres::tests::apply::sections;
+use crate::postgres::tests::batches::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::proxy::Proxy;
 use crate::postgres::tests::server::Server;

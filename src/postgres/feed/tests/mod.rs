@@ -21,7 +21,7 @@ use crate::core::catalog::Section;
 use crate::core::feed::promise::Promises;
 use crate::core::feed::{Coverage, FeedOutcome, Rows, SectionChange, TableCoverage, Tenant};
 use crate::core::jobs::retry::OutageBackoff;
-use crate::postgres::tests::apply::sections;
+use crate::postgres::tests::batches::sections;
 use crate::postgres::tests::eventually;
 use crate::postgres::tests::server::Server;
 use crate::postgres::{Settings, UrlSource};

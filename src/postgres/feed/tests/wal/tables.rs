@@ -222,7 +222,7 @@ fn another_catalog_is_followed_by_the_same_connection_while_a_transaction_is_ope
     open.batch_execute("BEGIN; INSERT INTO other VALUES (1); INSERT INTO u VALUES (1)").unwrap();
     let pid = format!("SELECT active_pid::bigint FROM pg_replication_slots WHERE database = '{}'", database.name);
     let before = database.int(&pid);
-    let both = crate::postgres::tests::apply::sections(&catalog("t = \"id\", u = \"id\""));
+    let both = crate::postgres::tests::batches::sections(&catalog("t = \"id\", u = \"id\""));
     followed.follow_instead(both);
     assert_eq!(followed.connected(), ["t: covered", "u: covered"]);
     database.run("INSERT INTO u VALUES (2)");

@@ -1,6 +1,12 @@
 //! Errors of a query whose class is that of an outage, and queries that end their connection: theirs, and nobody else's.
 
-use super::*;
+use std::sync::Arc;
+
+use crate::core::cache::fetch::FetchError;
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{eventually, plan, request, Tried};
+use crate::postgres::PoolEvent;
 
 const CLASSES: [&str; 14] = [
     "08001", "08006", "53100", "53200", "53300", "53400", "57P01", "57P02", "57P03", "57P05", "58030", "F0000",
@@ -104,7 +110,7 @@ fn fetch_and_end_all(server: &Server, tried: &Tried, plan: &Arc<FetchPlan>, coun
 #[test]
 fn a_query_whose_wire_is_cut_each_time_meets_an_outage() {
     let server = Server::new();
-    let proxy = super::proxy::Proxy::to(server.port);
+    let proxy = crate::postgres::tests::proxy::Proxy::to(server.port);
     let tried = Tried::new(&server, |settings| {
         settings.url = settings.url.replace(&server.port.to_string(), &proxy.port().to_string());
     });

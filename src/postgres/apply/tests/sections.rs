@@ -2,10 +2,10 @@
 
 use crate::core::jobs::batch::{Changed, JobOutcome, Lane, Left, QueuedJob, SpaceApplied};
 
-use super::apply::*;
+use crate::postgres::tests::batches::*;
 
-const SALON: &str = include_str!("../../../catalogs/salon.toml");
-const EXAM: &str = include_str!("../../../catalogs/exam.toml");
+const SALON: &str = include_str!("../../../../catalogs/salon.toml");
+const EXAM: &str = include_str!("../../../../catalogs/exam.toml");
 
 fn uuid(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
@@ -13,7 +13,7 @@ fn uuid(n: usize) -> String {
 
 #[test]
 fn many_tenants_share_a_batch_and_never_a_row() {
-    let database = Database::new(include_str!("../../../schema/salon.sql"));
+    let database = Database::new(include_str!("../../../../schema/salon.sql"));
     database.run("INSERT INTO counter SELECT ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 100 * i FROM generate_series(0, 49) i");
     let mut applier = database.applier();
     let sections = sections(SALON);
@@ -51,8 +51,8 @@ fn many_tenants_share_a_batch_and_never_a_row() {
 
 #[test]
 fn exams_return_results_and_deferred_constraints_name_their_job() {
-    let database = Database::new(include_str!("../../../schema/exam.sql"));
-    database.run(include_str!("../../../schema/exam-data.sql"));
+    let database = Database::new(include_str!("../../../../schema/exam.sql"));
+    database.run(include_str!("../../../../schema/exam-data.sql"));
     let catalog = format!(
         "{EXAM}\n[question.job.MOVE]\ndata = {{ id = \"int\", position = \"int\" }}\n\
          sql = \"UPDATE question SET position = job.position FROM {{jobs}} job WHERE question.id = job.id RETURNING job.n, question.id\"\n\

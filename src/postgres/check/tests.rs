@@ -1,7 +1,13 @@
 //! A catalog's statements tried against Postgres.
 
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::values::value::ArgType;
 use crate::core::values::value::ScalarType::{self, *};
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{plan, scalar, Tried};
 use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation};
 
 fn query(what: &str, plan: FetchPlan) -> ValidateStatement {

@@ -1,6 +1,6 @@
 //! Cells of each type as text.
 
-use super::*;
+use crate::postgres::tests::server::Server;
 use crate::postgres::values::cells::text_of;
 
 #[test]

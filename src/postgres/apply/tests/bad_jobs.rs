@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::apply::*;
 use crate::core::jobs::batch::{Applied, Batch, JobOutcome, Lane, Left, SpaceApplied};
+use crate::postgres::tests::batches::*;
+use crate::postgres::tests::eventually;
+use crate::postgres::tests::server::Server;
 use crate::postgres::Applier;
 
 /// Renaming bear `i` to `bad` does what is to be tried.
@@ -105,7 +107,7 @@ fn a_job_that_ends_its_connection_is_set_aside_at_no_cost_and_then_fails() {
 
 #[test]
 fn a_job_that_crashes_postgres_is_found_by_few_crashes() {
-    let server = std::sync::Arc::new(super::Server::new());
+    let server = std::sync::Arc::new(Server::new());
     let database = Database::on(server, "crashed");
     database.run(
         "CREATE TABLE bear (id bigint PRIMARY KEY, name text); INSERT INTO bear SELECT i, 'old' FROM generate_series(1, 100) i; \
@@ -128,7 +130,11 @@ fn a_job_that_crashes_postgres_is_found_by_few_crashes() {
     let mut job = batch.spaces[0].jobs[41].clone();
     job.ends = Some(0);
     for expected in [Some(1), None] {
-        let mut side = super::apply::batch(&batch.sections, Lane::Side, vec![space("bear", 0, vec![job.clone()])]);
+        let mut side = crate::postgres::tests::batches::batch(
+            &batch.sections,
+            Lane::Side,
+            vec![space("bear", 0, vec![job.clone()])],
+        );
         side.limits = batch.limits;
         let applied = applier.apply(&side).unwrap();
         let ends = match &outcomes(&applied)[0] {
@@ -157,13 +163,13 @@ fn outages_cost_a_suspect_nothing() {
     });
     // All of bear's connections, as an administrator or a shutdown does; more often than a batch waits for one job.
     for _ in 0..3 {
-        super::eventually("its statement", || {
+        eventually("its statement", || {
             database.int(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
             ) == 1
         });
         database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
-        super::eventually("the end of its statement", || {
+        eventually("the end of its statement", || {
             database.int(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
             ) == 0

@@ -1,7 +1,14 @@
 //! What a fetch brings back, with and without prepared statements.
 
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::cache::fetch::{FetchError, Fetched};
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::values::value::ArgType;
 use crate::core::values::value::ScalarType::*;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{eventually, plan, request, scalar, Tried};
 
 /// Runs a test both ways.
 fn both(test: impl Fn(&Server, &Tried)) {

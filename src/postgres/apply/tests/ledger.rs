@@ -6,10 +6,10 @@ use crate::core::jobs::batch::{JobOutcome, Lane, Left, SpaceApplied};
 use crate::core::jobs::job_id::JobId;
 use crate::postgres::ApplierEvent;
 
-use super::apply::*;
-use super::eventually;
-use super::proxy::Proxy;
-use super::server::Server;
+use crate::postgres::tests::batches::*;
+use crate::postgres::tests::eventually;
+use crate::postgres::tests::proxy::Proxy;
+use crate::postgres::tests::server::Server;
 
 fn rename(seq: u64, id: u64, name: &str) -> crate::core::jobs::batch::QueuedJob {
     job(seq, "UPDATE_BEAR_NAME", format!(r#"{{"id":{id},"name":"{name}"}}"#))
@@ -209,9 +209,9 @@ fn a_role_without_create_is_told_what_to_run_and_then_served() {
     let thread = std::thread::spawn(move || applier.apply(&bears(vec![rename(1, 1, "b")])));
     let ApplierEvent::Down { error } = events.recv_timeout(Duration::from_secs(10)).unwrap() else { panic!() };
     assert!(error.starts_with("LEDGER ") && error.contains("schema/ledger.sql"), "{error}");
-    server.run(include_str!("../../../schema/ledger.sql"));
+    server.run(include_str!("../../../../schema/ledger.sql"));
     // Twice does no harm.
-    server.run(include_str!("../../../schema/ledger.sql"));
+    server.run(include_str!("../../../../schema/ledger.sql"));
     server.run(
         "GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app",
     );
@@ -219,8 +219,10 @@ fn a_role_without_create_is_told_what_to_run_and_then_served() {
     assert!(is_done(&outcomes(&applied)[0]), "{applied:?}");
     server.run("UPDATE bear.ledger_version SET version = 2");
     control.stop();
-    let (mut newer, control, events) =
-        super::apply::applier(crate::postgres::Settings::new(server.url(), crate::postgres::UrlSource::Config));
+    let (mut newer, control, events) = crate::postgres::tests::batches::applier(crate::postgres::Settings::new(
+        server.url(),
+        crate::postgres::UrlSource::Config,
+    ));
     let thread = std::thread::spawn(move || newer.apply(&bears(vec![rename(2, 1, "c")])));
     let ApplierEvent::Down { error } = events.recv_timeout(Duration::from_secs(10)).unwrap() else { panic!() };
     assert!(error.contains("format 2"), "{error}");

@@ -1,8 +1,14 @@
 //! Postgres, or what is between, keeps its connections and says nothing more.
 
-use super::proxy::Proxy;
-use super::server::send_signal;
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::cache::fetch::FetchError;
+use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::postgres::tests::proxy::Proxy;
+use crate::postgres::tests::server::send_signal;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{eventually, plan, request, Tried};
 use crate::postgres::{StatementKind, ValidateStatement, Validation};
 
 /// What a fetch may take beyond its deadline, and a little for a busy machine.

@@ -1,7 +1,13 @@
 //! Postgres goes away and comes back, as another server or not.
 
-use super::server::send_signal;
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::cache::fetch::FetchError;
+use crate::postgres::tests::server::send_signal;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{eventually, plan, request, Tried};
+use crate::postgres::PoolEvent;
 
 fn changes(tried: &Tried) -> Vec<bool> {
     let changed = |event| match event {

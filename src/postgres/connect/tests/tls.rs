@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::*;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::{eventually, plan, Tried};
 
 /// A key and a certificate for it: signed by itself, or by the issuer.
 fn issue(folder: &Path, name: &str, extension: &str, issuer: Option<&str>) {

@@ -1,0 +1,6 @@
+//! Batches against a private Postgres: exactly once, in order, and a bad job harms itself alone.
+
+mod bad_jobs;
+mod batches;
+mod ledger;
+mod sections;

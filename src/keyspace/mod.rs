@@ -11,6 +11,13 @@
 //! | `owned` | what an earlier life left, told from what is somebody's |
 //! | `look` | what a key looks like |
 //! | `watch` | notifications of other clients' writes |
+//! | `jobs` | queues' keys |
+//!
+//! ```text
+//! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
+//! ```
+//! A new kind of key: `core/calls/keys` names it, `look` knows it when it sees it, `owned` whose it is, and the page of keys in the
+//! book tells of it.
 
 mod cold;
 pub mod jobs;

@@ -1,5 +1,11 @@
 //! The threads that wait for Postgres so that no other has to.
 //!
+//! | file | what |
+//! |---|---|
+//! | `appliers` | threads that apply batches, one connection each |
+//! | `feed` | the thread that follows the change feed, and how much it may tell ahead |
+//! | `clerk` | `bear-clerk`: work that needs no Postgres and is too long for Redis' thread |
+//!
 //! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
 //! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
 //! What needs no Postgres is `bear-clerk`'s. Nothing polls while there is nothing to do. Knows no Redis.

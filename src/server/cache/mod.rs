@@ -17,6 +17,9 @@
 //!       -> miss: waits -> fetch -> answered -> stored, unless an invalidation has struck it meanwhile
 //! ```
 //! Whether a result may be stored is decided in `core/cache/fills`, whether an entry is live in `core/cache/index`.
+//!
+//! A new option of BEAR.QUERY: its word in `commands/query`, what it means in `query`. A new target of BEAR.INVALIDATE: `invalidate`,
+//! then `keyspace/remove`, and a strike in `core/cache/fills`.
 
 pub(in crate::server) mod call;
 pub(in crate::server) mod explain;

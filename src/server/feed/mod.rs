@@ -9,6 +9,7 @@
 //! ```text
 //! off -> starting -> following -- lost --> withheld until it follows again (`core/feed/life`)
 //! ```
+//! A new thing that the feed tells is a `FeedOutcome` of `core/feed/rules`: `follow` takes it, `changes` drops what it concerns.
 
 pub(in crate::server) mod changes;
 pub(in crate::server) mod changing;

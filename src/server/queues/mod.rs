@@ -32,6 +32,9 @@
 //! ENQUEUE -> stream -> (durable: one pass of the loop later) -> batch -> applier -> outcome -> one unit: out of the
 //! stream, recorded, caches dropped, waiters answered
 //! ```
+//!
+//! A new option of BEAR.ENQUEUE: `enqueue` (and `large`), `core/jobs/record` where the job keeps it, `space` where memory must know
+//! it. A new way for a job to end: `outcomes` sorts it, `unit` writes it, `job_reply` shows it.
 
 mod ahead;
 mod changed;

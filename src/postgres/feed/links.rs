@@ -16,6 +16,11 @@ use crate::postgres::connect::client::{Client, ClientError};
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::values::params::declared_type;
 
+/// Of a table without a key of one column that a SELECT is asked by.
+pub(super) const SEVERAL_KEYS: &str =
+    "a SELECT is asked by a key of one column, which it has not, so that any change of it concerns all \
+    rows; a column that holds the id, or such a key, tells which";
+
 /// A SELECT of a section's tables.
 pub(super) struct Linked<'s> {
     pub(super) section: usize,

@@ -1,6 +1,7 @@
 //! Which tables of a catalog can be followed, by which of their columns, and what is in the way of the others.
 //!
-//! Rule: a table is followed only if an old row bears what is mapped: its replica identity holds the column.
+//! Rule: a table is followed only if it has a replica identity. Where that does not hold what is mapped, a change concerns more rows
+//! than need be, and the coverage says so.
 
 use std::collections::BTreeSet;
 
@@ -373,14 +374,20 @@ impl Tables {
             }
             TableRows::Column(column) => {
                 relation.check_column(column)?;
-                IdSource::Column { name: column.clone(), in_identity: true }
+                note = relation.unheld(column);
+                IdSource::Column { name: column.clone(), in_identity: note.is_none() }
             }
-            TableRows::Select(template) => {
-                let column = relation.single_key()?;
-                relation.check_column(column)?;
-                self.selects.push(template.clone());
-                IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
-            }
+            TableRows::Select(template) => match relation.single_key() {
+                Some(column) => {
+                    relation.check_column(column)?;
+                    self.selects.push(template.clone());
+                    IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
+                }
+                None => {
+                    note = Some(links::SEVERAL_KEYS.into());
+                    IdSource::Whole
+                }
+            },
         };
         let (tenant, tenant_note) = relation.tenant(section);
         let note = note.or(tenant_note);
@@ -534,40 +541,36 @@ impl Relation {
                 format!("the columns are {}", self.columns.join(", ")),
             ));
         }
-        match self.leaves.iter().find(|leaf| !leaf.holds(column)) {
-            None => Ok(()),
-            Some(leaf) => Err((
-                format!(
-                    "the replica identity of {} does not hold '{column}', so that a DELETE would not tell it",
-                    leaf.name
-                ),
-                format!("ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has '{column}'", leaf.name),
-            )),
-        }
+        Ok(())
+    }
+
+    /// What it means that an old row does not bear the column, if so.
+    fn unheld(&self, column: &str) -> Option<Box<str>> {
+        let leaf = self.leaves.iter().find(|leaf| !leaf.holds(column))?;
+        let note = format!(
+            "the replica identity of {} does not hold '{column}', so that an UPDATE or DELETE concerns all rows; \
+             ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has '{column}', tells which",
+            leaf.name, leaf.name
+        );
+        Some(note.into())
     }
 
     fn identity_holds(&self, column: &str) -> bool {
         self.leaves.iter().all(|leaf| leaf.holds(column))
     }
 
-    /// The column whose values a statement takes for `{ids}`.
-    fn single_key(&self) -> Result<&str, Hindrance> {
-        let several = || {
-            (
-                "a statement in tables needs a replica identity (or primary key) of one column".to_owned(),
-                "name the column that holds the id instead, or give the table such a key".to_owned(),
-            )
-        };
+    /// The column whose values a statement takes for `{ids}`, if there is one.
+    fn single_key(&self) -> Option<&str> {
         let mut column = None;
         for leaf in &self.leaves {
             let key = if leaf.identity == "f" { &leaf.key } else { &leaf.identity_columns };
             match (&key[..], column) {
                 ([one], None) => column = Some(one.as_str()),
                 ([one], Some(other)) if one == other => {}
-                _ => return Err(several()),
+                _ => return None,
             }
         }
-        column.ok_or_else(several)
+        column
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::core::catalog::{Section, TableRows};
+use crate::core::catalog::{Section, Table, TableRows};
 use crate::core::feed::link::{link, Link};
 use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
 use crate::core::sql::spelling::{in_quotes, relation_names};
@@ -95,7 +95,7 @@ impl Tables {
         let mut tables = Tables::default();
         for (table, mapped_by) in tables_of(sections) {
             let state = match tables.look_at(client, sections, &table.name, &mapped_by)? {
-                Ok(()) => Coverage::Covered { note: None },
+                Ok(note) => Coverage::Covered { note },
                 Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
             };
             tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
@@ -117,7 +117,7 @@ impl Tables {
         sections: &[Section],
         name: &str,
         mapped_by: &[usize],
-    ) -> Result<Result<(), Hindrance>, Failure> {
+    ) -> Result<Result<Option<Box<str>>, Hindrance>, Failure> {
         self.names.extend(relation_names(name).into_iter().map(Into::into));
         let relation = match relation_named(client, name) {
             Ok(relation) => relation,
@@ -131,7 +131,13 @@ impl Tables {
             return Ok(Err(("there is no such table".to_owned(), remedy)));
         };
         self.oids.insert(name.into(), relation.oid);
-        Ok(self.map(sections, name, mapped_by, relation))
+        let has_several_keys = relation.single_key().is_none();
+        let selects = |index: &usize| {
+            let of_table = |table: &Table| *table.name == *name && matches!(table.rows, TableRows::Select(_));
+            sections[*index].id.is_some() && sections[*index].tables.iter().any(of_table)
+        };
+        let note = (has_several_keys && mapped_by.iter().any(selects)).then(|| links::SEVERAL_KEYS.into());
+        Ok(self.map(sections, name, mapped_by, relation).map(|()| note))
     }
 
     /// Follows what a SELECT reads.
@@ -233,11 +239,13 @@ impl Tables {
                 relation.check_column(column)?;
                 IdSource::Column { name: column.clone(), in_identity: true }
             }
-            TableRows::Select(template) => {
-                let column = relation.single_key()?;
-                self.selects.push(template.clone());
-                IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
-            }
+            TableRows::Select(template) => match relation.single_key() {
+                Some(column) => {
+                    self.selects.push(template.clone());
+                    IdSource::Select { column: column.into(), statement: self.selects.len() - 1 }
+                }
+                None => IdSource::Whole,
+            },
         };
         Ok(Rule { section: index, source, id: section.id, tenant: relation.tenant(section) })
     }
@@ -432,14 +440,11 @@ impl Relation {
         Err((format!("it has no column '{column}'"), format!("the columns are {}", self.columns.join(", "))))
     }
 
-    /// The column whose values a statement takes for `{ids}`.
-    fn single_key(&self) -> Result<&str, Hindrance> {
+    /// The column whose values a statement takes for `{ids}`, if there is one.
+    fn single_key(&self) -> Option<&str> {
         match &self.key[..] {
-            [one] => Ok(one),
-            _ => Err((
-                "a statement in tables needs a primary key of one column".to_owned(),
-                "name the column that holds the id instead, or give the table such a key".to_owned(),
-            )),
+            [one] => Some(one),
+            _ => None,
         }
     }
 }

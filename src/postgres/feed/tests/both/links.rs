@@ -178,6 +178,46 @@ sql = "SELECT id FROM person WHERE shop = {tenant}"
     }
 }
 
+/// A pure link table has a key of two columns, by which no SELECT is asked. The column is exact as far as old rows bear it.
+#[test]
+fn a_link_table_without_a_key_of_one_column_is_followed_all_the_same() {
+    for kind in KINDS {
+        assert_told(
+            kind,
+            "CREATE TABLE pure (a int, b int, PRIMARY KEY (a, b)); INSERT INTO pure VALUES (1, 1), (2, 2)",
+            "pure = \"SELECT a FROM pure WHERE a = ANY({ids})\"",
+            &[
+                ("INSERT INTO pure VALUES (3, 3)", &["all"]),
+                ("UPDATE pure SET a = 4 WHERE a = 3", &["all"]),
+                ("UPDATE pure SET b = 5 WHERE a = 4", &["all"]),
+                ("DELETE FROM pure WHERE a = 4", &["all"]),
+                ("DELETE FROM pure WHERE a = 77", &[]),
+                ("COPY pure FROM PROGRAM 'echo 6,6' (FORMAT csv)", &["all"]),
+                ("TRUNCATE pure", &["all"]),
+            ],
+        );
+    }
+}
+
+/// The advised form is never worse than a SELECT: where the WAL's old rows lack the column, they tell all rows.
+#[test]
+fn a_column_that_old_rows_do_not_bear_tells_all_of_what_has_gone_or_moved() {
+    let all: [(FeedKind, &[&str], &[&str]); 2] =
+        [(FeedKind::Wal, &["all"], &["all"]), (FeedKind::Outbox, &["1", "2"], &["2"])];
+    for (kind, moved, gone) in all {
+        assert_told(
+            kind,
+            "",
+            "member = \"person_id\"",
+            &[
+                ("INSERT INTO member VALUES (21, 1, 7)", &["1"]),
+                ("UPDATE member SET person_id = 2 WHERE id = 21", moved),
+                ("DELETE FROM member WHERE id = 21", gone),
+            ],
+        );
+    }
+}
+
 /// What is read is followed even if it is far from the names of the catalog, or cannot be.
 #[test]
 fn what_a_select_reads_is_shown_among_the_tables() {

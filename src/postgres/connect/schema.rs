@@ -112,10 +112,15 @@ pub(in crate::postgres) enum Made {
 }
 
 /// An expression that has another value once the schema or one of the tables was made anew, has another owner, other
-/// rights, triggers, rules or row-level security.
+/// rights, triggers, rules or row-level security. Triggers and rules by themselves: with the second that a table ever had
+/// its own row does not change, for one that is dropped leaves the table's mark.
 pub(in crate::postgres) fn fingerprint(tables: &str) -> String {
     format!(
-        "(SELECT pg_catalog.concat(n.oid, ':', n.xmin, (SELECT pg_catalog.string_agg(pg_catalog.concat(',', c.oid, ':', c.xmin), '' ORDER BY c.oid) \
+        "(SELECT pg_catalog.concat(n.oid, ':', n.xmin, (SELECT pg_catalog.string_agg(pg_catalog.concat(',', c.oid, ':', c.xmin, \
+             (SELECT pg_catalog.string_agg(pg_catalog.concat(' t', g.oid), '' ORDER BY g.oid) \
+               FROM pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid), \
+             (SELECT pg_catalog.string_agg(pg_catalog.concat(' r', w.oid), '' ORDER BY w.oid) \
+               FROM pg_catalog.pg_rewrite w WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid)), '' ORDER BY c.oid) \
            FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid \
            AND c.relname OPERATOR(pg_catalog.=) ANY ('{{{tables}}}'::pg_catalog.name[]))) \
          FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'bear')"

@@ -242,6 +242,13 @@ fn a_schema_that_others_may_add_to_by_now_is_used_no_more() {
              CREATE TRIGGER spy BEFORE INSERT ON bear.left_out FOR EACH ROW EXECUTE FUNCTION spy()",
             "DROP TRIGGER spy ON bear.left_out",
         ),
+        // Once more: the table has kept its mark that it has triggers.
+        (
+            "CREATE TRIGGER spy BEFORE INSERT ON bear.left_out FOR EACH ROW EXECUTE FUNCTION spy()",
+            "DROP TRIGGER spy ON bear.left_out",
+        ),
+        ("CREATE RULE spy AS ON DELETE TO bear.left_out DO ALSO NOTHING", "DROP RULE spy ON bear.left_out"),
+        ("CREATE RULE spy AS ON DELETE TO bear.left_out DO ALSO NOTHING", "DROP RULE spy ON bear.left_out"),
         ("ALTER TABLE bear.ledger OWNER TO low", "ALTER TABLE bear.ledger OWNER TO bear"),
     ]
     .into_iter()

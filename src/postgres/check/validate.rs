@@ -94,7 +94,7 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
     let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
-            return Err(Failure::TimedOut);
+            return Err(Failure::TimedOut(None));
         }
         client.batch_execute("SAVEPOINT bear_check")?;
         let said = |text: &String| format!("{}: {text}", statement.what);
@@ -105,7 +105,7 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
                 report.links.extend(found.links.iter().map(said));
             }
             Err(Failure::Fetch(error)) => report.errors.push(format!("{}: {error}", statement.what)),
-            Err(Failure::TimedOut) => report.errors.push(format!("{}: no answer in time", statement.what)),
+            Err(Failure::TimedOut(_)) => report.errors.push(format!("{}: no answer in time", statement.what)),
             Err(broken) => return Err(broken),
         }
         client.batch_execute("ROLLBACK TO SAVEPOINT bear_check")?;

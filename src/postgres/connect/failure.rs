@@ -16,8 +16,9 @@ pub(in crate::postgres) enum Failure {
     Broken(String),
     /// Final for this request.
     Fetch(FetchError),
-    /// 57014 and 55P03: cancelled for want of time.
-    TimedOut,
+    /// No time is left; or 57014 and 55P03, with what Postgres said: cancelled for want of time, unless the statement says so of
+    /// its own, which the clock tells ([`crate::postgres::Pool`]).
+    TimedOut(Option<FetchError>),
     /// No answer by the client's deadline: the session is of no more use, and its query may still run.
     Silent,
 }
@@ -41,7 +42,7 @@ impl Failure {
         match self {
             Failure::Ended { .. } | Failure::Broken(_) | Failure::Silent => true,
             Failure::Fetch(error) => matches!(error, FetchError::TooLarge { .. }),
-            Failure::TimedOut => false,
+            Failure::TimedOut(_) => false,
         }
     }
 
@@ -77,10 +78,11 @@ fn from_db(db: &DbError) -> Failure {
     if ends_connection(db) {
         return Failure::Ended { what: last_words(db), by: EndedBy::Postgres };
     }
-    if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
-        return Failure::TimedOut;
+    let said = FetchError::Statement { sqlstate: code.code().to_owned(), message: message(db) };
+    match *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE {
+        true => Failure::TimedOut(Some(said)),
+        false => Failure::Fetch(said),
     }
-    Failure::Fetch(FetchError::Statement { sqlstate: code.code().to_owned(), message: message(db) })
 }
 
 /// Is it the last that the connection says? Its severity tells and its code does not: any of them may be a statement's own,

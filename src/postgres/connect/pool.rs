@@ -38,6 +38,8 @@ const IDLE_LIFE: Duration = Duration::from_secs(300);
 const ENDS_TO_BE_GUILTY: u32 = 2;
 /// Statements of which that is remembered.
 const MAX_SUSPECTS: usize = 1_000;
+/// An error for want of time that comes earlier than so long before a limit is not the limit's.
+const MAX_DOUBT: Duration = Duration::from_millis(500);
 /// Sessions in a row that do not even answer a question: then Postgres is not there.
 const MAX_SILENT: u32 = 3;
 /// Sessions of which the wire was cut amid one piece of work.
@@ -298,7 +300,7 @@ impl Pool {
                     self.state.distrust(connection);
                     silent += 1;
                     match Failure::from(error) {
-                        Failure::Silent | Failure::TimedOut => return (connection, Err(self.state.timeout())),
+                        Failure::Silent | Failure::TimedOut(_) => return (connection, Err(self.state.timeout())),
                         _ if silent >= MAX_SILENT => return (connection, Err(self.state.unavailable(what))),
                         _ => continue,
                     }
@@ -341,7 +343,9 @@ impl Pool {
                 }
                 // A connection that has just been made would lead there again.
                 Err(Failure::Broken(what)) => self.state.unavailable(&what),
-                Err(Failure::TimedOut) => self.state.timeout(),
+                // A function may raise these classes, or not wait for a lock.
+                Err(Failure::TimedOut(Some(said))) if !self.state.is_time_up(begun, deadline) => said,
+                Err(Failure::TimedOut(_)) => self.state.timeout(),
                 Err(Failure::Silent) => {
                     // What silenced one has mostly silenced all.
                     self.state.distrust(connection);
@@ -437,6 +441,15 @@ impl State {
             Standing::Starting | Standing::Up => 0,
         };
         FetchError::Unavailable { what: what.to_owned(), host: self.address.clone(), retry_in_ms }
+    }
+
+    /// Whether work begun then may have met a limit of ours by now: that of a statement, that of a wait for a lock, or the
+    /// deadline. In doubt it has, for the server's clock is another.
+    fn is_time_up(&self, begun: Instant, deadline: Instant) -> bool {
+        let limit = Duration::from_millis(self.settings.statement_timeout_ms());
+        let doubt = (limit / 10).clamp(Duration::from_millis(2), MAX_DOUBT);
+        let now = Instant::now() + doubt;
+        now >= deadline || now.duration_since(begun) >= limit
     }
 
     fn timeout(&self) -> FetchError {

@@ -44,7 +44,7 @@ impl From<Failure> for FeedError {
         FeedError::Other(match failure {
             Failure::Ended { what, .. } | Failure::Broken(what) => what,
             Failure::Fetch(error) => error.to_string(),
-            Failure::TimedOut | Failure::Silent => "no answer in time".to_owned(),
+            Failure::TimedOut(_) | Failure::Silent => "no answer in time".to_owned(),
         })
     }
 }

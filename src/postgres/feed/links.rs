@@ -50,14 +50,14 @@ pub(super) fn look<'s>(client: &mut Client, sections: &'s [Section]) -> Result<V
                     let (names, waits) = (Vec::new(), false);
                     linked.push(Linked { section: index, table: &table.name, template, reads, names, waits });
                 }
-                Err(why @ (Failure::Fetch(_) | Failure::TimedOut)) => {
-                    let waits = why == Failure::TimedOut;
+                Err(why @ (Failure::Fetch(_) | Failure::TimedOut(_))) => {
+                    let waits = matches!(why, Failure::TimedOut(_));
                     if let Failure::Fetch(error) = why {
                         log::warn!("the SELECT of table '{}' of section '{}' fails: {error}", table.name, section.name);
                     }
                     let reads = in_transaction(client, |client| reads::guess(client, &template.text));
                     let reads = match reads {
-                        Err(Failure::Fetch(_) | Failure::TimedOut) => Reads { is_guess: true, ..Reads::default() },
+                        Err(Failure::Fetch(_) | Failure::TimedOut(_)) => Reads { is_guess: true, ..Reads::default() },
                         reads => reads?,
                     };
                     let names = names_in(&template.text).into_iter().map(Into::into).collect();

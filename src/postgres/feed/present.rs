@@ -56,7 +56,8 @@ impl From<Failure> for Unclear {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Fetch(error) => Unclear::All(error.to_string()),
-            Failure::TimedOut => Unclear::All("it took too long".to_owned()),
+            Failure::TimedOut(Some(said)) => Unclear::All(said.to_string()),
+            Failure::TimedOut(None) => Unclear::All("it took too long".to_owned()),
             lost => Unclear::Lost(lost),
         }
     }

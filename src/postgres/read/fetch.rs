@@ -110,7 +110,7 @@ impl Session {
 fn time_left(request: &FetchRequest) -> Result<std::time::Duration, Failure> {
     let left = request.deadline.saturating_duration_since(Instant::now());
     match left.is_zero() {
-        true => Err(Failure::TimedOut),
+        true => Err(Failure::TimedOut(None)),
         false => Ok(left),
     }
 }

@@ -118,7 +118,7 @@ impl Cleaner {
                 log::debug!("triggers that no catalog wants any more: {error}");
                 Ok(())
             }
-            Err(Failure::TimedOut) => Ok(()),
+            Err(Failure::TimedOut(_)) => Ok(()),
         }
     }
 }

@@ -289,7 +289,7 @@ impl Tables {
                         }
                     }
                 }
-                Err(Failure::TimedOut) => {
+                Err(Failure::TimedOut(_)) => {
                     return Err(Failure::Broken(format!(
                     "{} is locked by a transaction that is in progress (see pg_stat_activity), so that its triggers \
                          cannot be made",
@@ -363,7 +363,7 @@ fn locked_briefly(
     let result = client.simple_query(&sql).map_err(Failure::from);
     let mut pace = lock(&control.lock_pace);
     match &result {
-        Err(Failure::TimedOut) => pace.failed(begun, Instant::now()),
+        Err(Failure::TimedOut(_)) => pace.failed(begun, Instant::now()),
         _ => pace.succeeded(),
     }
     drop(pace);

@@ -1,6 +1,7 @@
 //! Errors of a query whose class is that of an outage, and queries that end their connection: theirs, and nobody else's.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::fetch_plan::FetchPlan;
@@ -46,6 +47,39 @@ fn an_error_of_the_statement_is_its_own_whatever_its_class() {
         // What is idle is made in the background; no error made one.
         assert!(tried.pool.figures().connects <= 3, "{:?}", tried.pool.figures());
         assert_eq!(tried.json("SELECT 2 AS x"), r#"[{"x":2}]"#);
+    }
+}
+
+#[test]
+fn a_query_that_says_itself_that_time_is_up_is_told_at_once() {
+    let server = Server::new();
+    server.run(
+        "CREATE FUNCTION give_up() RETURNS int LANGUAGE plpgsql \
+             AS $$ BEGIN RAISE EXCEPTION 'own' USING ERRCODE = '57014'; END $$; \
+         CREATE FUNCTION hurry() RETURNS int LANGUAGE plpgsql SET lock_timeout = '20ms' \
+             AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN 1; END $$",
+    );
+    let mut locker = server.client();
+    locker.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+    for prepare in [true, false] {
+        let tried = Tried::new(&server, |settings| settings.prepare = prepare);
+        for (sql, code) in [("SELECT give_up() AS x", "57014"), ("SELECT hurry() AS x", "55P03")] {
+            let error = tried.fetch(plan(sql, &[]), &[]).unwrap_err();
+            assert!(matches!(&error, FetchError::Statement { sqlstate, .. } if sqlstate == code), "{error:?}");
+        }
+        assert_eq!(tried.json("SELECT 2 AS x"), r#"[{"x":2}]"#);
+        // A wait that meets our own limits: the deadline's, then that of every wait for a lock.
+        let waiting = Arc::new(plan(WAITING, &[]));
+        let mut hasty = request(&waiting, &[]);
+        hasty.deadline = Instant::now() + Duration::from_millis(300);
+        let error = tried.pool.fetch(&hasty).1.unwrap_err();
+        assert!(matches!(&error, FetchError::Timeout { .. }), "{error:?}");
+        let tried = Tried::new(&server, |settings| {
+            settings.prepare = prepare;
+            settings.query_timeout_ms = 300;
+        });
+        let error = tried.pool.fetch(&request(&waiting, &[])).1.unwrap_err();
+        assert!(matches!(&error, FetchError::Timeout { timeout_ms: 300 }), "{error:?}");
     }
 }
 

@@ -14,6 +14,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::core::calls::keys::{classify, KeyKind};
+
 /// What a key under a section's names looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -304,6 +306,15 @@ impl Ownership {
             0 => "; all of them look as an earlier version of bear may have left them, and if it did, BEAR.ADOPT is right",
             _ => "",
         };
+        let is_of_queue = |key: &[u8]| is_of_queue(self.member(section).unwrap_or_default(), key);
+        let (queues, others): (Vec<_>, Vec<_>) = tally.named.iter().partition(|key| is_of_queue(key));
+        if others.is_empty() && queues.len() as u64 == all && !named.is_empty() {
+            return Some(format!(
+                "section '{name}' is not served, for keys that bear did not write stand where its queue's would: {keys}. Rename \
+                 or delete them, give the section another name, or bear another database (bear.db); BEAR.ADOPT leaves keys of \
+                 queues alone"
+            ));
+        }
         Some(format!(
             "section '{name}' is not served, for the database holds keys with names of its own that bear did not write: \
              {keys}. Give the section another name, bear another database (bear.db), or rename or delete the keys; BEAR.ADOPT \
@@ -319,6 +330,18 @@ pub fn member_of(section: &str, has_tenant: bool, prefix: &[u8]) -> Box<str> {
     } else {
         String::from_utf8_lossy(prefix).into()
     }
+}
+
+/// Whether the key has the name of one of a queue of the section with that member.
+fn is_of_queue(member: &str, key: &[u8]) -> bool {
+    let rest = match member.strip_prefix("{*}:") {
+        Some(section) => {
+            let after = key.iter().position(|byte| *byte == b'}').map(|end| &key[end + 1..]);
+            after.and_then(|rest| rest.strip_prefix(b":")?.strip_prefix(section.as_bytes()))
+        }
+        None => key.strip_prefix(member.as_bytes()),
+    };
+    rest.and_then(|rest| rest.strip_prefix(b":")).is_some_and(|part| classify(part) == KeyKind::Queue)
 }
 
 /// The name of the section that a mark is of: `bear` of `bear`, `{bear}` or `{*}:bear`.

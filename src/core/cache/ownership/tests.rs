@@ -84,6 +84,28 @@ fn a_refusal_names_a_few_keys_and_the_ways_out() {
 }
 
 #[test]
+fn a_refusal_for_keys_of_queues_alone_does_not_advise_to_adopt_them() {
+    for (member, key) in
+        [("bear", "bear:queue"), ("{bear}", "{bear}:queue:failed"), ("{*}:bear", "{a:b}:bear:queue:id")]
+    {
+        let refusal = |more: Option<&str>| {
+            let mut ownership = named(&[member]);
+            ownership.begin(|_| false, false);
+            ownership.found(0, key.as_bytes(), Look::Strange);
+            more.iter().for_each(|more| ownership.found(0, more.as_bytes(), Look::Likely));
+            ownership.surveyed();
+            ownership.refusal(0, "bear", |_| true).unwrap()
+        };
+        let text = refusal(None);
+        assert!(
+            text.contains(key) && text.contains("BEAR.ADOPT leaves") && !text.contains("BEAR.ADOPT bear"),
+            "{text}"
+        );
+        assert!(refusal(Some("bear:queuex")).contains("BEAR.ADOPT bear"));
+    }
+}
+
+#[test]
 fn a_refused_section_is_surveyed_again_when_a_named_key_has_gone() {
     let (mut ownership, _) = survey(&[Look::Strange]);
     assert!(!ownership.look_again(|_| false));

@@ -12,7 +12,7 @@ use smallvec::{smallvec, SmallVec};
 
 use super::batch::OrderKeys;
 use crate::core::catalog::job::{Field, Job, Order};
-use crate::core::values::canonical::Spelling;
+use crate::core::values::canonical::{is_too_small, Spelling, NOT_TOO_SMALL};
 use crate::core::values::json_text::{write_string, JsonError, Reader};
 use crate::core::values::value::{shorten, ArgType, ScalarType, Value};
 
@@ -219,7 +219,9 @@ fn write_value(
     match fits.map_err(broken)? {
         Fit::Fits => Ok(()),
         Fit::Not(got) => {
-            Err(PayloadError::WrongType { field: field.name.clone(), expected: expected(field.ty), got: got.into() })
+            let is_too_small = !field.ty.array && scalar == ScalarType::Float && is_too_small(got.as_bytes());
+            let expected = if is_too_small { NOT_TOO_SMALL.into() } else { expected(field.ty) };
+            Err(PayloadError::WrongType { field: field.name.clone(), expected, got: got.into() })
         }
     }
 }

@@ -42,7 +42,8 @@ impl ScalarType {
             ScalarType::TimestampTz => datetime::write_timestamptz(raw, out),
             ScalarType::Json => None,
         };
-        written.ok_or_else(|| ValueError::new(self.expected(), raw))
+        let is_too_small = || self == ScalarType::Float && is_too_small(raw);
+        written.ok_or_else(|| ValueError::new(if is_too_small() { NOT_TOO_SMALL } else { self.expected() }, raw))
     }
 
     /// Order of two canonical texts in a set: by value for numbers, bytewise for all else.
@@ -68,6 +69,14 @@ impl ScalarType {
             ScalarType::Json => "of another type, as json is only for jobs",
         }
     }
+}
+
+/// What a float must be that is none for being too small.
+pub(in crate::core) const NOT_TOO_SMALL: &str = "0 or a number that is not too small for a float8";
+
+/// Of what [`write_float`] refuses: whether it is a number that a float8 would take for 0.
+pub(in crate::core) fn is_too_small(raw: &[u8]) -> bool {
+    std::str::from_utf8(raw).is_ok_and(|text| text.parse() == Ok(0.0_f64))
 }
 
 /// Whether the number is negative, and its digits.

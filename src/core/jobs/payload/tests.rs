@@ -116,6 +116,7 @@ fn errors_name_the_field_and_what_would_be_right() {
         ("{\"x\":{\"a\":1,\"a\":1}}", "field 'x' has the key 'a' twice in one object"),
         ("{\"x\":1e999999}", "field 'x' holds the number 1e999999, which is out of the range of numeric"),
         ("{\"f\":1e999}", "field 'f' must be a finite number, got 1e999"),
+        ("{\"f\":1e-400}", "field 'f' must be 0 or a number that is not too small for a float8, got 1e-400"),
         ("{\"d\":1e2000}", "field 'd' must be a decimal number of at most 1000 digits, or a string that holds one, got 1e2000"),
         ("{\"d\":\"1é-1\"}", "field 'd' must be a decimal number of at most 1000 digits, or a string that holds one, got the string '1é-1'"),
         ("{\"b\":1}", "field 'b' must be true or false, got 1"),

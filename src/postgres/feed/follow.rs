@@ -522,9 +522,15 @@ impl<'a> Follower<'a> {
     fn tell_changes(&mut self, changes: Vec<SectionChange>, transactions: u32, told: Told) {
         let Told { end, committed_us } = told;
         if self.awaited.is_empty() {
-            self.told = self.told.max(end);
+            self.told_up_to(end);
         }
         (self.emit)(FeedOutcome::Changed { changes, position: self.told, transactions, committed_us });
+    }
+
+    /// What has been received and is not visible yet has not been told, whatever stands behind it.
+    fn told_up_to(&mut self, position: u64) {
+        let untold = self.pending.iter().map(|transaction| transaction.end.saturating_sub(1)).min();
+        self.told = self.told.max(untold.map_or(position, |before| position.min(before)));
     }
 
     /// Tells the rows of own transactions whose publication has not dropped them in time, or never will.
@@ -590,7 +596,7 @@ impl<'a> Follower<'a> {
     fn tell_caught_up(&mut self, asked: &Asked, now: Instant) {
         self.probe = Probe::Due(now.max(asked.at + (self.parts.grace / 4).max(LEAST_GAP)));
         let position = if self.awaited.is_empty() { self.position } else { asked.wal };
-        self.told = self.told.max(position);
+        self.told_up_to(position);
         let caught_up = self.parts.watch.bound(asked.at);
         (self.emit)(FeedOutcome::CaughtUp { asked: caught_up, position: self.told, lag_bytes: asked.lag_bytes });
     }

@@ -104,13 +104,27 @@ fn a_commit_that_new_snapshots_do_not_see_is_not_told_and_holds_up_nobody() {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         client.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 1
     });
+    // Behind the commit's record.
+    let behind = database.int("SELECT (pg_current_wal_insert_lsn() - '0/0')::int8");
+    let told_beyond_it = || {
+        let now = Instant::now();
+        loop {
+            match followed.next() {
+                FeedOutcome::CaughtUp { asked, position, .. } if asked > now => return position >= behind as u64,
+                FeedOutcome::Changed { position, .. } if position >= behind as u64 => return true,
+                _ => {}
+            }
+        }
+    };
     client.batch_execute("SET synchronous_commit = local; INSERT INTO t VALUES (2, 2)").unwrap();
     assert_eq!(followed.changes(), [r#"t 2: {"id":2,"x":2}"#]);
     assert_eq!(followed.changes(), Vec::<String>::new());
+    assert!(!told_beyond_it(), "a place behind what has not been told");
     assert!(!waits.is_finished());
     database.server.let_commits_go();
     waits.join().unwrap();
     assert_eq!(followed.changes(), [r#"t 1: {"id":1,"x":2}"#]);
+    assert!(told_beyond_it());
 }
 
 /// A transaction with an id of its own.

@@ -10,11 +10,11 @@ use crate::core::values::value::{ArgType, ScalarType};
 
 const JOB_KEYS: [&str; 4] = ["data", "sql", "each", "order"];
 
-/// Columns and placeholders with a meaning of their own.
 /// What a job's statement may begin with. Commands that control the transaction would break the batch, whose effects and
 /// ledger are one.
 const STATEMENTS: [&str; 7] = ["select", "insert", "update", "delete", "merge", "with", "values"];
 
+/// Columns and placeholders with a meaning of their own.
 const RESERVED_FIELDS: [&str; 4] = ["n", "data", "jobs", "tenant"];
 
 /// The barrier, as `order = "*"`.

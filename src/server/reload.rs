@@ -463,6 +463,8 @@ fn validation_of(sections: &[Section], ticket: u64) -> Validation {
                         other(&of, template, section.job_param_types(job, template), kind);
                     }
                 }
+                // Nothing for Postgres to prepare.
+                JobBody::Claim(_) => {}
             }
         }
     }

@@ -1,9 +1,10 @@
-//! A job of the catalog: the payload it takes, and the SQL that applies it.
+//! A job of the catalog: the payload it takes, and the SQL that applies it, or how workers claim it.
 
+use super::claim::ClaimSpec;
 use crate::core::sql::template::Template;
 use crate::core::values::value::{ArgType, ScalarType};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub name: Box<str>,
     /// Fields of the payload, by name.
@@ -14,6 +15,16 @@ pub struct Job {
     pub reads_data: bool,
 }
 
+impl Job {
+    /// Of a job that workers claim; None of one that is SQL.
+    pub fn claim(&self) -> Option<&ClaimSpec> {
+        match &self.body {
+            JobBody::Claim(claim) => Some(claim),
+            JobBody::Set(_) | JobBody::Each(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     pub name: Box<str>,
@@ -22,15 +33,18 @@ pub struct Field {
     pub optional: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum JobBody {
     /// One statement for any number of jobs. Its parameters are `jobs`, the JSON text of the records, and `tenant`.
     Set(Template),
     /// Statements run for each job. Their parameters are payload fields and `tenant`.
     Each(Vec<Template>),
+    /// No SQL: workers claim it.
+    #[allow(dead_code, reason = "read from the catalog next")]
+    Claim(ClaimSpec),
 }
 
-/// Which jobs must be applied in the order in which they were enqueued.
+/// Which jobs must be applied, or claimed, in the order in which they were enqueued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     None,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use toml::Table as TomlTable;
 
+use super::claim::Limits;
 use super::life::Life;
 use super::outline::Outline;
 use super::read_job;
@@ -96,6 +97,8 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         source: source(outline, reader.outlines, &related),
         queries,
         jobs,
+        limits: Limits::default(),
+        open: None,
     })
 }
 

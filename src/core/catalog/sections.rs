@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::claim::{Limits, OpenJobs};
 use super::demand::Demand;
 use super::fetch_plan::FetchPlan;
 use super::job::Job;
@@ -104,6 +105,12 @@ pub struct Section {
     pub queries: Vec<Query>,
     /// By name.
     pub jobs: Vec<Job>,
+    /// Of its claimed jobs, in each of its spaces.
+    #[allow(dead_code, reason = "read from the catalog next")]
+    pub limits: Limits,
+    /// Does it take claimed jobs of any name, too?
+    #[allow(dead_code, reason = "read from the catalog next")]
+    pub open: Option<OpenJobs>,
     /// The section in one spelling, and which other sections its results name: two catalogs whose `source` of a section is
     /// equal cache the same under the same keys.
     pub source: Box<str>,

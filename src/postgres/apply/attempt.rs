@@ -139,6 +139,9 @@ fn fit(job: Option<&Job>, name: &[u8], data: &[u8]) -> Result<payload::Checked, 
     let job = job.ok_or_else(|| {
         catalog(format!("the catalog has no job '{}' any more", crate::core::values::value::shorten(name)))
     })?;
+    if job.claim().is_some() {
+        return Err(catalog(format!("job '{}' has no SQL any more; workers claim it", job.name)));
+    }
     payload::check(job, data).map_err(|error| catalog(format!("the payload does not fit any more: {error}")))
 }
 
@@ -169,6 +172,6 @@ fn run<'b>(
 fn own_space(task: &Task<'_>) -> Option<usize> {
     match &task.job.body {
         JobBody::Set(template) if template.params.iter().any(|name| **name == *"tenant") => Some(task.space),
-        JobBody::Set(_) | JobBody::Each(_) => None,
+        JobBody::Set(_) | JobBody::Each(_) | JobBody::Claim(_) => None,
     }
 }

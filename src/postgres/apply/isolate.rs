@@ -65,6 +65,9 @@ const MIN_PROBE_LOCK_MS: u64 = 10;
 /// And runs at least so long.
 const MIN_PROBE_STATEMENT_MS: u64 = 50;
 
+/// Of a claimed job. The batch leaves it out before ([`super::attempt`]).
+const NO_SQL: &str = "workers claim this job; it has no SQL";
+
 /// Where the savepoint stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Point {
@@ -336,6 +339,7 @@ impl<'r, 'b> Runner<'r, 'b> {
         let templates = match &task.job.body {
             JobBody::Set(template) => std::slice::from_ref(template),
             JobBody::Each(templates) => templates.as_slice(),
+            JobBody::Claim(_) => &[],
         };
         for template in templates {
             let Ok(values) = self.values(number) else { return Ok(false) };
@@ -489,6 +493,7 @@ impl<'r, 'b> Runner<'r, 'b> {
         let verdicts = match &self.tasks[tasks[0]].job.body {
             JobBody::Set(template) => self.execute_set(template, tasks),
             JobBody::Each(templates) => self.execute_each(templates, tasks[0]).map(|verdict| vec![verdict]),
+            JobBody::Claim(_) => Err(Failed::Unfit(own_error(NO_SQL))),
         };
         let verdicts = verdicts.map_err(|failed| match failed {
             Failed::Trouble(trouble) => ended(tasks, self, trouble),
@@ -510,6 +515,7 @@ impl<'r, 'b> Runner<'r, 'b> {
                 .into_iter()
                 .map(|(name, value)| (name.to_string().into(), value))
                 .collect(),
+            JobBody::Claim(_) => return Err(own_error(NO_SQL)),
         };
         values.retain(|(name, _)| **name != *"tenant");
         let tenant = self.batch.spaces[task.space].tenant.as_deref();

@@ -88,6 +88,9 @@ impl Server {
             let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
             format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(job_name))
         })?;
+        if job.claim().is_some() {
+            return Err(format!("ERR job '{}' is for workers, and cannot be enqueued yet", job.name));
+        }
         let limit = self.config.max_job_bytes as usize;
         if data.len() > limit {
             return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));

@@ -38,6 +38,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("feed", &["catalog", "sql", "values"]),
             ("cache", &["changes", "catalog", "calls", "values"]),
             ("jobs", &["changes", "feed", "catalog", "values"]),
+            ("claims", &["jobs", "catalog", "values"]),
         ],
     ),
     (

@@ -1,0 +1,25 @@
+//! Claimed jobs: those that workers outside of Redis take, and say what came of.
+//!
+//! | file | what |
+//! |---|---|
+//! | `queue` | one space's claimed jobs as its master hands them out |
+//! | `ready` | which of those that could be claimed is the first |
+//! | `place` | where a job stands among others |
+//! | `limit` | how many are claimed at a time, and begun in a time |
+//! | `token` | fencing tokens |
+//! | `claimers` | clients that wait for a job, first come, first served |
+//! | `turns` | spaces of a section that take turns |
+//!
+//! ```text
+//! enqueued -> queue -> pick -> hold (a claim with a token) -> settle | give back | delay
+//! ```
+//!
+//! A new state, or a new way from one to another: `queue` has the picture; `queue/model` tries every order.
+
+pub mod claimers;
+pub mod limit;
+pub mod place;
+pub mod queue;
+pub mod ready;
+pub mod token;
+pub mod turns;

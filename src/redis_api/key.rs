@@ -12,6 +12,7 @@ use super::{api, Context};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyType {
     String,
+    List,
     Set,
     SortedSet,
     Hash,
@@ -23,6 +24,7 @@ impl std::fmt::Display for KeyType {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(match self {
             KeyType::String => "a string",
+            KeyType::List => "a list",
             KeyType::Set => "a set",
             KeyType::SortedSet => "a sorted set",
             KeyType::Hash => "a hash",
@@ -48,6 +50,7 @@ impl KeyType {
         match kind {
             raw::REDISMODULE_KEYTYPE_EMPTY => None,
             raw::REDISMODULE_KEYTYPE_STRING => Some(KeyType::String),
+            raw::REDISMODULE_KEYTYPE_LIST => Some(KeyType::List),
             raw::REDISMODULE_KEYTYPE_SET => Some(KeyType::Set),
             raw::REDISMODULE_KEYTYPE_ZSET => Some(KeyType::SortedSet),
             raw::REDISMODULE_KEYTYPE_HASH => Some(KeyType::Hash),

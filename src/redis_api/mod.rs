@@ -10,14 +10,17 @@ mod command;
 mod config;
 mod context;
 mod events;
+mod hash;
 mod info;
 mod key;
 mod letter;
 mod load;
 mod log;
+mod open;
 mod processor;
 mod reply;
 mod scan;
+mod sorted_set;
 mod stream;
 mod wake;
 
@@ -32,16 +35,19 @@ pub use events::{
     on_config_change, on_cron, on_flush, on_keyspace, on_loading, on_role, on_shutdown, on_swap_db, KeyEvent, Loading,
     Removal, Role,
 };
+pub use hash::HashKey;
 pub use info::{on_info, InfoWriter};
 pub use key::{glance_at_set, KeyType, StringKey};
 pub use letter::{Letter, Pen};
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};
 pub use log::install_logger;
+pub use open::WrongType;
 pub use processor::worked;
 pub use reply::{Replier, Value};
 pub use scan::Scan;
-pub use stream::{Direction, Fields, StreamKey, WrongType};
+pub use sorted_set::SortedSetKey;
+pub use stream::{Direction, Fields, StreamKey};
 pub use wake::{arm, is_posted, on_tick, rearm_if_late, wake};
 
 /// One function of Redis' table. Used inside `unsafe` only: the table is written once, by Export_RedisModule_Init,

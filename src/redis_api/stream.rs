@@ -1,11 +1,14 @@
-//! Streams: adding an entry, and walking over entries without building a reply.
+//! Streams without a command: entries are added, deleted, and walked over. What is written is replicated as XADD and XDEL.
+//!
+//! Redis notifies nobody of such writes; who watches the key, or waits for entries, is told.
 
 use std::ffi::{c_int, c_long};
 
 use redis_module::raw;
 use smallvec::SmallVec;
 
-use super::command::{make_string, string_bytes};
+use super::command::string_bytes;
+use super::open::{Mode, OpenKey, WrongType};
 use super::{api, Context};
 
 /// Milliseconds, and a number within them.
@@ -21,90 +24,89 @@ pub enum Direction {
     Backward,
 }
 
-/// There is a key of another type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrongType;
-
 /// A stream's key, open until this is dropped.
-pub struct StreamKey<'a> {
-    ctx: Context<'a>,
-    key: *mut raw::RedisModuleKey,
-    name: *mut raw::RedisModuleString,
-    exists: bool,
-}
+pub struct StreamKey<'a>(OpenKey<'a>);
 
 impl<'a> StreamKey<'a> {
     pub fn open_to_read(ctx: Context<'a>, name: &[u8]) -> Result<StreamKey<'a>, WrongType> {
-        Self::open(ctx, name, raw::REDISMODULE_READ)
+        OpenKey::open(ctx, name, Mode::Read, raw::REDISMODULE_KEYTYPE_STREAM).map(StreamKey)
     }
 
     /// The first entry makes the stream.
     pub fn open_to_write(ctx: Context<'a>, name: &[u8]) -> Result<StreamKey<'a>, WrongType> {
-        Self::open(ctx, name, raw::REDISMODULE_READ | raw::REDISMODULE_WRITE)
-    }
-
-    fn open(ctx: Context<'a>, name: &[u8], mode: u32) -> Result<StreamKey<'a>, WrongType> {
-        let name = make_string(name);
-        // SAFETY: name was just made, the context is valid during its callback; a null key is answered with "empty".
-        let (key, kind) = unsafe {
-            let key: *mut raw::RedisModuleKey = api!(RedisModule_OpenKey)(ctx.raw(), name, mode as c_int).cast();
-            (key, api!(RedisModule_KeyType)(key))
-        };
-        let exists = kind != raw::REDISMODULE_KEYTYPE_EMPTY as c_int;
-        let open = StreamKey { ctx, key, name, exists };
-        match exists && kind != raw::REDISMODULE_KEYTYPE_STREAM as c_int {
-            true => Err(WrongType),
-            false => Ok(open),
-        }
+        OpenKey::open(ctx, name, Mode::Write, raw::REDISMODULE_KEYTYPE_STREAM).map(StreamKey)
     }
 
     /// Entries; 0 where there is no stream.
     pub fn len(&self) -> u64 {
-        if !self.exists {
-            return 0;
-        }
-        // SAFETY: the key is open.
-        unsafe { api!(RedisModule_ValueLength)(self.key) as u64 }
+        self.0.len()
     }
 
     /// Adds an entry with an id that the server chooses, and has AOF and replicas add the same one. `fields` are names and
     /// values in turn. None where the server refuses (the last possible id is taken).
     pub fn add(&mut self, fields: &[&[u8]]) -> Option<StreamId> {
-        let mut argv: SmallVec<[*mut raw::RedisModuleString; 20]> = SmallVec::with_capacity(fields.len() + 2);
-        argv.push(self.name);
-        argv.push(std::ptr::null_mut());
-        argv.extend(fields.iter().map(|field| make_string(field)));
-        let mut id = raw::RedisModuleStreamID { ms: 0, seq: 0 };
-        // SAFETY: the key is open for writing; argv from its third place on holds pairs of live strings, which are copied.
+        self.add_entry(None, fields)
+    }
+
+    /// Adds an entry with an id of ours. False where the server refuses: the id is not greater than the last that the stream
+    /// has had, or `0-0`.
+    pub fn add_with_id(&mut self, id: StreamId, fields: &[&[u8]]) -> bool {
+        self.add_entry(Some(id), fields).is_some()
+    }
+
+    fn add_entry(&mut self, id: Option<StreamId>, fields: &[&[u8]]) -> Option<StreamId> {
+        let flags = if id.is_some() { 0 } else { raw::REDISMODULE_STREAM_ADD_AUTOID as c_int };
+        let (ms, seq) = id.unwrap_or_default();
+        let mut id = raw::RedisModuleStreamID { ms, seq };
+        let mut words = self.0.words();
+        words.push_empty();
+        for field in fields {
+            words.push(field);
+        }
+        // SAFETY: the key is open for writing; the words from the third on are pairs of live strings, which are copied.
         let status = unsafe {
-            api!(RedisModule_StreamAdd)(
-                self.key,
-                raw::REDISMODULE_STREAM_ADD_AUTOID as c_int,
-                &mut id,
-                argv.as_mut_ptr().add(2),
-                (fields.len() / 2) as c_long,
-            )
+            api!(RedisModule_StreamAdd)(self.0.raw(), flags, &mut id, words.from(2), (fields.len() / 2) as c_long)
         };
-        let added = status == raw::REDISMODULE_OK as c_int;
-        if added {
-            self.exists = true;
-            argv[1] = make_string(format!("{}-{}", id.ms, id.seq).as_bytes());
-            // SAFETY: "v" takes an array of strings and its length, both of which outlive the call; Redis takes references.
-            unsafe {
-                api!(RedisModule_Replicate)(
-                    self.ctx.raw(),
-                    c"XADD".as_ptr(),
-                    c"v".as_ptr(),
-                    argv.as_mut_ptr(),
-                    argv.len(),
-                );
+        if status != raw::REDISMODULE_OK as c_int {
+            return None;
+        }
+        words.put(1, format!("{}-{}", id.ms, id.seq).as_bytes());
+        self.0.replicate(c"XADD", &mut words);
+        Some((id.ms, id.seq))
+    }
+
+    /// Deletes entries. Returns how many were there. The stream stays, though it be empty.
+    ///
+    /// Unlike XDEL, Redis does not note the greatest deleted id by this (`max-deleted-entry-id` of XINFO, from which the
+    /// lag of consumer groups is told); replicas and the AOF, which run XDEL, do.
+    pub fn delete(&mut self, ids: &[StreamId]) -> usize {
+        if !self.0.exists() {
+            return 0;
+        }
+        let mut words = self.0.words();
+        for (ms, seq) in ids {
+            let mut id = raw::RedisModuleStreamID { ms: *ms, seq: *seq };
+            // SAFETY: the key is open for writing and a stream, no iterator is started, and the id is a live variable.
+            let status = unsafe { api!(RedisModule_StreamDelete)(self.0.raw(), &mut id) };
+            if status == raw::REDISMODULE_OK as c_int {
+                words.push(format!("{ms}-{seq}").as_bytes());
             }
         }
-        for string in argv.into_iter().skip(1).filter(|string| !string.is_null()) {
-            // SAFETY: made above, released once; Redis keeps references of its own.
-            unsafe { api!(RedisModule_FreeString)(std::ptr::null_mut(), string) };
+        let deleted = words.after_key();
+        if deleted > 0 {
+            self.0.replicate(c"XDEL", &mut words);
         }
-        added.then_some((id.ms, id.seq))
+        deleted
+    }
+
+    /// Hands the fields of one entry to `read`; None where it is not there.
+    pub fn read<R>(&self, id: StreamId, read: impl FnOnce(&Fields) -> R) -> Option<R> {
+        let (mut read, mut answer) = (Some(read), None);
+        self.walk(Direction::Forward, id, id, &mut |_, fields| {
+            answer = read.take().map(|read| read(fields));
+            false
+        });
+        answer
     }
 
     /// Hands the entries between two ids (both included) to `each`, until it says false.
@@ -115,7 +117,7 @@ impl<'a> StreamKey<'a> {
         to: StreamId,
         each: &mut dyn FnMut(StreamId, &Fields) -> bool,
     ) {
-        if !self.exists {
+        if !self.0.exists() {
             return;
         }
         let id_of = |(ms, seq)| raw::RedisModuleStreamID { ms, seq };
@@ -126,7 +128,7 @@ impl<'a> StreamKey<'a> {
         };
         // SAFETY: the key is open and a stream; the iterator is stopped below, before the key is closed.
         unsafe {
-            if api!(RedisModule_StreamIteratorStart)(self.key, flags, &mut start, &mut end)
+            if api!(RedisModule_StreamIteratorStart)(self.0.raw(), flags, &mut start, &mut end)
                 != raw::REDISMODULE_OK as c_int
             {
                 return;
@@ -141,8 +143,8 @@ impl<'a> StreamKey<'a> {
             for (field, value) in strings {
                 // SAFETY: the iterator made them for us; nothing refers to them any more.
                 unsafe {
-                    api!(RedisModule_FreeString)(self.ctx.raw(), field);
-                    api!(RedisModule_FreeString)(self.ctx.raw(), value);
+                    api!(RedisModule_FreeString)(self.0.ctx().raw(), field);
+                    api!(RedisModule_FreeString)(self.0.ctx().raw(), value);
                 }
             }
             if !more {
@@ -150,14 +152,14 @@ impl<'a> StreamKey<'a> {
             }
         }
         // SAFETY: started above.
-        unsafe { api!(RedisModule_StreamIteratorStop)(self.key) };
+        unsafe { api!(RedisModule_StreamIteratorStop)(self.0.raw()) };
     }
 
     fn next_entry(&self) -> Option<(StreamId, c_long)> {
         let mut id = raw::RedisModuleStreamID { ms: 0, seq: 0 };
         let mut count: c_long = 0;
         // SAFETY: an iterator is started; both pointers are of live variables.
-        let status = unsafe { api!(RedisModule_StreamIteratorNextID)(self.key, &mut id, &mut count) };
+        let status = unsafe { api!(RedisModule_StreamIteratorNextID)(self.0.raw(), &mut id, &mut count) };
         (status == raw::REDISMODULE_OK as c_int).then_some(((id.ms, id.seq), count))
     }
 
@@ -166,22 +168,12 @@ impl<'a> StreamKey<'a> {
         for _ in 0..count {
             let (mut field, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
             // SAFETY: an entry is current; both pointers are of live variables.
-            let status = unsafe { api!(RedisModule_StreamIteratorNextField)(self.key, &mut field, &mut value) };
+            let status = unsafe { api!(RedisModule_StreamIteratorNextField)(self.0.raw(), &mut field, &mut value) };
             if status != raw::REDISMODULE_OK as c_int {
                 break;
             }
             strings.push((field, value));
         }
         strings
-    }
-}
-
-impl Drop for StreamKey<'_> {
-    fn drop(&mut self) {
-        // SAFETY: both were made in `open` and are released once; closing a null key does nothing.
-        unsafe {
-            api!(RedisModule_CloseKey)(self.key);
-            api!(RedisModule_FreeString)(std::ptr::null_mut(), self.name);
-        }
     }
 }

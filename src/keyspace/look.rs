@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::claims::WorkKeys;
 use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
 use super::watch;
 use crate::core::cache::ownership::Look;
@@ -87,7 +88,75 @@ fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
                 Look::Strange
             }
         }
+        (part, Some(kind)) if part.is_work() => work(ctx, part, key, kind),
         _ => Look::Strange,
+    }
+}
+
+/// A key of claimed jobs.
+fn work(ctx: Context, part: QueuePart, key: &[u8], kind: KeyType) -> Look {
+    let fields = |command: &std::ffi::CStr, args: &[&[u8]]| jobs::read_texts(ctx, command, args);
+    let is_job = |text: &[u8]| JobId::parse(text).is_some();
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let any_field = || fields(c"HRANDFIELD", &[key, b"1"]);
+    let has = |names: &'static [&'static [u8]]| {
+        first_entry(ctx, key, |fields| names.iter().all(|name| fields.iter().any(|(field, _)| field == name)))
+    };
+    let is_ours = match (part, kind) {
+        (QueuePart::Work, KeyType::Stream) => match has(&[b"v", b"job", b"data"]) {
+            None => return Look::Blank,
+            Some(is) => is,
+        },
+        (QueuePart::WorkCompleted, KeyType::Stream) => {
+            // The type of the jobs, and then ids and records in turn.
+            let is = |(at, (name, _)): (usize, &(&[u8], &[u8]))| if at == 0 { *name == b"t" } else { is_job(name) };
+            first_entry(ctx, key, |fields| fields.iter().enumerate().all(is)) != Some(false)
+        }
+        (QueuePart::WorkFailed, KeyType::Stream) => has(&[b"t", b"id", b"record"]) != Some(false),
+        (QueuePart::WorkStarted, KeyType::Stream) => has(&[b"t"]) != Some(false),
+        (
+            QueuePart::WorkClaims | QueuePart::WorkAttempts | QueuePart::WorkProgress | QueuePart::WorkData,
+            KeyType::Hash,
+        ) => any_field().iter().all(|field| is_job(field)),
+        (QueuePart::WorkDelayed, KeyType::SortedSet) => {
+            fields(c"ZRANGE", &[key, b"0", b"0"]).iter().all(|member| is_job(member))
+        }
+        (QueuePart::WorkToken, KeyType::String) => StringKey::open(ctx, key).is_some_and(|token| {
+            let mut numbers = token.bytes().split(|byte| *byte == b' ');
+            numbers.clone().count() == 2 && numbers.all(is_number)
+        }),
+        (QueuePart::WorkTotals, KeyType::Hash) => {
+            fields(c"HMGET", &[key, b"claimed", b"completed", b"failed", b"expired", b"released"])
+                .iter()
+                .any(|total| is_number(total))
+        }
+        (QueuePart::WorkLimits, KeyType::Hash) => {
+            let known: [&[u8]; 5] = [b"concurrency", b"rate", b"by", b"by_concurrency", b"by_rate"];
+            any_field().iter().all(|field| known.contains(&&**field))
+        }
+        // Its name says it: nobody else thinks of it.
+        (QueuePart::WorkLog, KeyType::List) => true,
+        _ => false,
+    };
+    if is_ours {
+        Look::Proof
+    } else {
+        Look::Strange
+    }
+}
+
+impl WorkKeys {
+    /// What is wrong where one of them is somebody's: nothing is to be written to it. See [`QueueKeys::foreign`].
+    pub fn foreign(&self, ctx: Context) -> Option<String> {
+        // Records are trimmed: those of others must not be.
+        let is_trimmed =
+            |part: QueuePart| matches!(part, QueuePart::WorkCompleted | QueuePart::WorkFailed | QueuePart::WorkStarted);
+        let has_identity = queue(ctx, QueuePart::Id, &self.id) == Look::Proof;
+        let (_, key, _) = self.parts().into_iter().find(|(part, key, _)| {
+            let concerns = !has_identity || is_trimmed(*part);
+            concerns && KeyType::of(ctx, key).is_some_and(|kind| work(ctx, *part, key, kind) == Look::Strange)
+        })?;
+        Some(not_ours(key))
     }
 }
 
@@ -118,8 +187,8 @@ impl QueueKeys {
         let standing = || parts.iter().filter(|(part, key)| concerns(part) && KeyType::of(ctx, key).is_some());
         // Without it, or with one that another hand wrote, the rest must look like ours.
         let strange = |(part, key): &&(QueuePart, &[u8])| queue(ctx, *part, key) == Look::Strange;
-        let is_alone = standing().all(|(part, _)| *part == QueuePart::Id);
-        let (_, key) = standing().find(|found| strange(found) && (found.0 != QueuePart::Id || is_alone))?;
+        let is_alone = || standing().all(|(part, _)| *part == QueuePart::Id) && self.has_no_work(ctx);
+        let (_, key) = standing().find(|found| strange(found) && (found.0 != QueuePart::Id || is_alone()))?;
         Some(not_ours(key))
     }
 
@@ -150,6 +219,12 @@ impl QueueKeys {
 
     /// Is none of them there?
     pub fn are_absent(&self, ctx: Context) -> bool {
-        self.parts().iter().all(|(_, key)| KeyType::of(ctx, key).is_none())
+        self.parts().iter().all(|(_, key)| KeyType::of(ctx, key).is_none()) && self.has_no_work(ctx)
+    }
+
+    /// Is there no key of claimed jobs either?
+    fn has_no_work(&self, ctx: Context) -> bool {
+        let prefix = self.jobs.strip_suffix(b":queue").unwrap_or(&self.jobs);
+        WorkKeys::new(prefix).are_absent(ctx)
     }
 }

@@ -12,6 +12,7 @@
 //! | `look` | what a key looks like |
 //! | `watch` | notifications of other clients' writes |
 //! | `jobs` | queues' keys |
+//! | `claims` | those of claimed jobs |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -19,6 +20,8 @@
 //! A new kind of key: `core/calls/keys` names it, `look` knows it when it sees it, `owned` whose it is, and the page of keys in the
 //! book tells of it.
 
+#[allow(dead_code, reason = "what serves claims is being built on it")]
+pub mod claims;
 mod cold;
 pub mod jobs;
 mod large;

@@ -75,10 +75,35 @@ pub enum QueuePart {
     /// Streams: outcomes.
     Completed,
     Failed,
+    /// Stream: claimed jobs not yet settled.
+    Work,
+    /// Hash: jobs that workers hold.
+    WorkClaims,
+    /// String: up to where tokens may have been handed out.
+    WorkToken,
+    /// Sorted set: claimed jobs that wait for a time, by that time.
+    WorkDelayed,
+    /// Hash: their attempts, and the errors of these.
+    WorkAttempts,
+    /// Hash: what workers say of how far they have come.
+    WorkProgress,
+    /// Hash: payloads that were changed.
+    WorkData,
+    /// Stream: claims begun lately, where there is a rate.
+    WorkStarted,
+    /// Hash: limits that were set by command.
+    WorkLimits,
+    /// Hash: how many were claimed, completed and so on.
+    WorkTotals,
+    /// Streams: outcomes of claimed jobs.
+    WorkCompleted,
+    WorkFailed,
+    /// Lists, one a job: what its worker logged.
+    WorkLog,
 }
 
 impl QueuePart {
-    const ALL: [QueuePart; 10] = [
+    const ALL: [QueuePart; 23] = [
         QueuePart::Jobs,
         QueuePart::Id,
         QueuePart::Delayed,
@@ -89,7 +114,25 @@ impl QueuePart {
         QueuePart::Paused,
         QueuePart::Completed,
         QueuePart::Failed,
+        QueuePart::Work,
+        QueuePart::WorkClaims,
+        QueuePart::WorkToken,
+        QueuePart::WorkDelayed,
+        QueuePart::WorkAttempts,
+        QueuePart::WorkProgress,
+        QueuePart::WorkData,
+        QueuePart::WorkStarted,
+        QueuePart::WorkLimits,
+        QueuePart::WorkTotals,
+        QueuePart::WorkCompleted,
+        QueuePart::WorkFailed,
+        QueuePart::WorkLog,
     ];
+
+    /// Of claimed jobs alone; the rest is of SQL jobs, or of both (`Id`, `Paused`, `Unique`, `UniqueJobs`).
+    pub fn is_work(self) -> bool {
+        self.suffix().starts_with(QueuePart::Work.suffix())
+    }
 
     fn suffix(self) -> &'static str {
         match self {
@@ -103,11 +146,24 @@ impl QueuePart {
             QueuePart::Paused => ":paused",
             QueuePart::Completed => ":completed",
             QueuePart::Failed => ":failed",
+            QueuePart::Work => ":work",
+            QueuePart::WorkClaims => ":work:claims",
+            QueuePart::WorkToken => ":work:token",
+            QueuePart::WorkDelayed => ":work:delayed",
+            QueuePart::WorkAttempts => ":work:attempts",
+            QueuePart::WorkProgress => ":work:progress",
+            QueuePart::WorkData => ":work:data",
+            QueuePart::WorkStarted => ":work:started",
+            QueuePart::WorkLimits => ":work:limits",
+            QueuePart::WorkTotals => ":work:totals",
+            QueuePart::WorkCompleted => ":work:completed",
+            QueuePart::WorkFailed => ":work:failed",
+            QueuePart::WorkLog => ":work:log:",
         }
     }
 }
 
-/// `P:queue…`
+/// `P:queue…`; of logs, what comes before the job's id.
 pub fn queue_key(prefix: &[u8], part: QueuePart) -> Box<[u8]> {
     [prefix, b":", QUEUE, part.suffix().as_bytes()].concat().into()
 }
@@ -115,7 +171,16 @@ pub fn queue_key(prefix: &[u8], part: QueuePart) -> Box<[u8]> {
 /// Which key of a queue it is, if the part of a key that follows `P:` is one.
 pub fn queue_part(part: &[u8]) -> Option<QueuePart> {
     let suffix = part.strip_prefix(QUEUE)?;
+    if let Some(id) = suffix.strip_prefix(QueuePart::WorkLog.suffix().as_bytes()) {
+        return is_job_id(id).then_some(QueuePart::WorkLog);
+    }
     QueuePart::ALL.into_iter().find(|known| known.suffix().as_bytes() == suffix)
+}
+
+/// Digits, a dash, digits.
+fn is_job_id(id: &[u8]) -> bool {
+    let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    id.iter().position(|byte| *byte == b'-').is_some_and(|at| is_number(&id[..at]) && is_number(&id[at + 1..]))
 }
 
 /// What the part of a key that follows `P:` says of it.
@@ -205,6 +270,31 @@ mod tests {
             ("", KeyKind::Other),
         ] {
             assert_eq!(classify(part.as_bytes()), kind, "{part}");
+        }
+    }
+
+    #[test]
+    fn keys_of_queues_are_told_apart() {
+        for part in QueuePart::ALL {
+            let key = queue_key(b"mail", part);
+            let key = if part == QueuePart::WorkLog { [&*key, b"17-0"].concat() } else { key.to_vec() };
+            let rest = key.strip_prefix(b"mail:").unwrap();
+            assert_eq!((classify(rest), queue_part(rest)), (KeyKind::Queue, Some(part)));
+            assert_eq!(part.is_work(), rest.starts_with(b"queue:work"));
+        }
+        for (part, kind) in [
+            ("queue:work", Some(QueuePart::Work)),
+            ("queue:work:claims", Some(QueuePart::WorkClaims)),
+            ("queue:work:log:1700000000000-3", Some(QueuePart::WorkLog)),
+            ("queue:work:log:", None),
+            ("queue:work:log:x", None),
+            ("queue:work:log:1-", None),
+            ("queue:work:log:1-2-3", None),
+            ("queue:work:log", None),
+            ("queue:work:other", None),
+            ("queue:works", None),
+        ] {
+            assert_eq!(queue_part(part.as_bytes()), kind, "{part}");
         }
     }
 

@@ -18,11 +18,47 @@ impl JobId {
         Some(JobId { ms: parse_number(&text[..at])?, seq: parse_number(&text[at + 1..])? })
     }
 
+    pub fn text(self) -> IdText {
+        let mut bytes = [b'-'; MAX_TEXT];
+        let dash = write_number(self.seq, &mut bytes, MAX_TEXT) - 1;
+        let from = write_number(self.ms, &mut bytes, dash);
+        IdText { bytes, from: from as u8 }
+    }
+
     /// The least id after this one; None after the last that there can be.
     pub fn next(self) -> Option<JobId> {
         match self.seq.checked_add(1) {
             Some(seq) => Some(JobId { seq, ..self }),
             None => self.ms.checked_add(1).map(|ms| JobId { ms, seq: 0 }),
+        }
+    }
+}
+
+/// Digits of two numbers and a dash, no more.
+const MAX_TEXT: usize = 41;
+
+/// An id as streams spell it, without an allocation.
+#[derive(Clone, Copy)]
+pub struct IdText {
+    bytes: [u8; MAX_TEXT],
+    /// Where it begins.
+    from: u8,
+}
+
+impl IdText {
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.from)..]
+    }
+}
+
+/// Writes a number before a place; returns where it begins.
+fn write_number(mut number: u64, bytes: &mut [u8; MAX_TEXT], mut at: usize) -> usize {
+    loop {
+        at -= 1;
+        bytes[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
         }
     }
 }
@@ -61,6 +97,10 @@ mod tests {
             assert_eq!(JobId::parse(text.as_bytes()), expected, "{text}");
         }
         assert_eq!(JobId { ms: 5, seq: 7 }.to_string(), "5-7");
+        for (ms, seq) in [(0, 0), (1_700_000_000_000, 12), (u64::MAX, u64::MAX), (10, u64::MAX), (u64::MAX, 0)] {
+            let id = JobId { ms, seq };
+            assert_eq!(id.text().as_bytes(), id.to_string().as_bytes());
+        }
         assert_eq!(JobId { ms: 5, seq: u64::MAX }.next(), id(6, 0));
         assert!(JobId { ms: 5, seq: 9 } < JobId { ms: 6, seq: 0 });
     }

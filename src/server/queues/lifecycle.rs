@@ -76,6 +76,10 @@ impl Server {
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
+        // What is of claimed jobs alone says nothing of SQL jobs.
+        if notes.iter().all(|(part, _)| part.is_work()) {
+            return;
+        }
         self.queues.forget_ahead();
         let Some(space) = self.queues.spaces.get_mut(name) else {
             if notes.iter().any(|(part, _)| matches!(part, QueuePart::Jobs | QueuePart::Id)) {

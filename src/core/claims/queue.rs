@@ -52,6 +52,8 @@ pub struct Claim {
     pub attempt: u32,
     /// Whose it is: a number that the caller gives.
     pub worker: u32,
+    /// Unix time.
+    pub started_ms: u64,
     pub lease_ms: u64,
     /// Monotonic.
     pub deadline_ms: u64,

@@ -6,6 +6,12 @@ use crate::server::Words;
 /// Words of one list: what is done for each of them, in one piece, takes about a millisecond.
 pub const MAX_WORDS: usize = 2_000;
 
+/// A day, in milliseconds.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Bytes of what is said of a job that ends: what is longer is cut.
+pub const MAX_MESSAGE: usize = 2 << 10;
+
 /// Where we are in the words.
 pub struct Cursor<'a> {
     args: Args<'a>,
@@ -29,6 +35,24 @@ pub fn space_and_job(args: Args<'_>) -> Result<(&[u8], &[u8]), String> {
     Ok((space, id))
 }
 
+/// The words with which a worker's commands begin: a claim.
+pub struct ClaimWords<'a> {
+    pub space: &'a [u8],
+    pub id: &'a [u8],
+    pub token: &'a [u8],
+}
+
+/// A text that is cut where it is longer, not within a character.
+pub fn cut(text: &[u8], max: usize) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
+    let is_within = |at: &usize| text[*at] & 0b1100_0000 == 0b1000_0000;
+    // A character has four bytes at most; what has more such bytes is no UTF-8.
+    let end = (max - 3..=max).rev().find(|at| !is_within(at)).unwrap_or(max);
+    &text[..end]
+}
+
 impl<'a> Cursor<'a> {
     /// Begins after the command's name.
     pub fn new(args: Args<'a>) -> Cursor<'a> {
@@ -42,9 +66,23 @@ impl<'a> Cursor<'a> {
         Ok(word)
     }
 
+    /// The next words: a claim.
+    pub fn claim(&mut self) -> Result<ClaimWords<'a>, String> {
+        Ok(ClaimWords {
+            space: self.next("the space")?,
+            id: self.next("the job's id")?,
+            token: self.next("the claim's token")?,
+        })
+    }
+
+    /// Is the next word this one, in any case?
+    pub fn is_at(&self, word: &str) -> bool {
+        self.args.get(self.at).is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
     /// Steps over the next word if it is this one, in any case.
     pub fn take(&mut self, word: &str) -> bool {
-        let found = self.args.get(self.at).is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()));
+        let found = self.is_at(word);
         self.at += usize::from(found);
         found
     }
@@ -91,6 +129,26 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// The next word, of so many bytes at most.
+    pub fn text(&mut self, name: &str, max: usize) -> Result<&'a [u8], String> {
+        let word = self.next(name)?;
+        if word.len() > max {
+            return Err(format!("TOOLARGE {name} may hold {max} bytes, got {}", word.len()));
+        }
+        Ok(word)
+    }
+
+    /// The milliseconds after LEASE.
+    pub fn lease(&mut self) -> Result<u64, String> {
+        self.number("LEASE", 1_000, DAY_MS)
+    }
+
+    /// What is said of the next word, which is no option of the command.
+    pub fn no_option(&mut self, known: &str) -> Result<(), String> {
+        let word = self.next("an option")?;
+        Err(format!("ERR '{}' is no option; {known}", crate::core::values::value::shorten(word)))
+    }
+
     /// Nothing may be left.
     pub fn finish(&self) -> Result<(), String> {
         match self.args.get(self.at) {
@@ -105,5 +163,27 @@ pub fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), String>
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(format!("ERR {name} is given twice")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, max, expected) in [
+            ("", 4, ""),
+            ("abcd", 4, "abcd"),
+            ("abcde", 4, "abcd"),
+            ("abcß", 4, "abc"),
+            ("ab€€", 4, "ab"),
+            ("ab€€", 5, "ab€"),
+            ("🐻🐻", 4, "🐻"),
+            ("🐻🐻", 7, "🐻"),
+        ] {
+            assert_eq!(cut(text.as_bytes(), max), expected.as_bytes(), "{text}, {max}");
+        }
+        assert_eq!(cut(&[0x80; 9], 4), &[0x80; 4], "no UTF-8");
     }
 }

@@ -1,27 +1,21 @@
-//! `BEAR.ENQUEUE space job json [UNIQUE key] [DELAY ms] [ATTEMPTS n] [BACKOFF ms] [BLOCK ms]`: a job for Postgres.
+//! `BEAR.ENQUEUE space job json [UNIQUE key] [DELAY ms | AT ms] [ATTEMPTS n] [BACKOFF ms] [PRIORITY n] [BLOCK ms]`: a
+//! job for Postgres, or for workers that claim it.
 //!
 //! Reply: a bulk string, the job's id; with BLOCK BEAR.JOB's map, once the job has settled (0: however long it takes).
-//! O(N) with N the bytes of the payload. Replicated as XADD, with UNIQUE and DELAY as ZADD and HSET, too.
+//! O(N) with N the bytes of the payload. Replicated as XADD, with UNIQUE, DELAY and AT as ZADD and HSET, too.
 //! In MULTI and scripts BLOCK is ignored.
 //! Errors: ERR (wrong words or payload), TOOLARGE, FULL, DUPLICATE (another job holds the UNIQUE key), UNSAFE (the
 //! maxmemory-policy may evict the queue), WRONGTYPE (a key of the queue is of another type), TIMEOUT (BLOCK is over, the job
 //! stays queued), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 
-use super::cursor::{once, Cursor};
+use super::cursor::{once, Cursor, DAY_MS};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, EnqueueOptions};
 
 pub struct Enqueue;
 
-/// A day, in milliseconds.
-const DAY_MS: u64 = 86_400_000;
-
 /// Bytes of a UNIQUE key.
 const MAX_UNIQUE: usize = 1_024;
-
-const fn option(name: &'static std::ffi::CStr, token: &'static std::ffi::CStr) -> ArgSpec {
-    ArgSpec::new(name, ArgKind::Text).token(token).optional()
-}
 
 impl Command for Enqueue {
     const SPEC: CommandSpec = CommandSpec {
@@ -37,11 +31,19 @@ impl Command for Enqueue {
             ArgSpec::new(c"space", ArgKind::Key),
             ArgSpec::new(c"job", ArgKind::Text),
             ArgSpec::new(c"json", ArgKind::Text),
-            option(c"unique-key", c"UNIQUE"),
-            option(c"delay-ms", c"DELAY"),
-            option(c"attempts", c"ATTEMPTS"),
-            option(c"backoff-ms", c"BACKOFF"),
-            option(c"block-ms", c"BLOCK"),
+            ArgSpec::option(c"unique-key", c"UNIQUE"),
+            ArgSpec::new(
+                c"due",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"delay-ms", ArgKind::Text).token(c"DELAY"),
+                    ArgSpec::new(c"unix-ms", ArgKind::Text).token(c"AT"),
+                ]),
+            )
+            .optional(),
+            ArgSpec::option(c"attempts", c"ATTEMPTS"),
+            ArgSpec::option(c"backoff-ms", c"BACKOFF"),
+            ArgSpec::option(c"priority", c"PRIORITY"),
+            ArgSpec::option(c"block-ms", c"BLOCK"),
         ],
     };
 
@@ -68,6 +70,10 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
             once("UNIQUE", &mut options.unique, key)?;
         } else if cursor.take("DELAY") {
             once("DELAY", &mut options.delay_ms, cursor.number("DELAY", 0, 365 * DAY_MS)?)?;
+        } else if cursor.take("AT") {
+            once("AT", &mut options.at_ms, at(cursor)?)?;
+        } else if cursor.take("PRIORITY") {
+            once("PRIORITY", &mut options.priority, cursor.number("PRIORITY", 1, 10)? as u8)?;
         } else if cursor.take("ATTEMPTS") {
             once("ATTEMPTS", &mut options.attempts, cursor.number("ATTEMPTS", 1, 100)? as u32)?;
         } else if cursor.take("BACKOFF") {
@@ -75,12 +81,21 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
         } else if cursor.take("BLOCK") {
             once("BLOCK", &mut options.block_ms, cursor.number("BLOCK", 0, 365 * DAY_MS)?)?;
         } else {
-            let word = cursor.next("an option")?;
-            return Err(format!(
-                "ERR '{}' is no option; there are UNIQUE key, DELAY ms, ATTEMPTS n, BACKOFF ms and BLOCK ms",
-                crate::core::values::value::shorten(word)
-            ));
+            cursor
+                .no_option("there are UNIQUE key, DELAY ms, AT ms, ATTEMPTS n, BACKOFF ms, PRIORITY n and BLOCK ms")?;
         }
     }
+    if options.delay_ms.is_some() && options.at_ms.is_some() {
+        return Err("ERR DELAY and AT both say when the job is due; give one of them".into());
+    }
     Ok(options)
+}
+
+/// The Unix time after AT. What would be a moment of the year 1970 was meant to be seconds.
+fn at(cursor: &mut Cursor) -> Result<u64, String> {
+    let ms = cursor.number("AT", 0, i64::MAX as u64)?;
+    if ms < 365 * DAY_MS {
+        return Err(format!("ERR AT is a Unix time in milliseconds, such as 1700000000000, got {ms}"));
+    }
+    Ok(ms)
 }

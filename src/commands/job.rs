@@ -1,12 +1,12 @@
-//! `BEAR.JOB space id`: what is known of a job.
+//! `BEAR.JOB space id | UNIQUE key`: what is known of a job, by its id or by the UNIQUE key that it holds.
 //!
-//! Reply: a map (RESP2: keys and values in turn), or nil for an unknown id: id, job, state (waiting, active, delayed,
+//! Reply: a map (RESP2: keys and values in turn), or nil for an unknown id or key: id, job, state (waiting, active, delayed,
 //! completed, failed), data (JSON), attempts, enqueued, due and finished (Unix time in ms, or nil), error (a map of message
 //! and sqlstate, or nil), result (JSON, or nil), rows (rows that its statement returned, or nil). O(log N) for a queued
 //! job; a settled one is looked for among the records that are kept. Nothing is replicated.
 //! Errors: ERR (wrong words), WRONGTYPE (of a job that is not found), NOWAIT (a long search in MULTI or a script).
 
-use super::cursor::space_and_job;
+use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -18,16 +18,33 @@ impl Command for Job {
         flags: c"readonly",
         categories: c"read",
         tips: c"nondeterministic_output",
-        arity: 3,
+        arity: -3,
         key: KeyAccess::Read,
         summary: c"Returns what is known of a job.",
         complexity: c"O(log N) for a queued job; O(N) with N the entries of records kept for a settled one.",
-        args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"id", ArgKind::Text)],
+        args: &[
+            ArgSpec::new(c"space", ArgKind::Key),
+            ArgSpec::new(
+                c"which",
+                ArgKind::OneOf(&[
+                    ArgSpec::new(c"id", ArgKind::Text),
+                    ArgSpec::new(c"unique-key", ArgKind::Text).token(c"UNIQUE"),
+                ]),
+            ),
+        ],
     };
 
     fn run(ctx: Context, args: Args) {
         server::serve(ctx, |server| {
-            let (space, id) = space_and_job(args)?;
+            let mut cursor = Cursor::new(args);
+            let space = cursor.next("the space")?;
+            if cursor.take("UNIQUE") {
+                let key = cursor.next("the key after UNIQUE")?;
+                cursor.finish()?;
+                return server.job_by_unique(ctx, space, key);
+            }
+            let id = cursor.next("the job's id, or UNIQUE key")?;
+            cursor.finish()?;
             server.job(ctx, space, id)
         });
     }

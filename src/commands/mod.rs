@@ -3,22 +3,34 @@
 //! To add one: a file here with a struct that implements [`Command`](crate::redis_api::Command), and a line in
 //! [`register_all`].
 
+mod ack;
 mod adopt;
+mod cancel;
 mod catalog;
+mod claim;
+mod clean;
 mod cursor;
 mod enqueue;
 mod explain;
+mod extend;
+mod fail;
 mod feed;
 mod invalidate;
 mod job;
 mod jobs;
+mod limitqueue;
+mod log;
+mod logs;
 mod pause;
+mod promote;
 mod query;
+mod release;
 mod reload;
 mod remove;
 mod resume;
 mod retry;
 mod stats;
+mod update;
 mod verify;
 
 use crate::redis_api::{register, Context};
@@ -38,6 +50,18 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<remove::Remove>(ctx)?;
     register::<pause::Pause>(ctx)?;
     register::<resume::Resume>(ctx)?;
+    register::<claim::Claim>(ctx)?;
+    register::<ack::Ack>(ctx)?;
+    register::<fail::Fail>(ctx)?;
+    register::<extend::Extend>(ctx)?;
+    register::<release::Release>(ctx)?;
+    register::<promote::Promote>(ctx)?;
+    register::<clean::Clean>(ctx)?;
+    register::<cancel::Cancel>(ctx)?;
+    register::<log::Log>(ctx)?;
+    register::<logs::Logs>(ctx)?;
+    register::<update::Update>(ctx)?;
+    register::<limitqueue::LimitQueue>(ctx)?;
     register::<verify::Verify>(ctx)?;
     register::<adopt::Adopt>(ctx)?;
     Ok(())

@@ -64,6 +64,11 @@ impl ArgSpec {
         ArgSpec { name, kind, token: None, optional: false, multiple: false }
     }
 
+    /// An optional word behind a token.
+    pub const fn option(name: &'static CStr, token: &'static CStr) -> ArgSpec {
+        ArgSpec::new(name, ArgKind::Text).token(token).optional()
+    }
+
     pub const fn token(mut self, token: &'static CStr) -> ArgSpec {
         self.token = Some(token);
         self

@@ -15,6 +15,8 @@
 //! | `UNSAFE` | the memory policy may evict queued jobs |
 //! | `CATALOG` | a job does not fit its definition any more |
 //! | `LEDGER` | in BEAR.STATS: Postgres has not the ledger that Redis knows |
+//! | `LOST` | the token is not, or not any more, that of the job's claim |
+//! | `CANCELLED` | BEAR.EXTEND of a job that BEAR.CANCEL is to end |
 //! | `WRONGTYPE` | a key of a queue holds another type |
 //! | `FOREIGN` | keys under the section's names, or a queue's, are somebody's |
 

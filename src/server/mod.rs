@@ -10,6 +10,7 @@
 //! | `cache` | calls: hits, fetches, invalidation, what is known of them |
 //! | `feed` | rows that changed in Postgres, and the change feed |
 //! | `queues` | jobs: enqueued, applied, settled |
+//! | `claims` | jobs that workers claim |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -19,6 +20,7 @@
 
 mod aside;
 mod cache;
+mod claims;
 pub mod config;
 mod done_aside;
 mod errands;
@@ -52,8 +54,9 @@ use crate::redis_api::{Answer, BlockedClient, Context, Role};
 pub use self::cache::call::{Call, Freshness, Words};
 pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
+pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
 pub use lifecycle::{start, stop};
-pub use queues::{EnqueueOptions, ListedState, RetryTarget};
+pub use queues::{EnqueueOptions, ListRequest, ListedState, RetryTarget};
 
 /// Everything.
 pub struct Server {

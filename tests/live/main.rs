@@ -5,6 +5,7 @@
 mod support;
 
 mod cache;
+mod claims;
 mod faults;
 mod feed;
 mod harness;

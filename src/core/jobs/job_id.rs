@@ -32,6 +32,14 @@ impl JobId {
             None => self.ms.checked_add(1).map(|ms| JobId { ms, seq: 0 }),
         }
     }
+
+    /// The greatest id before this one; None before the first that there can be.
+    pub fn previous(self) -> Option<JobId> {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Some(JobId { seq, ..self }),
+            None => self.ms.checked_sub(1).map(|ms| JobId { ms, seq: u64::MAX }),
+        }
+    }
 }
 
 /// Digits of two numbers and a dash, no more.
@@ -102,6 +110,9 @@ mod tests {
             assert_eq!(id.text().as_bytes(), id.to_string().as_bytes());
         }
         assert_eq!(JobId { ms: 5, seq: u64::MAX }.next(), id(6, 0));
+        assert_eq!(JobId { ms: 6, seq: 0 }.previous(), id(5, u64::MAX));
+        assert_eq!(JobId { ms: 5, seq: 7 }.previous(), id(5, 6));
+        assert_eq!(JobId::ZERO.previous(), None);
         assert!(JobId { ms: 5, seq: 9 } < JobId { ms: 6, seq: 0 });
     }
 }

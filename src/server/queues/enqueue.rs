@@ -24,11 +24,18 @@ const LARGE: usize = 64 << 10;
 pub struct EnqueueOptions<'a> {
     pub unique: Option<&'a [u8]>,
     pub delay_ms: Option<u64>,
+    /// Unix time; not with `delay_ms`.
+    pub at_ms: Option<u64>,
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
+    /// 1 to 10, of claimed jobs.
+    pub priority: Option<u8>,
     /// Wait until it has settled, at most so long; 0: for ever.
     pub block_ms: Option<u64>,
 }
+
+/// A job may be due so far from now.
+const MAX_DELAY_MS: u64 = 365 * 86_400_000;
 
 /// For ever, as far as a waiting client is concerned.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -91,6 +98,13 @@ impl Server {
         if job.claim().is_some() {
             return Err(format!("ERR job '{}' is for workers, and cannot be enqueued yet", job.name));
         }
+        if options.priority.is_some() {
+            return Err(format!(
+                "ERR PRIORITY is for jobs that workers claim; '{}' is applied to Postgres, and the order of its rows decides",
+                job.name
+            ));
+        }
+        due_ms(options, wall_ms())?;
         let limit = self.config.max_job_bytes as usize;
         if data.len() > limit {
             return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
@@ -153,7 +167,7 @@ impl Server {
         limits.check(space, 1, data.len() as u64)?;
         let mut options_of = crate::core::jobs::record::DEFAULT_OPTIONS;
         options_of.unique = options.unique;
-        options_of.due_ms = options.delay_ms.filter(|delay| *delay > 0).map(|delay| wall_ms() + delay);
+        options_of.due_ms = due_ms(options, wall_ms())?;
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
         options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
         let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
@@ -224,6 +238,16 @@ impl Server {
     }
 }
 
+/// When a job is due that waits for a time. A moment that has passed is none to wait for.
+fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, String> {
+    let due = options.delay_ms.map(|delay| now_ms + delay).or(options.at_ms);
+    if due.is_some_and(|due| due > now_ms + MAX_DELAY_MS) {
+        let days = MAX_DELAY_MS / 86_400_000;
+        return Err(format!("ERR AT may be {days} days ahead, {} at most now", now_ms + MAX_DELAY_MS));
+    }
+    Ok(due.filter(|due| *due > now_ms))
+}
+
 pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
     jobs.iter().find(|job| job.name.as_bytes() == name)
 }
@@ -259,22 +283,37 @@ pub fn hold_unique(ctx: Context, space: &SpaceQueue, key: &[u8], id: JobId, fing
     jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
 }
 
-/// The error names the job that holds the key.
-pub fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
-    let Some(holder) = jobs::read_text(ctx, c"HGET", &[&space.keys.unique_jobs, key]) else { return Ok(Unique::New) };
-    let end = jobs::read_text(ctx, c"ZSCORE", &[&space.keys.unique, key]);
-    let end = end.and_then(|end| std::str::from_utf8(&end).ok()?.parse::<f64>().ok());
-    if end.is_none_or(|end| end <= wall_ms() as f64) {
-        return Ok(Unique::New);
+/// A job that holds a UNIQUE key.
+pub(super) struct Holder {
+    pub(super) id: JobId,
+    fingerprint: Option<String>,
+    /// It holds the key until it has settled.
+    is_queued: bool,
+}
+
+/// Who holds a UNIQUE key.
+pub(super) fn unique_holder(ctx: Context, keys: &QueueKeys, key: &[u8]) -> Option<Holder> {
+    let holder = jobs::read_text(ctx, c"HGET", &[&keys.unique_jobs, key])?;
+    let end = jobs::read_text(ctx, c"ZSCORE", &[&keys.unique, key]);
+    let end = end.and_then(|end| std::str::from_utf8(&end).ok()?.parse::<f64>().ok())?;
+    if end <= wall_ms() as f64 {
+        return None;
     }
     let holder = String::from_utf8_lossy(&holder);
     let mut words = holder.split(' ');
-    let Some(id) = words.next().and_then(|id| JobId::parse(id.as_bytes())) else { return Ok(Unique::New) };
-    if end.is_some_and(f64::is_infinite) && !is_queued(ctx, &space.keys, id) {
+    let id = JobId::parse(words.next()?.as_bytes())?;
+    Some(Holder { id, fingerprint: words.next().map(Into::into), is_queued: end.is_infinite() })
+}
+
+/// The error names the job that holds the key.
+pub fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
+    let Some(holder) = unique_holder(ctx, &space.keys, key) else { return Ok(Unique::New) };
+    let id = holder.id;
+    if holder.is_queued && !is_queued(ctx, &space.keys, id) {
         // It was removed by another hand.
         return Ok(Unique::New);
     }
-    if words.next() == Some(fingerprint) {
+    if holder.fingerprint.as_deref() == Some(fingerprint) {
         return Ok(Unique::Same(id));
     }
     Err(format!("DUPLICATE {id} was enqueued with this UNIQUE key and is another job or has another payload"))

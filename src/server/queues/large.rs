@@ -27,8 +27,10 @@ pub struct Pending {
     sections: Arc<[Section]>,
     unique: Option<Box<[u8]>>,
     delay_ms: Option<u64>,
+    at_ms: Option<u64>,
     attempts: Option<u32>,
     backoff_ms: Option<u64>,
+    priority: Option<u8>,
     block_ms: Option<u64>,
     /// Nobody waits for the answer any more.
     is_gone: bool,
@@ -89,8 +91,10 @@ impl Server {
             sections: sections.clone(),
             unique: options.unique.map(Into::into),
             delay_ms: options.delay_ms,
+            at_ms: options.at_ms,
             attempts: options.attempts,
             backoff_ms: options.backoff_ms,
+            priority: options.priority,
             block_ms: options.block_ms,
             is_gone: false,
         });
@@ -162,8 +166,10 @@ impl Server {
         let options = EnqueueOptions {
             unique: pending.unique.as_deref(),
             delay_ms: pending.delay_ms,
+            at_ms: pending.at_ms,
             attempts: pending.attempts,
             backoff_ms: pending.backoff_ms,
+            priority: pending.priority,
             block_ms: None,
         };
         self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options)

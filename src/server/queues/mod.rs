@@ -75,6 +75,7 @@ use crate::redis_api::Scan;
 pub use enqueue::EnqueueOptions;
 pub use job_reply::ListedState;
 pub use lifecycle::Forgotten;
+pub use list::ListRequest;
 pub use retry::RetryTarget;
 
 /// Everything about queues but their keys.

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::checks::{check_types, is_queued, parse_id};
+use super::enqueue::unique_holder;
 use super::job_reply::{ListedState, Report};
-use super::list::Listing;
+use super::list::{ListRequest, Listing};
 use super::search::{not_found, RecordSearch};
 use super::settled::{find_settled, Settled};
 use super::space::Retry;
@@ -17,9 +18,6 @@ use crate::core::jobs::record::{self, JobRecord};
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Direction, Fields, Value};
 use crate::server::Server;
-
-/// Most jobs of one BEAR.JOBS.
-const MAX_COUNT: usize = 1_000;
 
 impl Server {
     /// BEAR.JOB.
@@ -33,6 +31,17 @@ impl Server {
         Ok(())
     }
 
+    /// BEAR.JOB of the one that holds a UNIQUE key.
+    pub fn job_by_unique(&mut self, ctx: Context, space_name: &[u8], key: &[u8]) -> Result<(), String> {
+        let (_, keys) = self.queue_of(ctx, space_name)?;
+        let Some(holder) = unique_holder(ctx, &keys, key) else {
+            check_types(ctx, &keys)?;
+            self.answer_here(ctx, Answer::Value(Arc::new(Value::Null)));
+            return Ok(());
+        };
+        self.job(ctx, space_name, holder.id.to_string().as_bytes())
+    }
+
     /// Answers with the map of a job that is not queued; `otherwise` where it has no record.
     pub(super) fn answer_record(&mut self, ctx: Context, name: Arc<str>, id: JobId, otherwise: Answer) {
         let keys = QueueKeys::new(&self.prefix_of(&name));
@@ -44,18 +53,11 @@ impl Server {
     }
 
     /// BEAR.JOBS.
-    pub fn jobs(
-        &mut self,
-        ctx: Context,
-        space_name: &[u8],
-        state: ListedState,
-        count: usize,
-        after: Option<&[u8]>,
-    ) -> Result<(), String> {
+    pub fn jobs(&mut self, ctx: Context, space_name: &[u8], request: &ListRequest) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
-        let after = after.map(parse_id).transpose()?;
-        self.begin_errand(ctx, Listing::new(name, state, count.min(MAX_COUNT), after));
+        let after = request.after.map(parse_id).transpose()?;
+        self.begin_errand(ctx, Listing::new(name, request, after));
         Ok(())
     }
 

@@ -1,0 +1,3 @@
+//! Jobs that workers claim: who holds one, for how long, what becomes of it, and what an operator may do.
+
+mod words;

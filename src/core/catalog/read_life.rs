@@ -3,26 +3,19 @@
 use super::life::Life;
 use super::toml_reader::{Fields, Report};
 use crate::core::values::duration;
+use crate::core::values::percent::{self, OFF};
 
 /// Over it, jitter would be the TTL.
 const MAX_JITTER_PERCENT: u8 = 50;
-
-/// What switches off what the section says.
-const OFF: &str = "off";
-
-/// Why a text is no jitter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a share of the ttl is \"off\" or a whole number of percent from 1% to {MAX_JITTER_PERCENT}%, got '{got}'")]
-struct PercentError {
-    got: Box<str>,
-}
 
 /// The life that the fields tell; what they do not say is inherited.
 pub(in crate::core) fn read(fields: Fields<'_>, inherited: Life, report: &mut Report) -> Life {
     let ttl = fields.string("ttl", report).and_then(|text| report.keep("ttl", duration::parse_ms(text)));
     let stale_ms = extra_ms("stale", fields, report).unwrap_or(inherited.stale_ms);
     let refresh_ahead_ms = extra_ms("refresh_ahead", fields, report).unwrap_or(inherited.refresh_ahead_ms);
-    let jitter = fields.string("jitter", report).and_then(|text| report.keep("jitter", parse_percent(text)));
+    let jitter = fields
+        .string("jitter", report)
+        .and_then(|text| report.keep("jitter", percent::parse(text, MAX_JITTER_PERCENT)));
     let life = Life {
         ttl_ms: ttl.unwrap_or(inherited.ttl_ms),
         stale_ms,
@@ -51,17 +44,6 @@ fn extra_ms(key: &str, fields: Fields<'_>, report: &mut Report) -> Option<u64> {
             report.keep(key, read)
         }
     }
-}
-
-fn parse_percent(text: &str) -> Result<u8, PercentError> {
-    if text == OFF {
-        return Ok(0);
-    }
-    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let percent = digits.and_then(|digits| digits.parse::<u8>().ok());
-    percent
-        .filter(|percent| (1..=MAX_JITTER_PERCENT).contains(percent))
-        .ok_or_else(|| PercentError { got: text.into() })
 }
 
 #[cfg(test)]
@@ -104,7 +86,7 @@ mod tests {
         for (text, reason) in [
             ("stale = \"soon\"", "stale: a duration is a whole number and a unit, from 1ms to 365d (300ms, 30s, 5m, 2h, 1d), got 'soon' (\"off\": not at all)"),
             ("stale = 30", "stale must be a string, got 30"),
-            ("jitter = \"51%\"", "jitter: a share of the ttl is \"off\" or a whole number of percent from 1% to 50%, got '51%'"),
+            ("jitter = \"51%\"", "jitter: a share is \"off\" or a whole number of percent from 1% to 50%, got '51%'"),
             ("jitter = \"0%\"", "got '0%'"),
             ("jitter = \"+5%\"", "got '+5%'"),
             ("jitter = \"10\"", "got '10'"),

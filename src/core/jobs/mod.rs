@@ -6,6 +6,7 @@
 //! | `history` | which records of completed jobs are kept |
 //! | `job_id` | a job's id, which is its id in the stream |
 //! | `left_out` | jobs of one space that the main lane left out |
+//! | `order_value` | values that tell jobs apart |
 //! | `payload` | the payload of a job |
 //! | `published` | up to where failures have been published |
 //! | `queue` | one space's queue as its master schedules it |
@@ -27,6 +28,7 @@ pub mod batch;
 pub mod history;
 pub mod job_id;
 pub mod left_out;
+pub mod order_value;
 pub mod payload;
 pub mod published;
 pub mod queue;

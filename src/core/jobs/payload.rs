@@ -5,14 +5,13 @@
 //! the sign of a float's zero. Two payloads that mean the same are the same bytes in their canonical form
 //! ([`write_canonical`]).
 
-use std::hash::Hasher as _;
-
-use rustc_hash::FxHasher;
 use smallvec::{smallvec, SmallVec};
 
 use super::batch::OrderKeys;
+use super::order_value::order_key;
 use crate::core::catalog::job::{Field, Job, Order};
 use crate::core::values::canonical::{is_too_small, Spelling, NOT_TOO_SMALL};
+use crate::core::values::json_number::write_numeric;
 use crate::core::values::json_text::{write_string, JsonError, Reader};
 use crate::core::values::value::{shorten, ArgType, ScalarType, Value};
 
@@ -62,6 +61,19 @@ pub fn write_canonical(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<(), P
     write_with_spans(job, raw, Spelling::Canonical, out).map(drop)
 }
 
+/// Appends any JSON, for jobs that declare no fields: compactly, with all that it says. Numbers keep their spelling, the
+/// keys their order. `out` is as it was after an error.
+#[allow(dead_code, reason = "for the commands of claimed jobs")]
+pub fn write_any(raw: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    let text = std::str::from_utf8(raw).map_err(|error| PayloadError::Utf8 { at: error.valid_up_to() })?;
+    let start = out.len();
+    let mut reader = Reader::for_any(text);
+    reader.copy_value(out).and_then(|()| reader.end()).map_err(|error| {
+        out.truncate(start);
+        PayloadError::Json(error)
+    })
+}
+
 /// The payload as it is stored, and the values that keep the job's order.
 pub fn check(job: &Job, raw: &[u8]) -> Result<Checked, PayloadError> {
     let mut json = Vec::with_capacity(raw.len());
@@ -77,26 +89,6 @@ pub fn check(job: &Job, raw: &[u8]) -> Result<Checked, PayloadError> {
         order.dedup();
     }
     Ok(Checked { json, order })
-}
-
-/// Of a value as it is stored; null has none. Equal numbers are one value, however they are spelled.
-fn order_key(ty: ArgType, value: &[u8]) -> Option<u64> {
-    if value == b"null" {
-        return None;
-    }
-    let mut canonical = Vec::new();
-    let value = match ty {
-        ArgType { scalar: ScalarType::Numeric | ScalarType::Float, array: false } => {
-            // It was written as one of the type.
-            ty.scalar.write_canonical(value, &mut canonical).map_or(value, |()| canonical.as_slice())
-        }
-        _ => value,
-    };
-    // The number 5 and the text "5" are one value, so that a field may point to another by text.
-    let text = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-    let mut hasher = FxHasher::default();
-    hasher.write(text);
-    Some(hasher.finish())
 }
 
 fn write_with_spans(job: &Job, raw: &[u8], spelling: Spelling, out: &mut Vec<u8>) -> Result<Spans, PayloadError> {
@@ -293,38 +285,6 @@ fn write_scalar(
     }
     *reader = before;
     reader.describe().map(Fit::Not)
-}
-
-/// As a JSON number. An exponent, with which some clients write small and large numbers, is written out, with the scale that
-/// Postgres gives such a number.
-fn write_numeric(text: &str, spelling: Spelling, out: &mut Vec<u8>) -> bool {
-    /// More would have more digits than a numeric of the catalog may.
-    const MAX_EXPONENT: i32 = 1_000;
-
-    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
-        return ScalarType::Numeric.write(text.as_bytes(), spelling, out).is_ok();
-    };
-    let Some(exponent) = exponent.parse().ok().filter(|n: &i32| n.abs() <= MAX_EXPONENT) else {
-        return false;
-    };
-    let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |digits| ("-", digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let moved = exponent.unsigned_abs() as usize;
-    let zeros = "0".repeat(moved);
-    let plain = if exponent < 0 {
-        let padded = format!("{zeros}{whole}");
-        // The mantissa of a string may hold anything; canonical text tells below.
-        let Some((whole, shifted)) = padded.split_at_checked(padded.len() - moved) else { return false };
-        format!("{sign}{whole}.{shifted}{fraction}")
-    } else {
-        match fraction.split_at_checked(moved) {
-            Some((shifted, fraction)) => format!("{sign}{whole}{shifted}.{fraction}"),
-            None => format!("{sign}{whole}{fraction}{}", &zeros[fraction.len()..]),
-        }
-    };
-    // In a mantissa without any digit the zeros would pass for some.
-    mantissa.bytes().any(|byte| byte.is_ascii_digit())
-        && ScalarType::Numeric.write(plain.as_bytes(), spelling, out).is_ok()
 }
 
 /// What a value of the type is, in a message.

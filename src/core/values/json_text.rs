@@ -1,7 +1,7 @@
 //! Reads JSON text strictly and piece by piece, and writes it compactly.
 //!
 //! What it lets through, Postgres' jsonb takes too: no `\u0000`, no half of a surrogate pair, no number beyond
-//! `numeric`. No object has a key twice, so that nobody can read it otherwise than Postgres does. Time is linear in the
+//! `numeric`; unless it is asked to copy what is not for Postgres ([`Reader::for_any`]). No object has a key twice, so that nobody can read it otherwise than Postgres does. Time is linear in the
 //! text (times the logarithm of the keys of an object), whoever wrote it.
 
 use std::borrow::Cow;
@@ -14,6 +14,9 @@ const MAX_DEPTH: usize = 128;
 /// Postgres' numeric has so many digits before the point, and after it.
 const MAX_WHOLE_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
+
+/// What stands where a control character may not.
+const NO_CONTROL: &str = "an escape such as \\n for a control character";
 
 /// What is wrong with a text, as a predicate: "the payload …". Positions count bytes from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +39,25 @@ pub enum JsonError {
 pub(in crate::core) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    takes: Takes,
+}
+
+/// What values are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Those that jsonb can hold.
+    Jsonb,
+    Any,
 }
 
 impl<'a> Reader<'a> {
     pub(in crate::core) fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, at: 0 }
+        Reader { text, at: 0, takes: Takes::Jsonb }
+    }
+
+    /// One that copies any JSON.
+    pub(in crate::core) fn for_any(text: &'a str) -> Reader<'a> {
+        Reader { text, at: 0, takes: Takes::Any }
     }
 
     /// The next byte that is not blank; it stays.
@@ -103,7 +120,7 @@ impl<'a> Reader<'a> {
                     return Ok(Cow::Owned(owned));
                 }
                 Some(b'\\') => owned.push(self.escape()?),
-                Some(byte) if byte < b' ' => return Err(self.expected("an escape such as \\n for a control character")),
+                Some(byte) if byte < b' ' => return Err(self.expected(NO_CONTROL)),
                 Some(_) => owned.push_str(self.plain()),
                 None => return Err(self.expected("the end of a string")),
             }
@@ -229,10 +246,13 @@ impl<'a> Reader<'a> {
             return Err(JsonError::TooDeep { at: self.at });
         }
         match first {
+            Some(b'"') if self.takes == Takes::Any => self.copy_any_string(out)?,
             Some(b'"') => write_string(&self.string()?, out),
             Some(b'-' | b'0'..=b'9') => {
                 let number = self.number()?;
-                check_range(number)?;
+                if self.takes == Takes::Jsonb {
+                    check_range(number)?;
+                }
                 out.extend_from_slice(number.as_bytes());
             }
             Some(b'[') => {
@@ -252,9 +272,7 @@ impl<'a> Reader<'a> {
                 let outer = keys.len();
                 let mut more = !self.take(b'}');
                 while more {
-                    let key = self.key()?;
-                    write_string(&key, out);
-                    keys.push(key);
+                    keys.push(self.copy_key(out)?);
                     out.push(b':');
                     self.copy_nested(depth + 1, keys, out)?;
                     more = self.goes_on(b'}')?;
@@ -270,6 +288,57 @@ impl<'a> Reader<'a> {
             }
             _ => out.extend_from_slice(self.word()?.as_bytes()),
         }
+        Ok(())
+    }
+
+    /// Appends a key, takes its colon, and returns what tells it from others.
+    fn copy_key(&mut self, out: &mut Vec<u8>) -> Result<Cow<'a, str>, JsonError> {
+        let before = self.at;
+        match self.key() {
+            Err(JsonError::Nul { .. } | JsonError::LoneSurrogate { .. }) if self.takes == Takes::Any => {
+                self.at = before;
+                self.peek();
+                let from = out.len();
+                self.copy_any_string(out)?;
+                if !self.take(b':') {
+                    return Err(self.expected("':'"));
+                }
+                // As it is spelled; no other key has a NUL.
+                Ok(Cow::Owned(format!("\0{}", String::from_utf8_lossy(&out[from..]))))
+            }
+            key => key.inspect(|key| write_string(key, out)),
+        }
+    }
+
+    /// Appends the string that is next. What a `char` cannot hold, half of a surrogate pair, stays an escape.
+    fn copy_any_string(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        /// Of `\ud83d`.
+        const ESCAPE: usize = 6;
+
+        self.take(b'"');
+        out.push(b'"');
+        loop {
+            out.extend_from_slice(self.plain().as_bytes());
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    let at = self.at;
+                    match self.escape() {
+                        Ok(unescaped) => write_char(unescaped, out),
+                        Err(JsonError::Nul { .. }) => write_char('\0', out),
+                        Err(JsonError::LoneSurrogate { .. }) => {
+                            self.at = at + ESCAPE;
+                            out.extend_from_slice(self.text[at..self.at].to_ascii_lowercase().as_bytes());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Some(_) => return Err(self.expected(NO_CONTROL)),
+                None => return Err(self.expected("the end of a string")),
+            }
+        }
+        self.at += 1;
+        out.push(b'"');
         Ok(())
     }
 
@@ -310,109 +379,43 @@ fn check_range(number: &str) -> Result<(), JsonError> {
 
 /// Appends a string with its quotes, with as few escapes as JSON allows.
 pub(in crate::core) fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\') || *byte < b' ') {
+    while let Some(at) = rest.iter().position(|byte| is_escaped(*byte)) {
         out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            plain @ (b'"' | b'\\') => out.extend([b'\\', plain]),
-            b'\n' => out.extend(b"\\n"),
-            b'\r' => out.extend(b"\\r"),
-            b'\t' => out.extend(b"\\t"),
-            control => {
-                out.extend(b"\\u00");
-                out.extend([HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]]);
-            }
-        }
+        write_escape(rest[at], out);
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
     out.push(b'"');
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn compact(text: &str) -> Result<String, JsonError> {
-        let mut reader = Reader::new(text);
-        let mut out = Vec::new();
-        reader.copy_value(&mut out)?;
-        reader.end()?;
-        Ok(String::from_utf8(out).unwrap())
+/// Appends a character of a string.
+fn write_char(char: char, out: &mut Vec<u8>) {
+    match u8::try_from(char) {
+        Ok(byte) if is_escaped(byte) => write_escape(byte, out),
+        _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
     }
+}
 
-    #[test]
-    fn values_are_copied_compactly() {
-        for (text, expected) in [
-            (" { \"a\" : [ 1 , 2.50e+3 , -0 ] , \"b\" : { } } ", r#"{"a":[1,2.50e+3,-0],"b":{}}"#),
-            (r#""\u0041\/\"\\\b\n\u001F\ud83d\udc3b é""#, "\"A/\\\"\\\\\\u0008\\n\\u001f🐻 é\""),
-            ("[true,false,null,[]]", "[true,false,null,[]]"),
-            (r#"{"a":{"a":1},"b":{"a":1}}"#, r#"{"a":{"a":1},"b":{"a":1}}"#),
-            ("1e131071", "1e131071"),
-            ("1e-16383", "1e-16383"),
-        ] {
-            assert_eq!(compact(text).as_deref(), Ok(expected), "{text}");
-        }
-    }
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\') || byte < b' '
+}
 
-    #[test]
-    fn errors_say_what_is_wrong_and_where() {
-        for (text, message) in [
-            ("", "is not JSON: expected a value at byte 0"),
-            ("[1,]", "is not JSON: expected a value at byte 3"),
-            ("[1 2]", "is not JSON: expected ',' or ']' at byte 3"),
-            ("{1:2}", "is not JSON: expected a key in double quotes at byte 1"),
-            ("{\"a\" 1}", "is not JSON: expected ':' at byte 5"),
-            ("01", "is not JSON: expected the end at byte 1"),
-            ("1.", "is not JSON: expected a digit at byte 2"),
-            ("-", "is not JSON: expected a digit at byte 1"),
-            ("NaN", "is not JSON: expected a value at byte 0"),
-            ("\"a", "is not JSON: expected the end of a string at byte 2"),
-            ("\"a\n\"", "is not JSON: expected an escape such as \\n for a control character at byte 2"),
-            (r#""\x""#, "is not JSON: expected an escape at byte 2"),
-            (r#""\u12g4""#, "is not JSON: expected a hexadecimal digit at byte 5"),
-            (r#"["\u0000"]"#, "holds \\u0000 at byte 2, which Postgres cannot store"),
-            (r#""\ud83d""#, "holds half of a surrogate pair at byte 1"),
-            (r#""\udc3b""#, "holds half of a surrogate pair at byte 1"),
-            (r#""\ud83d\u0041""#, "holds half of a surrogate pair at byte 1"),
-            (r#"[{"a":1,"b":2,"\u0061":3}]"#, "has the key 'a' twice in one object"),
-            ("1e131073", "holds the number 1e131073, which is out of the range of numeric"),
-            ("1e-16384", "out of the range"),
-            ("1e99999999999999999999", "out of the range"),
-            ("1e9223372036854775807", "out of the range"),
-            ("1.5e-9223372036854775808", "out of the range"),
-        ] {
-            let error = compact(text).unwrap_err().to_string();
-            assert!(error.contains(message), "{text}: {error}");
-        }
-    }
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
 
-    #[test]
-    fn depth_and_width_are_no_danger() {
-        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(compact(&nested(128)).unwrap(), nested(128));
-        assert_eq!(compact(&nested(129)), Err(JsonError::TooDeep { at: 128 }));
-        assert_eq!(compact(&"{\"a\":".repeat(200_000)), Err(JsonError::TooDeep { at: 128 * 5 }));
-        let keys: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":[]")).collect();
-        let wide = format!("{{{}}}", keys.join(","));
-        assert_eq!(compact(&wide).unwrap(), wide);
-    }
-
-    proptest! {
-        #[test]
-        fn takes_what_serde_takes(text in "[\\[\\]{},:\"\\\\u019.eE+\\- \n]{0,10}|(\\{\"[ab]\":)?[\\[\"01\\-]{0,2}(\\\\u[0d][08]3[d-e]|1|true|null|,|e5|\\.|é){0,3}[\\]\"}]{0,3}") {
-            match (compact(&text), serde_json::from_str::<serde_json::Value>(&text)) {
-                (Ok(ours), theirs) => {
-                    prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&ours).unwrap(), theirs.unwrap());
-                    prop_assert_eq!(compact(&ours), Ok(ours));
-                }
-                (Err(JsonError::Syntax { .. }), theirs) => prop_assert!(theirs.is_err(), "{text}"),
-                (Err(_), _) => {}
-            }
+    match byte {
+        plain @ (b'"' | b'\\') => out.extend([b'\\', plain]),
+        b'\n' => out.extend(b"\\n"),
+        b'\r' => out.extend(b"\\r"),
+        b'\t' => out.extend(b"\\t"),
+        control => {
+            out.extend(b"\\u00");
+            out.extend([HEX[usize::from(control >> 4)], HEX[usize::from(control & 15)]]);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `canonical` | canonical text of single values |
 //! | `datetime` | dates and times as clients type them, and their one canonical spelling |
-//! | `duration` | durations as the catalog writes them |
+//! | `duration` | durations as the catalog writes and shows them |
+//! | `json_members` | members of an object in compact JSON, found without reading their values |
+//! | `json_number` | numbers of JSON as decimal numbers |
 //! | `json_text` | reads JSON text strictly and piece by piece, and writes it compactly |
+//! | `percent` | shares as the catalog writes them |
 //! | `value` | types, and values in canonical form |
 //!
 //! A new scalar type: a variant in `value`, its spelling in `canonical`, its comparison in `changes/image/comparable`.
@@ -13,5 +16,8 @@
 pub mod canonical;
 pub mod datetime;
 pub mod duration;
+pub mod json_members;
+pub mod json_number;
 pub mod json_text;
+pub mod percent;
 pub mod value;

@@ -4,9 +4,11 @@
 //! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
 
 use super::cursor::Cursor;
+use crate::core::catalog::claim::{Backoff, ClaimSpec, Keep, Limit, Limits, OpenJobs};
 use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::{OnRule, Query, Section};
+use crate::core::values::duration;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -81,7 +83,7 @@ fn all(reply: Replier, server: &Server) {
 }
 
 fn section(reply: Replier, sections: &[Section], section: &Section) {
-    reply.map(7 + LIFE_FIELDS);
+    reply.map(9 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
@@ -103,6 +105,69 @@ fn section(reply: Replier, sections: &[Section], section: &Section) {
     reply.array(section.jobs.len());
     for one in &section.jobs {
         job(reply, one);
+    }
+    reply.text("limit");
+    limits(reply, &section.limits);
+    reply.text("open");
+    match &section.open {
+        Some(jobs) => open(reply, jobs),
+        None => reply.null(),
+    }
+}
+
+/// Those that there are.
+fn limits(reply: Replier, limits: &Limits) {
+    let all = Some((None, limits.all)).filter(|_| limits.all != Limit::default());
+    let by = limits.by.as_ref().map(|(field, limit)| (Some(field.as_ref()), *limit));
+    let both = || all.into_iter().chain(by);
+    reply.array(both().count());
+    for (by, limit) in both() {
+        reply.map(3);
+        reply.text("by");
+        optional_text(reply, by);
+        reply.text("concurrency");
+        match limit.concurrency {
+            Some(concurrency) => reply.integer(concurrency.into()),
+            None => reply.null(),
+        }
+        reply.text("rate");
+        optional_text(reply, limit.rate.map(|rate| rate.to_string()).as_deref());
+    }
+}
+
+fn open(reply: Replier, jobs: &OpenJobs) {
+    reply.map(2);
+    reply.text("claim");
+    claim(reply, &jobs.claim);
+    reply.text("order");
+    reply.texts(&jobs.order);
+}
+
+fn claim(reply: Replier, claim: &ClaimSpec) {
+    reply.map(7);
+    reply.text("lease_ms");
+    reply.integer(claim.lease_ms as i64);
+    reply.text("attempts");
+    reply.integer(claim.attempts.into());
+    reply.text("backoff");
+    match &claim.backoff {
+        Backoff::Exponential { base_ms } => reply.text(&duration::to_text(*base_ms)),
+        Backoff::Steps(steps) => {
+            let steps: Vec<String> = steps.iter().map(|step_ms| duration::to_text(*step_ms)).collect();
+            reply.texts(&steps);
+        }
+    }
+    reply.text("jitter_percent");
+    reply.integer((claim.jitter * 100.0).round() as i64);
+    reply.text("priority");
+    reply.integer(claim.priority.into());
+    for (name, kept) in [("keep", claim.keep), ("keep_failed", claim.keep_failed)] {
+        reply.text(name);
+        match kept {
+            Keep::Default => reply.null(),
+            Keep::Jobs(jobs) => reply.integer(jobs as i64),
+            Keep::AgeMs(age_ms) => reply.text(&duration::to_text(age_ms)),
+        }
     }
 }
 
@@ -150,7 +215,7 @@ fn life(reply: Replier, life: &Life) {
 }
 
 fn job(reply: Replier, job: &Job) {
-    reply.map(3);
+    reply.map(4);
     reply.text("job");
     reply.text(&job.name);
     reply.text("data");
@@ -164,6 +229,11 @@ fn job(reply: Replier, job: &Job) {
         Order::None => reply.texts::<&str>(&[]),
         Order::Fields(fields) => reply.texts(fields),
         Order::Barrier => reply.texts(&["*"]),
+    }
+    reply.text("claim");
+    match job.claim() {
+        Some(spec) => claim(reply, spec),
+        None => reply.null(),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Claimed jobs, as the catalog describes them: jobs that workers claim, carry out in any language, and acknowledge.
 
+use std::fmt;
+
+use crate::core::values::duration;
+
 /// How a job is claimed, tried again and remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimSpec {
@@ -56,6 +60,37 @@ pub struct Rate {
     pub per_ms: u64,
 }
 
+/// Not a rate, or one beyond its bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a rate is a whole number from 1 to {MAX_RATE} and a unit of time (80/s, 100/m, 1000/h, 5/d), got '{got}'")]
+pub struct RateError {
+    got: Box<str>,
+}
+
+/// Each start is remembered for as long as the window is.
+const MAX_RATE: u32 = 1_000_000;
+
+impl Rate {
+    pub fn parse(text: &str) -> Result<Rate, RateError> {
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let is_digits = count.bytes().all(|byte| byte.is_ascii_digit());
+            let count = count.parse().ok().filter(|count| is_digits && (1..=MAX_RATE).contains(count))?;
+            let per_ms = duration::unit_ms(unit).filter(|_| unit != "ms")?;
+            Some(Rate { count, per_ms })
+        };
+        read().ok_or_else(|| RateError { got: text.into() })
+    }
+}
+
+/// As the catalog writes it.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = duration::to_text(self.per_ms);
+        write!(f, "{}/{}", self.count, per.strip_prefix('1').unwrap_or(&per))
+    }
+}
+
 /// None: without limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limit {
@@ -80,4 +115,50 @@ pub struct OpenJobs {
     pub claim: ClaimSpec,
     /// Keys of the payload, if that is an object: jobs that share a value are claimed one at a time, in their order.
     pub order: Vec<Box<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates() {
+        for (text, count, per_ms) in [
+            ("80/s", 80, 1_000),
+            ("100/m", 100, 60_000),
+            ("1000/h", 1_000, 3_600_000),
+            ("5/d", 5, 86_400_000),
+            ("1/s", 1, 1_000),
+            ("1000000/d", 1_000_000, 86_400_000),
+        ] {
+            assert_eq!(Rate::parse(text), Ok(Rate { count, per_ms }));
+            assert_eq!(Rate { count, per_ms }.to_string(), text);
+        }
+        for wrong in [
+            "",
+            "/",
+            "80",
+            "80/",
+            "/s",
+            "0/s",
+            "+1/s",
+            "-1/s",
+            "1.5/s",
+            "80 / s",
+            "80/ s",
+            "80/S",
+            "80/ms",
+            "80/10s",
+            "80/s/s",
+            "1000001/s",
+            "99999999999/s",
+            "é/s",
+        ] {
+            let error = Rate::parse(wrong).expect_err(wrong).to_string();
+            assert!(
+                error.contains("(80/s, 100/m, 1000/h, 5/d)") && error.ends_with(&format!("got '{wrong}'")),
+                "{error}"
+            );
+        }
+    }
 }

@@ -40,7 +40,6 @@ pub enum JobBody {
     /// Statements run for each job. Their parameters are payload fields and `tenant`.
     Each(Vec<Template>),
     /// No SQL: workers claim it.
-    #[allow(dead_code, reason = "read from the catalog next")]
     Claim(ClaimSpec),
 }
 

@@ -3,12 +3,14 @@
 //! | file | what |
 //! |---|---|
 //! | `claim` | jobs that workers claim: leases, attempts, limits |
+//! | `claimed` | which claimed jobs a section takes |
 //! | `demand` | whether anybody depends on the values of a section's rows |
 //! | `fetch_plan` | a query as the threads that fetch send it |
 //! | `job` | a job: its payload, and the SQL that applies it |
 //! | `life` | how long an entry is served |
 //! | `outline` | what sections must know of each other before any is read |
 //! | `read_catalog` | reads a catalog from TOML and checks it |
+//! | `read_claim` | reads what is said of claimed jobs |
 //! | `read_job` | reads the jobs of a section |
 //! | `read_life` | reads how long entries live |
 //! | `read_query` | reads the queries of a section |
@@ -19,19 +21,21 @@
 //! | `words` | names that a section's SQL may mean |
 //!
 //! ```text
-//! TOML -> outline (what sections say of each other) -> read_catalog -> read_query, read_job, read_life -> sections
+//! TOML -> outline (what sections say of each other) -> read_catalog -> read_query, read_job, read_claim, read_life -> sections
 //! ```
 //!
 //! A new option of a query or job: a field in `sections` or `job`, a line in its reader, a row in the catalog's page of the book.
 
-#[allow(dead_code, reason = "read from the catalog next")]
 pub mod claim;
+#[allow(dead_code, reason = "for the commands of claimed jobs")]
+pub mod claimed;
 pub mod demand;
 pub mod fetch_plan;
 pub mod job;
 pub mod life;
 pub mod outline;
 pub mod read_catalog;
+pub mod read_claim;
 pub mod read_job;
 pub mod read_life;
 pub mod read_query;

@@ -7,8 +7,23 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 11] =
-    ["id", "ttl", "stale", "refresh_ahead", "jitter", "tenant", "tenant_column", "tables", "row", "query", "job"];
+const SECTION_KEYS: [&str; 15] = [
+    "id",
+    "ttl",
+    "stale",
+    "refresh_ahead",
+    "jitter",
+    "tenant",
+    "tenant_column",
+    "tables",
+    "row",
+    "query",
+    "job",
+    "limit",
+    "open",
+    "claim",
+    "order",
+];
 
 /// What other sections must know of a section.
 pub(in crate::core) struct Outline<'a> {

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use toml::Table as TomlTable;
 
-use super::claim::Limits;
 use super::life::Life;
 use super::outline::Outline;
+use super::read_claim;
 use super::read_job;
 use super::read_life;
 use super::read_query::QueryReader;
@@ -81,6 +81,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
     let jobs = fields.table("job", report).map(|jobs| read_job::read(jobs, outline.tenant, report)).unwrap_or_default();
+    let (limits, open) = read_claim::read_section(fields, &jobs, report);
     let related = related(reader.names, &queries);
     Some(Section {
         name: outline.name.into(),
@@ -97,8 +98,8 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         source: source(outline, reader.outlines, &related),
         queries,
         jobs,
-        limits: Limits::default(),
-        open: None,
+        limits,
+        open,
     })
 }
 
@@ -303,7 +304,7 @@ mod tests {
             ("[bear]\n[[bear.query]]\ncall = \"all\"\nsql = \"SELECT 1\"".to_owned(), "say rows = false"),
             ("[bear]\n[[bear.query]]\ncall = \"all\"\nsql = \"SELECT 1\"\nrows = false\nmatch = \"id = 1\"".to_owned(), "match compares rows"),
             (with("[bear.job.A-B]\nsql = \"SELECT 1 FROM {jobs} j\""), "section 'bear', job 'A-B': a job's name"),
-            (with("[bear.job.A]"), "section 'bear', job 'A': sql (or each) is missing"),
+            (with("[bear.job.A]"), "section 'bear', job 'A': sql (or each, or claim) is missing"),
             (with("[bear.job.A]\nsql = \"SELECT 1\""), "sql must use {jobs}"),
             (with("[bear.job.A]\nsql = \"SELECT 1 FROM {jobs} j\"\neach = [\"SELECT 1\"]"), "exclude each other"),
             (with("[bear.job.A]\neach = []"), "each has no statement"),

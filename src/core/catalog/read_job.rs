@@ -3,12 +3,13 @@
 use toml::Table;
 
 use super::job::{relation, Field, Job, JobBody, Order};
+use super::read_claim::{self, check_order_field};
 use super::toml_reader::{Fields, Report};
 use crate::core::calls::pattern::is_name;
 use crate::core::sql::template::{may_read, Template};
 use crate::core::values::value::{ArgType, ScalarType};
 
-const JOB_KEYS: [&str; 4] = ["data", "sql", "each", "order"];
+const JOB_KEYS: [&str; 5] = ["data", "sql", "each", "claim", "order"];
 
 /// What a job's statement may begin with. Commands that control the transaction would break the batch, whose effects and
 /// ledger are one.
@@ -26,7 +27,7 @@ pub(in crate::core) fn read(jobs: &Table, tenant: Option<ScalarType>, report: &m
         let job = report.within(format!("job '{name}'"), |report| match job.as_table() {
             Some(job) => read_job(name, job, tenant, report),
             None => {
-                report.problem("a job is a table with data and sql");
+                report.problem("a job is a table with data and sql, or data and claim");
                 None
             }
         });
@@ -41,7 +42,10 @@ fn read_job(name: &str, table: &Table, tenant: Option<ScalarType>, report: &mut 
     }
     let fields = Fields::new(table, &JOB_KEYS, report);
     let data = read_data(fields, report);
-    let order = read_order(fields, &data, report);
+    let order = match fields.has("claim") {
+        true => read_claim::read_order(fields, &data, report),
+        false => read_order(fields, &data, report),
+    };
     let (body, reads_data) = read_body(fields, &data, tenant, report)?;
     Some(Job { name: name.into(), data, body, order, reads_data })
 }
@@ -58,7 +62,7 @@ fn read_data(fields: Fields<'_>, report: &mut Report) -> Vec<Field> {
                 "data.{name}: a field's name is letters, digits and _, not beginning with a digit, of at most 63 bytes"
             ));
         }
-        if RESERVED_FIELDS.contains(&name) {
+        if RESERVED_FIELDS.contains(&name) && !fields.has("claim") {
             report.problem(format!("data.{name}: a field cannot be called '{name}', which is reserved"));
         }
         let (ty, optional) = match ty.strip_suffix('?') {
@@ -82,6 +86,12 @@ fn read_body(
     tenant: Option<ScalarType>,
     report: &mut Report,
 ) -> Option<(JobBody, bool)> {
+    if fields.has("claim") {
+        if fields.has("sql") || fields.has("each") {
+            report.problem("claim, for workers, and sql or each, for Postgres, exclude each other; keep one");
+        }
+        return Some((JobBody::Claim(read_claim::read_claim(fields, report)), false));
+    }
     let placeholder = tenant.map(|_| "tenant");
     match (fields.has("sql"), fields.has("each")) {
         (true, false) => {
@@ -112,7 +122,7 @@ fn read_body(
             None
         }
         (false, false) => {
-            report.problem("sql (or each) is missing");
+            report.problem("sql (or each, or claim) is missing");
             None
         }
     }
@@ -158,16 +168,7 @@ fn read_order(fields: Fields<'_>, data: &[Field], report: &mut Report) -> Order 
         _ => {}
     }
     for name in &names {
-        match data.iter().find(|field| &*field.name == *name) {
-            None => {
-                let known: Vec<_> = data.iter().map(|field| &*field.name).collect();
-                report.problem(format!("order: data has no field '{name}'; it has {}", known.join(", ")));
-            }
-            Some(field) if field.ty.array || field.ty.scalar == ScalarType::Json => {
-                report.problem(format!("order: '{name}' is {}; order needs fields with a single value", field.ty));
-            }
-            Some(_) => {}
-        }
+        check_order_field(name, data, report);
     }
     Order::Fields(names.into_iter().map(Into::into).collect())
 }

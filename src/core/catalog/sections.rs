@@ -106,10 +106,8 @@ pub struct Section {
     /// By name.
     pub jobs: Vec<Job>,
     /// Of its claimed jobs, in each of its spaces.
-    #[allow(dead_code, reason = "read from the catalog next")]
     pub limits: Limits,
     /// Does it take claimed jobs of any name, too?
-    #[allow(dead_code, reason = "read from the catalog next")]
     pub open: Option<OpenJobs>,
     /// The section in one spelling, and which other sections its results name: two catalogs whose `source` of a section is
     /// equal cache the same under the same keys.

@@ -69,6 +69,12 @@ impl<'a> Fields<'a> {
         self.typed(key, "true or false", Value::as_bool, report)
     }
 
+    /// A whole number within bounds.
+    pub fn integer(self, key: &str, (least, most): (u64, u64), report: &mut Report) -> Option<u64> {
+        let read = |value: &Value| u64::try_from(value.as_integer()?).ok().filter(|n| (least..=most).contains(n));
+        self.typed(key, &format!("a whole number from {least} to {most}"), read, report)
+    }
+
     pub fn table(self, key: &str, report: &mut Report) -> Option<&'a Table> {
         self.typed(key, "a table", Value::as_table, report)
     }
@@ -87,7 +93,8 @@ impl<'a> Fields<'a> {
         self.typed(key, "an array of tables", |value| value.as_array()?.iter().map(Value::as_table).collect(), report)
     }
 
-    fn typed<T>(
+    /// A value that `read` takes; `expected` says in a message what that is.
+    pub fn typed<T>(
         self,
         key: &str,
         expected: &str,

@@ -67,6 +67,8 @@ fn a_section_shows_its_queries_and_jobs() {
                 "id",
                 "jitter_percent",
                 "jobs",
+                "limit",
+                "open",
                 "queries",
                 "refresh_ahead_ms",
                 "section",
@@ -79,6 +81,7 @@ fn a_section_shows_its_queries_and_jobs() {
         );
         assert_eq!((found["section"].text(), found["id"].text()), ("bear".into(), "int".into()));
         assert!(found["tenant"].is_nil() && found["tenant_column"].is_nil());
+        assert!(found["open"].is_nil() && found["limit"].list().is_empty());
         assert_eq!(found["ttl_ms"], Reply::Int(300_000));
         assert_eq!(texts(&found["tables"]), ["bear", "bear_colors", "color"]);
         let queries: Vec<_> = found["queries"].list().iter().map(Reply::map).collect();
@@ -104,6 +107,7 @@ fn a_section_shows_its_queries_and_jobs() {
         let data: Vec<_> = data.iter().map(|(name, ty)| format!("{name} {}", ty.text())).collect();
         assert_eq!(data, ["id int", "name text?", "size int?"]);
         assert_eq!(texts(&update["order"]), ["id"]);
+        assert!(update["claim"].is_nil());
         assert_eq!(jobs.len(), 6);
     }
     // Booleans and maps are RESP3's own there.
@@ -113,6 +117,39 @@ fn a_section_shows_its_queries_and_jobs() {
     assert_eq!(query(redis.resp3_wire())["single"], Reply::Bool(false));
     assert!(matches!(redis.resp3_wire().run("BEAR.CATALOG"), Reply::Map(_)));
     assert!(matches!(redis.wire().run("BEAR.CATALOG"), Reply::Array(_)));
+}
+
+#[test]
+fn sections_may_have_nothing_but_jobs_for_workers() {
+    let database = Postgres::shared().database("");
+    let text = "[email.job.SEND]\ndata = { to = \"text\", n = \"int?\" }\norder = [\"to\"]\n\
+                claim = { lease = \"10s\", backoff = [\"1s\", \"5m\"], jitter = \"20%\", keep = 100, keep_failed = \"7d\" }\n\
+                [[email.limit]]\nconcurrency = 5\nrate = \"80/s\"\n[[email.limit]]\nby = \"to\"\nconcurrency = 1\n\
+                [mail]\nopen = true\ntenant = \"text\"\norder = [\"to\"]\n";
+    let redis = Redis::builder().postgres(&database).catalog(text.to_owned()).start();
+    wait_checked(&redis);
+    let found = overview(&redis);
+    assert!(found["errors"].list().is_empty() && found["warnings"].list().is_empty(), "{found:?}");
+    for mut wire in [redis.wire(), redis.resp3_wire()] {
+        let email = wire.run("BEAR.CATALOG email").map();
+        assert!(email["id"].is_nil() && email["open"].is_nil() && email["queries"].list().is_empty());
+        let limits: Vec<_> = email["limit"].list().iter().map(Reply::map).collect();
+        assert!(limits[0]["by"].is_nil() && limits[1]["rate"].is_nil() && limits.len() == 2, "{limits:?}");
+        assert_eq!((&limits[0]["concurrency"], limits[0]["rate"].text()), (&Reply::Int(5), "80/s".into()));
+        assert_eq!((limits[1]["by"].text(), &limits[1]["concurrency"]), ("to".into(), &Reply::Int(1)));
+        let claim = email["jobs"].list()[0].map()["claim"].map();
+        assert_eq!((&claim["lease_ms"], &claim["attempts"]), (&Reply::Int(10_000), &Reply::Int(3)));
+        assert_eq!((&claim["jitter_percent"], &claim["priority"]), (&Reply::Int(20), &Reply::Int(5)));
+        assert_eq!((texts(&claim["backoff"]), &claim["keep"]), (vec!["1s".into(), "5m".into()], &Reply::Int(100)));
+        assert_eq!(claim["keep_failed"].text(), "7d");
+
+        let mail = wire.run("BEAR.CATALOG mail").map();
+        let open = mail["open"].map();
+        assert_eq!(texts(&open["order"]), ["to"]);
+        let claim = open["claim"].map();
+        assert_eq!((claim["backoff"].text(), &claim["lease_ms"]), ("2s".into(), &Reply::Int(30_000)));
+        assert!(claim["keep"].is_nil() && mail["limit"].list().is_empty());
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `facts` | what a payload says of a job's order and group |
 //! | `queue` | one space's claimed jobs as its master hands them out |
 //! | `ready` | which of those that could be claimed is the first |
 //! | `place` | where a job stands among others |
@@ -17,6 +18,7 @@
 //! A new state, or a new way from one to another: `queue` has the picture; `queue/model` tries every order.
 
 pub mod claimers;
+pub mod facts;
 pub mod limit;
 pub mod place;
 pub mod queue;

@@ -173,8 +173,30 @@ impl Errand for Listing {
     }
 }
 
-/// The job type that a record names.
+/// The job type that a record names. Records begin with it: those that are passed over are not read to their ends.
 fn job_of(record: &[u8]) -> Option<Vec<u8>> {
-    let read: Outcome = serde_json::from_slice(record).ok()?;
-    Some(read.job.into_bytes())
+    let name: String = match record.strip_prefix(br#"{"job":"#) {
+        Some(rest) => serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?,
+        None => serde_json::from_slice::<Outcome>(record).ok()?.job,
+    };
+    Some(name.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_of_a_record_is_found_wherever_it_stands() {
+        for (record, expected) in [
+            (r#"{"job":"RENAME","data":{"job":"x"},"attempts":1,"finished":5}"#, Some("RENAME")),
+            (r#"{"finished":5,"job":"REN\"AME"}"#, Some("REN\"AME")),
+            (r#"{"job":"REN\"AME","finished":5}"#, Some("REN\"AME")),
+            (r#"{"job":5}"#, None),
+            (r#"{"job":"#, None),
+            ("no record", None),
+        ] {
+            assert_eq!(job_of(record.as_bytes()).as_deref(), expected.map(str::as_bytes), "{record}");
+        }
+    }
 }

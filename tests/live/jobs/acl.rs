@@ -6,7 +6,7 @@ use crate::support::{Redis, Reply, Wire};
 /// Name, arity, flags, syntax of a call with the key `bear`.
 const COMMANDS: [(&str, i64, &[&str], &str); 8] = [
     ("bear.enqueue", -4, &["write", "denyoom"], r#"bear DELETE_BEAR {"id":5}"#),
-    ("bear.job", 3, &["readonly"], "bear 1-1"),
+    ("bear.job", -3, &["readonly"], "bear 1-1"),
     ("bear.jobs", -3, &["readonly"], "bear failed"),
     ("bear.stats", 2, &["readonly"], "bear"),
     ("bear.retry", -3, &["write", "admin"], "bear ALL"),
@@ -73,8 +73,15 @@ fn the_job_commands_are_documented() {
         assert_eq!(arguments[0].map()["name"].text(), "space", "{name}");
     }
     let docs = redis.resp3_wire().run("COMMAND DOCS bear.enqueue").map()["bear.enqueue"].map();
-    let tokens: Vec<String> = docs["arguments"].list()[3..].iter().map(|option| option.map()["token"].text()).collect();
-    assert_eq!(tokens, ["UNIQUE", "DELAY", "ATTEMPTS", "BACKOFF", "BLOCK"]);
+    let token = |option: &Reply| option.map()["token"].text();
+    let tokens: Vec<String> = docs["arguments"].list()[3..]
+        .iter()
+        .flat_map(|option| match option.map().get("arguments") {
+            Some(either) => either.list().iter().map(token).collect(),
+            None => vec![token(option)],
+        })
+        .collect();
+    assert_eq!(tokens, ["UNIQUE", "DELAY", "AT", "ATTEMPTS", "BACKOFF", "PRIORITY", "BLOCK"]);
 }
 
 #[test]

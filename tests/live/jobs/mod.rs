@@ -15,6 +15,7 @@ mod foreign_tables;
 mod fuzz;
 mod hands;
 mod keys;
+mod lists;
 mod order;
 mod states;
 mod tenants;

@@ -86,6 +86,53 @@ fn a_delayed_job_takes_its_place_when_its_time_comes() {
 }
 
 #[test]
+fn a_job_may_name_the_moment_when_it_is_due() {
+    let database = bears::database_with(EFFECTS_SQL);
+    let redis = Redis::with(&database);
+    let mut wire = redis.wire();
+    let time = wire.run("TIME");
+    let part = |index: usize| time.list()[index].text().parse::<i64>().unwrap();
+    let now_ms = part(0) * 1000 + part(1) / 1000;
+    let at = now_ms + 800;
+    let late = enqueue(&mut wire, &format!(r#"bear UPDATE_BEAR_NAME {{"id":5,"name":"late"}} AT {at}"#));
+    let passed = enqueue(&mut wire, r#"bear UPDATE_BEAR_NAME {"id":5,"name":"passed"} AT 1700000000000"#);
+    assert!(wire.run(&format!("BEAR.JOB bear {passed}")).map()["due"].is_nil(), "it waits for nothing");
+    // Checked aside, and due at the same moment.
+    let name = "x".repeat(100_000);
+    let large = enqueue(&mut wire, &format!(r#"bear UPDATE_BEAR_NAME {{"id":6,"name":"{name}"}} AT {at}"#));
+    for id in [&late, &large] {
+        let job = wire.run(&format!("BEAR.JOB bear {id}")).map();
+        if job["state"].text() == "delayed" {
+            assert_eq!(job["due"], Reply::Int(at), "{job:?}");
+        }
+        assert!(wait_state(&mut wire, "bear", id, "completed")["finished"].int() >= at);
+    }
+    let names: Vec<String> = effects(&database)[&5].iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, ["passed", "late"]);
+
+    let year_ms = 365 * 86_400_000;
+    enqueue(&mut wire, &format!(r#"bear DELETE_BEAR {{"id":7}} AT {}"#, now_ms + year_ms));
+    let reply = wire.run(&format!(r#"BEAR.ENQUEUE bear DELETE_BEAR {{"id":7}} AT {}"#, now_ms + 2 * year_ms));
+    assert!(reply.error().starts_with("ERR AT may be 365 days ahead, "), "{reply:?}");
+    assert_eq!(wire.run("XLEN bear:queue"), Reply::Int(1));
+}
+
+#[test]
+fn an_sql_job_has_no_priority_and_says_why() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let large = format!(r#"{{"id":5,"name":"{}"}}"#, "x".repeat(100_000));
+    for data in [r#"{"id":5,"name":"x"}"#, &large, "no payload"] {
+        let reply = redis.wire().call(&["BEAR.ENQUEUE", "bear", "UPDATE_BEAR_NAME", data, "PRIORITY", "10"]);
+        let expected =
+            "ERR PRIORITY is for jobs that workers claim; 'UPDATE_BEAR_NAME' is applied to Postgres, and the \
+                        order of its rows decides";
+        assert_eq!(reply.error(), expected);
+    }
+    assert_eq!(redis.run("EXISTS bear:queue"), Reply::Int(0));
+}
+
+#[test]
 fn many_delayed_jobs_land_each_at_its_time() {
     let database = bears::database_with(EFFECTS_SQL);
     let redis = Redis::with(&database);

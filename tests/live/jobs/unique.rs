@@ -173,3 +173,37 @@ fn who_sends_again_with_block_waits_for_the_first() {
         .collect();
     assert_eq!(ids.len(), 1);
 }
+
+#[test]
+fn a_job_is_found_by_its_key() {
+    let database = bears::database();
+    let redis =
+        Redis::builder().postgres(&database).configs(&[("bear.unique-ms", "500"), ("bear.drain", "no")]).start();
+    let mut wire = redis.wire();
+    let find = |wire: &mut Wire, key: &[u8]| wire.call(&[&b"BEAR.JOB"[..], b"bear", b"unique", key]);
+    assert_eq!(find(&mut wire, b"k"), Reply::Nil, "there is no queue");
+    let id = enqueue(&mut wire, &format!("{RENAME} UNIQUE k"));
+    let other = enqueue(&mut wire, RENAME);
+    assert_eq!(find(&mut wire, b"k"), wire.run(&format!("BEAR.JOB bear {id}")));
+    assert_eq!(find(&mut wire, b"k").map()["state"].text(), "waiting");
+    for key in [&b"K"[..], b"", b"\xff", other.as_bytes()] {
+        assert_eq!(find(&mut wire, key), Reply::Nil, "{}", key.escape_ascii());
+    }
+    assert_eq!(wire.run("BEAR.JOB color UNIQUE k"), Reply::Nil, "keys are a space's");
+    set_drain(&mut wire, "yes");
+    eventually("the key has ended", || find(&mut wire, b"k").is_nil());
+    assert_eq!(jobs::state(&mut wire, "bear", &id), "completed");
+}
+
+#[test]
+fn a_settled_job_is_found_by_its_key() {
+    let database = bears::database();
+    let redis = Redis::with(&database);
+    let replica = Redis::builder().postgres(&database).replica_of(&redis).start();
+    let mut wire = redis.wire();
+    let id = jobs::complete(&mut wire, &format!("{RENAME} UNIQUE k"))["id"].text();
+    let found = wire.run("BEAR.JOB bear UNIQUE k").map();
+    assert_eq!((found["id"].text(), found["state"].text()), (id.clone(), "completed".to_owned()));
+    replica.wait_in_sync(&redis);
+    assert_eq!(replica.run("BEAR.JOB bear UNIQUE k").map()["id"].text(), id);
+}

@@ -10,6 +10,11 @@
 //! | `token` | fencing tokens |
 //! | `claimers` | clients that wait for a job, first come, first served |
 //! | `turns` | spaces of a section that take turns |
+//! | `record` | how jobs and starts are written to streams, and what is counted |
+//! | `claim_record` | what is kept of a job that a worker holds |
+//! | `attempts` | what is kept of its failed attempts |
+//! | `outcome` | what is kept of a settled job |
+//! | `json` | writes JSON objects without a tree of values |
 //!
 //! ```text
 //! enqueued -> queue -> pick -> hold (a claim with a token) -> settle | give back | delay
@@ -17,11 +22,16 @@
 //!
 //! A new state, or a new way from one to another: `queue` has the picture; `queue/model` tries every order.
 
+pub mod attempts;
+pub mod claim_record;
 pub mod claimers;
 pub mod facts;
+mod json;
 pub mod limit;
+pub mod outcome;
 pub mod place;
 pub mod queue;
 pub mod ready;
+pub mod record;
 pub mod token;
 pub mod turns;

@@ -153,7 +153,8 @@ pub fn get<'a>(fields: &[(&'a [u8], &'a [u8])], name: &[u8]) -> Option<&'a [u8]>
     fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value)
 }
 
-fn number(fields: &[(&[u8], &[u8])], name: &'static str) -> Result<Option<u64>, RecordError> {
+/// A number in decimal; an error where the field is something else.
+pub fn number(fields: &[(&[u8], &[u8])], name: &'static str) -> Result<Option<u64>, RecordError> {
     match get(fields, name.as_bytes()) {
         None => Ok(None),
         Some(text) => parse(text).map(Some).ok_or(RecordError::Field(name)),

@@ -10,10 +10,12 @@
 //! | `token` | fencing tokens |
 //! | `claimers` | clients that wait for a job, first come, first served |
 //! | `turns` | spaces of a section that take turns |
+//! | `backoff` | how long a job waits before its next attempt |
 //! | `record` | how jobs and starts are written to streams, and what is counted |
 //! | `claim_record` | what is kept of a job that a worker holds |
 //! | `attempts` | what is kept of its failed attempts |
 //! | `outcome` | what is kept of a settled job |
+//! | `keep` | which records of settled jobs are kept |
 //! | `json` | writes JSON objects without a tree of values |
 //!
 //! ```text
@@ -23,10 +25,12 @@
 //! A new state, or a new way from one to another: `queue` has the picture; `queue/model` tries every order.
 
 pub mod attempts;
+pub mod backoff;
 pub mod claim_record;
 pub mod claimers;
 pub mod facts;
 mod json;
+pub mod keep;
 pub mod limit;
 pub mod outcome;
 pub mod place;

@@ -6,6 +6,8 @@
 //! Errors: ERR (wrong words, a rate that is none, a field that no claimed job has), WRONGTYPE, FOREIGN, READONLY (a replica).
 
 use super::cursor::{once, Cursor};
+use crate::core::catalog::claim::Rate;
+use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, LimitRequest};
 
@@ -62,9 +64,9 @@ fn limits<'a>(cursor: &mut Cursor<'a>) -> Result<LimitRequest<'a>, String> {
             once("BY", &mut by, cursor.next("the field after BY")?)?;
         } else if cursor.take("CONCURRENCY") {
             let number = cursor.number("CONCURRENCY", 0, MAX_CONCURRENCY)?;
-            once("CONCURRENCY", &mut concurrency, number as u32)?;
+            once("CONCURRENCY", &mut concurrency, Some(number as u32).filter(|number| *number > 0))?;
         } else if cursor.take("RATE") {
-            once("RATE", &mut rate, cursor.next("the rate after RATE, such as 80/s")?)?;
+            once("RATE", &mut rate, read_rate(cursor.next("the rate after RATE, such as 80/s,")?)?)?;
         } else {
             cursor.no_option("there are BY field, CONCURRENCY n and RATE rate, or DEFAULT alone")?;
         }
@@ -73,4 +75,13 @@ fn limits<'a>(cursor: &mut Cursor<'a>) -> Result<LimitRequest<'a>, String> {
         return Err("ERR the limit is missing: CONCURRENCY n, RATE rate (such as 80/s), or both; 0 is no limit".into());
     }
     Ok(LimitRequest::Set { by, concurrency, rate })
+}
+
+/// 0: none.
+fn read_rate(word: &[u8]) -> Result<Option<Rate>, String> {
+    if word == b"0" {
+        return Ok(None);
+    }
+    let rate = Rate::parse(&shorten(word));
+    rate.map(Some).map_err(|error| format!("ERR {error}; 0 is no limit"))
 }

@@ -1,6 +1,7 @@
 //! What operators do with jobs that workers claim: BEAR.PROMOTE, BEAR.CLEAN, BEAR.CANCEL, BEAR.UPDATE, BEAR.LIMITQUEUE.
 
 use super::not_built;
+use crate::core::catalog::claim::Rate;
 use crate::redis_api::Context;
 use crate::server::{ListedState, Server};
 
@@ -16,8 +17,8 @@ pub enum PromoteTarget<'a> {
 pub enum LimitRequest<'a> {
     /// Those of the catalog.
     Default,
-    /// At least one of the two, of the whole queue or of each value of a field; 0: no limit.
-    Set { by: Option<&'a [u8]>, concurrency: Option<u32>, rate: Option<&'a [u8]> },
+    /// At least one of the two, of the whole queue or of each value of a field. `Some(None)`: no limit.
+    Set { by: Option<&'a [u8]>, concurrency: Option<Option<u32>>, rate: Option<Option<Rate>> },
 }
 
 impl Server {
@@ -48,7 +49,7 @@ impl Server {
         not_built()
     }
 
-    /// BEAR.LIMITQUEUE; a rate is a word that is not checked yet.
+    /// BEAR.LIMITQUEUE.
     pub fn limit_queue(&mut self, _ctx: Context, _space: &[u8], _request: &LimitRequest) -> Result<(), String> {
         not_built()
     }

@@ -98,7 +98,17 @@ const WRONG: &[(&str, &str)] = &[
     ("BEAR.LIMITQUEUE bear BY a BY b", "ERR BY is given twice"),
     ("BEAR.LIMITQUEUE bear CONCURRENCY 1000001", "ERR CONCURRENCY must be a number from 0 to 1000000, got '1000001'"),
     ("BEAR.LIMITQUEUE bear CONCURRENCY 1 CONCURRENCY 1", "ERR CONCURRENCY is given twice"),
-    ("BEAR.LIMITQUEUE bear RATE", "ERR the rate after RATE, such as 80/s is missing"),
+    ("BEAR.LIMITQUEUE bear RATE", "ERR the rate after RATE, such as 80/s, is missing"),
+    (
+        "BEAR.LIMITQUEUE bear RATE 80",
+        "ERR a rate is a whole number from 1 to 1000000 and a unit of time (80/s, 100/m, 1000/h, 5/d), got '80'; 0 is no \
+         limit",
+    ),
+    (
+        "BEAR.LIMITQUEUE bear CONCURRENCY 5 RATE 0/s",
+        "ERR a rate is a whole number from 1 to 1000000 and a unit of time (80/s, 100/m, 1000/h, 5/d), got '0/s'; 0 is no \
+         limit",
+    ),
     ("BEAR.LIMITQUEUE bear RATE 1/s RATE 1/s", "ERR RATE is given twice"),
     // ENQUEUE
     ("BEAR.ENQUEUE bear X {} PRIORITY 0", "ERR PRIORITY must be a number from 1 to 10, got '0'"),

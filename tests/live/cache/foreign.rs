@@ -5,7 +5,7 @@ use crate::support::{bears, eventually, Database, Redis, Reply, Wire};
 const QUERY: &str = "BEAR.QUERY bear size 100 200";
 
 /// Keys of somebody's, each with the section that it is in the way of.
-const KEYS: [(&str, &str, &str); 12] = [
+const KEYS: [(&str, &str, &str); 15] = [
     ("SET bear:size:100:200 mine", "bear:size:100:200", "bear"),
     // As an application caches by itself.
     (r#"SET bear:size:100:200 [{"id":5}] EX 3000"#, "bear:size:100:200", "bear"),
@@ -19,6 +19,9 @@ const KEYS: [(&str, &str, &str); 12] = [
     ("LPUSH bear:queue mail", "bear:queue", "bear"),
     ("INCR bear:queue:id", "bear:queue:id", "bear"),
     ("ZADD bear:queue:delayed 1 mail", "bear:queue:delayed", "bear"),
+    ("XADD bear:queue:work 1-1 task mail", "bear:queue:work", "bear"),
+    ("HSET bear:queue:work:claims mail 1", "bear:queue:work:claims", "bear"),
+    ("SET bear:queue:work:log:1-0 mail", "bear:queue:work:log:1-0", "bear"),
 ];
 
 fn plain_with(lines: &[&str]) -> Redis {

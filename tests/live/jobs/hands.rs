@@ -184,3 +184,24 @@ fn who_waits_for_jobs_of_other_queues_hears_nothing_of_one_that_is_deleted() {
         database.run("DELETE FROM color WHERE name = 'pink'");
     }
 }
+
+/// Keys of claimed jobs are beside those of SQL jobs.
+#[test]
+fn what_others_do_to_keys_of_claimed_jobs_says_nothing_of_sql_jobs() {
+    let database = bears::database();
+    let redis = Redis::builder().postgres(&database).config("bear.drain", "no").start();
+    let (mut wire, mut waiting) = (redis.wire(), redis.wire());
+    waiting.begin(&format!("BEAR.ENQUEUE {RENAME} BLOCK 0"));
+    redis.wait_blocked(1);
+    for line in [
+        "HSET bear:queue:work:claims a b",
+        "XADD bear:queue:work 1-1 a b",
+        "DEL bear:queue:work:claims bear:queue:work",
+    ] {
+        assert!(!wire.run(line).is_error(), "{line}");
+        assert_eq!(stat(&mut wire, "bear", "waiting"), 1, "{line}");
+    }
+    set_drain(&mut wire, "yes");
+    assert_eq!(waiting.receive().map()["state"].text(), "completed");
+    assert!(!redis.log().contains("by another hand"), "{}", redis.log());
+}

@@ -12,6 +12,7 @@
 //! | `turns` | spaces of a section that take turns |
 //! | `backoff` | how long a job waits before its next attempt |
 //! | `record` | how jobs and starts are written to streams, and what is counted |
+//! | `set_limits` | limits that were set by command |
 //! | `claim_record` | what is kept of a job that a worker holds |
 //! | `attempts` | what is kept of its failed attempts |
 //! | `outcome` | what is kept of a settled job |
@@ -37,5 +38,6 @@ pub mod place;
 pub mod queue;
 pub mod ready;
 pub mod record;
+pub mod set_limits;
 pub mod token;
 pub mod turns;

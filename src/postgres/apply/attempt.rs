@@ -175,3 +175,24 @@ fn own_space(task: &Task<'_>) -> Option<usize> {
         JobBody::Set(_) | JobBody::Each(_) | JobBody::Claim(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::read_catalog;
+
+    #[test]
+    fn what_is_no_sql_job_any_more_is_not_applied() {
+        let text = "[mail]\nopen = true\n[mail.job.SEND]\nclaim = {}\n[mail.job.PURGE]\neach = [\"DELETE FROM mail\"]";
+        let jobs = &read_catalog::parse(text, &mut || 1).expect("a catalog").sections[0].jobs;
+        let find = |name: &str| jobs.iter().find(|job| *job.name == *name);
+        assert!(fit(find("PURGE"), b"PURGE", b"{}").is_ok());
+        for (name, message) in [
+            ("SEND", "job 'SEND' has no SQL any more; workers claim it"),
+            ("OTHER", "the catalog has no job 'OTHER' any more"),
+        ] {
+            let error = fit(find(name), name.as_bytes(), b"{}").expect_err(name);
+            assert_eq!((error.code.as_deref(), &*error.message), (Some(CATALOG), message));
+        }
+    }
+}

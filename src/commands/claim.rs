@@ -4,8 +4,8 @@
 //! attempt (this one), attempts (the most there are), token, lease_ms, priority, enqueued (Unix time in ms), space. Its
 //! payloads are a megabyte together, or the first alone. O(N*log(M)) with N the jobs claimed and M those that wait. In
 //! MULTI and scripts BLOCK is ignored. Replicated as HSET, SET and ZREM.
-//! Errors: ERR (wrong words, an unknown space or job), WRONGTYPE (a key of the queue is of another type), FOREIGN (keys are
-//! somebody's), READONLY (a replica), OOM.
+//! Errors: ERR (wrong words, an unknown space or job), TOOLARGE (more than 100 names), WRONGTYPE (a key of the queue is of another
+//! type), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 
 use super::cursor::{once, Cursor, DAY_MS};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

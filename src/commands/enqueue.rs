@@ -25,7 +25,7 @@ impl Command for Enqueue {
         tips: c"nondeterministic_output",
         arity: -4,
         key: KeyAccess::Write,
-        summary: c"Queues a job, which is applied to Postgres exactly once.",
+        summary: c"Queues a job: it is applied to Postgres exactly once, or claimed by workers.",
         complexity: c"O(N) with N the bytes of the payload.",
         args: &[
             ArgSpec::new(c"space", ArgKind::Key),

@@ -1,7 +1,7 @@
 //! Console examples: `$ redis-cli …` is sent, and its reply compared with what the page shows.
 //!
-//! `…` stands for what was left out: in a line for any text, alone on a line for any lines. Ids of jobs and times in
-//! milliseconds are any; an id that is shown twice must be the same twice. Figures that vary are named before the block:
+//! `…` stands for what was left out: in a line for any text, alone on a line for any lines. Ids of jobs, tokens of
+//! claims and times in milliseconds are any; an id or a token that is shown twice must be the same twice. Figures that vary are named before the block:
 //! `<!-- run: bear; varies: ttl_ms -->`. What stands after a blank and `#` is a comment.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::support::{feed, Reply};
 
 #[derive(Default)]
 pub struct Session {
-    /// Ids of jobs, as the page shows them and as they were.
+    /// Ids of jobs and tokens, as the page shows them and as they were.
     ids: BTreeMap<String, String>,
     pub varies: Vec<String>,
     is_paused: bool,
@@ -126,10 +126,11 @@ fn fit(shown: &str, actual: &str, ids: &mut BTreeMap<String, String>) -> bool {
         return starts.any(|at| fit(rest, &actual[at..], &mut ids.clone()));
     }
     if let (Some((id, shown)), Some((other, actual))) = (stamp(shown), stamp(actual)) {
-        if id.contains('-') != other.contains('-') {
+        if id.contains('-') != other.contains('-') || is_token(id) != is_token(other) {
             return false;
         }
-        let is_same = !id.contains('-') || ids.entry(id.to_owned()).or_insert_with(|| other.to_owned()) == other;
+        let is_time = !id.contains('-') && !is_token(id);
+        let is_same = is_time || ids.entry(id.to_owned()).or_insert_with(|| other.to_owned()) == other;
         return is_same && fit(shown, actual, ids);
     }
     match (shown.chars().next(), actual.chars().next()) {
@@ -139,9 +140,17 @@ fn fit(shown: &str, actual: &str, ids: &mut BTreeMap<String, String>) -> bool {
     }
 }
 
-/// A time in milliseconds or an id made of one at the beginning, and the rest.
+/// A token is made of microseconds.
+fn is_token(stamp: &str) -> bool {
+    stamp.len() == 16 && !stamp.contains('-')
+}
+
+/// A time in milliseconds, an id made of one or a token at the beginning, and the rest.
 fn stamp(text: &str) -> Option<(&str, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 16 {
+        return Some(text.split_at(digits));
+    }
     if digits != 13 {
         return None;
     }
@@ -232,9 +241,14 @@ fn lines_fit_but_for_what_may_differ() {
     assert!(fits("[{\"id\":5},…]", "[{\"id\":5},{\"id\":6}]") && !fits("[{\"id\":5}]", "[{\"id\":6}]"));
     assert!(fits("1795242321676-0", "1800000000000-12") && !fits("1795242321676-0", "1800000000000"));
     assert!(fits("(integer) 1795242321676", "(integer) 1800000000000"));
+    assert!(fits("(integer) 1795242321676000", "(integer) 1800000000000001"));
+    assert!(!fits("(integer) 1795242321676", "(integer) 1800000000000001"));
     let mut ids = BTreeMap::new();
     assert!(
         fit("1795242321676-0", "1800000000000-0", &mut ids) && !fit("1795242321676-0", "1800000000000-1", &mut ids)
+    );
+    assert!(
+        fit("1795242321676000", "1800000000000001", &mut ids) && !fit("1795242321676000", "1800000000000002", &mut ids)
     );
 }
 

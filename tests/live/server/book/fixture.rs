@@ -5,6 +5,7 @@
 //! | `bear` | the built-in catalog with its 200 bears |
 //! | `feed` | the same, with the change feed following |
 //! | `taken` | the same, over a dataset in which somebody else's keys are called like the section `color` |
+//! | `mail` | a section of jobs that workers claim: `mail.toml` here |
 //! | any other | the page's blocks `<!-- catalog: NAME -->`, on its blocks `<!-- schema: NAME -->` and the rows of `NAME.sql` here |
 
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Fixture {
     pub redis: Redis,
     /// Does the feed follow, so that changes by psql are to be waited for?
     pub follows: bool,
+    /// Are its jobs claimed? Then they wait for who claims them.
+    claims: bool,
 }
 
 impl Fixture {
@@ -31,6 +34,10 @@ impl Fixture {
                 feed::wait_told(&fixture.redis);
                 Fixture { follows: true, ..fixture }
             }
+            "mail" => {
+                let catalog = include_str!("mail.toml").to_owned();
+                Fixture { claims: true, ..Fixture::with(Postgres::shared().database(""), Some(catalog)) }
+            }
             "taken" => {
                 let mut plain = Redis::builder().plain().append_only().start();
                 for key in ["color:all", "color:7", "color:8"] {
@@ -41,7 +48,7 @@ impl Fixture {
                 let redis = Redis::builder().postgres(&database).append_only().data_of(&plain).start();
                 let is_refused = || redis.run("BEAR.QUERY color CACHED all").is_error();
                 eventually("the keys have been looked at", is_refused);
-                Fixture { database, redis, follows: false }
+                Fixture { database, redis, follows: false, claims: false }
             }
             name => {
                 let of_page = |kind: &str| -> Vec<String> {
@@ -70,13 +77,13 @@ impl Fixture {
             Some(text) => builder.catalog(text).start(),
             None => builder.start(),
         };
-        Fixture { database, redis, follows: false }
+        Fixture { database, redis, follows: false, claims: false }
     }
 
     /// Until what was asked has been done: results are stored, and jobs that nothing holds up are applied.
     pub fn settle(&self, is_paused: bool) {
         self.redis.wait_stored();
-        if !is_paused {
+        if !is_paused && !self.claims {
             let waits = || {
                 ["bear_jobs_waiting", "bear_jobs_active", "bear_batches_in_flight"]
                     .map(|name| self.redis.info("bear").int(name))

@@ -9,6 +9,7 @@ use crate::core::catalog::claim::{Limit, Rate};
 use crate::core::jobs::job_id::JobId;
 
 /// What one limit has to go by.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub struct Slots {
     claimed: BTreeSet<JobId>,
@@ -51,6 +52,12 @@ impl Slots {
             Some(most) if self.claimed.len() >= most as usize => Some(None),
             _ => rate.map(Some),
         }
+    }
+
+    /// When the last start will have left the rate's window.
+    pub fn forgets_ms(&self, limit: &Limit) -> Option<u64> {
+        let Rate { per_ms, .. } = limit.rate?;
+        self.begun.back().map(|begun| begun + per_ms)
     }
 
     pub fn is_empty(&self) -> bool {

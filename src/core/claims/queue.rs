@@ -70,6 +70,7 @@ impl Facts {
     }
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Delayed {
     facts: Facts,
@@ -78,6 +79,7 @@ struct Delayed {
     holds_place: bool,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Held {
     facts: Facts,
@@ -85,6 +87,7 @@ struct Held {
 }
 
 /// Jobs that share an order key, by place.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Lane {
     places: BTreeSet<Place>,
@@ -92,6 +95,7 @@ struct Lane {
 }
 
 /// A job that is in lanes.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct InLanes {
     facts: Facts,
@@ -125,6 +129,7 @@ pub struct Counts {
 }
 
 /// See the head of this file.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub struct Queue {
     ready: Ready,
@@ -375,9 +380,8 @@ impl Queue {
         let Some((_, limit)) = &self.limits.by else { return };
         let Some(slots) = self.groups.get_mut(&group) else { return };
         let blocked = slots.blocked(limit, now_ms);
-        // An open one is looked at, too: it is forgotten once its window has passed.
-        let window_ms = limit.rate.map(|rate| now_ms + rate.per_ms + 1);
-        let look_at_ms = blocked.flatten().or(window_ms.filter(|_| !slots.is_empty()));
+        // An open one is looked at, too: it is forgotten once nothing is in its window. One that is only claimed needs no look.
+        let look_at_ms = blocked.flatten().or_else(|| slots.forgets_ms(limit));
         if slots.is_empty() {
             self.groups.remove(&group);
         }
@@ -522,3 +526,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod model;

@@ -45,6 +45,7 @@ impl Head {
 }
 
 /// Jobs of one type and group. Places are kept by priority, since they alone take little memory: a million jobs may wait.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Bucket {
     /// In the order of ranks; none is empty.
@@ -77,6 +78,7 @@ impl Bucket {
 }
 
 /// Jobs of one type.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Type {
     buckets: BTreeMap<Group, Bucket>,
@@ -86,6 +88,7 @@ struct Type {
 }
 
 /// See the head of this file.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub struct Ready {
     types: BTreeMap<Arc<str>, Type>,
@@ -97,8 +100,8 @@ pub struct Ready {
     /// Which types have jobs of a group.
     types_of: BTreeMap<u64, BTreeSet<Arc<str>>>,
     jobs: u64,
-    /// Types of which a job can be handed out since [`Ready::take_opened`].
-    opened: Vec<Arc<str>>,
+    /// Types of which a job could be handed out, and could not before, since [`Ready::take_opened`]. Each once: nobody may ask.
+    opened: BTreeSet<Arc<str>>,
 }
 
 /// Which types a claimer takes.
@@ -187,7 +190,7 @@ impl Ready {
                 self.heads.remove(&(head, name.clone()));
             } else {
                 self.heads.insert((head, name.clone()));
-                self.opened.push(name.clone());
+                self.opened.insert(name.clone());
             }
         }
     }
@@ -252,13 +255,14 @@ impl Ready {
         if let Some(head) = after {
             self.heads.insert((head, name.clone()));
             if before.is_none() {
-                self.opened.push(name.clone());
+                self.opened.insert(name.clone());
             }
         }
     }
 
     /// Types of which a job can be handed out, and could not before.
     pub fn take_opened(&mut self) -> Vec<Arc<str>> {
-        std::mem::take(&mut self.opened)
+        let opened = std::mem::take(&mut self.opened);
+        opened.into_iter().filter(|name| self.first(Wanted::Types(std::slice::from_ref(name))).is_some()).collect()
     }
 }

@@ -266,3 +266,6 @@ impl Ready {
         opened.into_iter().filter(|name| self.first(Wanted::Types(std::slice::from_ref(name))).is_some()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use crate::core::catalog::claim::Rate;
 
 mod any_history;
 mod every_order;
+mod million;
 
 /// Unix time when the monotonic clock began, so that the two cannot stand in for each other.
 const UNIX_MS: u64 = 5_000_000;

@@ -113,7 +113,7 @@ fn with_orders() -> impl Iterator<Item = [Shape; 3]> {
     let shapes = shapes.filter(|(_, keys)| keys[0] != [2] && keys[2] != [2]);
     shapes.map(|(n, keys)| {
         [0, 1, 2].map(|at| {
-            let (kind, priority) = ((n * 5 >> at) & 1, if (n * 3 >> at) & 1 == 0 { 5 } else { 7 });
+            let (kind, priority) = (((n * 5) >> at) & 1, if ((n * 3) >> at) & 1 == 0 { 5 } else { 7 });
             (kind, priority, keys[at], None, None)
         })
     })

@@ -159,7 +159,7 @@ fn large_result(redis: &Redis, sizes: &Sizes, waiters: usize) {
 }
 
 /// In the order in which they are run: what one leaves is what another finds.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 22] = [
     Case {
         name: |sizes| format!("EXPLAIN of an entry of {} rows", sizes.rows),
         prepare: |redis, sizes| {
@@ -262,6 +262,16 @@ pub const CASES: [Case; 21] = [
                 seen += reply.list().len();
                 after = format!("AFTER {}", last["id"].text());
             }
+        },
+    },
+    Case {
+        name: |sizes| format!("BEAR.JOBS failed NEWEST, {} passed over by their type, and by OFFSET", sizes.jobs),
+        prepare: nothing,
+        ask: |redis, sizes| {
+            let mut wire = redis.wire();
+            assert_eq!(wire.run("BEAR.JOBS thing failed JOB OTHER NEWEST").list(), []);
+            let offset = sizes.jobs - 1;
+            assert_eq!(wire.run(&format!("BEAR.JOBS thing failed NEWEST OFFSET {offset}")).list().len(), 1);
         },
     },
     Case {

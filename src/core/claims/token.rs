@@ -55,6 +55,15 @@ mod tests {
         assert!(tokens.next(1_000) < MAX_TOKEN);
     }
 
+    #[test]
+    fn a_lower_bound_of_another_space_takes_no_token_back() {
+        let mut tokens = Tokens::default();
+        tokens.found(10 * AHEAD_US, 0);
+        let token = tokens.next(0);
+        tokens.found(AHEAD_US, 0);
+        assert!(tokens.next(0) > token);
+    }
+
     proptest! {
         /// Whatever the clock does, over restarts that find the bound kept, and ones that lost the last bound with a tail of up to
         /// an hour of tokens.

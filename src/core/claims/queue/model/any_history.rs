@@ -97,6 +97,23 @@ impl World {
     }
 }
 
+fn run(limits: Limits, shapes: &[Shape], steps: Vec<(u8, Index, u64)>) {
+    let orders = |bits: u64| (0..3).filter(|bit| bits & (1 << bit) != 0).collect();
+    let facts = shapes.iter().enumerate().map(|(at, (kind, priority, bits, group, due))| {
+        // Ids around the times that are waited for, two in each millisecond.
+        let id = JobId { ms: UNIX_MS + 100 + at as u64 / 2 * 7, seq: at as u64 };
+        let due_ms = due.map(|ms| UNIX_MS + 100 + at as u64 * 2 + ms);
+        Facts { id, name: name(*kind), priority: *priority, orders: orders(*bits), group: *group, due_ms }
+    });
+    let mut world = World::new(limits, facts.collect());
+    for (kind, which, n) in steps {
+        if world.chosen(kind, which, n).is_some_and(|step| world.step(step)) {
+            world.check();
+        }
+    }
+    world.drain();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -106,19 +123,18 @@ proptest! {
         shapes in prop::collection::vec(shape(), JOBS),
         steps in prop::collection::vec(step(), 0..150),
     ) {
-        let orders = |bits: u64| (0..3).filter(|bit| bits & (1 << bit) != 0).collect();
-        let facts = shapes.iter().enumerate().map(|(at, (kind, priority, bits, group, due))| {
-            // Ids around the times that are waited for, some in the same millisecond.
-            let id = JobId { ms: UNIX_MS + 100 + at as u64 * 7 / 2, seq: at as u64 };
-            let due_ms = due.map(|ms| UNIX_MS + 100 + at as u64 * 2 + ms);
-            Facts { id, name: name(*kind), priority: *priority, orders: orders(*bits), group: *group, due_ms }
-        });
-        let mut world = World::new(limits, facts.collect());
-        for (kind, which, n) in steps {
-            if world.chosen(kind, which, n).is_some_and(|step| world.step(step)) {
-                world.check();
-            }
-        }
-        world.drain();
+        run(limits, &shapes, steps);
+    }
+
+    /// Hardly anything but claims that begin and end, in one group: several within a window, and several windows.
+    #[test]
+    fn any_history_of_one_busy_group_is_as_the_rules_say(
+        count in 2..5_u32,
+        per_ms in 1..25_u64,
+        concurrency in prop::option::of(1..4_u32),
+        steps in prop::collection::vec((select(&[0, 0, 1, 1, 1, 1, 3, 3, 3, 4, 6, 13, 13, 14][..]), any::<Index>(), 0..6_u64), 0..80),
+    ) {
+        let limits = Limits { all: Limit::default(), by: Some(("customer".into(), limit(concurrency, Some((count, per_ms))))) };
+        run(limits, &[(0, 5, 0, Some(1), None); 5], steps);
     }
 }

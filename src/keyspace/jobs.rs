@@ -49,6 +49,11 @@ impl QueueKeys {
         }
     }
 
+    /// The stream of claimed jobs beside it.
+    pub fn work(&self) -> Vec<u8> {
+        [&self.jobs, &b":work"[..]].concat()
+    }
+
     /// What is wrong where one of them is of another type than it should be, or somebody's: it is not written to.
     pub fn wrong_type(&self, ctx: Context) -> Option<String> {
         self.of_wrong_type(ctx).or_else(|| self.foreign(ctx))

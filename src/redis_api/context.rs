@@ -55,6 +55,29 @@ impl<'a> Context<'a> {
         Flags(unsafe { api!(RedisModule_GetContextFlags)(self.raw) } as u32)
     }
 
+    /// The client that sent the command, as `CLIENT ID` tells it.
+    pub fn client_id(self) -> u64 {
+        // SAFETY: as in `flags`.
+        unsafe { api!(RedisModule_GetClientId)(self.raw) }
+    }
+
+    /// Where it is connected from, `address:port`; empty for one that is no connection.
+    pub fn client_address(self) -> String {
+        let mut info = raw::RedisModuleClientInfo { version: 1, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
+        // SAFETY: on the main thread; the structure says its version, and is of that size.
+        let found = unsafe {
+            api!(RedisModule_GetClientInfoById)(
+                std::ptr::from_mut(&mut info).cast::<std::ffi::c_void>(),
+                self.client_id(),
+            )
+        };
+        if found != raw::REDISMODULE_OK as c_int {
+            return String::new();
+        }
+        let address = info.addr.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8);
+        format!("{}:{}", String::from_utf8_lossy(&address.collect::<Vec<u8>>()), info.port)
+    }
+
     pub fn selected_db(self) -> i32 {
         // SAFETY: as in `flags`.
         unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::cache::owning;
+use super::claims::Claims;
 use super::config::{self, Config};
 use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::threads::Threads;
@@ -52,6 +53,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         fills: Default::default(),
         waiting: Default::default(),
         queues: Queues::new(),
+        claims: Claims::new(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),
@@ -91,6 +93,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         redis_api::rearm_if_late();
         with_server(|server| {
             server.look_for_idle_queues();
+            server.look_at_claims();
             server.look_at_lag();
             server.look_for_strangers();
             server.free_retired_catalogs();

@@ -78,6 +78,7 @@ pub struct Server {
     fills: Fills<Rc<Call>, cache::waiting::WaiterId>,
     waiting: cache::waiting::Waiting,
     queues: queues::Queues,
+    claims: claims::Claims,
     workers: threads::Threads,
     postgres: cache::fetching::PostgresView,
     stats: stats::Stats,

@@ -61,8 +61,10 @@ impl Server {
         let more_gone = self.let_gone_go();
         self.answer_late(start);
         self.answer_late_for_jobs(start);
+        self.answer_late_claimers(start);
         let more_forgotten = self.answer_forgotten();
         let more_jobs = self.work_on_queues(ctx, deadline);
+        let more_claims = self.work_on_claims(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
@@ -78,6 +80,7 @@ impl Server {
             || more_changes
             || more_read
             || more_jobs
+            || more_claims
             || more_to_verify
             || more_enqueued
             || more_errands
@@ -94,6 +97,7 @@ impl Server {
         let deadlines = [
             self.waiting.next_deadline(),
             self.queues.next_deadline(),
+            self.next_claimers_deadline(),
             self.changing.next_deadline(),
             self.verifying.next_deadline(),
         ];
@@ -129,7 +133,10 @@ impl Server {
             match miss.or_else(|| self.queues.take_gone(&gone)) {
                 // It frees what Redis keeps of the client.
                 Some(client) => self.answers.push_back((client, Answer::Ok)),
-                None => self.verifying.give_up(gone.handle),
+                None => match self.claimer_gone(gone.handle) {
+                    Some(client) => self.answers.push_back((client, Answer::Ok)),
+                    None => self.verifying.give_up(gone.handle),
+                },
             }
         }
         redis_api::has_gone()

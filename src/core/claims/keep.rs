@@ -64,6 +64,13 @@ struct Entry {
     written_ms: u64,
 }
 
+/// An entry that is to go, and whose records it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    pub entry: JobId,
+    pub jobs: SmallVec<[JobId; 1]>,
+}
+
 /// Of one job type.
 #[derive(Debug, Default)]
 struct OfType {
@@ -135,14 +142,13 @@ impl Kept {
     }
 
     /// Drops up to `most` entries of a type that are kept no longer; those named in `gone` are to go. True: there are more.
-    pub fn trim(&mut self, name: &str, rule: Rule, now_ms: u64, most: usize, gone: &mut Vec<JobId>) -> bool {
+    pub fn trim(&mut self, name: &str, rule: Rule, now_ms: u64, most: usize, gone: &mut Vec<Gone>) -> bool {
         for dropped in 0.. {
             let Some(oldest) = self.to_go(name, rule, now_ms) else { return false };
             if dropped >= most {
                 return true;
             }
-            self.remove(oldest);
-            gone.push(oldest);
+            gone.push(Gone { entry: oldest, jobs: self.remove(oldest) });
         }
         false
     }
@@ -160,14 +166,7 @@ impl Kept {
 
     /// The same for the next few types in turn: what grows old without anything new being written. `types` and `most` bound
     /// the work.
-    pub fn sweep(
-        &mut self,
-        rule: impl Fn(&str) -> Rule,
-        now_ms: u64,
-        types: usize,
-        most: usize,
-        gone: &mut Vec<JobId>,
-    ) {
+    pub fn sweep(&mut self, rule: impl Fn(&str) -> Rule, now_ms: u64, types: usize, most: usize, gone: &mut Vec<Gone>) {
         for _ in 0..types {
             let after = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
             let Some(name) = self.types.range::<Arc<str>, _>((after, Bound::Unbounded)).next().map(|(name, _)| name)
@@ -222,7 +221,7 @@ mod tests {
     fn trim(kept: &mut Kept, name: &str, rule: Rule, now_ms: u64) -> Vec<u64> {
         let mut gone = Vec::new();
         assert!(!kept.trim(name, rule, now_ms, usize::MAX, &mut gone));
-        gone.into_iter().map(|id| id.ms).collect()
+        gone.into_iter().map(|gone| gone.entry.ms).collect()
     }
 
     /// Entries of 60 jobs each.
@@ -328,6 +327,7 @@ mod tests {
                     expected.push(id);
                     list.retain(|entry| entry.0 != id);
                 }
+                let gone: Vec<JobId> = gone.iter().map(|gone| gone.entry).collect();
                 prop_assert_eq!(gone, expected);
                 let known: u64 = list.iter().map(|entry| entry.2.len() as u64).sum();
                 prop_assert_eq!(kept.len() as u64, known);

@@ -362,6 +362,12 @@ impl Queue {
         [rate, group, lease].into_iter().flatten().min()
     }
 
+    /// The longest window of its rates; None: it has none.
+    pub fn window_ms(&self) -> Option<u64> {
+        let of = |limit: &Limit| limit.rate.map(|rate| rate.per_ms);
+        of(&self.limits.all).max(self.limits.by.as_ref().and_then(|(_, limit)| of(limit)))
+    }
+
     /// The next due time, in Unix time.
     pub fn next_due_ms(&self) -> Option<u64> {
         self.dues.first().map(|(due, _)| *due)

@@ -1,11 +1,21 @@
 //! BEAR.CLAIM: the first jobs that may be begun are handed to a worker.
+//!
+//! A reply is bounded by bytes, and by time where the client cannot wait: a worker that wants more claims again.
 
-use super::not_built;
-use crate::redis_api::Context;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::enqueue::shared;
+use super::hand_out::{Ask, Taken};
+use super::serve::{answer, Wish, MAX_BYTES};
+use super::space::definition;
+use crate::core::catalog::Section;
+use crate::core::values::value::shorten;
+use crate::redis_api::{Answer, Context};
+use crate::server::errands::Errand;
 use crate::server::{Server, Words};
 
 /// What a worker asks for.
-#[expect(dead_code, reason = "claiming is not built yet")]
 pub struct ClaimRequest<'a> {
     /// Job types; none: any.
     pub jobs: Words<'a>,
@@ -17,9 +27,203 @@ pub struct ClaimRequest<'a> {
     pub worker: Option<&'a [u8]>,
 }
 
+/// For ever, as far as a waiting client is concerned.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Jobs that are handed out in a command at once.
+const AT_ONCE: usize = 64;
+
+/// Whom jobs are claimed from.
+#[derive(Clone)]
+enum From {
+    Space(Arc<str>),
+    /// Any space of a section with tenants.
+    Section(Arc<str>),
+}
+
+impl From {
+    fn name(&self) -> &Arc<str> {
+        match self {
+            From::Space(name) | From::Section(name) => name,
+        }
+    }
+}
+
 impl Server {
     /// BEAR.CLAIM.
-    pub fn claim(&mut self, _ctx: Context, _space: &[u8], _request: &ClaimRequest) -> Result<(), String> {
-        not_built()
+    pub fn claim(&mut self, ctx: Context, space: &[u8], request: &ClaimRequest) -> Result<(), String> {
+        let from = self.claimed_from(ctx, space)?;
+        let catalog = self.catalog.clone();
+        if !request.jobs.is_empty() {
+            let section = section_of(&from);
+            if let Some((_, section)) = catalog.section(section.as_bytes()) {
+                check_types(section, &request.jobs)?;
+            }
+        }
+        let types = shared(&request.jobs);
+        let ask = Ask { lease_ms: request.lease_ms, worker: self.worker(ctx, request.worker) };
+        let is_loaded = self.is_loaded(&from);
+        if is_loaded {
+            // The common case, without a detour: what is there fits into one reply.
+            let (taken, more) = self.take_some(ctx, &from, &types, request.count.min(AT_ONCE), ask);
+            if !(more && request.count > AT_ONCE) && (!taken.is_empty() || request.block_ms.is_none()) {
+                ctx.reply().array(taken.len());
+                taken.iter().for_each(|job| job.reply(ctx));
+                return Ok(());
+            }
+            if !taken.is_empty() {
+                let bytes = taken.iter().map(|job| job.data.len()).sum();
+                self.begin_errand(ctx, Claiming { from, types, count: request.count, ask, taken, bytes });
+                return Ok(());
+            }
+        }
+        match request.block_ms {
+            Some(block_ms) if !ctx.flags().cannot_block() => {
+                let limit = if block_ms == 0 { FOR_EVER } else { Duration::from_millis(block_ms) };
+                let wish = Wish { from: from.name().clone(), types, count: request.count, ask };
+                self.wait_to_claim(ctx.block(), wish, Instant::now() + limit);
+                if block_ms > 0 {
+                    crate::redis_api::arm(limit);
+                }
+            }
+            _ if is_loaded => ctx.reply().array(0),
+            _ => {
+                let taken = Vec::new();
+                self.begin_errand(ctx, Claiming { from, types, count: request.count, ask, taken, bytes: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// A space, or a section with tenants by its own name.
+    fn claimed_from(&mut self, ctx: Context, name: &[u8]) -> Result<From, String> {
+        self.check_db(ctx)?;
+        self.settle();
+        let catalog = self.catalog.clone();
+        if let Some((index, section)) = catalog.section(name).filter(|(_, section)| section.tenant.is_some()) {
+            check_claimed(section)?;
+            let space = crate::core::catalog::space::SpaceRef { section: index, tenant: None };
+            self.check_owned(ctx, space)?;
+            return Ok(From::Section(section.name.as_ref().into()));
+        }
+        let space = self.space(ctx, name)?;
+        check_claimed(&catalog.sections[space.section])?;
+        self.check_owned(ctx, space)?;
+        let text = String::from_utf8_lossy(name);
+        let known = self.claims.spaces.get_key_value(&*text).map(|(known, _)| known.clone());
+        let prefix = self.prefix_of(&text);
+        self.look_at_foreign_writes_to(ctx, &text, &prefix);
+        let name = known.filter(|known| self.claims.spaces.contains_key(known));
+        let name = match name.or_else(|| self.touch_work(ctx, &text, &prefix)) {
+            Some(name) => name,
+            None => (*text).into(),
+        };
+        if let Some(text) = self.claims.spaces.get(&name).and_then(|space| space.wrong_type.clone()) {
+            return Err(text);
+        }
+        Ok(From::Space(name))
+    }
+
+    fn is_loaded(&self, from: &From) -> bool {
+        match from {
+            From::Space(name) => self.claims.spaces.get(name).is_none_or(|space| space.is_loaded()),
+            // Of those that are being read another one may be claimed a little later.
+            From::Section(_) => true,
+        }
+    }
+
+    /// Up to so many jobs. Also says whether there may be more.
+    fn take_some(
+        &mut self,
+        ctx: Context,
+        from: &From,
+        types: &[Arc<str>],
+        count: usize,
+        ask: Ask,
+    ) -> (Vec<Taken>, bool) {
+        let mut taken: Vec<Taken> = Vec::new();
+        let mut bytes = 0;
+        let mut more = true;
+        while more && taken.len() < count && bytes < MAX_BYTES {
+            let job = match from {
+                From::Space(name) => self.hand_out(ctx, name, types, ask),
+                From::Section(section) => self.hand_out_by_turns(ctx, section, types, ask),
+            };
+            more = job.is_some();
+            bytes += job.as_ref().map_or(0, |job| job.data.len());
+            taken.extend(job);
+        }
+        if let (From::Space(name), false) = (from, taken.is_empty()) {
+            self.claims_changed(name);
+        }
+        (taken, more && bytes < MAX_BYTES)
+    }
+}
+
+fn section_of(from: &From) -> &str {
+    let name = from.name();
+    name.rsplit("}:").next().unwrap_or(name)
+}
+
+fn check_claimed(section: &Section) -> Result<(), String> {
+    if section.has_claimed_jobs() {
+        return Ok(());
+    }
+    Err(format!("ERR section '{}' has no jobs that workers claim: none has claim, and it is not open", section.name))
+}
+
+/// Each must be a job that is claimed.
+fn check_types(section: &Section, names: &[&[u8]]) -> Result<(), String> {
+    let Some(unknown) = names.iter().find(|name| definition(section, name).is_none()) else { return Ok(()) };
+    let claimed: Vec<&str> = section.jobs.iter().filter(|job| job.claim().is_some()).map(|job| &*job.name).collect();
+    let claimed = if claimed.is_empty() { "none".to_owned() } else { claimed.join(", ") };
+    Err(match section.jobs.iter().any(|job| job.name.as_bytes() == *unknown) {
+        true => {
+            format!("ERR job '{}' is applied to Postgres by bear itself; workers claim {claimed}", shorten(unknown))
+        }
+        false => format!("ERR section '{}' has no job '{}'; workers claim {claimed}", section.name, shorten(unknown)),
+    })
+}
+
+/// More jobs than one slice hands out.
+struct Claiming {
+    from: From,
+    types: Box<[Arc<str>]>,
+    count: usize,
+    ask: Ask,
+    taken: Vec<Taken>,
+    bytes: usize,
+}
+
+impl Errand for Claiming {
+    fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        if let From::Space(name) = &self.from {
+            if !server.is_loaded(&self.from)
+                && !server.load_work(ctx, &name.clone(), deadline)
+                && !server.is_loaded(&self.from)
+            {
+                return None;
+            }
+        }
+        loop {
+            let left = (self.count - self.taken.len()).min(8);
+            let (taken, more) = server.take_some(ctx, &self.from, &self.types, left, self.ask);
+            self.bytes += taken.iter().map(|job| job.data.len()).sum::<usize>();
+            self.taken.extend(taken);
+            if !more || self.taken.len() >= self.count || self.bytes >= MAX_BYTES {
+                return Some(self.cut_short());
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+        }
+    }
+
+    fn cut_short(&mut self) -> Answer {
+        answer(std::mem::take(&mut self.taken))
+    }
+
+    fn writes(&self) -> bool {
+        true
     }
 }

@@ -1,20 +1,121 @@
-//! BEAR.EXTEND: a worker needs longer, and says how far it is.
+//! BEAR.EXTEND, and leases that end: the job goes back to its place, or fails where no attempt is left.
 
-use super::not_built;
-use crate::redis_api::Context;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::end::{Ending, Why};
+use super::settle::check_claim;
+use crate::core::claims::attempts::AttemptError;
+use crate::core::claims::claim_record::ClaimRecord;
+use crate::core::claims::record::Total;
+use crate::keyspace::claims as keys;
+use crate::redis_api::{Answer, Context};
+use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 impl Server {
     /// BEAR.EXTEND; `progress` is at most 4 KB, and not checked yet to be JSON.
     pub fn extend_claim(
         &mut self,
-        _ctx: Context,
-        _space: &[u8],
-        _id: &[u8],
-        _token: &[u8],
-        _lease_ms: Option<u64>,
-        _progress: Option<&[u8]>,
+        ctx: Context,
+        space: &[u8],
+        id: &[u8],
+        token: &[u8],
+        lease_ms: Option<u64>,
+        progress: Option<&[u8]>,
     ) -> Result<(), String> {
-        not_built()
+        let (name, id, token) = self.claim_named(ctx, space, id, token)?;
+        let progress = progress.map(|text| super::settle::checked_json("PROGRESS", text)).transpose()?;
+        self.when_loaded(ctx, &name, true, move |server, ctx, name| {
+            let now_ms = server.claims.now_ms();
+            let claim = check_claim(server, ctx, name, id, token)?;
+            let Some(space) = server.claims.spaces.get_mut(name) else { return Err("ERR no such job".into()) };
+            if claim.cancelled {
+                let message = keys::get(ctx, &space.keys.claims, id, |record| {
+                    ClaimRecord::read(record).and_then(|record| record.cancelled.map(|text| text.into_owned()))
+                });
+                let message = message.flatten().unwrap_or_default();
+                return Err(format!("CANCELLED {message}").trim_end().to_owned());
+            }
+            let lease_ms = lease_ms.unwrap_or(claim.lease_ms);
+            if lease_ms != claim.lease_ms {
+                // So that it has this one again after a restart.
+                let (worker, address) = server.claims.workers.of(claim.worker);
+                let record = ClaimRecord {
+                    token,
+                    worker: worker.into(),
+                    address: address.into(),
+                    started_ms: claim.started_ms,
+                    lease_ms,
+                    attempt: claim.attempt,
+                    cancelled: None,
+                };
+                let mut text = Vec::with_capacity(200);
+                record.write(&mut text);
+                let _ = keys::set(ctx, &space.keys.claims, &[(id, &text)]);
+            }
+            if let Some(progress) = progress {
+                let _ = keys::set(ctx, &space.keys.progress, &[(id, &progress)]);
+                space.in_progress.insert(id);
+            }
+            space.queue.extend(id, lease_ms, now_ms);
+            space.seen.insert(claim.worker, now_ms);
+            server.claims.note_times(name, now_ms);
+            Ok(Answer::Integer(lease_ms as i64))
+        })
+    }
+
+    /// Ends leases that are over, and has delayed jobs fall due, until the deadline. True: there are more.
+    pub(super) fn pass_time_of_claims(&mut self, ctx: Context, deadline: Instant) -> bool {
+        loop {
+            let now_ms = self.claims.now_ms();
+            let by_clock = self.claims.next_ms.first().filter(|(at, _)| *at <= now_ms).map(|(_, name)| name.clone());
+            let due = || self.claims.next_due.first().filter(|(at, _)| *at <= wall_ms()).map(|(_, name)| name.clone());
+            let Some(name) = by_clock.or_else(due) else { return false };
+            self.claims.forget_times(&name);
+            self.pass_time_of(ctx, &name, now_ms, deadline);
+            self.claims_changed(&name);
+            if Instant::now() >= deadline {
+                return true;
+            }
+        }
+    }
+
+    fn pass_time_of(&mut self, ctx: Context, name: &Arc<str>, now_ms: u64, deadline: Instant) {
+        loop {
+            let Some(space) = self.claims.spaces.get_mut(name).filter(|space| space.is_loaded()) else { return };
+            if let Some(id) = space.queue.next_due(wall_ms()) {
+                keys::undelay(ctx, &space.keys.delayed, &[id]);
+                space.queue.fall_due(id);
+            } else if let Some(id) = space.queue.next_expired(now_ms) {
+                self.expire(ctx, name, id);
+            } else {
+                return;
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    fn expire(&mut self, ctx: Context, name: &Arc<str>, id: crate::core::jobs::job_id::JobId) {
+        let Some(space) = self.claims.spaces.get_mut(name) else { return };
+        let Some(claim) = space.queue.claim(id).cloned() else { return };
+        let (worker, _) = self.claims.workers.of(claim.worker);
+        let error = AttemptError {
+            attempt: claim.attempt,
+            message: format!("the lease of worker '{worker}' ended after {} ms", claim.lease_ms).into(),
+            stack: None,
+            worker: Some(worker.into()),
+            at_ms: wall_ms(),
+        };
+        self.claims.totals.expired += 1;
+        space.totals.add(Total::Expired, 1);
+        let attempts = self.attempts_of(ctx, name, id);
+        if claim.cancelled || claim.attempt >= attempts {
+            self.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
+        } else {
+            self.retry_claimed(ctx, name, id, error, 0);
+        }
     }
 }

@@ -2,24 +2,127 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `space` | one space's claimed jobs: what is in memory of them |
+//! | `load` | and how that is read from the keys, in slices |
+//! | `loading` | how far that has come |
+//! | `enqueue` | BEAR.ENQUEUE of a claimed job |
 //! | `claim` | BEAR.CLAIM |
+//! | `hand_out` | the first job that may be begun becomes a claim |
+//! | `serve` | clients that wait for a job, and spaces that take turns |
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
-//! | `lease` | BEAR.EXTEND |
+//! | `end` | what is written of a claim that ends |
+//! | `lease` | BEAR.EXTEND, and leases that end |
 //! | `control` | BEAR.PROMOTE, BEAR.CLEAN, BEAR.CANCEL, BEAR.UPDATE, BEAR.LIMITQUEUE |
 //! | `logs` | BEAR.LOG, BEAR.LOGS |
+//! | `report` | a claimed job as replies show it |
+//! | `workers` | who has claimed something lately |
+//! | `lifecycle` | ticks; what load, promotion, demotion, flushes and other hands mean |
 //!
+//! ```text
+//! ENQUEUE -> stream -> index (core/claims) -> CLAIM: token, claims hash -> ACK: out of the stream, recorded
+//! ```
 //! Ids, tokens and JSON come as the words that they were sent as, and are checked here; numbers and options have been
 //! checked against their bounds (`src/commands/`).
 
 mod claim;
 mod control;
+mod end;
+mod enqueue;
+mod hand_out;
 mod lease;
+mod lifecycle;
+mod load;
+mod loading;
 mod logs;
+mod report;
+mod serve;
 mod settle;
+mod space;
+mod workers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
 
 pub use claim::ClaimRequest;
 pub use control::{LimitRequest, PromoteTarget};
+pub use enqueue::write_payload;
 pub use settle::FailRequest;
+pub use space::{definition, Definition};
+
+use crate::core::claims::claimers::Claimers;
+use crate::core::claims::token::Tokens;
+use crate::core::claims::turns::Turns;
+
+/// Everything about claimed jobs but their keys. Trees, for maps would hold the thread whenever they grow.
+pub struct Claims {
+    spaces: BTreeMap<Arc<str>, Box<space::WorkSpace>>,
+    tokens: Tokens,
+    claimers: Claimers,
+    waiting: serve::WaitingClaimers,
+    turns: Turns,
+    workers: workers::Workers,
+    /// Spaces of which something may be handed out to who waits.
+    dirty: VecDeque<Arc<str>>,
+    /// Spaces that are being read.
+    loading: VecDeque<Arc<str>>,
+    /// Spaces whose definitions have changed.
+    redefined: Vec<Arc<str>>,
+    /// When time gives a space something to do: monotonic, and Unix time.
+    next_ms: BTreeSet<(u64, Arc<str>)>,
+    next_due: BTreeSet<(u64, Arc<str>)>,
+    /// Spaces that had nothing to do, by the time when they are to be looked at.
+    idle: VecDeque<(u64, Arc<str>)>,
+    /// Of the monotonic milliseconds.
+    origin: Instant,
+    totals: Figures,
+}
+
+/// For INFO, since the module was loaded.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Figures {
+    pub enqueued: u64,
+    pub claimed: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub retried: u64,
+    pub released: u64,
+    pub expired: u64,
+    pub lost: u64,
+}
+
+/// The first monotonic millisecond, so that what was begun before the process stands before it.
+const BEGIN_MS: u64 = 1 << 40;
+
+impl Claims {
+    pub fn new() -> Claims {
+        Claims {
+            spaces: BTreeMap::new(),
+            tokens: Tokens::default(),
+            claimers: Claimers::default(),
+            waiting: Default::default(),
+            turns: Turns::default(),
+            workers: Default::default(),
+            dirty: VecDeque::new(),
+            loading: VecDeque::new(),
+            redefined: Vec::new(),
+            next_ms: BTreeSet::new(),
+            next_due: BTreeSet::new(),
+            idle: VecDeque::new(),
+            origin: Instant::now(),
+            totals: Figures::default(),
+        }
+    }
+
+    /// Monotonic: leases and rates run by it.
+    fn now_ms(&self) -> u64 {
+        BEGIN_MS + self.origin.elapsed().as_millis() as u64
+    }
+
+    fn instant(&self, ms: u64) -> Instant {
+        self.origin + std::time::Duration::from_millis(ms.saturating_sub(BEGIN_MS))
+    }
+}
 
 /// Until a command does what it says.
 fn not_built() -> Result<(), String> {

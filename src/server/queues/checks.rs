@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use crate::core::jobs::job_id::JobId;
+use crate::keyspace::claims;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Context, Direction};
 
-pub(super) fn parse_id(id: &[u8]) -> Result<JobId, String> {
+pub fn parse_id(id: &[u8]) -> Result<JobId, String> {
     JobId::parse(id).ok_or_else(|| {
         format!(
             "ERR a job's id is two numbers such as 1700000000000-0, got '{}'",
@@ -20,6 +21,12 @@ pub(super) fn check_types(ctx: Context, keys: &QueueKeys) -> Result<(), String> 
     keys.wrong_type(ctx).map_or(Ok(()), Err)
 }
 
+/// Is it a job of the space that has not settled, an SQL job or a claimed one?
+pub(super) fn stands(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
+    is_queued(ctx, keys, id) || claims::entry(ctx, &keys.work(), id, |_| ()).is_some()
+}
+
+/// An SQL job.
 pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
     let mut found = false;
     jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, _| {

@@ -71,6 +71,7 @@ impl Server {
             space.paused = true;
         }
         jobs::write(ctx, c"SET", &[&keys.paused, jobs::PAUSED]);
+        self.work_paused(&name, true);
         ctx.reply().ok();
         Ok(())
     }
@@ -119,6 +120,7 @@ impl Server {
         if let Some(space) = self.queues.spaces.get_mut(name) {
             space.paused = false;
         }
+        self.work_paused(name, false);
         if self.has_lost_ledger(name) {
             log::warn!("queue '{name}' is resumed without its ledger: what is still queued counts as not applied");
             self.adopt_queue(ctx, name, epochs);

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::checks::is_queued;
-use super::space::{Extras, SpaceQueue};
+use super::checks::stands;
+use super::space::Extras;
 use super::{wall_ms, Queues};
 use crate::core::calls::names;
 use crate::core::catalog::job::Job;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
-use crate::core::jobs::record::JobRecord;
+use crate::core::jobs::record::{JobRecord, Numbers};
 use crate::core::values::value::shorten;
+use crate::keyspace::claims as keys;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
-use crate::server::{errors, Server};
+use crate::server::{claims, errors, Server};
 
 /// A payload of more bytes is checked aside.
 const LARGE: usize = 64 << 10;
@@ -48,13 +49,13 @@ pub struct QueueLimits {
 
 impl QueueLimits {
     /// Is there room for so many more jobs, and so many bytes more?
-    pub fn check(&self, space: &SpaceQueue, jobs: u64, bytes: u64) -> Result<(), String> {
+    pub fn check(&self, (held_jobs, held_bytes): (u64, u64), jobs: u64, bytes: u64) -> Result<(), String> {
         let (held, max) = match () {
-            () if space.jobs + jobs > self.jobs => {
-                (format!("{} jobs", space.jobs), format!("bear.queue-max-jobs is {}", self.jobs))
+            () if held_jobs + jobs > self.jobs => {
+                (format!("{held_jobs} jobs"), format!("bear.queue-max-jobs is {}", self.jobs))
             }
-            () if space.bytes + bytes > self.bytes => {
-                (format!("{} bytes", space.bytes), format!("bear.queue-max-bytes is {}", self.bytes))
+            () if held_bytes + bytes > self.bytes => {
+                (format!("{held_bytes} bytes"), format!("bear.queue-max-bytes is {}", self.bytes))
             }
             () => return Ok(()),
         };
@@ -90,14 +91,19 @@ impl Server {
         }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
+        if let Some(of) = claims::definition(section, job_name) {
+            return self.enqueue_claimed(ctx, space_name, space_ref.section, job_name, of, data, options);
+        }
         let job = find_job(&section.jobs, job_name).ok_or_else(|| {
+            if section.open.is_some() {
+                let text =
+                    "ERR a job's name is 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit";
+                return format!("{text}, got '{}'", shorten(job_name));
+            }
             let has: Vec<&str> = section.jobs.iter().map(|job| &*job.name).collect();
             let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
             format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(job_name))
         })?;
-        if job.claim().is_some() {
-            return Err(format!("ERR job '{}' is for workers, and cannot be enqueued yet", job.name));
-        }
         if options.priority.is_some() {
             return Err(format!(
                 "ERR PRIORITY is for jobs that workers claim; '{}' is applied to Postgres, and the order of its rows decides",
@@ -110,8 +116,7 @@ impl Server {
             return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
         }
         if data.len() > LARGE && !ctx.flags().cannot_block() {
-            let at = section.jobs.iter().position(|of| of.name == job.name).unwrap_or(0);
-            self.check_aside(ctx, space_name, (space_ref.section, at), data, options);
+            self.check_aside(ctx, space_name, (space_ref.section, job_name), data, options);
             return Ok(());
         }
         let mut checked = std::mem::take(&mut self.payload);
@@ -139,6 +144,46 @@ impl Server {
         (data, known): (&[u8], Option<String>),
         options: &EnqueueOptions,
     ) -> Result<JobId, String> {
+        let name = self.begin_to_enqueue(ctx, space_name, section)?;
+        let limits = self.limits();
+        let work = self.work_held(name);
+        let least = self.newest_claimed_job(ctx, section, name);
+        let queues = &mut self.queues;
+        let epoch = queues.epoch;
+        let space = queues.space(ctx, name, &self.key);
+        if let Some(text) = &space.wrong_type {
+            return Err(text.clone());
+        }
+        let fingerprint =
+            options.unique.map(|_| known.unwrap_or_else(|| fingerprint(Some(job), job.name.as_bytes(), data)));
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            if let Unique::Same(id) = check_unique(ctx, &space.keys, key, fingerprint)? {
+                return Ok(id);
+            }
+        }
+        limits.check((space.jobs + work.0, space.bytes + work.1), 1, data.len() as u64)?;
+        let mut options_of = crate::core::jobs::record::DEFAULT_OPTIONS;
+        options_of.unique = options.unique;
+        options_of.due_ms = due_ms(options, wall_ms())?;
+        options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
+        options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
+        let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
+        let id = queues.write_job(ctx, name, &self.key, &record, least)?;
+        let space = queues.space(ctx, name, &self.key);
+        self.keyspace.mark_queue(ctx, &space.keys.jobs);
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            hold_unique(ctx, &space.keys, key, id, fingerprint);
+        }
+        Ok(id)
+    }
+
+    /// A space's name; what other hands did to its queue is known then. Leaves the prefix in `self.key`.
+    pub(in crate::server) fn begin_to_enqueue<'a>(
+        &mut self,
+        ctx: Context,
+        space_name: &'a [u8],
+        section: usize,
+    ) -> Result<&'a str, String> {
         // A space's name has been checked: sections are words, tenants are UTF-8.
         let name = std::str::from_utf8(space_name).map_err(errors::usage)?;
         self.key.clear();
@@ -151,33 +196,7 @@ impl Server {
             let text = "FOREIGN whose the keys of this queue are is being looked at; try again in a moment";
             return Err(text.into());
         }
-        let limits = self.limits();
-        let queues = &mut self.queues;
-        let epoch = queues.epoch;
-        let space = queues.space(ctx, name, &self.key);
-        if let Some(text) = &space.wrong_type {
-            return Err(text.clone());
-        }
-        let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint(job, data)));
-        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
-            if let Unique::Same(id) = check_unique(ctx, space, key, fingerprint)? {
-                return Ok(id);
-            }
-        }
-        limits.check(space, 1, data.len() as u64)?;
-        let mut options_of = crate::core::jobs::record::DEFAULT_OPTIONS;
-        options_of.unique = options.unique;
-        options_of.due_ms = due_ms(options, wall_ms())?;
-        options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
-        options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
-        let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
-        let id = queues.write_job(ctx, name, &self.key, &record)?;
-        let space = queues.space(ctx, name, &self.key);
-        self.keyspace.mark_queue(ctx, &space.keys.jobs);
-        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
-            hold_unique(ctx, space, key, id, fingerprint);
-        }
-        Ok(id)
+        Ok(name)
     }
 
     /// While the section's names are being surveyed: is the queue ours, or is there nothing yet?
@@ -200,7 +219,7 @@ impl Server {
             .into())
     }
 
-    pub(super) fn limits(&self) -> QueueLimits {
+    pub(in crate::server) fn limits(&self) -> QueueLimits {
         QueueLimits { jobs: self.config.queue_max_jobs as u64, bytes: self.config.queue_max_bytes as u64 }
     }
 
@@ -208,7 +227,7 @@ impl Server {
     pub(super) fn wait_for_job(&mut self, ctx: Context, space_name: &[u8], id: JobId, block_ms: u64) {
         let space: Arc<str> = String::from_utf8_lossy(space_name).into();
         let keys = QueueKeys::new(&self.prefix_of(&space));
-        if !is_queued(ctx, &keys, id) {
+        if !stands(ctx, &keys, id) {
             // A job that has settled already, named by its UNIQUE key.
             let gone = format!("ERR job {id} has settled, and its record is kept no more");
             return self.answer_record(ctx, space, id, Answer::Error(gone.into()));
@@ -221,7 +240,7 @@ impl Server {
         let keys = QueueKeys::new(&self.prefix_of(&space));
         let answer = match self.settled_report(ctx, &space, id) {
             Some(report) => Answer::Value(Arc::new(report)),
-            None if !is_queued(ctx, &keys, id) => {
+            None if !stands(ctx, &keys, id) => {
                 Answer::Error(format!("ERR job {id} has settled, and its record is kept no more").into())
             }
             None => return self.add_waiter(client, space, id, block_ms),
@@ -239,7 +258,7 @@ impl Server {
 }
 
 /// When a job is due that waits for a time. A moment that has passed is none to wait for.
-fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, String> {
+pub fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, String> {
     let due = options.delay_ms.map(|delay| now_ms + delay).or(options.at_ms);
     if due.is_some_and(|due| due > now_ms + MAX_DELAY_MS) {
         let days = MAX_DELAY_MS / 86_400_000;
@@ -248,17 +267,57 @@ fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, String> 
     Ok(due.filter(|due| *due > now_ms))
 }
 
+impl Server {
+    /// The same of a job that workers claim.
+    #[expect(clippy::too_many_arguments, reason = "the words of a command, and what was found for them")]
+    fn enqueue_claimed(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        section: usize,
+        job_name: &[u8],
+        of: claims::Definition,
+        data: &[u8],
+        options: &EnqueueOptions,
+    ) -> Result<(), String> {
+        due_ms(options, wall_ms())?;
+        let limit = self.config.max_job_bytes as usize;
+        if data.len() > limit {
+            return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
+        }
+        if data.len() > LARGE && !ctx.flags().cannot_block() {
+            self.check_aside(ctx, space_name, (section, job_name), data, options);
+            return Ok(());
+        }
+        let mut checked = std::mem::take(&mut self.payload);
+        checked.clear();
+        let written = claims::write_payload(of, data, &mut checked).map_err(errors::usage);
+        let id = written.and_then(|()| {
+            let name = self.begin_to_enqueue(ctx, space_name, section)?;
+            let catalog = self.catalog.clone();
+            self.add_claimed_job(ctx, name, &catalog.sections[section], (job_name, of), (&checked, None), options)
+        });
+        self.payload = checked;
+        let id = id?;
+        match options.block_ms {
+            Some(block_ms) if !ctx.flags().cannot_block() => self.wait_for_job(ctx, space_name, id, block_ms),
+            _ => ctx.reply().bytes(id.text().as_bytes()),
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
     jobs.iter().find(|job| job.name.as_bytes() == name)
 }
 
 /// Of what a job says: the same for two spellings of one payload. `data` is a checked one.
-pub fn fingerprint(job: &Job, data: &[u8]) -> String {
+pub fn fingerprint(job: Option<&Job>, name: &[u8], data: &[u8]) -> String {
     let mut canonical = Vec::with_capacity(data.len());
     // It has been checked against this job; what no longer fits is compared as it is.
-    let is_canonical = payload::write_canonical(job, data, &mut canonical).is_ok();
+    let is_canonical = job.is_some_and(|job| payload::write_canonical(job, data, &mut canonical).is_ok());
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(job.name.as_bytes());
+    context.update(name);
     context.update(b" ");
     context.update(if is_canonical { &canonical } else { data });
     let digest = context.finish();
@@ -266,21 +325,21 @@ pub fn fingerprint(job: &Job, data: &[u8]) -> String {
 }
 
 /// UNIQUE keys that have ended go, a few at a time: more than come.
-fn sweep_unique(ctx: Context, space: &SpaceQueue) {
+fn sweep_unique(ctx: Context, keys: &QueueKeys) {
     let now = wall_ms().to_string();
-    let range: [&[u8]; 6] = [&space.keys.unique, b"-inf", now.as_bytes(), b"LIMIT", b"0", b"16"];
+    let range: [&[u8]; 6] = [&keys.unique, b"-inf", now.as_bytes(), b"LIMIT", b"0", b"16"];
     let ended = jobs::read_texts(ctx, c"ZRANGEBYSCORE", &range);
     let ended: Vec<&[u8]> = ended.iter().map(AsRef::as_ref).collect();
-    jobs::remove_from(ctx, c"ZREM", &space.keys.unique, &ended);
-    jobs::remove_from(ctx, c"HDEL", &space.keys.unique_jobs, &ended);
+    jobs::remove_from(ctx, c"ZREM", &keys.unique, &ended);
+    jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &ended);
 }
 
 /// From now on a job holds a UNIQUE key.
-pub fn hold_unique(ctx: Context, space: &SpaceQueue, key: &[u8], id: JobId, fingerprint: &str) {
-    sweep_unique(ctx, space);
+pub fn hold_unique(ctx: Context, keys: &QueueKeys, key: &[u8], id: JobId, fingerprint: &str) {
+    sweep_unique(ctx, keys);
     let value = format!("{id} {fingerprint}");
-    jobs::write(ctx, c"ZADD", &[&space.keys.unique, b"+inf", key]);
-    jobs::write(ctx, c"HSET", &[&space.keys.unique_jobs, key, value.as_bytes()]);
+    jobs::write(ctx, c"ZADD", &[&keys.unique, b"+inf", key]);
+    jobs::write(ctx, c"HSET", &[&keys.unique_jobs, key, value.as_bytes()]);
 }
 
 /// A job that holds a UNIQUE key.
@@ -306,10 +365,10 @@ pub(super) fn unique_holder(ctx: Context, keys: &QueueKeys, key: &[u8]) -> Optio
 }
 
 /// The error names the job that holds the key.
-pub fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
-    let Some(holder) = unique_holder(ctx, &space.keys, key) else { return Ok(Unique::New) };
+pub fn check_unique(ctx: Context, keys: &QueueKeys, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
+    let Some(holder) = unique_holder(ctx, keys, key) else { return Ok(Unique::New) };
     let id = holder.id;
-    if holder.is_queued && !is_queued(ctx, &space.keys, id) {
+    if holder.is_queued && !stands(ctx, keys, id) {
         // It was removed by another hand.
         return Ok(Unique::New);
     }
@@ -320,13 +379,14 @@ pub fn check_unique(ctx: Context, space: &SpaceQueue, key: &[u8], fingerprint: &
 }
 
 impl Queues {
-    /// Adds a job to the stream of a space.
+    /// Adds a job to the stream of a space, with an id above `least`.
     pub(super) fn write_job(
         &mut self,
         ctx: Context,
         name: &str,
         prefix: &[u8],
         record: &JobRecord,
+        least: Option<JobId>,
     ) -> Result<JobId, String> {
         if self.space(ctx, name, prefix).id.is_none() {
             self.name_queue(ctx, name, prefix);
@@ -346,6 +406,15 @@ impl Queues {
             id = jobs::add(ctx, &space.keys.jobs, &record).map_err(wrong_type)?.ok_or(full)?;
         }
         let space = self.space(ctx, name, prefix);
+        if let Some(least) = least.filter(|least| *least >= id) {
+            // A claimed job of the space was enqueued in this millisecond: its id must not come twice.
+            let next = least.next().ok_or(full)?;
+            let mut numbers = Numbers::default();
+            let is_added =
+                keys::add_with_id(ctx, &space.keys.jobs, next, &record.fields(&mut numbers)).map_err(wrong_type)?;
+            jobs::delete(ctx, &space.keys.jobs, &[id]);
+            id = if is_added { next } else { return Err(full.into()) };
+        }
         space.newest = id;
         space.jobs += 1;
         space.bytes += record.cost();

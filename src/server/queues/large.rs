@@ -8,12 +8,13 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::enqueue::{find_job, fingerprint, EnqueueOptions};
+use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
 use crate::core::jobs::payload;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
 use crate::server::done_aside::{Aside, CheckedPayload, FAILED};
-use crate::server::{errors, Server};
+use crate::server::{claims, errors, Server};
 
 /// While the server allows no writes, we look again after this.
 const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
@@ -79,7 +80,7 @@ impl Server {
         &mut self,
         ctx: Context,
         space: &[u8],
-        (section, job): (usize, usize),
+        (section, job): (usize, &[u8]),
         data: &[u8],
         options: &EnqueueOptions,
     ) {
@@ -87,7 +88,7 @@ impl Server {
         let ticket = self.queues.large.add(Pending {
             client: ctx.block(),
             space: space.into(),
-            job: sections[section].jobs[job].name.as_bytes().into(),
+            job: job.into(),
             sections: sections.clone(),
             unique: options.unique.map(Into::into),
             delay_ms: options.delay_ms,
@@ -98,15 +99,15 @@ impl Server {
             block_ms: options.block_ms,
             is_gone: false,
         });
-        let (data, is_unique) = (data.to_vec(), options.unique.is_some());
+        let (data, job, is_unique) = (data.to_vec(), job.to_vec(), options.unique.is_some());
         let failed = Err(format!("ERR the job is not enqueued: {FAILED}"));
         self.workers.aside(Some(Aside::Payload(ticket, failed)), move || {
             failpoints::hit("check-payload");
-            let job = &sections[section].jobs[job];
+            let of = find_job(&sections[section].jobs, &job);
             let mut checked = Vec::with_capacity(data.len());
-            let written = payload::write_checked(job, &data, &mut checked).map_err(errors::usage);
+            let written = write_payload(of, &data, &mut checked).map_err(errors::usage);
             let checked = written.map(|()| {
-                let fingerprint = is_unique.then(|| fingerprint(job, &checked));
+                let fingerprint = is_unique.then(|| fingerprint(of, &job, &checked));
                 CheckedPayload { data: checked, fingerprint }
             });
             Some(Aside::Payload(ticket, checked))
@@ -153,14 +154,17 @@ impl Server {
         self.check_safe()?;
         self.check_owned(ctx, space)?;
         let catalog = self.catalog.clone();
-        let job = find_job(&catalog.sections[section].jobs, &pending.job).ok_or_else(|| {
-            format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job))
-        })?;
+        let of_section = &catalog.sections[section];
+        let claimed = claims::definition(of_section, &pending.job);
+        let job = find_job(&of_section.jobs, &pending.job);
+        if job.is_none() && claimed.is_none() {
+            return Err(format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job)));
+        }
         let CheckedPayload { mut data, mut fingerprint } = checked;
         if !Arc::ptr_eq(&pending.sections, &self.catalog.sections) {
             // Another catalog, meanwhile. What was checked is checked again as it is written.
             let mut again = Vec::with_capacity(data.len());
-            payload::write_checked(job, &data, &mut again).map_err(errors::usage)?;
+            write_payload(job, &data, &mut again).map_err(errors::usage)?;
             (data, fingerprint) = (again, None);
         }
         let options = EnqueueOptions {
@@ -172,7 +176,14 @@ impl Server {
             priority: pending.priority,
             block_ms: None,
         };
-        self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options)
+        match (claimed, job) {
+            (Some(of), _) => {
+                let name = self.begin_to_enqueue(ctx, &pending.space, section)?;
+                self.add_claimed_job(ctx, name, of_section, (&pending.job, of), (&data, fingerprint), &options)
+            }
+            (None, Some(job)) => self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options),
+            (None, None) => Err("ERR the section has no such job".into()),
+        }
     }
 
     fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::jobs::job_id::JobId) {
@@ -186,5 +197,13 @@ impl Server {
                 self.answers.push_back((pending.client, Answer::Bytes(id)));
             }
         }
+    }
+}
+
+/// A payload as it is stored; without a definition any JSON is one.
+fn write_payload(job: Option<&Job>, data: &[u8], out: &mut Vec<u8>) -> Result<(), payload::PayloadError> {
+    match job {
+        Some(job) => payload::write_checked(job, data, out),
+        None => payload::write_any(data, out),
     }
 }

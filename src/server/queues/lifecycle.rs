@@ -49,6 +49,7 @@ impl Server {
             self.queues.forgotten.push_back((waiters, why));
         }
         self.queues.begin_anew();
+        self.forget_claims();
         if self.is_master() {
             self.begin_discovery();
         }
@@ -69,13 +70,16 @@ impl Server {
     }
 
     /// The same for one queue, before a command relies on what is in memory of it.
-    pub(super) fn look_at_foreign_writes_to(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
+    pub(in crate::server) fn look_at_foreign_writes_to(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
         if let Some(notes) = watch::take_notes_of_queue(prefix) {
             self.look_at_queue(ctx, &name.into(), prefix, &notes);
         }
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
+        if notes.iter().any(|(part, _)| part.is_work() || *part == QueuePart::Paused) {
+            self.work_touched(ctx, name, prefix);
+        }
         // What is of claimed jobs alone says nothing of SQL jobs.
         if notes.iter().all(|(part, _)| part.is_work()) {
             return;

@@ -38,7 +38,7 @@
 
 mod ahead;
 mod changed;
-mod checks;
+pub(in crate::server) mod checks;
 mod control;
 mod discover;
 mod dispatch;
@@ -68,12 +68,14 @@ use std::time::{Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
+use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::refusals::Refusals;
 use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
-pub use enqueue::EnqueueOptions;
-pub use job_reply::ListedState;
+pub use checks::parse_id;
+pub use enqueue::{check_unique, due_ms, fingerprint, hold_unique, EnqueueOptions, Unique};
+pub use job_reply::{of_record, ListedState};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;
 pub use retry::RetryTarget;
@@ -102,7 +104,7 @@ pub struct Queues {
     in_flight: FxHashMap<u64, Lives>,
     /// Outcomes to be published, oldest first.
     settling: VecDeque<settling::Settling>,
-    waiters: waiting::JobWaiters,
+    pub(super) waiters: waiting::JobWaiters,
     /// Who waited for jobs of which nobody knows any more, and why: they are told a few at a time.
     forgotten: VecDeque<(waiting::JobWaiters, Forgotten)>,
     large: large::LargePayloads,
@@ -181,7 +183,7 @@ impl Queues {
     }
 
     /// A positive number that nobody has drawn before.
-    fn random_id(&self) -> i64 {
+    pub fn random_id(&self) -> i64 {
         let mut bytes = [0; 8];
         // It fails only where the system has no randomness at all; the clock is then the best there is.
         if ring::rand::SecureRandom::fill(&self.random, &mut bytes).is_err() {
@@ -189,6 +191,26 @@ impl Queues {
             bytes = (since.as_nanos() as u64).to_le_bytes();
         }
         (i64::from_le_bytes(bytes) & i64::MAX).max(LEAST_QUEUE_ID)
+    }
+
+    /// The epoch of what is written now: another one after each load and promotion.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Jobs and bytes that the SQL queue of a space holds.
+    pub fn held(&self, name: &str) -> (u64, u64) {
+        self.spaces.get(name).map_or((0, 0), |space| (space.jobs, space.bytes))
+    }
+
+    /// Is it known in memory that the space's queue has an identity?
+    pub fn has_identity(&self, name: &str) -> bool {
+        self.spaces.get(name).is_some_and(|space| space.id.is_some())
+    }
+
+    /// The newest SQL job of a space, if its queue is in memory.
+    pub fn newest_of(&self, name: &str) -> Option<JobId> {
+        self.spaces.get(name).map(|space| space.newest)
     }
 
     fn next_ticket(&mut self) -> u64 {
@@ -259,4 +281,9 @@ impl Queues {
 /// Unix time in milliseconds.
 pub(in crate::server) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Unix time in microseconds.
+pub(in crate::server) fn wall_us() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

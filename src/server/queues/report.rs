@@ -77,7 +77,7 @@ impl Server {
         Ok((name, keys))
     }
 
-    pub(super) fn prefix_of(&self, space: &str) -> Vec<u8> {
+    pub(in crate::server) fn prefix_of(&self, space: &str) -> Vec<u8> {
         let mut prefix = Vec::new();
         names::write_prefix(space.as_bytes(), self.deployment, &mut prefix);
         prefix

@@ -151,14 +151,14 @@ impl Server {
                 let Some(key) = job.extras.as_ref().and_then(|extras| extras.unique.as_deref()) else {
                     return Ok(Plan::Enqueue { data, fingerprint: None });
                 };
-                let fingerprint = fingerprint(of, &data);
+                let fingerprint = fingerprint(Some(of), of.name.as_bytes(), &data);
                 if let Some((first, other)) = held.get(key) {
                     return match *other == fingerprint {
                         true => Ok(Plan::StandsInCall(*first)),
                         false => Err(format!("DUPLICATE {} is retried with the same UNIQUE key", failed[*first].id)),
                     };
                 }
-                match check_unique(ctx, space, key, &fingerprint)? {
+                match check_unique(ctx, &space.keys, key, &fingerprint)? {
                     Unique::Same(id) if id != job.id => Ok(Plan::Stands(id)),
                     Unique::Same(_) | Unique::New => {
                         held.insert(key, (at, fingerprint.clone()));
@@ -186,7 +186,9 @@ impl Server {
             }
         }
         let (prefix, limits) = (self.prefix_of(name), self.limits());
-        limits.check(self.queues.space(ctx, name, &prefix), count, bytes)
+        let work = self.work_held(name);
+        let space = self.queues.space(ctx, name, &prefix);
+        limits.check((space.jobs + work.0, space.bytes + work.1), count, bytes)
     }
 
     fn retry_job(
@@ -201,9 +203,11 @@ impl Server {
         let options = job.extras.as_ref().map_or(DEFAULT_OPTIONS, Extras::options);
         let options = JobOptions { due_ms: None, ..options };
         let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options };
-        let id = self.queues.write_job(ctx, name, prefix, &record)?;
+        let section = self.section_of(name);
+        let least = section.and_then(|section| self.newest_claimed_job(ctx, section, name));
+        let id = self.queues.write_job(ctx, name, prefix, &record, least)?;
         if let (Some(key), Some(fingerprint)) = (options.unique, fingerprint) {
-            hold_unique(ctx, self.queues.space(ctx, name, prefix), key, id, fingerprint);
+            hold_unique(ctx, &self.queues.space(ctx, name, prefix).keys, key, id, fingerprint);
         }
         Ok(id)
     }

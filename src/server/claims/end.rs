@@ -1,0 +1,417 @@
+//! What is written of a claim that ends: the job leaves the stream and whatever else names it, and is recorded; or it waits for
+//! its next attempt. One unit each, with whatever else the callback writes.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::space::{definition, WorkSpace};
+use crate::core::catalog::claim::ClaimSpec;
+use crate::core::claims::attempts::{AttemptError, Attempts};
+use crate::core::claims::keep::Rule;
+use crate::core::claims::outcome::{self, End, Settled};
+use crate::core::claims::queue::{Claim, Facts};
+use crate::core::claims::record::{Total, WorkNumbers, WorkRecord};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record as job_record;
+use crate::keyspace::{claims as keys, jobs};
+use crate::redis_api::{Answer, Context};
+use crate::server::queues::wall_ms;
+use crate::server::Server;
+
+/// Records that go with one that comes, at most.
+const TRIMMED: usize = 8;
+
+/// A job that settles.
+pub struct Ending {
+    pub id: JobId,
+    pub why: Why,
+}
+
+pub enum Why {
+    /// With its result, JSON.
+    Completed {
+        result: Option<Vec<u8>>,
+    },
+    Failed {
+        error: AttemptError,
+    },
+}
+
+/// What is known of a job that settles, from memory and from its entry.
+struct Known {
+    id: JobId,
+    facts: Facts,
+    claim: Option<Claim>,
+    attempts: Attempts,
+    why: Why,
+}
+
+impl Server {
+    /// Jobs settle that are claimed, or were about to be: waiting or delayed ones of which the caller says that they have failed.
+    pub(super) fn conclude(&mut self, ctx: Context, name: &Arc<str>, endings: Vec<Ending>) {
+        let catalog = self.catalog.clone();
+        let now_ms = self.claims.now_ms();
+        let (completed_max, failed_max) = (self.config.completed_max_bytes as u64, self.config.failed_max_jobs as u64);
+        let unique_end = wall_ms() + self.config.unique_ms as u64;
+        let claims = &mut self.claims;
+        let Some(space) = claims.spaces.get_mut(name) else { return };
+        let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
+        let mut left = Left::default();
+        let mut completed: Records = SmallVec::new();
+        for Ending { id, why } in endings {
+            let Some(facts) = space.settling_facts(ctx, section, id) else { continue };
+            let claim = space.queue.settle(id, now_ms);
+            if claim.is_none() {
+                space.queue.remove(&facts);
+            }
+            let spec = section
+                .and_then(|section| definition(section, facts.name.as_bytes()))
+                .map_or(&ClaimSpec::DEFAULT, |of| of.claim);
+            let is_failed = matches!(why, Why::Failed { .. });
+            let rule = match is_failed {
+                true => Rule::failed(spec.keep_failed, failed_max, completed_max.max(1 << 20)),
+                false => Rule::completed(spec.keep, completed_max),
+            };
+            let is_waited_for = self.queues.waiters.waits_for(name, id);
+            if is_failed {
+                space.totals.add(Total::Failed, 1);
+                claims.totals.failed += 1;
+            } else {
+                space.totals.add(Total::Completed, 1);
+                claims.totals.completed += 1;
+            }
+            space.rate.add(now_ms, 1);
+            let keeps = !rule.keeps_nothing();
+            if keeps || is_waited_for {
+                let attempts = match space.tried.contains_key(&id) {
+                    true => keys::get(ctx, &space.keys.attempts, id, Attempts::read).flatten().unwrap_or_default(),
+                    false => Attempts::default(),
+                };
+                let worker = claim.as_ref().map_or("", |claim| claims.workers.of(claim.worker).0);
+                let known = Known { id, facts: facts.clone(), claim, attempts, why };
+                let (record, options) = space.record(ctx, &known, worker);
+                if is_waited_for {
+                    let state = if is_failed { "failed" } else { "completed" };
+                    let report = super::report::of_record(id, state, &record);
+                    let answer = Answer::Value(Arc::new(report));
+                    for client in self.queues.waiters.take(name, id) {
+                        self.answers.push_back((client, answer.clone()));
+                    }
+                }
+                match (keeps, is_failed) {
+                    (true, true) => space.write_failed(ctx, &known.facts, id, &record, &options),
+                    (true, false) => completed.push((known.facts.name.clone(), id, record)),
+                    (false, _) => {}
+                }
+            }
+            if !keeps {
+                space.forget_log(ctx, id);
+            }
+            left.add(space, id, &facts);
+            space.trim_records(ctx, is_failed, &facts.name, rule);
+        }
+        space.write_completed(ctx, &mut completed);
+        left.leave(ctx, space, unique_end);
+        space.write_totals(ctx);
+    }
+
+    /// The job's definition, as far as it is claimed.
+    pub(super) fn claim_spec(&self, name: &Arc<str>, id: JobId) -> ClaimSpec {
+        let spec = || {
+            let space = self.claims.spaces.get(name)?;
+            let (_, section) = self.catalog.section(space.section.as_bytes())?;
+            let facts = space.queue.claimed_facts(id)?;
+            Some(definition(section, facts.name.as_bytes())?.claim.clone())
+        };
+        spec().unwrap_or(ClaimSpec::DEFAULT)
+    }
+
+    /// ATTEMPTS and BACKOFF that the job was given.
+    pub(super) fn options_of(&self, ctx: Context, name: &Arc<str>, id: JobId) -> Option<(Option<u32>, Option<u64>)> {
+        let space = self.claims.spaces.get(name)?;
+        keys::entry(ctx, &space.keys.work, id, |fields| {
+            let options = WorkRecord::read(fields).ok()?.options;
+            Some((options.attempts, options.backoff_ms))
+        })?
+    }
+
+    /// A claimed job failed, and is tried again after some time.
+    pub(super) fn retry_claimed(
+        &mut self,
+        ctx: Context,
+        name: &Arc<str>,
+        id: JobId,
+        error: AttemptError,
+        delay_ms: u64,
+    ) {
+        let now_ms = self.claims.now_ms();
+        let Some(space) = self.claims.spaces.get_mut(name) else { return };
+        let mut attempts = match space.tried.contains_key(&id) {
+            true => keys::get(ctx, &space.keys.attempts, id, Attempts::read).flatten().unwrap_or_default(),
+            false => Attempts::default(),
+        };
+        attempts.add(error);
+        space.tried.insert(id, attempts.attempts);
+        let _ = keys::set(ctx, &space.keys.attempts, &[(id, &attempts.write())]);
+        keys::forget(ctx, &space.keys.claims, &[id]);
+        if delay_ms > 0 {
+            let due_ms = wall_ms() + delay_ms;
+            let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);
+            space.queue.delay(id, due_ms, now_ms);
+        } else {
+            space.queue.give_back(id, now_ms);
+        }
+        self.claims.totals.retried += 1;
+        space.write_totals(ctx);
+    }
+
+    /// The worker gives a job back that it has not done.
+    pub(super) fn release_claimed(&mut self, ctx: Context, name: &Arc<str>, id: JobId) {
+        let now_ms = self.claims.now_ms();
+        let Some(space) = self.claims.spaces.get_mut(name) else { return };
+        keys::forget(ctx, &space.keys.claims, &[id]);
+        space.queue.give_back(id, now_ms);
+        space.totals.add(Total::Released, 1);
+        self.claims.totals.released += 1;
+        space.write_totals(ctx);
+    }
+}
+
+/// Of completed jobs: type, job, record.
+type Records = SmallVec<[(Arc<str>, JobId, Vec<u8>); 1]>;
+
+/// Jobs that leave their keys.
+#[derive(Default)]
+struct Left {
+    ids: SmallVec<[JobId; 4]>,
+    delayed: SmallVec<[JobId; 2]>,
+    tried: SmallVec<[JobId; 2]>,
+    in_progress: SmallVec<[JobId; 2]>,
+    updated: SmallVec<[JobId; 2]>,
+    uniques: SmallVec<[Box<[u8]>; 2]>,
+}
+
+impl Left {
+    fn add(&mut self, space: &mut WorkSpace, id: JobId, facts: &Facts) {
+        self.ids.push(id);
+        if facts.due_ms.is_some() || space.tried.contains_key(&id) {
+            self.delayed.push(id);
+        }
+        self.tried.extend(space.tried.remove(&id).map(|_| id));
+        self.in_progress.extend(space.in_progress.remove(&id).then_some(id));
+        self.updated.extend(space.updated.remove(&id).then_some(id));
+        self.uniques.extend(space.uniques.remove(&id));
+    }
+
+    fn leave(self, ctx: Context, space: &mut WorkSpace, unique_end: u64) {
+        if self.ids.is_empty() {
+            return;
+        }
+        let gone = keys::delete(ctx, &space.keys.work, &self.ids);
+        space.jobs = space.jobs.saturating_sub(gone as u64);
+        if space.jobs == 0 {
+            space.bytes = 0;
+        }
+        keys::forget(ctx, &space.keys.claims, &self.ids);
+        if !self.delayed.is_empty() {
+            keys::undelay(ctx, &space.keys.delayed, &self.delayed);
+        }
+        for (key, ids) in [
+            (&space.keys.attempts, &self.tried),
+            (&space.keys.progress, &self.in_progress),
+            (&space.keys.data, &self.updated),
+        ] {
+            if !ids.is_empty() {
+                keys::forget(ctx, key, ids);
+            }
+        }
+        let end = unique_end.to_string();
+        let ends: Vec<_> = self.uniques.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
+        jobs::write_pairs(ctx, c"ZADD", &space.shared.unique, &ends);
+    }
+}
+
+impl WorkSpace {
+    /// Of a job that settles: as the queue knows it, or as its entry says.
+    fn settling_facts(
+        &self,
+        ctx: Context,
+        section: Option<&crate::core::catalog::Section>,
+        id: JobId,
+    ) -> Option<Facts> {
+        if let Some(facts) = self.queue.claimed_facts(id) {
+            return Some(facts.clone());
+        }
+        self.entry_facts(ctx, section?, id)
+    }
+
+    /// As its entry says.
+    pub(super) fn entry_facts(
+        &self,
+        ctx: Context,
+        section: &crate::core::catalog::Section,
+        id: JobId,
+    ) -> Option<Facts> {
+        let updated = match self.updated.contains(&id) {
+            true => keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes)),
+            false => None,
+        };
+        keys::entry(ctx, &self.keys.work, id, |fields| {
+            let record = WorkRecord::read(fields).ok()?;
+            Some(self.facts(section, id, &record, updated.as_deref().unwrap_or(record.data)))
+        })?
+    }
+
+    /// The record of a job that settles, and what a retry of it is given. Takes its bytes off the queue's.
+    fn record(&mut self, ctx: Context, known: &Known, worker: &str) -> (Vec<u8>, OwnedOptions) {
+        let id = known.id;
+        let updated = match self.updated.contains(&id) {
+            true => keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes)),
+            false => None,
+        };
+        let progress = match self.in_progress.contains(&id) {
+            true => keys::get(ctx, &self.keys.progress, id, |bytes| Box::<[u8]>::from(bytes)),
+            false => None,
+        };
+        let log = self.log_len(ctx, id);
+        let mut out = Vec::with_capacity(256);
+        let mut options = OwnedOptions::default();
+        let mut cost = 0;
+        keys::entry(ctx, &self.keys.work, id, |fields| {
+            let Ok(record) = WorkRecord::read(fields) else { return };
+            cost = job_record::cost(record.name, record.data, record.options.unique);
+            let (result, error) = match &known.why {
+                Why::Completed { result } => (result.as_deref(), None),
+                Why::Failed { error } => (None, Some(error)),
+            };
+            let of_claim = known.claim.as_ref();
+            let settled = Settled {
+                job: record.name,
+                data: updated.as_deref().unwrap_or(record.data),
+                attempts: of_claim.map_or(known.attempts.attempts, |claim| claim.attempt),
+                started_ms: of_claim.map(|claim| claim.started_ms),
+                finished_ms: wall_ms(),
+                worker: worker.as_bytes(),
+                token: of_claim.map(|claim| claim.token),
+                priority: record.options.priority,
+                result,
+                progress: progress.as_deref(),
+                log,
+                error: error.map(|error| (error.message.as_bytes(), error.stack.as_deref().map(str::as_bytes))),
+                errors: &known.attempts.errors,
+                earlier: known.attempts.earlier,
+            };
+            settled.write(if error.is_some() { End::Failed } else { End::Completed }, &mut out);
+            options = OwnedOptions {
+                priority: record.options.priority,
+                attempts: record.options.attempts,
+                backoff_ms: record.options.backoff_ms,
+                unique: record.options.unique.map(Into::into),
+            };
+        });
+        self.bytes = self.bytes.saturating_sub(cost);
+        (out, options)
+    }
+
+    fn write_failed(&mut self, ctx: Context, facts: &Facts, id: JobId, record: &[u8], options: &OwnedOptions) {
+        let text = id.text();
+        let mut numbers = WorkNumbers::default();
+        let options = options.options();
+        let fields = outcome::failed_fields(facts.name.as_bytes(), &text, record, &options, &mut numbers);
+        if let Some(entry) = jobs::append(ctx, &self.keys.failed, &fields) {
+            self.kept_failed.written(entry, &facts.name, &[id], record.len() as u64, wall_ms());
+        }
+    }
+
+    /// Entries hold jobs of one type.
+    fn write_completed(&mut self, ctx: Context, records: &mut Records) {
+        records.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        for group in records.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((name, ..)) = group.first() else { continue };
+            let texts: SmallVec<[_; 1]> = group.iter().map(|(_, id, _)| id.text()).collect();
+            let of_jobs = texts.iter().zip(group).map(|(text, (.., record))| (text, record.as_slice()));
+            let fields = outcome::completed_fields(name.as_bytes(), of_jobs);
+            if let Some(entry) = jobs::append(ctx, &self.keys.completed, &fields) {
+                let ids: SmallVec<[JobId; 1]> = group.iter().map(|(_, id, _)| *id).collect();
+                let bytes = group.iter().map(|(.., record)| record.len() as u64).sum();
+                self.kept.written(entry, name, &ids, bytes, wall_ms());
+            }
+        }
+    }
+
+    /// Records of a type go that are kept no longer.
+    pub(super) fn trim_records(&mut self, ctx: Context, is_failed: bool, name: &str, rule: Rule) {
+        let (kept, key) = match is_failed {
+            true => (&mut self.kept_failed, self.keys.failed.clone()),
+            false => (&mut self.kept, self.keys.completed.clone()),
+        };
+        let mut gone = Vec::new();
+        kept.trim(name, rule, wall_ms(), TRIMMED, &mut gone);
+        self.drop_records(ctx, &key, gone);
+    }
+
+    /// Entries of records, and the logs of their jobs.
+    pub(super) fn drop_records(&mut self, ctx: Context, key: &[u8], gone: Vec<crate::core::claims::keep::Gone>) {
+        if gone.is_empty() {
+            return;
+        }
+        let entries: Vec<JobId> = gone.iter().map(|gone| gone.entry).collect();
+        keys::delete(ctx, key, &entries);
+        for id in gone.iter().flat_map(|gone| &gone.jobs) {
+            self.forget_log(ctx, *id);
+        }
+    }
+
+    /// How many lines were ever logged of a job.
+    pub(super) fn log_len(&self, ctx: Context, id: JobId) -> u64 {
+        match self.logged.get(&id) {
+            None => 0,
+            // Of an earlier process: the last line tells its number.
+            Some(0) => {
+                let last = keys::lines(ctx, &self.keys.log(id), -1, -1);
+                let number = last.first().and_then(|line| line.split(|byte| *byte == b' ').next());
+                number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(0)
+            }
+            Some(count) => *count,
+        }
+    }
+
+    pub(super) fn forget_log(&mut self, ctx: Context, id: JobId) {
+        if self.logged.remove(&id).is_some() {
+            jobs::write(ctx, c"DEL", &[&self.keys.log(id)]);
+        }
+    }
+
+    pub(super) fn write_totals(&mut self, ctx: Context) {
+        let texts: SmallVec<[(&str, String); 5]> =
+            Total::ALL.iter().map(|total| (total.name(), self.totals.get(*total).to_string())).collect();
+        let fields: SmallVec<[(&[u8], &[u8]); 5]> = texts
+            .iter()
+            .filter(|(_, text)| text != "0")
+            .map(|(name, text)| (name.as_bytes(), text.as_bytes()))
+            .collect();
+        let _ = keys::set_fields(ctx, &self.keys.totals, &fields);
+    }
+}
+
+/// What a retry of a failed job is given.
+#[derive(Default)]
+struct OwnedOptions {
+    priority: u8,
+    attempts: Option<u32>,
+    backoff_ms: Option<u64>,
+    unique: Option<Box<[u8]>>,
+}
+
+impl OwnedOptions {
+    fn options(&self) -> crate::core::claims::record::WorkOptions<'_> {
+        crate::core::claims::record::WorkOptions {
+            priority: self.priority,
+            due_ms: None,
+            attempts: self.attempts,
+            backoff_ms: self.backoff_ms,
+            unique: self.unique.as_deref(),
+        }
+    }
+}

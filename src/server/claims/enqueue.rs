@@ -1,0 +1,166 @@
+//! BEAR.ENQUEUE of a claimed job: its payload has been checked; it is added to the stream of work, or nothing is.
+
+use std::sync::Arc;
+
+use super::space::{has_sql_jobs, Definition, WorkSpace};
+use crate::core::catalog::Section;
+use crate::core::claims::place::MAX_SEQ;
+use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::payload::{self, PayloadError};
+use crate::core::jobs::record;
+use crate::keyspace::claims::WorkKeys;
+use crate::keyspace::{claims as keys, jobs};
+use crate::redis_api::{Context, KeyType};
+use crate::server::queues::{check_unique, due_ms, fingerprint, hold_unique, wall_ms, EnqueueOptions, Unique};
+use crate::server::Server;
+
+/// Writes a payload as it is stored, if it fits.
+pub fn write_payload(of: Definition, data: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    match of.job {
+        Some(job) => payload::write_checked(job, data, out),
+        None => payload::write_any(data, out),
+    }
+}
+
+/// What UNIQUE compares.
+pub fn fingerprint_of(of: Definition, name: &[u8], data: &[u8]) -> String {
+    fingerprint(of.job, name, data)
+}
+
+impl Server {
+    /// Adds a job to a space. `data` is as [`write_payload`] wrote it; the fingerprint is there where it has been worked out.
+    pub(in crate::server) fn add_claimed_job(
+        &mut self,
+        ctx: Context,
+        name: &str,
+        section: &Section,
+        (job, of): (&[u8], Definition),
+        (data, known): (&[u8], Option<String>),
+        options: &EnqueueOptions,
+    ) -> Result<JobId, String> {
+        let prefix = self.prefix_of(name);
+        let name = self.open_work(ctx, name, &prefix);
+        let limits = self.limits();
+        let space = self.claims.spaces.get(&name).ok_or("ERR the queue cannot be read")?;
+        if let Some(text) = &space.wrong_type {
+            return Err(text.clone());
+        }
+        let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint_of(of, job, data)));
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            if let Unique::Same(id) = check_unique(ctx, &space.shared, key, fingerprint)? {
+                return Ok(id);
+            }
+        }
+        let cost = record::cost(job, data, options.unique);
+        let (jobs_held, bytes_held) = self.queues.held(&name);
+        limits.check((space.jobs + jobs_held, space.bytes + bytes_held), 1, cost)?;
+        let due_ms = due_ms(options, wall_ms())?;
+        let record = WorkRecord {
+            name: job,
+            data,
+            options: WorkOptions {
+                priority: options.priority.unwrap_or(of.claim.priority),
+                due_ms,
+                attempts: options.attempts,
+                backoff_ms: options.backoff_ms,
+                unique: options.unique,
+            },
+        };
+        let least = has_sql_jobs(section).then(|| self.newest_sql_job(ctx, &name)).flatten();
+        let has_id = self.queues.has_identity(&name);
+        let random = self.queues.random_id();
+        let Some(space) = self.claims.spaces.get_mut(&name) else { return Err("ERR the queue cannot be read".into()) };
+        if !has_id && KeyType::of(ctx, &space.shared.id).is_none() {
+            jobs::write(ctx, c"SET", &[&space.shared.id, random.to_string().as_bytes()]);
+        }
+        let id = space.write_job(ctx, &record, least)?;
+        if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
+            hold_unique(ctx, &space.shared, key, id, fingerprint);
+            space.uniques.insert(id, key.into());
+        }
+        if let Some(due_ms) = due_ms {
+            let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);
+        }
+        space.jobs += 1;
+        space.bytes += cost;
+        if space.is_loaded() {
+            let facts = space.facts(section, id, &record, data);
+            match due_ms {
+                Some(due_ms) => space.queue.add_delayed(facts, due_ms, false),
+                None => space.queue.add(facts),
+            }
+        } else if let Some(loading) = space.loading.as_mut().filter(|_| due_ms.is_some()) {
+            // The walk comes to it.
+            loading.expect_delayed();
+        }
+        self.keyspace.mark_queue(ctx, &space.keys.work);
+        self.claims.totals.enqueued += 1;
+        self.claims_changed(&name);
+        Ok(id)
+    }
+
+    /// Ids of SQL jobs of the space are not to come again.
+    fn newest_sql_job(&mut self, ctx: Context, name: &str) -> Option<JobId> {
+        self.queues.newest_of(name).or_else(|| {
+            let space = self.claims.spaces.get(name)?;
+            jobs::newest(ctx, &space.shared.jobs)
+        })
+    }
+
+    /// The greatest id of a claimed job of the space, where its section has such jobs.
+    pub(in crate::server) fn newest_claimed_job(&self, ctx: Context, section: usize, name: &str) -> Option<JobId> {
+        if !self.catalog.sections.get(section)?.has_claimed_jobs() {
+            return None;
+        }
+        match self.claims.spaces.get(name) {
+            Some(space) => Some(space.newest),
+            None => jobs::newest(ctx, &WorkKeys::new(&self.prefix_of(name)).work),
+        }
+    }
+
+    /// Jobs and bytes of the claimed jobs of a space, as far as it is in memory.
+    pub(in crate::server) fn work_held(&self, name: &str) -> (u64, u64) {
+        self.claims.spaces.get(name).map_or((0, 0), |space| (space.jobs, space.bytes))
+    }
+
+    /// The section of a space, by its name.
+    pub(in crate::server) fn section_of(&self, name: &str) -> Option<usize> {
+        crate::core::catalog::space::parse_space(&self.catalog, name.as_bytes()).ok().map(|space| space.section)
+    }
+}
+
+impl WorkSpace {
+    fn write_job(&mut self, ctx: Context, record: &WorkRecord, least: Option<JobId>) -> Result<JobId, String> {
+        let before = least.map_or(self.newest, |least| least.max(self.newest));
+        let now = JobId { ms: wall_ms(), seq: 0 };
+        let id = if now > before { now } else { after(before) };
+        let mut numbers = WorkNumbers::default();
+        let fields = record.fields(&mut numbers);
+        let wrong_type =
+            |_| "WRONGTYPE the key of the queue holds another type than a stream; rename or delete it".to_owned();
+        let is_added = keys::add_with_id(ctx, &self.keys.work, id, &fields).map_err(wrong_type)?;
+        let id = match is_added {
+            true => id,
+            // The stream has had greater ones, of which none is left: the clock has stepped back since.
+            false => jobs::append(ctx, &self.keys.work, &fields)
+                .ok_or("ERR the stream of the queue has the last id that there can be")?,
+        };
+        self.newest = id;
+        Ok(id)
+    }
+}
+
+/// The id after another; its number within the millisecond stays small, see [`crate::core::claims::place`].
+fn after(id: JobId) -> JobId {
+    if id.seq < MAX_SEQ {
+        JobId { ms: id.ms, seq: id.seq + 1 }
+    } else {
+        JobId { ms: id.ms + 1, seq: 0 }
+    }
+}
+
+/// Names that are shared, of the words of a command.
+pub fn shared(words: &[&[u8]]) -> Box<[Arc<str>]> {
+    words.iter().map(|word| String::from_utf8_lossy(word).into()).collect()
+}

@@ -1,0 +1,196 @@
+//! The first job that may be begun becomes a claim: a token, a lease, a record in the hash of claims; one unit with whatever
+//! else the callback writes.
+
+use std::sync::Arc;
+
+use super::space::{definition, WorkSpace};
+use super::Claims;
+use crate::core::claims::claim_record::ClaimRecord;
+use crate::core::claims::queue::Claim;
+use crate::core::claims::ready::Wanted;
+use crate::core::claims::record::{Total, WorkRecord};
+use crate::core::claims::token::Tokens;
+use crate::core::jobs::job_id::JobId;
+use crate::keyspace::{claims as keys, jobs};
+use crate::redis_api::{Context, Value};
+use crate::server::queues::{wall_ms, wall_us};
+use crate::server::Server;
+
+/// Starts that are added before the old ones are trimmed.
+const UNTRIMMED: u32 = 64;
+
+/// How somebody claims.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// None: as the job's definition says.
+    pub lease_ms: Option<u64>,
+    pub worker: u32,
+}
+
+/// A job that was claimed, as its worker is told.
+pub struct Taken {
+    pub id: JobId,
+    pub job: Arc<str>,
+    pub data: Box<[u8]>,
+    pub attempt: u32,
+    pub attempts: u32,
+    pub token: u64,
+    pub lease_ms: u64,
+    pub priority: u8,
+    pub space: Arc<str>,
+}
+
+impl Taken {
+    /// Writes its map.
+    pub fn reply(&self, ctx: Context) {
+        let reply = ctx.reply();
+        let number = |name: &str, number: u64| {
+            reply.text(name);
+            reply.integer(number as i64);
+        };
+        reply.map(10);
+        reply.text("id");
+        reply.bytes(self.id.text().as_bytes());
+        reply.text("job");
+        reply.text(&self.job);
+        reply.text("data");
+        reply.bytes(&self.data);
+        number("attempt", self.attempt.into());
+        number("attempts", self.attempts.into());
+        number("token", self.token);
+        number("lease_ms", self.lease_ms);
+        number("priority", self.priority.into());
+        number("enqueued", self.id.ms);
+        reply.text("space");
+        reply.text(&self.space);
+    }
+
+    /// The same for a client that waits.
+    pub fn value(self) -> Value {
+        let number = |number: u64| Value::Integer(number as i64);
+        Value::Map(vec![
+            ("id", Value::Bytes(self.id.text().as_bytes().into())),
+            ("job", Value::text(&*self.job)),
+            ("data", Value::Bytes(self.data)),
+            ("attempt", number(self.attempt.into())),
+            ("attempts", number(self.attempts.into())),
+            ("token", number(self.token)),
+            ("lease_ms", number(self.lease_ms)),
+            ("priority", number(self.priority.into())),
+            ("enqueued", number(self.id.ms)),
+            ("space", Value::text(&*self.space)),
+        ])
+    }
+}
+
+pub fn wanted(types: &[Arc<str>]) -> Wanted<'_> {
+    match types {
+        [] => Wanted::Any,
+        types => Wanted::Types(types),
+    }
+}
+
+impl Server {
+    /// Claims the first job of a space that is of one of these types, if any may be begun.
+    pub(super) fn hand_out(&mut self, ctx: Context, name: &Arc<str>, types: &[Arc<str>], ask: Ask) -> Option<Taken> {
+        let catalog = self.catalog.clone();
+        let epoch = self.queues.epoch();
+        let now_ms = self.claims.now_ms();
+        let Claims { spaces, tokens, workers, totals, .. } = &mut self.claims;
+        let space = spaces.get_mut(name).filter(|space| space.is_loaded() && space.wrong_type.is_none())?;
+        let (_, section) = catalog.section(space.section.as_bytes())?;
+        loop {
+            let pick = space.queue.pick(wanted(types), now_ms)?;
+            let facts = pick.facts().clone();
+            let read = keys::entry(ctx, &space.keys.work, facts.id, |fields| {
+                let record = WorkRecord::read(fields).ok()?;
+                Some((Box::<[u8]>::from(record.data), record.options.attempts))
+            });
+            let Some(of) = definition(section, facts.name.as_bytes()) else {
+                // The catalog has it no more.
+                space.queue.set_stopped(&facts.name, true);
+                continue;
+            };
+            let Some((data, attempts)) = read.flatten() else {
+                // Another hand has taken it out of the stream, or written something else there.
+                space.queue.remove(&facts);
+                space.tried.remove(&facts.id);
+                continue;
+            };
+            let data = match space.updated.contains(&facts.id) {
+                true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
+                false => data,
+            };
+            let token = tokens.next(wall_us());
+            let claim = Claim {
+                token,
+                attempt: space.tried.get(&facts.id).map_or(1, |tried| tried + 1),
+                worker: ask.worker,
+                started_ms: wall_ms(),
+                lease_ms: ask.lease_ms.unwrap_or(of.claim.lease_ms),
+                deadline_ms: now_ms + ask.lease_ms.unwrap_or(of.claim.lease_ms),
+                cancelled: false,
+            };
+            space.move_bound(ctx, token, epoch);
+            let (worker, address) = workers.of(ask.worker);
+            let record = ClaimRecord {
+                token,
+                worker: worker.into(),
+                address: address.into(),
+                started_ms: claim.started_ms,
+                lease_ms: claim.lease_ms,
+                attempt: claim.attempt,
+                cancelled: None,
+            };
+            let mut text = Vec::with_capacity(200);
+            record.write(&mut text);
+            // The type of the key was looked at when the space was read, and whenever another hand touched it.
+            let _ = keys::set(ctx, &space.keys.claims, &[(facts.id, &text)]);
+            space.note_start(ctx, token, facts.group);
+            let taken = Taken {
+                id: facts.id,
+                job: facts.name.clone(),
+                data,
+                attempt: claim.attempt,
+                attempts: attempts.unwrap_or(of.claim.attempts),
+                token,
+                lease_ms: claim.lease_ms,
+                priority: facts.priority,
+                space: name.clone(),
+            };
+            space.queue.hold(pick, claim, now_ms);
+            space.seen.insert(ask.worker, now_ms);
+            space.totals.add(Total::Claimed, 1);
+            totals.claimed += 1;
+            return Some(taken);
+        }
+    }
+}
+
+impl WorkSpace {
+    /// Keeps a bound above the token, before anybody has the token.
+    fn move_bound(&mut self, ctx: Context, token: u64, epoch: i64) {
+        if token > self.bound {
+            self.bound = Tokens::bound_for(token);
+            let text = format!("{} {epoch}", self.bound);
+            jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
+        }
+    }
+
+    /// Where there is a rate: when the claim was begun outlives the process.
+    fn note_start(&mut self, ctx: Context, token: u64, group: Option<u64>) {
+        let Some(window_ms) = self.queue.window_ms() else { return };
+        let token = token.to_string();
+        let group = group.map(|group| group.to_string());
+        match &group {
+            Some(group) => jobs::append(ctx, &self.keys.started, &[b"t", token.as_bytes(), b"g", group.as_bytes()]),
+            None => jobs::append(ctx, &self.keys.started, &[b"t", token.as_bytes()]),
+        };
+        self.started_untrimmed += 1;
+        if self.started_untrimmed >= UNTRIMMED {
+            self.started_untrimmed = 0;
+            let before = JobId { ms: wall_ms().saturating_sub(window_ms), seq: 0 };
+            jobs::trim(ctx, &self.keys.started, before);
+        }
+    }
+}

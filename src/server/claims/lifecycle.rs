@@ -1,0 +1,198 @@
+//! Ticks of claimed jobs; what load, promotion, demotion, flushes, other hands and another catalog mean for them.
+//!
+//! Nothing that is in memory is needed to go on: whenever the keys may be others, or may have been changed by another hand, a
+//! space is read from them again. Claims stay what they are in the keys; clients that wait go on waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::space::WorkSpace;
+use super::Claims;
+use crate::core::catalog::Catalog;
+use crate::failpoints;
+use crate::redis_api::{self, Context};
+use crate::server::queues::wall_ms;
+use crate::server::Server;
+
+/// A space that has had no job for so long leaves the memory.
+const IDLE_MS: u64 = 60_000;
+
+/// Due times follow the clock on the wall, which may step: they are looked at again after this.
+const LOOK_MS: u64 = 1_000;
+
+impl Server {
+    /// A slice of all that is to be done for claimed jobs. True: there is more to do at once.
+    pub(in crate::server) fn work_on_claims(&mut self, ctx: Context, deadline: Instant) -> bool {
+        if !self.is_master() || !ctx.writes_allowed() {
+            return false;
+        }
+        for name in std::mem::take(&mut self.claims.redefined) {
+            self.reread_work(ctx, &name);
+        }
+        let loading = self.load_spaces(ctx, deadline);
+        let passing = self.pass_time_of_claims(ctx, deadline);
+        let serving = self.serve_claimers(ctx, deadline);
+        self.forget_idle_work(deadline);
+        self.claims.arm();
+        loading || passing || serving
+    }
+
+    /// When a waiting claimer's time is up.
+    pub(in crate::server) fn next_claimers_deadline(&self) -> Option<Instant> {
+        self.claims.waiting.next_deadline()
+    }
+
+    /// The keys are others, or somebody else's: begins anew.
+    pub(in crate::server) fn forget_claims(&mut self) {
+        self.claims.begin_anew();
+        if !self.is_master() {
+            self.send_claimers_away();
+        }
+        self.arm_soon();
+    }
+
+    /// Another hand has touched keys of a space's claimed jobs.
+    pub(in crate::server) fn work_touched(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
+        if self.claims.spaces.contains_key(name) {
+            self.reread_work(ctx, name);
+        } else {
+            self.touch_work(ctx, name, prefix);
+        }
+    }
+
+    /// A space that an earlier process left.
+    pub(in crate::server) fn found_work(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
+        self.touch_work(ctx, name, prefix);
+    }
+
+    /// The catalog is another: spaces of sections whose claimed jobs are others are read again.
+    pub(in crate::server) fn work_redefined(&mut self, before: &Catalog) {
+        let catalog = self.catalog.clone();
+        let is_other = |section: &str| {
+            let of = |catalog: &Catalog| {
+                catalog.section(section.as_bytes()).map(|(_, of)| (of.jobs.clone(), of.limits.clone(), of.open.clone()))
+            };
+            of(before) != of(&catalog)
+        };
+        let names: Vec<Arc<str>> = self.claims.spaces.keys().cloned().collect();
+        for name in names {
+            let section = self.claims.spaces.get(&name).map(|space| space.section.clone());
+            if section.is_some_and(|section| is_other(&section)) {
+                self.claims.redefined.push(name);
+            }
+        }
+        self.arm_soon();
+    }
+
+    /// The queue is paused, or is not any more.
+    pub(in crate::server) fn work_paused(&mut self, name: &Arc<str>, paused: bool) {
+        if let Some(space) = self.claims.spaces.get_mut(name) {
+            space.queue.paused = paused;
+        }
+        self.claims_changed(name);
+    }
+
+    fn forget_idle_work(&mut self, deadline: Instant) {
+        let now_ms = self.claims.now_ms();
+        while let Some((_, name)) = self.claims.idle.front().filter(|(at, _)| *at <= now_ms).cloned() {
+            self.claims.idle.pop_front();
+            let idle_ms = failpoints::idle_ms().unwrap_or(IDLE_MS);
+            let Some(space) = self.claims.spaces.get_mut(&name) else { continue };
+            match space.idle_since_ms.filter(|_| space.is_idle()) {
+                Some(since) if since + idle_ms <= now_ms => drop(self.claims.drop_space(&name)),
+                Some(since) => self.claims.idle.push_back((since + idle_ms, name)),
+                None => {}
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// From the cron loop: is there anything whose time has come? A tick comes then; no timer is armed for what may wait.
+    pub(in crate::server) fn look_at_claims(&self) {
+        let now_ms = self.claims.now_ms();
+        let idle = self.claims.idle.front().is_some_and(|(at, _)| *at <= now_ms);
+        let due = self.claims.next_due.first().is_some_and(|(at, _)| *at <= wall_ms());
+        if idle || due {
+            self.arm_soon();
+        }
+    }
+}
+
+impl Claims {
+    fn begin_anew(&mut self) {
+        self.spaces.clear();
+        self.turns.clear();
+        self.dirty.clear();
+        self.redefined.clear();
+        self.loading.clear();
+        self.next_ms.clear();
+        self.next_due.clear();
+        self.idle.clear();
+    }
+
+    /// What was in memory of a space is there no more.
+    pub(super) fn drop_space(&mut self, name: &Arc<str>) -> Option<Box<WorkSpace>> {
+        self.forget_times(name);
+        self.spaces.remove(name)
+    }
+
+    /// Its times are noted again by [`Claims::note_times`].
+    pub(super) fn forget_times(&mut self, name: &Arc<str>) {
+        let Some(space) = self.spaces.get_mut(name) else { return };
+        if let Some(at) = space.next_ms.take() {
+            self.next_ms.remove(&(at, name.clone()));
+        }
+        if let Some(at) = space.next_due_ms.take() {
+            self.next_due.remove(&(at, name.clone()));
+        }
+    }
+
+    /// Notes when time gives a space something to do.
+    pub(super) fn note_times(&mut self, name: &Arc<str>, now_ms: u64) {
+        let Some(space) = self.spaces.get_mut(name) else { return };
+        let next_ms = space.queue.next_ms(now_ms);
+        if next_ms != space.next_ms {
+            if let Some(before) = space.next_ms {
+                self.next_ms.remove(&(before, name.clone()));
+            }
+            if let Some(at) = next_ms {
+                self.next_ms.insert((at, name.clone()));
+            }
+            space.next_ms = next_ms;
+        }
+        let next_due_ms = space.queue.next_due_ms();
+        if next_due_ms != space.next_due_ms {
+            if let Some(before) = space.next_due_ms {
+                self.next_due.remove(&(before, name.clone()));
+            }
+            if let Some(at) = next_due_ms {
+                self.next_due.insert((at, name.clone()));
+            }
+            space.next_due_ms = next_due_ms;
+        }
+        self.arm();
+    }
+
+    /// Has a tick come when the next lease ends, or the next job falls due.
+    fn arm(&self) {
+        if let Some((at, _)) = self.next_ms.first() {
+            redis_api::arm(self.instant(*at).saturating_duration_since(Instant::now()));
+        }
+        if let Some((at, _)) = self.next_due.first() {
+            redis_api::arm(Duration::from_millis(at.saturating_sub(wall_ms()).min(LOOK_MS)));
+        }
+    }
+
+    /// Takes note of whether a space is idle.
+    pub(super) fn note_idleness(&mut self, name: &Arc<str>, now_ms: u64) {
+        let Some(space) = self.spaces.get_mut(name) else { return };
+        if !space.is_idle() {
+            space.idle_since_ms = None;
+        } else if space.idle_since_ms.is_none() {
+            space.idle_since_ms = Some(now_ms);
+            self.idle.push_back((now_ms + failpoints::idle_ms().unwrap_or(IDLE_MS), name.clone()));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How far a space has been read from its keys.
+
+use crate::core::claims::queue::Queue;
+use crate::core::jobs::job_id::JobId;
+
+pub struct Loading {
+    pub stage: Stage,
+    /// The first entry that has not been read.
+    pub from: JobId,
+    /// What this process knew of the space.
+    pub before: Option<Queue>,
+    /// Are there any at all? Then each job is looked up.
+    pub has: Has,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Jobs,
+    Started,
+    Completed,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Has {
+    pub claims: bool,
+    pub delayed: bool,
+    pub attempts: bool,
+    pub data: bool,
+    pub progress: bool,
+}
+
+impl Loading {
+    /// Has it come beyond jobs and starts?
+    pub fn knows_jobs(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Failed)
+    }
+
+    /// A job that is delayed has been added behind what was read.
+    pub fn expect_delayed(&mut self) {
+        self.has.delayed = true;
+    }
+}

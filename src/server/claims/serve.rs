@@ -1,0 +1,231 @@
+//! Clients that wait for a job: first come, first served, each woken once and with its job. And spaces of a section that take
+//! turns, for claimers of any of them.
+//!
+//! Whatever makes a job free, an enqueue, an acknowledgement that frees a slot, a time that has come, ends in
+//! [`Server::claims_changed`], which has the space looked at in the tick that follows: there, outside of all commands, clients
+//! are answered, so that nobody is answered twice or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::hand_out::{wanted, Ask, Taken};
+use crate::core::claims::claimers::Ticket;
+use crate::redis_api::Context;
+use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Value};
+use crate::server::cache::waiting::Waiting;
+use crate::server::Server;
+
+/// Bytes of payloads in one reply; one job may be more.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// What a waiting client has asked for.
+pub struct Wish {
+    /// A space, or a section.
+    pub from: Arc<str>,
+    pub types: Box<[Arc<str>]>,
+    pub count: usize,
+    pub ask: Ask,
+}
+
+#[derive(Default)]
+pub struct WaitingClaimers {
+    clients: Waiting,
+    wishes: BTreeMap<Ticket, Wish>,
+}
+
+impl WaitingClaimers {
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.clients.next_deadline()
+    }
+}
+
+/// Nothing was there.
+pub fn nothing() -> Answer {
+    Answer::Value(Arc::new(Value::Array(Vec::new())))
+}
+
+pub fn answer(taken: Vec<Taken>) -> Answer {
+    Answer::Value(Arc::new(Value::Array(taken.into_iter().map(Taken::value).collect())))
+}
+
+impl Server {
+    /// Has a client wait for a job.
+    pub(super) fn wait_to_claim(&mut self, client: BlockedClient, wish: Wish, deadline: Instant) {
+        let claims = &mut self.claims;
+        let ticket = claims.waiting.clients.add(client, deadline);
+        claims.claimers.add(ticket, &wish.from, wish.types.clone());
+        claims.waiting.wishes.insert(ticket, wish);
+    }
+
+    fn take_claimer(&mut self, ticket: Ticket) -> Option<(BlockedClient, Wish)> {
+        self.claims.claimers.remove(ticket);
+        let wish = self.claims.waiting.wishes.remove(&ticket)?;
+        Some((self.claims.waiting.clients.take(ticket)?, wish))
+    }
+
+    /// One who waits no more, if he is one of these.
+    pub(in crate::server) fn claimer_gone(&mut self, handle: ClientHandle) -> Option<BlockedClient> {
+        let ticket = self.claims.waiting.clients.find(handle)?;
+        self.take_claimer(ticket).map(|(client, _)| client)
+    }
+
+    /// Who has waited long enough is told that there was nothing.
+    pub(in crate::server) fn answer_late_claimers(&mut self, now: Instant) {
+        for _ in 0..crate::server::tick::LATE {
+            let Some(ticket) = self.claims.waiting.clients.first_late(now) else { return };
+            if let Some((client, _)) = self.take_claimer(ticket) {
+                self.answers.push_back((client, nothing()));
+            }
+        }
+    }
+
+    /// All who wait, because this server has become a replica: they can claim again from its master.
+    pub(super) fn send_claimers_away(&mut self) {
+        let tickets: Vec<Ticket> = self.claims.waiting.wishes.keys().copied().collect();
+        for ticket in tickets {
+            if let Some((client, _)) = self.take_claimer(ticket) {
+                let text = "UNBLOCKED this server is a replica now; claim from its master";
+                self.answers.push_back((client, Answer::Error(text.into())));
+            }
+        }
+    }
+
+    /// Something has changed in a space: types of which a job can be handed out take their turns, who waits is served in the
+    /// next tick, and times are noted.
+    pub(super) fn claims_changed(&mut self, name: &Arc<str>) {
+        let now_ms = self.claims.now_ms();
+        let has_tenants =
+            |section: &str| self.catalog.section(section.as_bytes()).is_some_and(|(_, of)| of.tenant.is_some());
+        let claims = &mut self.claims;
+        let Some(space) = claims.spaces.get_mut(name).filter(|space| space.is_loaded()) else { return };
+        let opened = space.queue.take_opened();
+        let may_give = space.queue.has(wanted(&[]), now_ms);
+        if (!opened.is_empty() || !space.left_turns.is_empty()) && has_tenants(&space.section) {
+            if !opened.is_empty() {
+                claims.turns.join(&space.section, None, name);
+            }
+            for kind in &opened {
+                claims.turns.join(&space.section, Some(kind), name);
+            }
+            if may_give {
+                for kind in std::mem::take(&mut space.left_turns) {
+                    claims.turns.join(&space.section, kind.as_ref(), name);
+                }
+            }
+        }
+        let is_waited_for = || {
+            claims.claimers.waits_for(name) || (*space.section != **name && claims.claimers.waits_for(&space.section))
+        };
+        if may_give && !space.is_dirty && !claims.claimers.is_empty() && is_waited_for() {
+            space.is_dirty = true;
+            claims.dirty.push_back(name.clone());
+            redis_api::arm(std::time::Duration::ZERO);
+        }
+        claims.note_times(name, now_ms);
+        claims.note_idleness(name, now_ms);
+    }
+
+    /// Serves who waits, until the deadline. True: there are more.
+    pub(super) fn serve_claimers(&mut self, ctx: Context, deadline: Instant) -> bool {
+        // Who has gone is passed over: first it must be known who that is.
+        while !redis_api::has_gone() {
+            let Some(name) = self.claims.dirty.front().cloned() else { return false };
+            if !self.serve_next(ctx, &name) {
+                self.claims.dirty.pop_front();
+                if let Some(space) = self.claims.spaces.get_mut(&name) {
+                    space.is_dirty = false;
+                }
+                self.claims_changed_by_serving(&name);
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        !self.claims.dirty.is_empty()
+    }
+
+    fn claims_changed_by_serving(&mut self, name: &Arc<str>) {
+        let now_ms = self.claims.now_ms();
+        self.claims.note_times(name, now_ms);
+    }
+
+    /// Serves the one that came first of those that this space has something for. False: there is none.
+    fn serve_next(&mut self, ctx: Context, name: &Arc<str>) -> bool {
+        let Some(ticket) = self.next_claimer(name) else { return false };
+        let types: Vec<Arc<str>> = self.claims.claimers.types(ticket).to_vec();
+        let Some((count, ask)) = self.claims.waiting.wishes.get(&ticket).map(|wish| (wish.count, wish.ask)) else {
+            self.claims.claimers.remove(ticket);
+            return true;
+        };
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        // More than a few would hold the thread; whoever wants them claims again.
+        while taken.len() < count.min(64) && bytes < MAX_BYTES {
+            let Some(job) = self.hand_out(ctx, name, &types, ask) else { break };
+            bytes += job.data.len();
+            taken.push(job);
+        }
+        if taken.is_empty() {
+            return false;
+        }
+        if let Some((client, _)) = self.take_claimer(ticket) {
+            self.answers.push_back((client, answer(taken)));
+        }
+        true
+    }
+
+    fn next_claimer(&mut self, name: &Arc<str>) -> Option<Ticket> {
+        let now_ms = self.claims.now_ms();
+        let claims = &mut self.claims;
+        let space = claims.spaces.get_mut(name)?;
+        if !space.queue.has(wanted(&[]), now_ms) {
+            return None;
+        }
+        let mut first: Option<Ticket> = None;
+        let section = (*space.section != **name).then(|| space.section.clone());
+        for from in std::iter::once(name.clone()).chain(section) {
+            let of_types = claims.claimers.named(&from).filter_map(|(kind, ticket)| {
+                let is_first = first.is_none_or(|first| ticket < first);
+                (is_first && space.queue.ready().first(wanted(std::slice::from_ref(kind))).is_some()).then_some(ticket)
+            });
+            let least = of_types.min().into_iter().chain(claims.claimers.first_for_any(&from)).min();
+            first = first.into_iter().chain(least).min();
+        }
+        first
+    }
+
+    /// Claims from any space of a section: the next whose turn it is.
+    pub(super) fn hand_out_by_turns(
+        &mut self,
+        ctx: Context,
+        section: &Arc<str>,
+        types: &[Arc<str>],
+        ask: Ask,
+    ) -> Option<Taken> {
+        if types.is_empty() {
+            return self.next_of_line(ctx, section, None, ask);
+        }
+        types.iter().find_map(|kind| self.next_of_line(ctx, section, Some(kind), ask))
+    }
+
+    fn next_of_line(&mut self, ctx: Context, section: &Arc<str>, kind: Option<&Arc<str>>, ask: Ask) -> Option<Taken> {
+        let types = kind.map_or(&[][..], std::slice::from_ref);
+        while let Some(name) = self.claims.turns.next(section, kind) {
+            let taken = self.hand_out(ctx, &name, types, ask);
+            let now_ms = self.claims.now_ms();
+            if let Some(space) = self.claims.spaces.get_mut(&name).filter(|space| space.is_loaded()) {
+                if space.queue.has(wanted(types), now_ms) {
+                    self.claims.turns.join(section, kind, &name);
+                } else if space.queue.ready().first(wanted(types)).is_some() {
+                    // Its limit, or a pause: it comes back when that has ended.
+                    space.left_turns.insert(kind.cloned());
+                }
+            }
+            if let Some(taken) = taken {
+                self.claims_changed(&name);
+                return Some(taken);
+            }
+        }
+        None
+    }
+}

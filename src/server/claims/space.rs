@@ -1,0 +1,147 @@
+//! Claimed jobs of one space: what the master keeps in memory of them. Everything durable is in the keys, and is read from
+//! them when the space is first touched, in slices ([`super::load`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::loading::Loading;
+use crate::core::catalog::claim::ClaimSpec;
+use crate::core::catalog::claimed::ClaimedJob;
+use crate::core::catalog::job::Job;
+use crate::core::catalog::Section;
+use crate::core::claims::facts::PayloadFacts;
+use crate::core::claims::keep::Kept;
+use crate::core::claims::queue::{Facts, Queue};
+use crate::core::claims::record::{Totals, WorkRecord};
+use crate::core::claims::set_limits::SetLimits;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::rate::Rate;
+use crate::keyspace::claims::WorkKeys;
+use crate::keyspace::jobs::QueueKeys;
+
+pub struct WorkSpace {
+    /// The section's name: where claimers of any space of it look.
+    pub section: Arc<str>,
+    pub keys: WorkKeys,
+    /// What SQL jobs of the space have, too.
+    pub shared: QueueKeys,
+    pub prefix: Box<[u8]>,
+    pub queue: Queue,
+    /// It is still being read.
+    pub loading: Option<Loading>,
+    /// The greatest id that a job of it was given.
+    pub newest: JobId,
+    pub jobs: u64,
+    pub bytes: u64,
+    /// Tokens up to here may be handed out; 0: none in this epoch.
+    pub bound: u64,
+    /// Attempts of jobs that failed and are tried again.
+    pub tried: BTreeMap<JobId, u32>,
+    /// Jobs that hold a UNIQUE key.
+    pub uniques: BTreeMap<JobId, Box<[u8]>>,
+    /// Jobs with another payload than their entry says.
+    pub updated: BTreeSet<JobId>,
+    pub in_progress: BTreeSet<JobId>,
+    /// How many lines were ever logged of a job.
+    pub logged: BTreeMap<JobId, u64>,
+    pub kept: Kept,
+    pub kept_failed: Kept,
+    pub totals: Totals,
+    /// What BEAR.LIMITQUEUE has set.
+    pub set_limits: SetLimits,
+    pub rate: Rate,
+    /// When somebody claimed or told something last, in monotonic ms, by worker.
+    pub seen: BTreeMap<u32, u64>,
+    /// Lines of spaces that it has left because its limit or a pause kept it from giving anything.
+    pub left_turns: BTreeSet<Option<Arc<str>>>,
+    /// A key of another hand stands where one of its own should: nothing is written until it is gone.
+    pub wrong_type: Option<String>,
+    /// Its places in the lists of times.
+    pub next_ms: Option<u64>,
+    pub next_due_ms: Option<u64>,
+    pub is_dirty: bool,
+    pub idle_since_ms: Option<u64>,
+    /// Starts in its key since the old ones were trimmed.
+    pub started_untrimmed: u32,
+}
+
+/// How jobs of a name are claimed, and its definition where it has one.
+#[derive(Clone, Copy)]
+pub struct Definition<'a> {
+    pub claim: &'a ClaimSpec,
+    pub job: Option<&'a Job>,
+}
+
+/// None: the section has no such job, or applies it itself.
+pub fn definition<'a>(section: &'a Section, name: &[u8]) -> Option<Definition<'a>> {
+    Some(match section.claimed_job(name)? {
+        ClaimedJob::Declared { job, claim } => Definition { claim, job: Some(job) },
+        ClaimedJob::Open(open) => Definition { claim: &open.claim, job: None },
+    })
+}
+
+/// Are there jobs that are applied as SQL?
+pub fn has_sql_jobs(section: &Section) -> bool {
+    section.jobs.iter().any(|job| job.claim().is_none())
+}
+
+impl WorkSpace {
+    pub fn new(prefix: &[u8], section: Arc<str>) -> WorkSpace {
+        WorkSpace {
+            section,
+            keys: WorkKeys::new(prefix),
+            shared: QueueKeys::new(prefix),
+            prefix: prefix.into(),
+            queue: Queue::default(),
+            loading: None,
+            newest: JobId::ZERO,
+            jobs: 0,
+            bytes: 0,
+            bound: 0,
+            tried: BTreeMap::new(),
+            uniques: BTreeMap::new(),
+            updated: BTreeSet::new(),
+            in_progress: BTreeSet::new(),
+            logged: BTreeMap::new(),
+            kept: Kept::default(),
+            kept_failed: Kept::default(),
+            totals: Totals::default(),
+            set_limits: SetLimits::default(),
+            rate: Rate::default(),
+            seen: BTreeMap::new(),
+            left_turns: BTreeSet::new(),
+            wrong_type: None,
+            next_ms: None,
+            next_due_ms: None,
+            is_dirty: false,
+            idle_since_ms: None,
+            started_untrimmed: 0,
+        }
+    }
+
+    /// Are its jobs, claims and starts known? Before, nothing is handed out.
+    pub fn is_loaded(&self) -> bool {
+        self.loading.as_ref().is_none_or(Loading::knows_jobs)
+    }
+
+    /// What the queue must know of a job with this payload.
+    pub fn facts(&self, section: &Section, id: JobId, record: &WorkRecord, data: &[u8]) -> Facts {
+        let name = String::from_utf8_lossy(record.name);
+        let job = definition(section, record.name).and_then(|of| of.job);
+        let by = self.queue.limits().by.as_ref().map(|(field, _)| &**field);
+        let of_payload = PayloadFacts::read(section, job, by, data);
+        Facts {
+            id,
+            name: self.queue.ready().name(&name),
+            priority: record.options.priority,
+            orders: of_payload.order.into_iter().collect(),
+            group: of_payload.group,
+            due_ms: record.options.due_ms,
+        }
+    }
+
+    /// Is everything that is known of it in its keys, and nothing to be done?
+    pub fn is_idle(&self) -> bool {
+        self.jobs == 0 && self.loading.is_none() && !self.is_dirty
+    }
+}

@@ -342,6 +342,7 @@ impl Queue {
     }
 
     /// Types of which a job can be handed out, as far as limits of the whole space allow, and could not before.
+    /// What time alone has opened is known once [`Queue::has`] or a pick was asked: ask that first.
     pub fn take_opened(&mut self) -> Vec<Arc<str>> {
         self.ready.take_opened()
     }

@@ -123,7 +123,7 @@ fn work(ctx: Context, part: QueuePart, key: &[u8], kind: KeyType) -> Look {
         }
         (QueuePart::WorkToken, KeyType::String) => StringKey::open(ctx, key).is_some_and(|token| {
             let mut numbers = token.bytes().split(|byte| *byte == b' ');
-            numbers.clone().count() == 2 && numbers.all(is_number)
+            numbers.clone().count() == 3 && numbers.all(is_number)
         }),
         (QueuePart::WorkTotals, KeyType::Hash) => {
             fields(c"HMGET", &[key, b"claimed", b"completed", b"failed", b"expired", b"released"])

@@ -33,6 +33,9 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Jobs that are handed out in a command at once.
 const AT_ONCE: usize = 64;
 
+/// For those who came before, in a command.
+const SERVING: Duration = Duration::from_micros(200);
+
 /// Whom jobs are claimed from.
 #[derive(Clone)]
 enum From {
@@ -63,6 +66,10 @@ impl Server {
         let types = shared(&request.jobs);
         let ask = Ask { lease_ms: request.lease_ms, worker: self.worker(ctx, request.worker) };
         let is_loaded = self.is_loaded(&from);
+        if !self.claims.dirty.is_empty() {
+            // Who waits has come first, and is served in a tick: this one must not come between.
+            self.serve_claimers(ctx, Instant::now() + SERVING);
+        }
         if is_loaded {
             // The common case, without a detour: what is there fits into one reply.
             let (taken, more) = self.take_some(ctx, &from, &types, request.count.min(AT_ONCE), ask);

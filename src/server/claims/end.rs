@@ -384,14 +384,15 @@ impl WorkSpace {
     }
 
     pub(super) fn write_totals(&mut self, ctx: Context) {
+        let changed = Total::ALL.iter().filter(|total| self.totals.get(**total) != self.totals_written.get(**total));
         let texts: SmallVec<[(&str, String); 5]> =
-            Total::ALL.iter().map(|total| (total.name(), self.totals.get(*total).to_string())).collect();
-        let fields: SmallVec<[(&[u8], &[u8]); 5]> = texts
-            .iter()
-            .filter(|(_, text)| text != "0")
-            .map(|(name, text)| (name.as_bytes(), text.as_bytes()))
-            .collect();
-        let _ = keys::set_fields(ctx, &self.keys.totals, &fields);
+            changed.map(|total| (total.name(), self.totals.get(*total).to_string())).collect();
+        self.totals_written = self.totals;
+        let fields: SmallVec<[(&[u8], &[u8]); 5]> =
+            texts.iter().map(|(name, text)| (name.as_bytes(), text.as_bytes())).collect();
+        if !fields.is_empty() {
+            let _ = keys::set_fields(ctx, &self.keys.totals, &fields);
+        }
     }
 }
 

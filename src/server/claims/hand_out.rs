@@ -9,7 +9,6 @@ use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Total, WorkRecord};
-use crate::core::claims::token::Tokens;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::redis_api::{Context, Value};
@@ -96,7 +95,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let epoch = self.queues.epoch();
         let now_ms = self.claims.now_ms();
-        let Claims { spaces, tokens, workers, totals, .. } = &mut self.claims;
+        let Claims { spaces, greatest_token, workers, totals, .. } = &mut self.claims;
         let space = spaces.get_mut(name).filter(|space| space.is_loaded() && space.wrong_type.is_none())?;
         let (_, section) = catalog.section(space.section.as_bytes())?;
         loop {
@@ -121,7 +120,8 @@ impl Server {
                 true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
                 false => data,
             };
-            let token = tokens.next(wall_us());
+            let token = space.next_token(ctx, epoch);
+            *greatest_token = token.max(*greatest_token);
             let claim = Claim {
                 token,
                 attempt: space.tried.get(&facts.id).map_or(1, |tried| tried + 1),
@@ -131,7 +131,6 @@ impl Server {
                 deadline_ms: now_ms + ask.lease_ms.unwrap_or(of.claim.lease_ms),
                 cancelled: false,
             };
-            space.move_bound(ctx, token, epoch);
             let (worker, address) = workers.of(ask.worker);
             let record = ClaimRecord {
                 token,
@@ -168,13 +167,14 @@ impl Server {
 }
 
 impl WorkSpace {
-    /// Keeps a bound above the token, before anybody has the token.
-    fn move_bound(&mut self, ctx: Context, token: u64, epoch: i64) {
-        if token > self.bound {
-            self.bound = Tokens::bound_for(token);
-            let text = format!("{} {epoch}", self.bound);
+    fn next_token(&mut self, ctx: Context, epoch: i64) -> u64 {
+        let wall_us = wall_us();
+        let (token, is_kept) = self.tokens.next(wall_us);
+        if is_kept {
+            let text = format!("{token} {epoch} {wall_us}");
             jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
         }
+        token
     }
 
     /// Where there is a rate: when the claim was begun outlives the process.

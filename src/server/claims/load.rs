@@ -70,7 +70,9 @@ impl Server {
         space.queue = Queue::new(limits);
         space.queue.paused = KeyType::of(ctx, &space.shared.paused).is_some();
         space.totals = Totals::read(as_slices(&pairs(ctx, &space.keys.totals)));
-        self.find_bound(ctx, &mut space, epoch);
+        space.totals_written = space.totals;
+        space.takes_turns = section.is_some_and(|section| section.tenant.is_some());
+        self.find_token(ctx, &mut space, epoch);
         space.jobs = jobs::len(ctx, &space.keys.work);
         space.newest = jobs::newest(ctx, &space.keys.work).unwrap_or(JobId::ZERO);
         let (queue, seen) = before.map_or((None, Default::default()), |before| (Some(before.queue), before.seen));
@@ -99,17 +101,16 @@ impl Server {
         name
     }
 
-    /// Up to where tokens may have been handed out.
-    fn find_bound(&mut self, ctx: Context, space: &mut WorkSpace, epoch: i64) {
-        let Some(text) = StringKey::open(ctx, &space.keys.token) else {
-            return;
-        };
-        let mut words = std::str::from_utf8(text.bytes()).unwrap_or_default().split(' ');
-        let bound = words.next().and_then(|bound| bound.parse().ok()).unwrap_or(0);
-        if words.next().and_then(|epoch| epoch.parse::<i64>().ok()) == Some(epoch) {
-            space.bound = bound;
+    /// The token that is kept: of this process, or of one before it.
+    fn find_token(&self, ctx: Context, space: &mut WorkSpace, epoch: i64) {
+        let Some(text) = StringKey::open(ctx, &space.keys.token) else { return };
+        let mut numbers = std::str::from_utf8(text.bytes()).unwrap_or_default().split(' ').map(str::parse::<u64>);
+        let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+        let (token, of_epoch, at_us) = (next(), next(), next());
+        if i64::try_from(of_epoch) == Ok(epoch) {
+            space.tokens.go_on(token, self.claims.greatest_token);
         } else {
-            self.claims.tokens.found(bound, wall_us());
+            space.tokens.found(token, at_us, wall_us());
         }
     }
 

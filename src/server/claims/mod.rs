@@ -51,13 +51,13 @@ pub use settle::FailRequest;
 pub use space::{definition, Definition};
 
 use crate::core::claims::claimers::Claimers;
-use crate::core::claims::token::Tokens;
 use crate::core::claims::turns::Turns;
 
 /// Everything about claimed jobs but their keys. Trees, for maps would hold the thread whenever they grow.
 pub struct Claims {
     spaces: BTreeMap<Arc<str>, Box<space::WorkSpace>>,
-    tokens: Tokens,
+    /// The greatest token that was handed out, of any space.
+    greatest_token: u64,
     claimers: Claimers,
     waiting: serve::WaitingClaimers,
     turns: Turns,
@@ -98,7 +98,7 @@ impl Claims {
     pub fn new() -> Claims {
         Claims {
             spaces: BTreeMap::new(),
-            tokens: Tokens::default(),
+            greatest_token: 0,
             claimers: Claimers::default(),
             waiting: Default::default(),
             turns: Turns::default(),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::hand_out::{wanted, Ask, Taken};
+use super::Claims;
 use crate::core::claims::claimers::Ticket;
 use crate::redis_api::Context;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Value};
@@ -95,25 +96,9 @@ impl Server {
     /// next tick, and times are noted.
     pub(super) fn claims_changed(&mut self, name: &Arc<str>) {
         let now_ms = self.claims.now_ms();
-        let has_tenants =
-            |section: &str| self.catalog.section(section.as_bytes()).is_some_and(|(_, of)| of.tenant.is_some());
+        let may_give = self.claims.join_turns(name, now_ms);
         let claims = &mut self.claims;
         let Some(space) = claims.spaces.get_mut(name).filter(|space| space.is_loaded()) else { return };
-        let opened = space.queue.take_opened();
-        let may_give = space.queue.has(wanted(&[]), now_ms);
-        if (!opened.is_empty() || !space.left_turns.is_empty()) && has_tenants(&space.section) {
-            if !opened.is_empty() {
-                claims.turns.join(&space.section, None, name);
-            }
-            for kind in &opened {
-                claims.turns.join(&space.section, Some(kind), name);
-            }
-            if may_give {
-                for kind in std::mem::take(&mut space.left_turns) {
-                    claims.turns.join(&space.section, kind.as_ref(), name);
-                }
-            }
-        }
         let is_waited_for = || {
             claims.claimers.waits_for(name) || (*space.section != **name && claims.claimers.waits_for(&space.section))
         };
@@ -136,18 +121,15 @@ impl Server {
                 if let Some(space) = self.claims.spaces.get_mut(&name) {
                     space.is_dirty = false;
                 }
-                self.claims_changed_by_serving(&name);
+                let now_ms = self.claims.now_ms();
+                self.claims.join_turns(&name, now_ms);
+                self.claims.note_times(&name, now_ms);
             }
             if Instant::now() >= deadline {
                 break;
             }
         }
         !self.claims.dirty.is_empty()
-    }
-
-    fn claims_changed_by_serving(&mut self, name: &Arc<str>) {
-        let now_ms = self.claims.now_ms();
-        self.claims.note_times(name, now_ms);
     }
 
     /// Serves the one that came first of those that this space has something for. False: there is none.
@@ -227,5 +209,30 @@ impl Server {
             }
         }
         None
+    }
+}
+
+impl Claims {
+    /// The space takes its turns, for types of which a job can be handed out. True: there is such a job, and nothing keeps it.
+    fn join_turns(&mut self, name: &Arc<str>, now_ms: u64) -> bool {
+        let Some(space) = self.spaces.get_mut(name).filter(|space| space.is_loaded()) else { return false };
+        // First: time alone may have opened a type.
+        let may_give = space.queue.has(wanted(&[]), now_ms);
+        let opened = space.queue.take_opened();
+        if !space.takes_turns {
+            return may_give;
+        }
+        if !opened.is_empty() {
+            self.turns.join(&space.section, None, name);
+        }
+        for kind in &opened {
+            self.turns.join(&space.section, Some(kind), name);
+        }
+        if may_give {
+            for kind in std::mem::take(&mut space.left_turns) {
+                self.turns.join(&space.section, kind.as_ref(), name);
+            }
+        }
+        may_give
     }
 }

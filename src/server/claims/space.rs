@@ -14,6 +14,7 @@ use crate::core::claims::keep::Kept;
 use crate::core::claims::queue::{Facts, Queue};
 use crate::core::claims::record::{Totals, WorkRecord};
 use crate::core::claims::set_limits::SetLimits;
+use crate::core::claims::token::Tokens;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::rate::Rate;
 use crate::keyspace::claims::WorkKeys;
@@ -33,8 +34,9 @@ pub struct WorkSpace {
     pub newest: JobId,
     pub jobs: u64,
     pub bytes: u64,
-    /// Tokens up to here may be handed out; 0: none in this epoch.
-    pub bound: u64,
+    pub tokens: Tokens,
+    /// Are there tenants, whose spaces take turns?
+    pub takes_turns: bool,
     /// Attempts of jobs that failed and are tried again.
     pub tried: BTreeMap<JobId, u32>,
     /// Jobs that hold a UNIQUE key.
@@ -47,6 +49,8 @@ pub struct WorkSpace {
     pub kept: Kept,
     pub kept_failed: Kept,
     pub totals: Totals,
+    /// As the key says.
+    pub totals_written: Totals,
     /// What BEAR.LIMITQUEUE has set.
     pub set_limits: SetLimits,
     pub rate: Rate,
@@ -97,7 +101,8 @@ impl WorkSpace {
             newest: JobId::ZERO,
             jobs: 0,
             bytes: 0,
-            bound: 0,
+            tokens: Tokens::default(),
+            takes_turns: false,
             tried: BTreeMap::new(),
             uniques: BTreeMap::new(),
             updated: BTreeSet::new(),
@@ -106,6 +111,7 @@ impl WorkSpace {
             kept: Kept::default(),
             kept_failed: Kept::default(),
             totals: Totals::default(),
+            totals_written: Totals::default(),
             set_limits: SetLimits::default(),
             rate: Rate::default(),
             seen: BTreeMap::new(),

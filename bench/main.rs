@@ -8,6 +8,7 @@
 
 mod bullmq;
 mod by_hand;
+mod claims;
 mod drain;
 mod drain_feed;
 mod drain_holds;
@@ -43,7 +44,8 @@ const ROUNDS: usize = 5;
 
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
-const PARTS: [(&str, Part); 16] = [
+/// A word before a colon names several.
+const PARTS: [(&str, Part); 21] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -60,6 +62,11 @@ const PARTS: [(&str, Part); 16] = [
     ("drain-feed", drain_feed::run),
     ("bullmq", bullmq::run),
     ("drain-holds", drain_holds::run),
+    ("claims:rates", claims::run_rates),
+    ("claims:enqueue", claims::run_enqueueing),
+    ("claims:wake", claims::run_waking),
+    ("claims:waiting", claims::run_waiting),
+    ("claims:holds", claims::run_holding),
 ];
 
 /// What was asked for.
@@ -100,15 +107,20 @@ fn plan(mut words: impl Iterator<Item = String>) -> Result<Plan, String> {
                 let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
                 rounds = number.ok_or("--rounds takes a number above 0")?;
             }
-            name if PARTS.iter().any(|(part, _)| *part == name) => wanted.push(word),
+            name if PARTS.iter().any(|(part, _)| is_named(part, name)) => wanted.push(word),
             name => {
                 let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
                 return Err(format!("no part '{name}'; there are {}", names.join(", ")));
             }
         }
     }
-    let parts = PARTS.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name));
+    let parts =
+        PARTS.into_iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| is_named(name, word)));
     Ok(Plan { parts: parts.collect(), rounds })
+}
+
+fn is_named(part: &str, word: &str) -> bool {
+    part == word || part.split_once(':').is_some_and(|(several, _)| several == word)
 }
 
 /// What it ran on.

@@ -13,7 +13,7 @@ pub const STREAM: &str = "bear:queue";
 pub const BATCH_SETTING: &str = "bear.apply-batch-jobs";
 
 /// Settings of the queue, beside the defaults.
-const SETTINGS: [(&str, &str); 3] =
+pub const SETTINGS: [(&str, &str); 3] =
     [("bear.drain", "no"), ("bear.queue-max-jobs", "100000000"), ("bear.queue-max-bytes", "8000000000")];
 
 /// Commands sent before their replies are read.
@@ -70,7 +70,12 @@ impl Durable {
 
 /// A Redis whose queue is not drained yet; AOF everysec.
 pub fn redis(database: &Database) -> Redis {
-    let builder = Redis::builder().postgres(database).catalog(CATALOG).append_only().config("appendfsync", "everysec");
+    redis_with(database, CATALOG)
+}
+
+/// The same with another catalog.
+pub fn redis_with(database: &Database, catalog: &str) -> Redis {
+    let builder = Redis::builder().postgres(database).catalog(catalog).append_only().config("appendfsync", "everysec");
     let redis = SETTINGS.iter().fold(builder, |builder, (name, value)| builder.config(name, value)).start();
     redis.wire().call(&["BEAR.QUERY", "color", "all"]).bulk();
     redis

@@ -3,10 +3,11 @@
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
 #                                                  freshness memory misses enqueue queue-memory latency drain
-#                                                  drain-feed bullmq drain-holds; none: all
+#                                                  drain-feed bullmq drain-holds claims; none: all; of claims alone
+#                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds
 #
 # The table goes to standard output, progress to standard error. About half an hour for all; keep the machine quiet.
-# Only `bullmq` needs Node and npm, which bring BullMQ in; `feed` needs pgbench, which comes with Postgres.
+# Only `bullmq` and `claims:rates` need Node and npm, which bring BullMQ in; `feed` needs pgbench, which comes with Postgres.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
@@ -24,6 +25,7 @@ done
 case " ${parts[*]-} " in
 '  ') scripts/setup.sh bench || echo 'bench: goes on without BullMQ' >&2 ;;
 *' bullmq '*) scripts/setup.sh bench ;;
+*' claims '* | *' claims:rates '*) scripts/setup.sh bench || echo 'bench: goes on without BullMQ' >&2 ;;
 esac
 
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')

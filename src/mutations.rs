@@ -1,5 +1,5 @@
-//! Faults that a test of the freshness checker puts into the module, to see that the checker finds them; nothing at all in
-//! a release build.
+//! Faults that tests of the checkers (freshness, claimed jobs) put into the module, to see that a checker finds them; nothing
+//! at all in a release build.
 //!
 //! `BEAR_MUTATION=name`:
 //!
@@ -13,7 +13,16 @@
 //! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
 //! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
 //! | `no-cold-start` | what an earlier process or master stored is served |
-//! | `panic-aside`, `panic-when-done-aside` | what is done aside panics, before or after (not the checker's) |
+//! | `ack-any-token` | whoever names a claimed job may end its claim |
+//! | `ended-claim-stays` | a claim that failed, or whose lease has ended, stays in its record |
+//! | `handed-out-twice` | a job that was handed out is handed out again |
+//! | `no-claim-record` | a claim is not written |
+//! | `one-claim-more` | a limit of concurrency lets one more through |
+//! | `half-lease` | a lease ends when half of it is over |
+//! | `tokens-by-clock` | a process takes its first token from the clock alone |
+//! | `starts-forgotten` | rates begin anew with each process |
+//! | `no-order` | jobs of one order are claimed as if they had none |
+//! | `panic-aside`, `panic-when-done-aside` | what is done aside panics, before or after (no checker finds it) |
 
 /// Is this the mutation that was asked for?
 #[inline]

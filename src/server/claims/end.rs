@@ -15,6 +15,7 @@ use crate::core::claims::record::{Total, WorkNumbers, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::{claims as keys, jobs};
+use crate::mutations;
 use crate::redis_api::{Answer, Context};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
@@ -154,7 +155,9 @@ impl Server {
         attempts.add(error);
         space.tried.insert(id, attempts.attempts);
         let _ = keys::set(ctx, &space.keys.attempts, &[(id, &attempts.write())]);
-        keys::forget(ctx, &space.keys.claims, &[id]);
+        if !mutations::is("ended-claim-stays") {
+            keys::forget(ctx, &space.keys.claims, &[id]);
+        }
         if delay_ms > 0 {
             let due_ms = wall_ms() + delay_ms;
             let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);

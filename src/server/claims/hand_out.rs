@@ -11,6 +11,7 @@ use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Total, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
+use crate::mutations;
 use crate::redis_api::{Context, Value};
 use crate::server::queues::{wall_ms, wall_us};
 use crate::server::Server;
@@ -128,7 +129,8 @@ impl Server {
                 worker: ask.worker,
                 started_ms: wall_ms(),
                 lease_ms: ask.lease_ms.unwrap_or(of.claim.lease_ms),
-                deadline_ms: now_ms + ask.lease_ms.unwrap_or(of.claim.lease_ms),
+                deadline_ms: now_ms
+                    + ask.lease_ms.unwrap_or(of.claim.lease_ms) / if mutations::is("half-lease") { 2 } else { 1 },
                 cancelled: false,
             };
             let (worker, address) = workers.of(ask.worker);
@@ -144,7 +146,9 @@ impl Server {
             let mut text = Vec::with_capacity(200);
             record.write(&mut text);
             // The type of the key was looked at when the space was read, and whenever another hand touched it.
-            let _ = keys::set(ctx, &space.keys.claims, &[(facts.id, &text)]);
+            if !mutations::is("no-claim-record") {
+                let _ = keys::set(ctx, &space.keys.claims, &[(facts.id, &text)]);
+            }
             space.note_start(ctx, token, facts.group);
             let taken = Taken {
                 id: facts.id,
@@ -158,6 +162,9 @@ impl Server {
                 space: name.clone(),
             };
             space.queue.hold(pick, claim, now_ms);
+            if mutations::is("handed-out-twice") {
+                space.queue.give_back(taken.id, now_ms);
+            }
             space.seen.insert(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
             totals.claimed += 1;

@@ -24,6 +24,7 @@ use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::claims::{self as keys, WorkKeys};
 use crate::keyspace::jobs::{self, LAST};
+use crate::mutations;
 use crate::redis_api::{self, Answer, Context, Direction, Fields, KeyType, StringKey};
 use crate::server::errands::Errand;
 use crate::server::queues::{wall_ms, wall_us};
@@ -66,7 +67,10 @@ impl Server {
         let mut space = WorkSpace::new(prefix, section_name);
         space.wrong_type = space.keys.wrong_type(ctx).or_else(|| space.shared.wrong_type(ctx));
         space.set_limits = SetLimits::read(as_slices(&pairs(ctx, &space.keys.limits)));
-        let limits = space.set_limits.over(&limits);
+        let mut limits = space.set_limits.over(&limits);
+        if let Some(most) = limits.all.concurrency.as_mut().filter(|_| mutations::is("one-claim-more")) {
+            *most += 1;
+        }
         space.queue = Queue::new(limits);
         space.queue.paused = KeyType::of(ctx, &space.shared.paused).is_some();
         space.totals = Totals::read(as_slices(&pairs(ctx, &space.keys.totals)));
@@ -109,7 +113,7 @@ impl Server {
         let (token, of_epoch, at_us) = (next(), next(), next());
         if i64::try_from(of_epoch) == Ok(epoch) {
             space.tokens.go_on(token, self.claims.greatest_token);
-        } else {
+        } else if !mutations::is("tokens-by-clock") {
             space.tokens.found(token, at_us, wall_us());
         }
     }
@@ -301,7 +305,9 @@ impl WorkSpace {
     /// Claims that were begun lately, for rates. Their age is by the clock on the wall, which nothing else tells of a time
     /// before this process.
     fn read_started(&mut self, ctx: Context, loading: &mut Loading, now_ms: u64, deadline: Instant) -> bool {
-        let Some(window_ms) = self.queue.window_ms() else { return true };
+        let Some(window_ms) = self.queue.window_ms().filter(|_| !mutations::is("starts-forgotten")) else {
+            return true;
+        };
         let mut is_through = true;
         let key = self.keys.started.clone();
         let since = JobId { ms: wall_ms().saturating_sub(window_ms), seq: 0 };

@@ -19,6 +19,7 @@ use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::rate::Rate;
 use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::jobs::QueueKeys;
+use crate::mutations;
 
 pub struct WorkSpace {
     /// The section's name: where claimers of any space of it look.
@@ -140,7 +141,7 @@ impl WorkSpace {
             id,
             name: self.queue.ready().name(&name),
             priority: record.options.priority,
-            orders: of_payload.order.into_iter().collect(),
+            orders: of_payload.order.into_iter().filter(|_| !mutations::is("no-order")).collect(),
             group: of_payload.group,
             due_ms: record.options.due_ms,
         }

@@ -11,3 +11,4 @@ mod lost_ledger;
 mod outage;
 mod poison;
 mod restore;
+mod workers;

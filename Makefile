@@ -16,7 +16,7 @@ run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_P
 	@scripts/run.sh $(ARGS)
 
 test: ## all tests, on the installed redis-server; ARGS go to cargo test
-	@scripts/setup.sh
+	@scripts/setup.sh test
 	cargo test --locked $(ARGS)
 
 test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
@@ -42,7 +42,7 @@ check-fresh: ## `make run` and `make test` in clean Debian roots, as root and wi
 	@scripts/check-fresh.sh $(ARGS)
 
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
-	@scripts/setup.sh
+	@scripts/setup.sh test
 	@scripts/test-servers.sh $(ARGS)
 
 lint: ## formatting, clippy, shellcheck

@@ -140,7 +140,8 @@ check() { # check NAME
     cp "$folder/inside.sh" "$root$home/inside.sh"
     chroot "$root" chown -R "$user" "$home"
     enter "$root" setpriv --reuid "$user" --regid "$user" --init-groups \
-        env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        env -i HOME="$home" USER="$user" LOGNAME="$user" LANG=C.UTF-8 \
+        PIP_CERT=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         bash "$home/inside.sh" "$what" 2>&1 | tee -a "$folder/$name.log"
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing bear needs and this machine lacks, from Debian's (or Ubuntu's) packages.
 #
-#   scripts/setup.sh          to build, run and test: C compiler, make, libclang, Redis, Postgres
+#   scripts/setup.sh          to build and run: C compiler, make, libclang, Redis, Postgres
+#   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
@@ -166,7 +167,11 @@ look() { # look TARGET: what packages are missing?
     if [[ $1 == lint ]]; then
         have shellcheck || packages+=(shellcheck)
     fi
-    if [[ $1 == bench ]]; then
+    if [[ $1 == test ]]; then
+        # without its package Debian's python3 has a venv that cannot bring pip in
+        python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+    fi
+    if [[ $1 == test || $1 == bench ]]; then
         have node || packages+=(nodejs)
         have npm || packages+=(npm)
     fi

@@ -62,7 +62,8 @@ impl Fixture {
                 let schema = [of_page("schema"), vec![rows.unwrap_or_default()]].concat().join("\n");
                 let catalog = of_page("catalog").join("\n");
                 assert!(!catalog.is_empty(), "no fixture is called '{name}', and the page has no catalog of that name");
-                Fixture::with(Postgres::shared().database(&schema), Some(catalog))
+                let claims = catalog.contains("\nclaim ");
+                Fixture { claims, ..Fixture::with(Postgres::shared().database(&schema), Some(catalog)) }
             }
         };
         eventually("the catalog is checked", || fixture.redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");

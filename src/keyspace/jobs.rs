@@ -110,6 +110,16 @@ pub fn walk(
     }
 }
 
+/// Is there an entry with this id?
+pub fn entry_stands(ctx: Context, key: &[u8], id: JobId) -> bool {
+    let mut found = false;
+    walk(ctx, key, Direction::Forward, (id, id), &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    });
+    found
+}
+
 /// The greatest id that there can be.
 pub const LAST: JobId = JobId { ms: u64::MAX, seq: u64::MAX };
 

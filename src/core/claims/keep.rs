@@ -122,6 +122,11 @@ impl Kept {
         self.jobs.get(&job).copied()
     }
 
+    /// The oldest entry.
+    pub fn oldest(&self) -> Option<JobId> {
+        self.entries.first_key_value().map(|(entry, _)| *entry)
+    }
+
     /// An entry is there no more. Returns its jobs.
     pub fn remove(&mut self, entry: JobId) -> SmallVec<[JobId; 1]> {
         let Some(removed) = self.entries.remove(&entry) else { return SmallVec::new() };

@@ -296,6 +296,11 @@ impl Queue {
         self.dues.first().filter(|(due, _)| *due <= unix_ms).map(|(_, id)| *id)
     }
 
+    /// The first delayed jobs, in the order of their times.
+    pub fn first_delayed(&self, most: usize) -> impl Iterator<Item = JobId> + '_ {
+        self.dues.iter().take(most).map(|(_, id)| *id)
+    }
+
     /// A delayed job waits no more for its time.
     pub fn fall_due(&mut self, id: JobId) -> bool {
         let Some(delayed) = self.take_delayed(id) else { return false };

@@ -56,6 +56,15 @@ impl History {
         self.earlier.is_some()
     }
 
+    /// Entries up to this one are there no more.
+    pub fn forget_through(&mut self, last: JobId) {
+        while let Some(oldest) = self.entries.front().copied().filter(|oldest| oldest.id <= last) {
+            self.entries.pop_front();
+            self.jobs -= oldest.jobs;
+            self.bytes -= oldest.bytes;
+        }
+    }
+
     /// Drops what is kept no longer: entries before the answer are to go.
     pub fn trim(&mut self, max_bytes: u64, now_ms: u64) -> Option<JobId> {
         let before = self.entries.len();
@@ -108,6 +117,19 @@ mod tests {
         assert_eq!(history.trim(1_000, 0), Some(id(2)));
         history.written(id(3), (id(3), id(3)), 1, 5_000, 0);
         assert_eq!(history.trim(1_000, 0), Some(id(3)), "the newest stays, however large");
+    }
+
+    #[test]
+    fn what_was_cleaned_counts_no_more() {
+        let mut history = History::default();
+        for entry in 1..4 {
+            history.written(id(entry), (id(entry), id(entry)), 60, 600, 0);
+        }
+        history.forget_through(id(2));
+        assert_eq!((history.find(id(2)).count(), history.find(id(3)).count()), (0, 1));
+        assert_eq!(history.trim(1_000, 0), None, "600 bytes are left");
+        history.forget_through(id(9));
+        assert_eq!((history.jobs, history.bytes), (0, 0));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub type IsPaused<'a> = &'a dyn Fn(u32) -> bool;
 pub struct LeftOutJobs {
     jobs: BTreeMap<JobId, Job>,
     next_place: u64,
+    /// How many undue jobs have been hastened.
+    hastened: u64,
     /// Who holds which place.
     places: BTreeMap<u64, JobId>,
     /// Order keys with the places on them. Barriers have none here.
@@ -162,6 +164,25 @@ impl LeftOutJobs {
             job.due_ms = due_ms;
             self.backing_off.insert((due_ms, id));
         }
+    }
+
+    /// A job waits for its time no longer than until now. Those that take their places later do so in the order in which they
+    /// were hastened, as long as there are fewer than milliseconds have passed; then in that of their ids.
+    pub fn hasten(&mut self, id: JobId, now_ms: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let (line, at_ms) = match job.stage {
+            Stage::Undue => {
+                self.hastened += 1;
+                (&mut self.undue, now_ms.min(self.hastened))
+            }
+            Stage::BackingOff => (&mut self.backing_off, now_ms),
+            Stage::Waiting | Stage::Active => return,
+        };
+        line.remove(&(job.due_ms, id));
+        job.due_ms = job.due_ms.min(at_ms);
+        line.insert((job.due_ms, id));
     }
 
     /// Makes active what may be applied, lowest ids first, at most `max`; returns them in the order of their ids.

@@ -233,6 +233,18 @@ impl Queue {
         }
     }
 
+    /// A left-out job that waits for a time is due now.
+    pub fn hasten(&mut self, id: JobId, now_ms: u64) {
+        self.left.hasten(id, now_ms);
+    }
+
+    /// What holds the main lane until some time may be tried now.
+    pub fn end_hold(&mut self) {
+        if matches!(self.held, Held::Until(_)) {
+            self.held = Held::No;
+        }
+    }
+
     /// None: settled, or never seen.
     pub fn state(&self, id: JobId) -> Option<JobState> {
         if id > self.newest {

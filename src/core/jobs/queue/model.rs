@@ -24,6 +24,8 @@ enum Step {
     GiveBack(usize),
     Pass(u64),
     Remove(usize),
+    Hasten(usize),
+    EndHold,
     Pause(u32),
 }
 
@@ -66,6 +68,7 @@ struct World {
     paused: u32,
     jobs: BTreeMap<u64, Job>,
     places: u64,
+    hastened: u64,
     applied: usize,
     /// What the main batch was told, and when it was taken.
     told: Option<(FxHashSet<u64>, bool, u64)>,
@@ -184,6 +187,21 @@ impl World {
                     job.at = At::Settled;
                 }
             }
+            Step::Hasten(at) => {
+                let n = at as u64 % (self.jobs.len() as u64 + 1);
+                self.queue.hasten(id(n), self.now_ms);
+                let Some(job) = self.jobs.get_mut(&n) else { return };
+                match job.at {
+                    At::Undue => {
+                        self.hastened += 1;
+                        job.due_ms = job.due_ms.min(self.now_ms.min(self.hastened));
+                        job.not_before_ms = job.not_before_ms.min(self.now_ms);
+                    }
+                    At::Placed => job.not_before_ms = job.not_before_ms.min(self.now_ms),
+                    At::Unread | At::Main | At::Side | At::Settled => {}
+                }
+            }
+            Step::EndHold => self.queue.end_hold(),
             Step::Pause(kinds) => self.paused = kinds,
         }
         self.check();
@@ -382,6 +400,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3usize).prop_map(Step::GiveBack),
         3 => (1..10u64).prop_map(Step::Pass),
         1 => (0..64usize).prop_map(Step::Remove),
+        1 => (0..64usize).prop_map(Step::Hasten),
+        1 => Just(Step::EndHold),
         1 => (0..4u32).prop_map(Step::Pause),
     ]
 }

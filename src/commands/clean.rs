@@ -1,8 +1,8 @@
 //! `BEAR.CLEAN space completed | failed | delayed | waiting [OLDER ms] [COUNT n]`: removes jobs in one state.
 //!
 //! Reply: an integer, how many. OLDER: those that settled, or were enqueued, at least so long ago. O(N) with N the jobs of
-//! the state, in slices. Replicated as XDEL, ZREM and HDEL.
-//! Errors: ERR (wrong words), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a script, and there are more than these may take),
+//! the state, in slices, and in MULTI and scripts one. Replicated as XDEL, ZREM and HDEL.
+//! Errors: ERR (wrong words), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a script, and nothing was found in their time),
 //! READONLY (a replica).
 
 use super::cursor::{once, Cursor, DAY_MS};

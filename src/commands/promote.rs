@@ -1,8 +1,9 @@
 //! `BEAR.PROMOTE space id | ALL`: delayed jobs become due.
 //!
-//! Reply: an integer, how many. O(log N) with N the delayed jobs; ALL: O(N), in slices. Replicated as ZREM.
-//! Errors: ERR (wrong words, an unknown id, a job that is not delayed), WRONGTYPE, FOREIGN, NOWAIT (ALL in MULTI or a
-//! script, and there are more than these may take), READONLY (a replica).
+//! Reply: an integer, how many. O(log N) with N the delayed jobs; ALL: O(N), in slices, and in MULTI and scripts as many as
+//! one takes. Replicated as ZREM.
+//! Errors: ERR (wrong words, an unknown id, a job that is not delayed), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a
+//! script, while the queue is being read), READONLY (a replica).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -113,7 +113,7 @@ impl Server {
             space.trim_records(ctx, is_failed, &facts.name, rule);
         }
         space.write_completed(ctx, &mut completed);
-        left.leave(ctx, space, unique_end);
+        left.leave(ctx, space, Some(unique_end));
         space.write_totals(ctx);
     }
 
@@ -186,7 +186,7 @@ type Records = SmallVec<[(Arc<str>, JobId, Vec<u8>); 1]>;
 
 /// Jobs that leave their keys.
 #[derive(Default)]
-struct Left {
+pub(super) struct Left {
     ids: SmallVec<[JobId; 4]>,
     delayed: SmallVec<[JobId; 2]>,
     tried: SmallVec<[JobId; 2]>,
@@ -196,7 +196,7 @@ struct Left {
 }
 
 impl Left {
-    fn add(&mut self, space: &mut WorkSpace, id: JobId, facts: &Facts) {
+    pub(super) fn add(&mut self, space: &mut WorkSpace, id: JobId, facts: &Facts) {
         self.ids.push(id);
         if facts.due_ms.is_some() || space.tried.contains_key(&id) {
             self.delayed.push(id);
@@ -207,9 +207,10 @@ impl Left {
         self.uniques.extend(space.uniques.remove(&id));
     }
 
-    fn leave(self, ctx: Context, space: &mut WorkSpace, unique_end: u64) {
+    /// UNIQUE keys of settled jobs end some time; those of removed ones are free at once. Returns how many jobs left.
+    pub(super) fn leave(self, ctx: Context, space: &mut WorkSpace, unique_end: Option<u64>) -> usize {
         if self.ids.is_empty() {
-            return;
+            return 0;
         }
         let gone = keys::delete(ctx, &space.keys.work, &self.ids);
         space.jobs = space.jobs.saturating_sub(gone as u64);
@@ -229,9 +230,16 @@ impl Left {
                 keys::forget(ctx, key, ids);
             }
         }
-        let end = unique_end.to_string();
-        let ends: Vec<_> = self.uniques.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
-        jobs::write_pairs(ctx, c"ZADD", &space.shared.unique, &ends);
+        if let Some(end) = unique_end {
+            let end = end.to_string();
+            let ends: Vec<_> = self.uniques.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
+            jobs::write_pairs(ctx, c"ZADD", &space.shared.unique, &ends);
+        } else {
+            let members: Vec<&[u8]> = self.uniques.iter().map(AsRef::as_ref).collect();
+            jobs::remove_from(ctx, c"ZREM", &space.shared.unique, &members);
+            jobs::remove_from(ctx, c"HDEL", &space.shared.unique_jobs, &members);
+        }
+        gone
     }
 }
 
@@ -283,7 +291,8 @@ impl WorkSpace {
         let mut cost = 0;
         keys::entry(ctx, &self.keys.work, id, |fields| {
             let Ok(record) = WorkRecord::read(fields) else { return };
-            cost = job_record::cost(record.name, record.data, record.options.unique);
+            cost = job_record::cost(record.name, record.data, record.options.unique)
+                + updated.as_ref().map_or(0, |data| data.len() as u64);
             let (result, error) = match &known.why {
                 Why::Completed { result } => (result.as_deref(), None),
                 Why::Failed { error } => (None, Some(error)),
@@ -382,6 +391,7 @@ impl WorkSpace {
 
     pub(super) fn forget_log(&mut self, ctx: Context, id: JobId) {
         if self.logged.remove(&id).is_some() {
+            self.log_sizes.remove(&id);
             jobs::write(ctx, c"DEL", &[&self.keys.log(id)]);
         }
     }

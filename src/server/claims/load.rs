@@ -261,8 +261,9 @@ impl WorkSpace {
         self.bytes += job_record::cost(record.name, record.data, record.options.unique);
         let has = &loading.has;
         let updated = has.data.then(|| keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes))).flatten();
-        if updated.is_some() {
+        if let Some(updated) = &updated {
             self.updated.insert(id);
+            self.bytes += updated.len() as u64;
         }
         if has.progress && keys::get(ctx, &self.keys.progress, id, |_| ()).is_some() {
             self.in_progress.insert(id);
@@ -284,11 +285,9 @@ impl WorkSpace {
             .then(|| keys::get(ctx, &self.keys.claims, id, |text| read_claim(text, workers)))
             .flatten()
             .flatten();
-        if claim.is_some() || was_tried || self.totals.get(Total::Released) > 0 {
-            let log = self.keys.log(id);
-            if KeyType::of(ctx, &log).is_some() {
-                self.logged.insert(id, 0);
-            }
+        let may_have_log = claim.is_some() || was_tried || self.totals.get(Total::Released) > 0;
+        if may_have_log && super::logs::is_log(ctx, &self.keys.log(id)) {
+            self.logged.insert(id, 0);
         }
         if let Some(claim) = claim {
             let known =

@@ -12,7 +12,12 @@
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
 //! | `end` | what is written of a claim that ends |
 //! | `lease` | BEAR.EXTEND, and leases that end |
-//! | `control` | BEAR.PROMOTE, BEAR.CLEAN, BEAR.CANCEL, BEAR.UPDATE, BEAR.LIMITQUEUE |
+//! | `promote` | BEAR.PROMOTE |
+//! | `take_out` | jobs leave the queue undone |
+//! | `clean` | BEAR.CLEAN |
+//! | `cancel` | BEAR.CANCEL |
+//! | `update` | BEAR.UPDATE |
+//! | `limits` | BEAR.LIMITQUEUE |
 //! | `logs` | BEAR.LOG, BEAR.LOGS |
 //! | `report` | a claimed job as replies show it |
 //! | `workers` | who has claimed something lately |
@@ -24,20 +29,26 @@
 //! Ids, tokens and JSON come as the words that they were sent as, and are checked here; numbers and options have been
 //! checked against their bounds (`src/commands/`).
 
+mod cancel;
 mod claim;
-mod control;
+mod clean;
 mod end;
 mod enqueue;
 mod hand_out;
 mod lease;
 mod lifecycle;
+mod limits;
 mod load;
 mod loading;
 mod logs;
+mod promote;
+
 mod report;
 mod serve;
 mod settle;
 mod space;
+mod take_out;
+mod update;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,8 +56,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use claim::ClaimRequest;
-pub use control::{LimitRequest, PromoteTarget};
 pub use enqueue::write_payload;
+pub use limits::LimitRequest;
+pub use promote::PromoteTarget;
 pub use settle::FailRequest;
 pub use space::{definition, Definition};
 
@@ -122,9 +134,4 @@ impl Claims {
     fn instant(&self, ms: u64) -> Instant {
         self.origin + std::time::Duration::from_millis(ms.saturating_sub(BEGIN_MS))
     }
-}
-
-/// Until a command does what it says.
-fn not_built() -> Result<(), String> {
-    Err("ERR not built yet".into())
 }

@@ -47,6 +47,8 @@ pub struct WorkSpace {
     pub in_progress: BTreeSet<JobId>,
     /// How many lines were ever logged of a job.
     pub logged: BTreeMap<JobId, u64>,
+    /// Of the logs that this process has written to: what they hold.
+    pub log_sizes: BTreeMap<JobId, LogSize>,
     pub kept: Kept,
     pub kept_failed: Kept,
     pub totals: Totals,
@@ -68,6 +70,13 @@ pub struct WorkSpace {
     pub idle_since_ms: Option<u64>,
     /// Starts in its key since the old ones were trimmed.
     pub started_untrimmed: u32,
+}
+
+/// What a job's log holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogSize {
+    pub lines: u64,
+    pub bytes: u64,
 }
 
 /// How jobs of a name are claimed, and its definition where it has one.
@@ -109,6 +118,7 @@ impl WorkSpace {
             updated: BTreeSet::new(),
             in_progress: BTreeSet::new(),
             logged: BTreeMap::new(),
+            log_sizes: BTreeMap::new(),
             kept: Kept::default(),
             kept_failed: Kept::default(),
             totals: Totals::default(),

@@ -93,7 +93,7 @@ impl Server {
         }
         let room = Room { jobs: max_jobs - ahead.slice.jobs.len(), bytes: max_bytes - ahead.bytes, deadline };
         let range = (ahead.last(), space.eligible);
-        ahead.add(read_slice(ctx, &space.keys.jobs, range, ahead.slice.epoch, &room));
+        ahead.add(read_slice(ctx, &space.keys, range, ahead.slice.epoch, &room));
         ahead.slice.end == SliceEnd::Time
     }
 }

@@ -1,11 +1,9 @@
 //! What commands ask of a queue's keys before anything else: is the id one, is the type right, is the job queued.
 
-use std::ops::ControlFlow;
-
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::claims;
 use crate::keyspace::jobs::{self, QueueKeys};
-use crate::redis_api::{Context, Direction};
+use crate::redis_api::Context;
 
 pub fn parse_id(id: &[u8]) -> Result<JobId, String> {
     JobId::parse(id).ok_or_else(|| {
@@ -28,10 +26,5 @@ pub(super) fn stands(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
 
 /// An SQL job.
 pub(super) fn is_queued(ctx: Context, keys: &QueueKeys, id: JobId) -> bool {
-    let mut found = false;
-    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, _| {
-        found = true;
-        ControlFlow::Break(())
-    });
-    found
+    jobs::entry_stands(ctx, &keys.jobs, id)
 }

@@ -26,39 +26,7 @@ impl Server {
             self.begin_errand(ctx, RemoveFailed { name, search });
             return Ok(());
         }
-        let active = format!("ERR job {id} is active: it is being applied");
-        if self.queues.is_building_with(&name, id) {
-            return Err(active);
-        }
-        let Some(space) = self.queues.spaces.get_mut(&*name) else { return Err(active) };
-        match space.queue.remove(id) {
-            Err(_) => return Err(active),
-            Ok(true) => space.forget.push(id),
-            Ok(false) if id <= space.eligible && space.queue.state(id).is_none() => return Err(active),
-            Ok(false) => {}
-        }
-        self.queues.forget_ahead();
-        let Some(space) = self.queues.spaces.get_mut(&*name) else { return Err(active) };
-        // A job that has not been read in this process is known to the stream only.
-        let (unique, cost) = unique_and_cost(ctx, &keys, id);
-        jobs::delete(ctx, &keys.jobs, &[id]);
-        space.jobs = jobs::len(ctx, &keys.jobs);
-        space.bytes = if space.jobs == 0 { 0 } else { space.bytes.saturating_sub(cost) };
-        let text = id.to_string();
-        let untimed = jobs::remove_from(ctx, c"ZREM", &keys.delayed, &[text.as_bytes()]);
-        space.timed = space.timed.saturating_sub(untimed);
-        jobs::remove_from(ctx, c"HDEL", &keys.attempts, &[text.as_bytes()]);
-        space.retries.remove(&id);
-        space.extras.remove(&id);
-        if let Some(key) = unique {
-            jobs::remove_from(ctx, c"ZREM", &keys.unique, &[&key]);
-            jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &[&key]);
-        }
-        for client in self.queues.waiters.take(&name, id) {
-            self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
-        }
-        self.queues.wake(&name);
-        self.arm_soon();
+        self.remove_queued(ctx, &name, &keys, id)?;
         ctx.reply().integer(1);
         Ok(())
     }
@@ -146,18 +114,6 @@ impl Server {
         space.known.clear();
         space.adopt = epochs;
     }
-}
-
-/// The UNIQUE key of a queued job, and what it counts for against `bear.queue-max-bytes`.
-fn unique_and_cost(ctx: Context, keys: &QueueKeys, id: JobId) -> (Option<Box<[u8]>>, u64) {
-    let mut found = (None, 0);
-    jobs::walk(ctx, &keys.jobs, Direction::Forward, (id, id), &mut |_, fields| {
-        if let Ok(record) = JobRecord::read(fields) {
-            found = (record.options.unique.map(Into::into), record.cost());
-        }
-        ControlFlow::Break(())
-    });
-    found
 }
 
 /// RESUME of a queue whose ledger is lost: the epochs of all its jobs are read, in slices. Nothing of it is applied

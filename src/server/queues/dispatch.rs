@@ -209,7 +209,7 @@ impl Server {
         let place = Place { space: last.space.clone(), life: space.life, after: from };
         let ahead = queues.ahead.take_if(|_| last.jobs.is_empty()).and_then(|ahead| ahead.take(&place, room));
         let is_ahead = ahead.is_some();
-        let slice = ahead.unwrap_or_else(|| read_slice(ctx, &space.keys.jobs, (from, space.eligible), epoch, room));
+        let slice = ahead.unwrap_or_else(|| read_slice(ctx, &space.keys, (from, space.eligible), epoch, room));
         let mut through = from;
         for (mut job, extras) in slice.jobs {
             through = job.id;

@@ -18,7 +18,7 @@ use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
 use crate::server::{claims, errors, Server};
 
 /// A payload of more bytes is checked aside.
-const LARGE: usize = 64 << 10;
+pub const LARGE: usize = 64 << 10;
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, Default)]
@@ -210,7 +210,7 @@ impl Server {
     }
 
     /// May jobs be stored at all?
-    pub(super) fn check_safe(&self) -> Result<(), String> {
+    pub(in crate::server) fn check_safe(&self) -> Result<(), String> {
         if self.may_store {
             return Ok(());
         }
@@ -340,6 +340,13 @@ pub fn hold_unique(ctx: Context, keys: &QueueKeys, key: &[u8], id: JobId, finger
     let value = format!("{id} {fingerprint}");
     jobs::write(ctx, c"ZADD", &[&keys.unique, b"+inf", key]);
     jobs::write(ctx, c"HSET", &[&keys.unique_jobs, key, value.as_bytes()]);
+}
+
+/// The job that holds a UNIQUE key has another payload.
+pub fn rehold_unique(ctx: Context, keys: &QueueKeys, key: &[u8], id: JobId, fingerprint: &str) {
+    if unique_holder(ctx, keys, key).is_some_and(|holder| holder.id == id) {
+        jobs::write(ctx, c"HSET", &[&keys.unique_jobs, key, format!("{id} {fingerprint}").as_bytes()]);
+    }
 }
 
 /// A job that holds a UNIQUE key.

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use super::enqueue::{find_job, fingerprint, EnqueueOptions};
 use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
+use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
@@ -33,6 +34,8 @@ pub struct Pending {
     backoff_ms: Option<u64>,
     priority: Option<u8>,
     block_ms: Option<u64>,
+    /// The payload is this job's from then on.
+    update: Option<JobId>,
     /// Nobody waits for the answer any more.
     is_gone: bool,
 }
@@ -80,9 +83,33 @@ impl Server {
         &mut self,
         ctx: Context,
         space: &[u8],
+        of: (usize, &[u8]),
+        data: &[u8],
+        options: &EnqueueOptions,
+    ) {
+        self.check_payload_aside(ctx, space, of, data, options, None);
+    }
+
+    /// The same of BEAR.UPDATE.
+    pub(in crate::server) fn check_update_aside(
+        &mut self,
+        ctx: Context,
+        space: &[u8],
+        of: (usize, &[u8]),
+        data: &[u8],
+        id: JobId,
+    ) {
+        self.check_payload_aside(ctx, space, of, data, &EnqueueOptions::default(), Some(id));
+    }
+
+    fn check_payload_aside(
+        &mut self,
+        ctx: Context,
+        space: &[u8],
         (section, job): (usize, &[u8]),
         data: &[u8],
         options: &EnqueueOptions,
+        update: Option<JobId>,
     ) {
         let sections = self.catalog.sections.clone();
         let ticket = self.queues.large.add(Pending {
@@ -97,10 +124,12 @@ impl Server {
             backoff_ms: options.backoff_ms,
             priority: options.priority,
             block_ms: options.block_ms,
+            update,
             is_gone: false,
         });
         let (data, job, is_unique) = (data.to_vec(), job.to_vec(), options.unique.is_some());
-        let failed = Err(format!("ERR the job is not enqueued: {FAILED}"));
+        let what = if update.is_some() { "updated" } else { "enqueued" };
+        let failed = Err(format!("ERR the job is not {what}: {FAILED}"));
         self.workers.aside(Some(Aside::Payload(ticket, failed)), move || {
             failpoints::hit("check-payload");
             let of = find_job(&sections[section].jobs, &job);
@@ -140,14 +169,9 @@ impl Server {
         false
     }
 
-    fn add_checked(
-        &mut self,
-        ctx: Context,
-        pending: &Pending,
-        checked: CheckedPayload,
-    ) -> Result<crate::core::jobs::job_id::JobId, String> {
+    fn add_checked(&mut self, ctx: Context, pending: &Pending, checked: CheckedPayload) -> Result<JobId, String> {
         if !self.is_master() {
-            return Err("READONLY this server has become a replica; the job is not enqueued".into());
+            return Err("READONLY this server has become a replica; nothing is changed".into());
         }
         let space = self.space(ctx, &pending.space)?;
         let section = space.section;
@@ -177,6 +201,10 @@ impl Server {
             block_ms: None,
         };
         match (claimed, job) {
+            (Some(of), _) if pending.update.is_some() => {
+                let id = pending.update.unwrap_or(JobId::ZERO);
+                self.update_checked(ctx, &pending.space, id, of, &data).map(|()| id)
+            }
             (Some(of), _) => {
                 let name = self.begin_to_enqueue(ctx, &pending.space, section)?;
                 self.add_claimed_job(ctx, name, of_section, (&pending.job, of), (&data, fingerprint), &options)
@@ -186,7 +214,10 @@ impl Server {
         }
     }
 
-    fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: crate::core::jobs::job_id::JobId) {
+    fn tell_enqueued(&mut self, ctx: Context, pending: Pending, id: JobId) {
+        if pending.update.is_some() {
+            return self.answers.push_back((pending.client, Answer::Ok));
+        }
         match pending.block_ms {
             Some(block_ms) if !pending.is_gone => {
                 let space: Arc<str> = String::from_utf8_lossy(&pending.space).into();

@@ -24,6 +24,9 @@
 //! | `figures` | BEAR.STATS, INFO |
 //! | `retry` | BEAR.RETRY |
 //! | `control` | BEAR.REMOVE, BEAR.PAUSE, BEAR.RESUME |
+//! | `take_out` | jobs leave the queue undone: removed, or cancelled |
+//! | `promote` | BEAR.PROMOTE of SQL jobs |
+//! | `clean` | BEAR.CLEAN of SQL jobs |
 //! | `idle` | queues that have nothing to do leave the memory |
 //! | `discover` | queues that an earlier process left are found |
 //! | `lifecycle` | what load, promotion, demotion and flushes mean for queues |
@@ -39,6 +42,7 @@
 mod ahead;
 mod changed;
 pub(in crate::server) mod checks;
+mod clean;
 mod control;
 mod discover;
 mod dispatch;
@@ -50,6 +54,7 @@ mod large;
 mod lifecycle;
 mod list;
 mod outcomes;
+mod promote;
 mod reading;
 mod refusals;
 mod report;
@@ -59,6 +64,7 @@ mod settle;
 mod settled;
 mod settling;
 mod space;
+mod take_out;
 mod unit;
 mod waiting;
 
@@ -74,10 +80,12 @@ use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
 pub use checks::parse_id;
-pub use enqueue::{check_unique, due_ms, fingerprint, hold_unique, EnqueueOptions, Unique};
+pub use clean::CleanSqlJobs;
+pub use enqueue::{check_unique, due_ms, fingerprint, hold_unique, rehold_unique, EnqueueOptions, Unique, LARGE};
 pub use job_reply::{of_record, ListedState};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;
+pub use promote::PromoteSqlJobs;
 pub use retry::RetryTarget;
 
 /// Everything about queues but their keys.

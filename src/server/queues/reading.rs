@@ -8,7 +8,8 @@ use super::wall_ms;
 use crate::core::jobs::batch::QueuedJob;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::JobRecord;
-use crate::keyspace::jobs;
+use crate::keyspace::claims;
+use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Context, Direction, Fields};
 
 /// What reading a slice of a stream came to.
@@ -33,13 +34,19 @@ pub struct Room {
     pub deadline: Instant,
 }
 
-/// Jobs of one epoch after `from`.
-pub fn read_slice(ctx: Context, key: &[u8], (from, to): (JobId, JobId), epoch: Option<i64>, room: &Room) -> Slice {
+/// Jobs of one epoch after `from`. One that is in the sorted set of delayed jobs no more has been promoted.
+pub fn read_slice(
+    ctx: Context,
+    keys: &QueueKeys,
+    (from, to): (JobId, JobId),
+    epoch: Option<i64>,
+    room: &Room,
+) -> Slice {
     let mut slice = Slice { jobs: Vec::new(), epoch, end: SliceEnd::Stream };
     let Some(start) = from.next() else { return slice };
     let now_ms = wall_ms();
     let mut bytes = 0;
-    jobs::walk(ctx, key, Direction::Forward, (start, to), &mut |id, fields| {
+    jobs::walk(ctx, &keys.jobs, Direction::Forward, (start, to), &mut |id, fields| {
         // At least one a slice, however late it is; the clock is looked at now and then.
         let late = slice.jobs.len() % 16 == 15 && Instant::now() >= room.deadline;
         slice.end = if slice.jobs.len() >= room.jobs || bytes >= room.bytes {
@@ -47,7 +54,11 @@ pub fn read_slice(ctx: Context, key: &[u8], (from, to): (JobId, JobId), epoch: O
         } else if late || (bytes > 256 << 10 && Instant::now() >= room.deadline) {
             SliceEnd::Time
         } else {
-            let (job, extras, of) = read_job(id, fields, now_ms);
+            let (mut job, mut extras, of) = read_job(id, fields, now_ms);
+            if job.undue && claims::due_ms(ctx, &keys.delayed, id).is_none() {
+                job.undue = false;
+                extras.iter_mut().for_each(|extras| extras.due_ms = None);
+            }
             if of.is_some() && slice.epoch.is_some() && of != slice.epoch {
                 slice.end = SliceEnd::Epoch;
                 return ControlFlow::Break(());

@@ -122,6 +122,8 @@ impl Server {
             let due = score.and_then(|score| std::str::from_utf8(&score).ok()?.parse::<f64>().ok());
             due.map(|due| due as u64)
         };
+        // One that was promoted is due, whatever its entry says.
+        let given = given.filter(|due| *due <= wall_ms() || due_by_keys().is_some());
         let space = self.queues.spaces.get(name).filter(|_| self.is_master());
         let (state, retry, due_ms) = match space {
             Some(space) => {

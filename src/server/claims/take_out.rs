@@ -1,0 +1,56 @@
+//! Claimed jobs that wait, or are delayed, leave the queue undone: with all that names them, and their UNIQUE keys are free.
+
+use std::sync::Arc;
+
+use super::end::Left;
+use super::space::WorkSpace;
+use crate::core::claims::record::WorkRecord;
+use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::record;
+use crate::keyspace::claims as keys;
+use crate::redis_api::{Answer, Context};
+use crate::server::Server;
+
+impl Server {
+    /// Takes these jobs out of a space that has been read; those that are claimed, or not there, are passed over. Who waits
+    /// for one is told. Returns how many there were.
+    pub(in crate::server) fn remove_claimed(&mut self, ctx: Context, name: &Arc<str>, ids: &[JobId]) -> usize {
+        let catalog = self.catalog.clone();
+        let Some(space) = self.claims.spaces.get_mut(name) else { return 0 };
+        let Some((_, section)) = catalog.section(space.section.as_bytes()) else { return 0 };
+        let mut left = Left::default();
+        for id in ids {
+            if space.queue.claim(*id).is_some() {
+                continue;
+            }
+            let Some(facts) = space.entry_facts(ctx, section, *id) else { continue };
+            space.queue.remove(&facts);
+            space.bytes = space.bytes.saturating_sub(space.cost_of(ctx, *id));
+            space.forget_log(ctx, *id);
+            left.add(space, *id, &facts);
+            for client in self.queues.waiters.take(name, *id) {
+                self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
+            }
+        }
+        let count = left.leave(ctx, space, None);
+        self.claims_changed(name);
+        count
+    }
+}
+
+impl WorkSpace {
+    /// What a queued job counts for against `bear.queue-max-bytes`.
+    pub(super) fn cost_of(&self, ctx: Context, id: JobId) -> u64 {
+        let of_entry = keys::entry(ctx, &self.keys.work, id, |fields| {
+            let record = WorkRecord::read(fields).ok()?;
+            Some(record::cost(record.name, record.data, record.options.unique))
+        });
+        of_entry.flatten().unwrap_or(0) + self.updated_len(ctx, id)
+    }
+
+    /// Bytes of the payload that BEAR.UPDATE gave to a job.
+    pub(super) fn updated_len(&self, ctx: Context, id: JobId) -> u64 {
+        let len = self.updated.contains(&id).then(|| keys::get(ctx, &self.keys.data, id, |data| data.len() as u64));
+        len.flatten().unwrap_or(0)
+    }
+}

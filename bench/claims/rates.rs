@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::{enqueue, redis, stream, PAYLOAD};
 use crate::figures::{count, median, Table};
+use crate::generator::benchmark;
 use crate::setup::Servers;
 use crate::support::{guardian, Redis};
 
@@ -14,6 +15,8 @@ const WORKERS: usize = 50;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/bullmq");
 const JOBS_OF_BULLMQ: usize = 40_000;
+
+const PINGS: usize = 200_000;
 
 /// Section, jobs of one claim, jobs in all, and what the table says.
 const CASES: [(&str, usize, usize, &str); 4] = [
@@ -36,9 +39,10 @@ pub fn run(_: &Servers, rounds: usize) -> Vec<Table> {
         &["workers", "jobs a second", "times BullMQ", "Redis' main thread, µs a job", "all its threads, µs a job"],
     );
     let has_bullmq = Path::new(FOLDER).join("node_modules/bullmq").exists();
-    let mut others: Vec<Worked> = Vec::new();
+    let (mut others, mut pings): (Vec<Worked>, Vec<Worked>) = Default::default();
     let mut results: [Vec<Worked>; 4] = Default::default();
     for _ in 0..rounds {
+        pings.push(ping());
         if has_bullmq {
             others.push(bullmq());
         }
@@ -47,23 +51,24 @@ pub fn run(_: &Servers, rounds: usize) -> Vec<Table> {
         }
     }
     let of = |results: &[Worked], figure: fn(&Worked) -> f64| median(&results.iter().map(figure).collect::<Vec<_>>());
-    let mut row = |name: &str, results: &[Worked]| {
-        let times: Vec<f64> =
-            results.iter().zip(&others).map(|(one, other)| one.per_second / other.per_second).collect();
+    let mut row = |name: &str, results: &[Worked], is_compared: bool| {
+        let ratios = || results.iter().zip(&others).map(|(one, other)| one.per_second / other.per_second);
+        let figure = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.1}") };
         table.row(vec![
             name.to_owned(),
             count(of(results, |worked| worked.per_second)),
-            if has_bullmq { format!("{:.1}", median(&times)) } else { String::new() },
-            format!("{:.1}", of(results, |worked| worked.main_us)),
-            format!("{:.1}", of(results, |worked| worked.all_us)),
+            if is_compared { figure(median(&ratios().collect::<Vec<_>>())) } else { String::new() },
+            figure(of(results, |worked| worked.main_us)),
+            figure(of(results, |worked| worked.all_us)),
         ]);
     };
     if has_bullmq {
-        row("BullMQ, concurrency 50", &others);
+        row("BullMQ, concurrency 50", &others, true);
     }
     for ((.., name), results) in CASES.iter().zip(&results) {
-        row(name, results);
+        row(name, results, true);
     }
+    row("for comparison: a PING each, redis-benchmark", &pings, false);
     if !has_bullmq {
         table.note("BullMQ is not installed (scripts/setup.sh bench).");
     }
@@ -110,6 +115,12 @@ fn cpu_us(redis: &Redis) -> [f64; 2] {
     let info = redis.info("cpu");
     let of = |name: &str| info.get(name).and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1e6;
     ["_main_thread", ""].map(|of_what| of(&format!("used_cpu_sys{of_what}")) + of(&format!("used_cpu_user{of_what}")))
+}
+
+/// What a command costs that does nothing: no worker's pipeline can cost less.
+fn ping() -> Worked {
+    let run = benchmark(&redis(), 1, PINGS, &["PING".to_owned()]);
+    Worked { per_second: run.per_second, main_us: run.cpu_us, all_us: f64::NAN }
 }
 
 fn bullmq() -> Worked {

@@ -7,7 +7,7 @@ use super::{ack, claimed, pipelined, redis, words, PAYLOAD};
 use crate::figures::{count, median, ms, quantile, Table};
 use crate::memory::used;
 use crate::probe::Probe;
-use crate::setup::{longest_tick_us, raise_priority, Servers};
+use crate::setup::{bear, raise_priority, Servers};
 use crate::support::{eventually, Random, Redis, Wire};
 
 /// Jobs that wait, one after the other; memory is that of those between the last two.
@@ -101,7 +101,7 @@ fn of_starts(starts: &[Start]) -> Table {
             "from then to the first job of a worker, ms",
             "longest gap of a PING meanwhile, µs",
             "server's CPU in it, most µs",
-            "longest tick, µs",
+            "longest tick's CPU, µs",
         ],
     );
     let of = |figure: fn(&Start) -> f64| median(&starts.iter().map(figure).collect::<Vec<_>>());
@@ -203,6 +203,6 @@ fn start_again(redis: &mut Redis) -> Start {
         until_job_ms: until_job.as_secs_f64() * 1e3,
         gap_us: gaps.max_us(),
         work_us: gaps.max_work_us(),
-        tick_us: longest_tick_us(redis) as f64,
+        tick_us: bear(&redis.info("bear"), "longest_tick_cpu_us") as f64,
     }
 }

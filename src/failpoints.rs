@@ -12,6 +12,15 @@ pub fn idle_ms() -> Option<u64> {
     None
 }
 
+/// Slices of what is read end at once, where `BEAR_SHORT_SLICES` is set: what happens between two of them becomes frequent.
+#[inline]
+pub fn short_slices() -> bool {
+    #[cfg(debug_assertions)]
+    return armed::short_slices();
+    #[cfg(not(debug_assertions))]
+    false
+}
+
 /// A place that a test may name.
 #[inline]
 pub fn hit(name: &str) {
@@ -41,6 +50,11 @@ mod armed {
     pub(super) fn idle_ms() -> Option<u64> {
         static IDLE_MS: OnceLock<Option<u64>> = OnceLock::new();
         *IDLE_MS.get_or_init(|| std::env::var("BEAR_IDLE_MS").ok()?.parse().ok())
+    }
+
+    pub(super) fn short_slices() -> bool {
+        static SHORT: OnceLock<bool> = OnceLock::new();
+        *SHORT.get_or_init(|| std::env::var("BEAR_SHORT_SLICES").is_ok())
     }
 
     pub(super) fn hit(name: &str) {

@@ -15,6 +15,7 @@
 
 pub mod aof;
 pub mod bears;
+pub mod claims;
 pub mod clock;
 pub mod database;
 pub mod feed;

@@ -83,16 +83,18 @@ impl Server {
             let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);
         }
         space.jobs += 1;
-        space.bytes += cost;
-        if space.is_loaded() {
+        if let Some(loading) = space.loading.as_mut().filter(|loading| loading.reads_jobs()) {
+            // The walk comes to it.
+            if due_ms.is_some() {
+                loading.expect_delayed();
+            }
+        } else {
+            space.bytes += cost;
             let facts = space.facts(section, id, &record, data);
             match due_ms {
                 Some(due_ms) => space.queue.add_delayed(facts, due_ms, false),
                 None => space.queue.add(facts),
             }
-        } else if let Some(loading) = space.loading.as_mut().filter(|_| due_ms.is_some()) {
-            // The walk comes to it.
-            loading.expect_delayed();
         }
         self.keyspace.mark_queue(ctx, &space.keys.work);
         self.claims.totals.enqueued += 1;

@@ -36,6 +36,11 @@ impl Loading {
         matches!(self.stage, Stage::Completed | Stage::Failed)
     }
 
+    /// Does it still come to jobs that are added?
+    pub fn reads_jobs(&self) -> bool {
+        self.stage == Stage::Jobs
+    }
+
     /// A job that is delayed has been added behind what was read.
     pub fn expect_delayed(&mut self) {
         self.has.delayed = true;

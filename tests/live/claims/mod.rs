@@ -7,5 +7,6 @@ mod limits;
 mod logs;
 mod page;
 mod promote;
+mod slices;
 mod update;
 mod words;

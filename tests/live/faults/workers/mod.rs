@@ -61,7 +61,7 @@ fn each_job_ends_once_whatever_happens_to_servers_and_workers() {
     let begun = Instant::now();
     for number in 0.. {
         let limit = KILLS_OF_A_SITE.min(kills - killed);
-        let mut site = Site::start();
+        let mut site = Site::start(&mut random);
         let mut round = 0;
         while site.kills < limit || round < ROUNDS {
             let name = format!("s{number}r{round}");

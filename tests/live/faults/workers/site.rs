@@ -76,8 +76,11 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn start() -> Site {
-        Site::start_with(builder(&None), None, None)
+    /// With spaces that are read in the smallest slices, now and then.
+    pub fn start(random: &mut Random) -> Site {
+        let short_slices = random.once_in(2);
+        let builder = builder(&None);
+        Site::start_with(if short_slices { builder.env("BEAR_SHORT_SLICES", "1") } else { builder }, None, None)
     }
 
     /// With a fault in the module, and a clock of its own.

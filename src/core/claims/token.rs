@@ -40,6 +40,11 @@ impl Tokens {
         self.last = greatest.clamp(token, self.bound);
     }
 
+    /// Only greater ones follow: this process may have handed that one out of the space before its keys went.
+    pub fn above(&mut self, greatest: u64) {
+        self.last = self.last.max(greatest);
+    }
+
     /// The next one. True: it is to be kept, with the time, before anybody has it.
     pub fn next(&mut self, wall_us: u64) -> (u64, bool) {
         self.last = wall_us.max(self.last + 1);

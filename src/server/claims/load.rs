@@ -109,7 +109,10 @@ impl Server {
 
     /// The token that is kept: of this process, or of one before it.
     fn find_token(&self, ctx: Context, space: &mut WorkSpace, epoch: i64) {
-        let Some(text) = StringKey::open(ctx, &space.keys.token) else { return };
+        let Some(text) = StringKey::open(ctx, &space.keys.token) else {
+            // None was handed out, or all was flushed.
+            return space.tokens.above(self.claims.greatest_token);
+        };
         let mut numbers = std::str::from_utf8(text.bytes()).unwrap_or_default().split(' ').map(str::parse::<u64>);
         let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
         let (token, of_epoch, at_us) = (next(), next(), next());

@@ -8,5 +8,6 @@ mod logs;
 mod page;
 mod promote;
 mod slices;
+mod tokens;
 mod update;
 mod words;

@@ -1,12 +1,17 @@
 //! Jobs that workers claim: who holds one, for how long, what becomes of it, and what an operator may do.
 
+mod blocked;
 mod cancel;
 mod clean;
+mod clock;
+mod fair;
 mod hold;
 mod limits;
 mod logs;
 mod page;
 mod promote;
+mod replication;
+mod restart;
 mod slices;
 mod tokens;
 mod update;

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `facts` | what a payload says of a job's order and group |
 //! | `queue` | one space's claimed jobs as its master hands them out |
+//! | `tally` | how many of a type are in which state, and whose they are |
 //! | `ready` | which of those that could be claimed is the first |
 //! | `place` | where a job stands among others |
 //! | `limit` | how many are claimed at a time, and begun in a time |
 //! | `token` | fencing tokens |
 //! | `claimers` | clients that wait for a job, first come, first served |
 //! | `turns` | spaces of a section that take turns |
+//! | `seen` | who has claimed something lately |
 //! | `backoff` | how long a job waits before its next attempt |
 //! | `record` | how jobs and starts are written to streams, and what is counted |
 //! | `set_limits` | limits that were set by command |
@@ -38,6 +40,8 @@ pub mod place;
 pub mod queue;
 pub mod ready;
 pub mod record;
+pub mod seen;
 pub mod set_limits;
+mod tally;
 pub mod token;
 pub mod turns;

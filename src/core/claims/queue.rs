@@ -26,8 +26,11 @@ use smallvec::SmallVec;
 use super::limit::Slots;
 use super::place::Place;
 use super::ready::{Group, Head, Ready, Wanted};
+use super::tally::Tally;
 use crate::core::catalog::claim::{Limit, Limits};
 use crate::core::jobs::job_id::JobId;
+
+pub use super::tally::Counts;
 
 /// Hashes of the values that keep a job's order; sorted, without duplicates.
 pub type Orders = SmallVec<[u64; 2]>;
@@ -104,6 +107,13 @@ struct InLanes {
     is_ready: bool,
 }
 
+impl InLanes {
+    /// Does it wait behind others of its order?
+    fn is_behind(&self) -> bool {
+        self.waits && !self.is_ready
+    }
+}
+
 /// A job that is to be claimed; until [`Queue::hold`] nothing has changed.
 #[derive(Debug, Clone)]
 pub struct Pick(Facts);
@@ -121,13 +131,6 @@ pub enum State {
     Claimed,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub waiting: u64,
-    pub delayed: u64,
-    pub claimed: u64,
-}
-
 /// See the head of this file.
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
@@ -135,8 +138,7 @@ pub struct Queue {
     ready: Ready,
     lanes: BTreeMap<u64, Lane>,
     in_lanes: BTreeMap<Place, InLanes>,
-    /// Jobs that wait behind others of their order.
-    behind: u64,
+    tally: Tally,
     delayed: BTreeMap<JobId, Delayed>,
     dues: BTreeSet<(u64, JobId)>,
     claims: BTreeMap<JobId, Held>,
@@ -250,6 +252,31 @@ impl Queue {
         self.claims.get(&id).map(|held| &held.facts)
     }
 
+    /// Claimed jobs by their ids, from one to another, both included.
+    pub fn claims_between(&self, (from, to): (JobId, JobId)) -> impl DoubleEndedIterator<Item = &Facts> {
+        self.claims.range(from..=to).map(|(_, held)| &held.facts)
+    }
+
+    /// The same of delayed ones.
+    pub fn delayed_between(&self, (from, to): (JobId, JobId)) -> impl DoubleEndedIterator<Item = &Facts> {
+        self.delayed.range(from..=to).map(|(_, delayed)| &delayed.facts)
+    }
+
+    /// The waiting jobs, of one type or of all, in any order; None where they are more than `most`, or stand among many that
+    /// do not wait.
+    pub fn few_waiting(&self, most: usize, job: Option<&[u8]>) -> Option<Vec<JobId>> {
+        let behind = self.tally.behind();
+        if self.ready.len() + behind > most as u64 || (behind > 0 && self.in_lanes.len() > 4 * most) {
+            return None;
+        }
+        let in_lanes = self.in_lanes.values().take(if behind > 0 { usize::MAX } else { 0 });
+        let behind = in_lanes.filter(|known| known.waits && !known.is_ready);
+        let behind = behind.map(|known| (&known.facts.name, known.facts.id));
+        let waiting = self.ready.jobs().chain(behind);
+        let is_wanted = |name: &str| job.is_none_or(|job| job == name.as_bytes());
+        Some(waiting.filter(|(name, _)| is_wanted(name)).map(|(_, id)| id).collect())
+    }
+
     /// Its next EXTEND is to tell the worker.
     pub fn cancel(&mut self, id: JobId) -> bool {
         let held = self.claims.get_mut(&id);
@@ -336,10 +363,24 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         Counts {
-            waiting: self.ready.len() + self.behind,
+            waiting: self.ready.len() + self.tally.behind(),
             delayed: self.delayed.len() as u64,
             claimed: self.claims.len() as u64,
         }
+    }
+
+    /// The same of each type that has any.
+    pub fn counts_of_types(&self) -> BTreeMap<Arc<str>, Counts> {
+        let mut counts = self.tally.types().clone();
+        for (name, ready) in self.ready.counts() {
+            counts.entry(name.clone()).or_default().waiting += ready;
+        }
+        counts
+    }
+
+    /// How many jobs each worker holds.
+    pub fn held_by(&self) -> &BTreeMap<u32, u64> {
+        self.tally.workers()
     }
 
     pub fn ready(&self) -> &Ready {
@@ -414,12 +455,14 @@ impl Queue {
             self.enter(facts.clone(), false);
         }
         self.dues.insert((due_ms, id));
+        self.tally.count(&facts.name, |counts| counts.delayed += 1);
         self.delayed.insert(id, Delayed { facts, due_ms, holds_place });
     }
 
     fn take_delayed(&mut self, id: JobId) -> Option<Delayed> {
         let delayed = self.delayed.remove(&id)?;
         self.dues.remove(&(delayed.due_ms, id));
+        self.tally.count(&delayed.facts.name, |counts| counts.delayed -= 1);
         Some(delayed)
     }
 
@@ -438,12 +481,14 @@ impl Queue {
             }
             self.look_at_lanes(&facts.orders);
         }
+        self.tally.held(&facts.name, claim.worker);
         self.claims.insert(id, Held { facts, claim });
     }
 
     fn let_go(&mut self, id: JobId, now_ms: u64) -> Option<Held> {
         let held = self.claims.remove(&id)?;
         self.deadlines.remove(&(held.claim.deadline_ms, id));
+        self.tally.let_go(&held.facts.name, held.claim.worker);
         self.all.free(id);
         if let (Some(group), Some(_)) = (held.facts.group, &self.limits.by) {
             if let Some(slots) = self.groups.get_mut(&group) {
@@ -473,12 +518,12 @@ impl Queue {
         }
         match self.in_lanes.get_mut(&place) {
             Some(known) => {
-                self.behind -= u64::from(known.waits && !known.is_ready);
+                let was_behind = known.is_behind();
                 known.waits = waits;
-                self.behind += u64::from(waits && !known.is_ready);
+                self.tally.moved(&known.facts.name, was_behind, known.is_behind());
             }
             None => {
-                self.behind += u64::from(waits);
+                self.tally.moved(&facts.name, false, waits);
                 self.in_lanes.insert(place, InLanes { facts, waits, is_ready: false });
             }
         }
@@ -494,7 +539,7 @@ impl Queue {
         if known.is_ready {
             self.ready.remove(&facts.name, facts.group, facts.head());
         }
-        self.behind -= u64::from(known.waits && !known.is_ready);
+        self.tally.moved(&facts.name, known.is_behind(), false);
         for key in &facts.orders {
             if let Some(lane) = self.lanes.get_mut(key) {
                 lane.places.remove(&place);
@@ -532,10 +577,9 @@ impl Queue {
         } else {
             self.ready.remove(&facts.name, facts.group, head);
         }
+        let was_behind = known.is_behind();
         known.is_ready = is_ready;
-        if known.waits {
-            self.behind = self.behind.saturating_add_signed(if is_ready { -1 } else { 1 });
-        }
+        self.tally.moved(&known.facts.name, was_behind, known.is_behind());
     }
 }
 

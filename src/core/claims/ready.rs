@@ -17,6 +17,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::place::Place;
+use crate::core::jobs::job_id::JobId;
 
 /// The value of the field that a limit is `by`, as a hash; None: a job that has none, which no such limit concerns.
 pub type Group = Option<u64>;
@@ -119,6 +120,13 @@ impl Ready {
     /// Jobs of each type.
     pub fn counts(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
         self.types.iter().map(|(name, of)| (name, of.jobs))
+    }
+
+    /// All of them, in any order.
+    pub fn jobs(&self) -> impl Iterator<Item = (&Arc<str>, JobId)> {
+        let buckets = self.types.iter().flat_map(|(name, of)| of.buckets.values().map(move |bucket| (name, bucket)));
+        let ranks = buckets.flat_map(|(name, bucket)| bucket.by_rank.iter().map(move |(_, places)| (name, places)));
+        ranks.flat_map(|(name, places)| places.iter().map(move |place| (name, place.job())))
     }
 
     /// The name as it is kept where there are jobs of it, so that they share it.

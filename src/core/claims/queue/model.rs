@@ -450,7 +450,7 @@ impl World {
         assert!(kept.eq(lanes));
         assert_eq!(queue.in_lanes.len(), standing().count());
         let behind = standing().filter(|job| job.at == At::Waiting && !self.is_first_in_its_orders(job)).count();
-        assert_eq!(queue.behind, behind as u64);
+        assert_eq!(queue.tally.behind(), behind as u64);
         assert_eq!((queue.dues.len(), queue.deadlines.len()), (queue.delayed.len(), queue.claims.len()));
 
         let mut groups = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! `BEAR.PAUSE space`: stops applying the jobs of a space, from the next batch on; enqueueing goes on. Lasts over a restart.
+//! `BEAR.PAUSE space`: stops applying and handing out the jobs of a space; enqueueing and acknowledging go on. Lasts over a
+//! restart.
 //!
 //! Reply: OK. O(1). Replicated as SET. Errors: ERR (wrong words), FOREIGN (keys are
 //! somebody's), READONLY (a replica).
@@ -17,7 +18,7 @@ impl Command for Pause {
         tips: c"",
         arity: 2,
         key: KeyAccess::Write,
-        summary: c"Stops applying the jobs of a space.",
+        summary: c"Stops applying and handing out the jobs of a space.",
         complexity: c"O(1)",
         args: &[ArgSpec::new(c"space", ArgKind::Key)],
     };

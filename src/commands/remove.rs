@@ -1,7 +1,8 @@
-//! `BEAR.REMOVE space id`: removes a job that is not being applied, or the record of a failed one.
+//! `BEAR.REMOVE space id`: removes a job that is neither being applied nor claimed, or the record of one that failed, or that was
+//! claimed and is completed.
 //!
-//! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) in the failed jobs kept otherwise.
-//! Replicated as XDEL, ZREM and HDEL. Errors: ERR (wrong words; the job is active), WRONGTYPE, NOWAIT (a long search in MULTI
+//! Reply: 1, or 0 where there is no such job. O(log N) for a queued job, O(N) with N the failed jobs kept otherwise.
+//! Replicated as XDEL, XADD, ZREM, HDEL and DEL. Errors: ERR (wrong words; the job is active), WRONGTYPE, NOWAIT (a long search in MULTI
 //! or a script), READONLY (a replica).
 
 use super::cursor::space_and_job;
@@ -18,7 +19,7 @@ impl Command for Remove {
         tips: c"",
         arity: 3,
         key: KeyAccess::Write,
-        summary: c"Removes a queued or failed job.",
+        summary: c"Removes a queued job, or the record of a settled one.",
         complexity: c"O(log N) for a queued job; O(N) with N the failed jobs kept.",
         args: &[ArgSpec::new(c"space", ArgKind::Key), ArgSpec::new(c"id", ArgKind::Text)],
     };

@@ -1,4 +1,4 @@
-//! `BEAR.RESUME space`: goes on applying the jobs of a space. Where its ledger is lost (BEAR.STATS says `LEDGER …`), a new one
+//! `BEAR.RESUME space`: goes on applying and handing out the jobs of a space. Where its ledger is lost (BEAR.STATS says `LEDGER …`), a new one
 //! begins, and whatever is still queued counts as not applied.
 //!
 //! Reply: OK. O(1). Replicated as DEL.
@@ -19,7 +19,7 @@ impl Command for Resume {
         tips: c"",
         arity: 2,
         key: KeyAccess::Write,
-        summary: c"Goes on applying the jobs of a space.",
+        summary: c"Goes on applying and handing out the jobs of a space.",
         complexity: c"O(1)",
         args: &[ArgSpec::new(c"space", ArgKind::Key)],
     };

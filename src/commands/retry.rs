@@ -2,7 +2,7 @@
 //!
 //! Reply: an array of the new ids, in the order of the failed records. With ids all of them or none, in one unit; with ALL
 //! some at a time while the client waits, and those that do not fit their definition, or whose UNIQUE key another job holds,
-//! stay failed. The new jobs have the UNIQUE, ATTEMPTS and BACKOFF of the failed ones. O(N) with N the failed jobs kept.
+//! stay failed. The new jobs have the UNIQUE, PRIORITY, ATTEMPTS and BACKOFF of the failed ones. O(N) with N the failed jobs kept.
 //! Replicated as XADD, ZADD, HSET and XDEL.
 //! Errors: ERR (wrong words, an unknown id), CATALOG (the job does not fit its definition), DUPLICATE (another job holds its
 //! UNIQUE key), TOOLARGE (more ids or bytes than are written in one piece), NOWAIT, FULL, UNSAFE, WRONGTYPE, READONLY (a

@@ -94,11 +94,13 @@ impl Server {
                 let (record, options) = space.record(ctx, &known, worker);
                 if is_waited_for {
                     let state = if is_failed { "failed" } else { "completed" };
-                    let report = super::report::of_record(id, state, &record);
+                    let tries = is_failed.then(|| (options.options(), Some(spec)));
+                    let report = super::report::of_record(id, state, &record, tries);
                     let answer = Answer::Value(Arc::new(report));
                     for client in self.queues.waiters.take(name, id) {
                         self.answers.push_back((client, answer.clone()));
                     }
+                    crate::redis_api::arm(std::time::Duration::ZERO);
                 }
                 match (keeps, is_failed) {
                     (true, true) => space.write_failed(ctx, &known.facts, id, &record, &options),
@@ -379,12 +381,8 @@ impl WorkSpace {
     pub(super) fn log_len(&self, ctx: Context, id: JobId) -> u64 {
         match self.logged.get(&id) {
             None => 0,
-            // Of an earlier process: the last line tells its number.
-            Some(0) => {
-                let last = keys::lines(ctx, &self.keys.log(id), -1, -1);
-                let number = last.first().and_then(|line| line.split(|byte| *byte == b' ').next());
-                number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(0)
-            }
+            // Of an earlier process.
+            Some(0) => super::report::log_len(ctx, &self.keys, id),
             Some(count) => *count,
         }
     }

@@ -55,6 +55,21 @@ impl Server {
         let cost = record::cost(job, data, options.unique);
         let (jobs_held, bytes_held) = self.queues.held(&name);
         limits.check((space.jobs + jobs_held, space.bytes + bytes_held), 1, cost)?;
+        self.write_claimed_job(ctx, &name, section, (job, of), (data, fingerprint), options)
+    }
+
+    /// The same of a job of which it is known that it may be added. The fingerprint comes with a UNIQUE key.
+    pub(in crate::server) fn write_claimed_job(
+        &mut self,
+        ctx: Context,
+        name: &str,
+        section: &Section,
+        (job, of): (&[u8], Definition),
+        (data, fingerprint): (&[u8], Option<String>),
+        options: &EnqueueOptions,
+    ) -> Result<JobId, String> {
+        let name = self.open_work(ctx, name, &self.prefix_of(name));
+        let cost = record::cost(job, data, options.unique);
         let due_ms = due_ms(options, wall_ms())?;
         let record = WorkRecord {
             name: job,

@@ -36,7 +36,7 @@ const FIRST: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3_000 
 
 impl Server {
     /// The claimed jobs of a space, read from the keys at the first touch. Where none ever were, nothing is made in memory.
-    pub(super) fn touch_work(&mut self, ctx: Context, name: &str, prefix: &[u8]) -> Option<Arc<str>> {
+    pub(in crate::server) fn touch_work(&mut self, ctx: Context, name: &str, prefix: &[u8]) -> Option<Arc<str>> {
         if let Some((name, _)) = self.claims.spaces.get_key_value(name) {
             return Some(name.clone());
         }
@@ -80,8 +80,10 @@ impl Server {
         self.find_token(ctx, &mut space, epoch);
         space.jobs = jobs::len(ctx, &space.keys.work);
         space.newest = jobs::newest(ctx, &space.keys.work).unwrap_or(JobId::ZERO);
-        let (queue, seen) = before.map_or((None, Default::default()), |before| (Some(before.queue), before.seen));
-        space.seen = seen;
+        let queue = before.map(|before| {
+            (space.seen, space.lost) = (before.seen, before.lost);
+            before.queue
+        });
         space.loading = Some(Loading {
             stage: Stage::Jobs,
             from: JobId::ZERO,
@@ -156,6 +158,7 @@ impl Server {
                 self.claims_changed(name);
             }
             if is_done {
+                self.claims.note_idleness(name, now_ms);
                 return true;
             }
             if Instant::now() >= deadline {
@@ -395,10 +398,10 @@ fn read_claim(text: &[u8], workers: &mut Workers) -> Option<Claim> {
 }
 
 /// A field and its value.
-type Pair = (Box<[u8]>, Box<[u8]>);
+pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
 
 /// Fields and values of a small hash.
-fn pairs(ctx: Context, key: &[u8]) -> Vec<Pair> {
+pub(super) fn pairs(ctx: Context, key: &[u8]) -> Vec<Pair> {
     let mut texts = jobs::read_texts(ctx, c"HGETALL", &[key]).into_iter();
     let mut pairs = Vec::new();
     while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
@@ -407,6 +410,6 @@ fn pairs(ctx: Context, key: &[u8]) -> Vec<Pair> {
     pairs
 }
 
-fn as_slices(pairs: &[Pair]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn as_slices(pairs: &[Pair]) -> impl Iterator<Item = (&[u8], &[u8])> {
     pairs.iter().map(|(field, value)| (&**field, &**value))
 }

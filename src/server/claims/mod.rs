@@ -20,6 +20,10 @@
 //! | `limits` | BEAR.LIMITQUEUE |
 //! | `logs` | BEAR.LOG, BEAR.LOGS |
 //! | `report` | a claimed job as replies show it |
+//! | `index` | which jobs are in a state |
+//! | `records` | and one that has settled |
+//! | `remove` | BEAR.REMOVE, and records that are retried |
+//! | `figures` | BEAR.STATS, INFO |
 //! | `workers` | who has claimed something lately |
 //! | `lifecycle` | ticks; what load, promotion, demotion, flushes and other hands mean |
 //!
@@ -34,7 +38,9 @@ mod claim;
 mod clean;
 mod end;
 mod enqueue;
+mod figures;
 mod hand_out;
+mod index;
 mod lease;
 mod lifecycle;
 mod limits;
@@ -42,7 +48,8 @@ mod load;
 mod loading;
 mod logs;
 mod promote;
-
+mod records;
+mod remove;
 mod report;
 mod serve;
 mod settle;
@@ -56,9 +63,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use claim::ClaimRequest;
-pub use enqueue::write_payload;
+pub use enqueue::{fingerprint_of, write_payload};
 pub use limits::LimitRequest;
 pub use promote::PromoteTarget;
+pub use records::{SettledWork, WorkSearch};
 pub use settle::FailRequest;
 pub use space::{definition, Definition};
 

@@ -36,6 +36,10 @@ pub struct WaitingClaimers {
 }
 
 impl WaitingClaimers {
+    pub fn len(&self) -> usize {
+        self.wishes.len()
+    }
+
     pub fn next_deadline(&self) -> Option<Instant> {
         self.clients.next_deadline()
     }

@@ -205,9 +205,10 @@ impl Server {
     fn lost(&mut self, ctx: Context, name: &Arc<str>, id: JobId, token: u64) -> String {
         self.claims.totals.lost += 1;
         let of_token = format!("LOST token {token} does not hold job {id}");
-        let Some(space) = self.claims.spaces.get(name) else {
+        let Some(space) = self.claims.spaces.get_mut(name) else {
             return format!("{of_token}: the queue has no such job");
         };
+        space.lost += 1;
         if let Some(claim) = space.queue.claim(id) {
             return format!("{of_token}: it is claimed with token {}", claim.token);
         }

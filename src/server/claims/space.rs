@@ -13,6 +13,7 @@ use crate::core::claims::facts::PayloadFacts;
 use crate::core::claims::keep::Kept;
 use crate::core::claims::queue::{Facts, Queue};
 use crate::core::claims::record::{Totals, WorkRecord};
+use crate::core::claims::seen::Seen;
 use crate::core::claims::set_limits::SetLimits;
 use crate::core::claims::token::Tokens;
 use crate::core::jobs::job_id::JobId;
@@ -58,7 +59,9 @@ pub struct WorkSpace {
     pub set_limits: SetLimits,
     pub rate: Rate,
     /// When somebody claimed or told something last, in monotonic ms, by worker.
-    pub seen: BTreeMap<u32, u64>,
+    pub seen: Seen,
+    /// Words of workers who did not hold their job any more, since this process read the space first.
+    pub lost: u64,
     /// Lines of spaces that it has left because its limit or a pause kept it from giving anything.
     pub left_turns: BTreeSet<Option<Arc<str>>>,
     /// A key of another hand stands where one of its own should: nothing is written until it is gone.
@@ -125,7 +128,8 @@ impl WorkSpace {
             totals_written: Totals::default(),
             set_limits: SetLimits::default(),
             rate: Rate::default(),
-            seen: BTreeMap::new(),
+            seen: Seen::default(),
+            lost: 0,
             left_turns: BTreeSet::new(),
             wrong_type: None,
             next_ms: None,

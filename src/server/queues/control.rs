@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::checks::{check_types, is_queued, parse_id};
-use super::search::{FailedSearch, RemoveFailed};
+use super::checks::{check_types, is_queued, parse_id, stands};
+use super::search::{FailedSearch, RemoveRecord};
 use super::space::Ledger;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::JobRecord;
@@ -21,9 +21,12 @@ impl Server {
         let id = parse_id(id)?;
         check_types(ctx, &keys)?;
         if !is_queued(ctx, &keys, id) {
+            if stands(ctx, &keys, id) {
+                return self.remove_work(ctx, &name, id);
+            }
             let space = self.queues.spaces.get(&name).map(AsRef::as_ref);
-            let search = FailedSearch::new(space, std::iter::once(id).collect());
-            self.begin_errand(ctx, RemoveFailed { name, search });
+            let search = FailedSearch::new(name.clone(), space, std::iter::once(id).collect());
+            self.begin_errand(ctx, RemoveRecord { name, id, search });
             return Ok(());
         }
         self.remove_queued(ctx, &name, &keys, id)?;

@@ -1,9 +1,12 @@
 //! Figures: BEAR.STATS of one space, INFO of all.
 
+use std::sync::Arc;
+
 use super::space::Ledger;
 use super::{wall_ms, Queues};
+use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::jobs::{self, QueueKeys};
-use crate::redis_api::{Context, Role, Value};
+use crate::redis_api::{Answer, Context, Role, Value};
 use crate::server::Server;
 
 impl Server {
@@ -23,7 +26,7 @@ impl Server {
         let delayed = jobs::read_integer(ctx, c"ZCOUNT", &[&keys.delayed, from_now.as_bytes(), b"+inf"]);
         let delayed = (delayed.unwrap_or(0).max(0) as u64).min(total);
         let failed = jobs::len(ctx, &keys.failed);
-        let oldest = jobs::oldest(ctx, &keys.jobs).map_or(0, |id| wall_ms().saturating_sub(id.ms));
+        let oldest = jobs::oldest(ctx, &keys.jobs).map(|id| id.ms);
         let now_ms = self.queues.now_ms();
         let space = self.queues.spaces.get(&*name).filter(|_| self.role == Role::Master);
         let active = space.map_or(0, |space| space.in_flight().0 as u64);
@@ -50,24 +53,29 @@ impl Server {
             None => jobs::read_integer(ctx, c"EXISTS", &[&keys.paused]) == Some(1),
         };
         let refused = self.queues.refused_types(&self.catalog.sections[section].name);
-        ctx.reply().value(&Value::Map(vec![
-            ("waiting", number(total.saturating_sub(active + delayed))),
-            ("active", number(active)),
-            ("delayed", number(delayed)),
-            ("completed", number(completed)),
-            ("failed", number(failed)),
-            ("oldest_ms", number(oldest)),
-            ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)))),
-            ("bytes", number(space.map_or(0, |space| space.bytes))),
+        let work = self.work_figures(ctx, &name, &self.catalog.sections[section]);
+        let oldest = [oldest, work.oldest_ms].into_iter().flatten().min();
+        let wrong_keys = || keys.wrong_type(ctx).or_else(|| WorkKeys::new(&self.prefix_of(&name)).wrong_type(ctx));
+        let mut figures = vec![
+            ("waiting", number(total.saturating_sub(active + delayed) + work.counts.waiting)),
+            ("active", number(active + work.counts.claimed)),
+            ("delayed", number(delayed + work.counts.delayed)),
+            ("completed", number(completed + work.completed)),
+            ("failed", number(failed + work.failed_kept)),
+            ("oldest_ms", number(oldest.map_or(0, |oldest| wall_ms().saturating_sub(oldest)))),
+            ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)) + work.rate)),
+            ("bytes", number(space.map_or(0, |space| space.bytes) + work.bytes)),
             ("lanes", number(lanes)),
             ("connection", Value::text(connection)),
             ("ledger", Value::text(ledger)),
-            ("keys", Value::text(refused_keys.or_else(|| keys.wrong_type(ctx)).unwrap_or_else(|| "ok".to_owned()))),
+            ("keys", Value::text(refused_keys.or_else(wrong_keys).unwrap_or_else(|| "ok".to_owned()))),
             ("paused", number(paused.into())),
             ("refused", Value::Array(refused.into_iter().map(Value::text).collect())),
             ("hits", number(hits)),
             ("misses", number(misses)),
-        ]));
+        ];
+        figures.extend(work.own);
+        self.answer_here(ctx, Answer::Value(Arc::new(Value::Map(figures))));
         Ok(())
     }
 }

@@ -1,15 +1,15 @@
 //! BEAR.JOBS, in slices: a thousand jobs may be a hundred megabytes, and one in a state be behind a million in another.
+//!
+//! SQL jobs and claimed ones stand in streams of their own: a list is the two of them, merged by the ids of their entries.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::job_reply::{of_record, ListedState};
-use super::settled::failed_entry;
+use super::job_reply::ListedState;
+use super::list_source::{Item, Look, Source};
 use crate::core::jobs::job_id::JobId;
-use crate::core::jobs::record::{get, Outcome};
-use crate::keyspace::jobs::{self, QueueKeys, LAST};
-use crate::redis_api::{Answer, Context, Direction, Fields, Value};
+use crate::keyspace::jobs::LAST;
+use crate::redis_api::{Answer, Context, Direction, Value};
 use crate::server::errands::Errand;
 use crate::server::Server;
 
@@ -30,23 +30,17 @@ pub struct ListRequest<'a> {
 }
 
 pub struct Listing {
-    name: Arc<str>,
-    state: ListedState,
-    job: Option<Box<[u8]>>,
+    look: Look,
+    sources: [Source; 2],
     count: usize,
-    direction: Direction,
     /// Jobs that are still to be passed over.
     offset: u64,
-    /// Of settled jobs, the list begins behind this one, wherever in its entry it stands.
-    after: Option<JobId>,
-    /// Entries of the stream that have not been looked at: the least and the greatest of them; None: all have.
-    left: Option<(JobId, JobId)>,
     listed: Vec<Value>,
     bytes: usize,
 }
 
 impl Listing {
-    pub fn new(name: Arc<str>, request: &ListRequest, after: Option<JobId>) -> Listing {
+    pub fn new(name: Arc<str>, prefix: &[u8], request: &ListRequest, after: Option<JobId>) -> Listing {
         let is_settled = matches!(request.state, ListedState::Completed | ListedState::Failed);
         let direction = if request.is_newest_first { Direction::Backward } else { Direction::Forward };
         let left = match (after, direction) {
@@ -57,15 +51,12 @@ impl Listing {
             (Some(after), Direction::Forward) => after.next().map(|from| (from, LAST)),
             (Some(after), Direction::Backward) => after.previous().map(|to| (JobId::ZERO, to)),
         };
+        let look = Look::new(name, prefix, request.state, request.job, direction, after.filter(|_| is_settled));
         Listing {
-            name,
-            state: request.state,
-            job: request.job.map(Into::into),
+            look,
+            sources: [Source::sql(left), Source::work(left)],
             count: request.count,
-            direction,
             offset: request.offset,
-            after: after.filter(|_| is_settled),
-            left,
             listed: Vec::new(),
             bytes: 0,
         }
@@ -75,93 +66,63 @@ impl Listing {
         self.listed.len() >= self.count || self.bytes >= MAX_BYTES
     }
 
+    /// The next job of the two sources, of which each has some read, or none left. SQL jobs go before claimed ones of one id.
+    fn next(&mut self) -> Option<Item> {
+        let [sql, work] = &mut self.sources;
+        let sql_is_next = match (sql.first(), work.first()) {
+            (Some(sql), Some(work)) => match self.look.direction {
+                Direction::Forward => sql <= work,
+                Direction::Backward => sql > work,
+            },
+            (sql, _) => sql.is_some(),
+        };
+        if sql_is_next {
+            sql.take()
+        } else {
+            work.take()
+        }
+    }
+
     /// A job of the list, unless it is one of those that are passed over.
-    fn take(&mut self, report: impl FnOnce() -> Value) {
+    fn take(&mut self, server: &Server, ctx: Context, item: Item) {
+        if let Some(after) = self.look.after {
+            // The list begins behind it, wherever in its entry it stands.
+            if after == item.id {
+                self.look.after = None;
+            }
+            return;
+        }
         if self.offset > 0 {
             self.offset -= 1;
             return;
         }
-        let report = report();
-        self.bytes += report.cost();
-        self.listed.push(report);
-    }
-
-    /// A record, in the order of the list.
-    fn take_record(&mut self, id: JobId, record: &[u8]) {
-        match self.after {
-            Some(after) if after == id => self.after = None,
-            Some(_) => {}
-            None if self.is_full() || !self.is_of_job(|| job_of(record)) => {}
-            None => {
-                let state = self.state.name();
-                self.take(|| of_record(id, state, record));
-            }
-        }
-    }
-
-    fn is_of_job<T: AsRef<[u8]>>(&self, job: impl FnOnce() -> Option<T>) -> bool {
-        let Some(wanted) = &self.job else { return true };
-        job().is_some_and(|job| job.as_ref() == &**wanted)
-    }
-
-    fn look_at(&mut self, server: &Server, ctx: Context, keys: &QueueKeys, id: JobId, fields: &Fields) {
-        match self.state {
-            ListedState::Failed => {
-                if let Some((id, record)) = failed_entry(fields) {
-                    self.take_record(id, record);
-                }
-            }
-            ListedState::Completed => {
-                let direction = self.direction;
-                let mut take = |(id, record): &(&[u8], &[u8])| {
-                    if let Some(id) = JobId::parse(id) {
-                        self.take_record(id, record);
-                    }
-                };
-                match direction {
-                    Direction::Forward => fields.iter().for_each(&mut take),
-                    Direction::Backward => fields.iter().rev().for_each(&mut take),
-                }
-            }
-            ListedState::Waiting | ListedState::Active | ListedState::Delayed => {
-                if !self.is_of_job(|| get(fields, b"job")) {
-                    return;
-                }
-                let (state, report) = server.report_of(ctx, &self.name, keys, id, fields);
-                if state == self.state {
-                    self.take(|| report);
-                }
-            }
+        if let Some(report) = item.report(server, ctx, &self.look) {
+            self.bytes += report.cost();
+            self.listed.push(report);
         }
     }
 }
 
 impl Errand for Listing {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
-        let key = match self.state {
-            ListedState::Completed => &keys.completed,
-            ListedState::Failed => &keys.failed,
-            ListedState::Waiting | ListedState::Active | ListedState::Delayed => &keys.jobs,
-        };
-        let Some(left) = self.left else { return Some(self.cut_short()) };
-        let mut is_done = true;
-        jobs::walk(ctx, key, self.direction, left, &mut |id, fields| {
-            self.look_at(server, ctx, &keys, id, fields);
-            self.left = match self.direction {
-                Direction::Forward => id.next().map(|from| (from, left.1)),
-                Direction::Backward => id.previous().map(|to| (left.0, to)),
-            };
+        loop {
+            for source in &mut self.sources {
+                while !source.is_ready() {
+                    source.read_some(server, ctx, &self.look, deadline);
+                    if !source.is_ready() && Instant::now() >= deadline {
+                        return None;
+                    }
+                }
+            }
+            let Some(item) = self.next() else { return Some(self.cut_short()) };
+            self.take(server, ctx, item);
             if self.is_full() {
-                return ControlFlow::Break(());
+                return Some(self.cut_short());
             }
             if Instant::now() >= deadline {
-                is_done = false;
-                return ControlFlow::Break(());
+                return None;
             }
-            ControlFlow::Continue(())
-        });
-        is_done.then(|| self.cut_short())
+        }
     }
 
     fn cut_short(&mut self) -> Answer {
@@ -170,33 +131,5 @@ impl Errand for Listing {
 
     fn writes(&self) -> bool {
         false
-    }
-}
-
-/// The job type that a record names. Records begin with it: those that are passed over are not read to their ends.
-fn job_of(record: &[u8]) -> Option<Vec<u8>> {
-    let name: String = match record.strip_prefix(br#"{"job":"#) {
-        Some(rest) => serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()?,
-        None => serde_json::from_slice::<Outcome>(record).ok()?.job,
-    };
-    Some(name.into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_job_of_a_record_is_found_wherever_it_stands() {
-        for (record, expected) in [
-            (r#"{"job":"RENAME","data":{"job":"x"},"attempts":1,"finished":5}"#, Some("RENAME")),
-            (r#"{"finished":5,"job":"REN\"AME"}"#, Some("REN\"AME")),
-            (r#"{"job":"REN\"AME","finished":5}"#, Some("REN\"AME")),
-            (r#"{"job":5}"#, None),
-            (r#"{"job":"#, None),
-            ("no record", None),
-        ] {
-            assert_eq!(job_of(record.as_bytes()).as_deref(), expected.map(str::as_bytes), "{record}");
-        }
     }
 }

@@ -19,6 +19,7 @@
 //! | `job_reply` | a job as replies show it |
 //! | `report` | BEAR.JOB |
 //! | `list` | BEAR.JOBS |
+//! | `list_source` | what it reads of one stream |
 //! | `settled` | records of settled jobs, found where they are known or near |
 //! | `search` | and searched, in slices |
 //! | `figures` | BEAR.STATS, INFO |
@@ -53,6 +54,7 @@ mod job_reply;
 mod large;
 mod lifecycle;
 mod list;
+mod list_source;
 mod outcomes;
 mod promote;
 mod reading;
@@ -82,7 +84,7 @@ use crate::redis_api::Scan;
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
 pub use enqueue::{check_unique, due_ms, fingerprint, hold_unique, rehold_unique, EnqueueOptions, Unique, LARGE};
-pub use job_reply::{of_record, ListedState};
+pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;
 pub use promote::PromoteSqlJobs;

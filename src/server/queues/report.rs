@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::checks::{check_types, is_queued, parse_id};
+use super::checks::{check_types, parse_id, stands};
 use super::enqueue::unique_holder;
 use super::job_reply::{ListedState, Report};
 use super::list::{ListRequest, Listing};
@@ -15,8 +15,10 @@ use crate::core::calls::names;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::queue::JobState;
 use crate::core::jobs::record::{self, JobRecord};
+use crate::keyspace::claims::{self, WorkKeys};
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Direction, Fields, Value};
+use crate::server::claims::{SettledWork, WorkSearch};
 use crate::server::Server;
 
 impl Server {
@@ -45,10 +47,16 @@ impl Server {
     /// Answers with the map of a job that is not queued; `otherwise` where it has no record.
     pub(super) fn answer_record(&mut self, ctx: Context, name: Arc<str>, id: JobId, otherwise: Answer) {
         let keys = QueueKeys::new(&self.prefix_of(&name));
-        match self.settled_record(ctx, &name, &keys, id) {
-            Settled::Found(report) => self.answer_here(ctx, Answer::Value(Arc::new(report))),
-            Settled::Nowhere => not_found(ctx, &keys, otherwise).reply(ctx),
-            Settled::NotNear => self.begin_errand(ctx, RecordSearch::new(name, id, otherwise)),
+        let sql = self.settled_record(ctx, &name, &keys, id);
+        let work = || self.settled_work(ctx, &name, id);
+        let is_near = matches!(sql, Settled::Nowhere);
+        match sql.report().map_or_else(work, SettledWork::Found) {
+            SettledWork::Found(report) => self.answer_here(ctx, Answer::Value(Arc::new(report))),
+            SettledWork::Nowhere if is_near => not_found(ctx, &self.prefix_of(&name), otherwise).reply(ctx),
+            work => {
+                let work = matches!(work, SettledWork::Unknown).then(|| WorkSearch::new(id));
+                self.begin_errand(ctx, RecordSearch::new(name, id, work, !is_near, otherwise));
+            }
         }
     }
 
@@ -56,8 +64,10 @@ impl Server {
     pub fn jobs(&mut self, ctx: Context, space_name: &[u8], request: &ListRequest) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
+        let prefix = self.prefix_of(&name);
+        WorkKeys::new(&prefix).wrong_type(ctx).map_or(Ok(()), Err)?;
         let after = request.after.map(parse_id).transpose()?;
-        self.begin_errand(ctx, Listing::new(name, request, after));
+        self.begin_errand(ctx, Listing::new(name, &prefix, request, after));
         Ok(())
     }
 
@@ -71,8 +81,11 @@ impl Server {
         // Asking about spaces that have no queue must not fill the memory with them.
         let has_keys =
             || jobs::read_integer(ctx, c"EXISTS", &[&keys.jobs, &keys.paused]).is_some_and(|count| count > 0);
-        if self.is_master() && has_keys() {
-            self.queues.space(ctx, &name, &prefix);
+        if self.is_master() {
+            if has_keys() {
+                self.queues.space(ctx, &name, &prefix);
+            }
+            self.touch_work(ctx, &name, &prefix);
         }
         Ok((name, keys))
     }
@@ -86,10 +99,14 @@ impl Server {
     /// The map of a job that has settled.
     pub(super) fn settled_report(&self, ctx: Context, space: &Arc<str>, id: JobId) -> Option<Value> {
         let keys = QueueKeys::new(&self.prefix_of(space));
-        if is_queued(ctx, &keys, id) {
+        if stands(ctx, &keys, id) {
             return None;
         }
-        self.settled_record(ctx, space, &keys, id).report()
+        let work = || match self.settled_work(ctx, space, id) {
+            SettledWork::Found(report) => Some(report),
+            SettledWork::Nowhere | SettledWork::Unknown => None,
+        };
+        self.settled_record(ctx, space, &keys, id).report().or_else(work)
     }
 
     fn settled_record(&self, ctx: Context, name: &str, keys: &QueueKeys, id: JobId) -> Settled {
@@ -103,7 +120,10 @@ impl Server {
             report = Some(self.report_of(ctx, name, keys, id, fields).1);
             ControlFlow::Break(())
         });
-        report
+        report.or_else(|| {
+            let work = WorkKeys::new(&self.prefix_of(name));
+            claims::entry(ctx, &work.work, id, |fields| self.work_report(ctx, name, &work, id, fields))
+        })
     }
 
     pub(super) fn report_of(
@@ -154,17 +174,17 @@ impl Server {
         // An undue job is delayed, whether nobody has read it yet or a batch is about to note in the ledger that it waits.
         let is_undue = due_ms.or(given).is_some_and(|due| due > wall_ms());
         let state = if is_undue { ListedState::Delayed } else { state };
+        let options = record.map(|record| record.options);
         let report = Report {
-            id,
-            state: state.name(),
             job: record.map_or(b"", |record| record.name),
             data: record.map(|record| record.data),
             attempts: retry.as_ref().map_or(0, |retry| retry.attempts),
             due_ms: due_ms.or(given),
-            finished_ms: None,
             error: retry.and_then(|retry| retry.error),
-            result: None,
-            rows: None,
+            max_attempts: options.map(|options| options.attempts),
+            backoff: options.map_or(Value::Null, |options| Value::Integer(options.backoff_ms as i64)),
+            unique: options.and_then(|options| options.unique),
+            ..Report::new(id, state.name())
         };
         (state, report.value())
     }

@@ -12,16 +12,18 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::checks::{check_types, parse_id};
-use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, Unique};
+use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, EnqueueOptions, Unique};
 use super::search::FailedSearch;
-use super::settled::{read_failed, FailedJob};
-use super::space::Extras;
+use super::settled::{read_failed, read_failed_work, FailedJob};
 use crate::core::catalog::job::Job;
+use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{cost, JobOptions, JobRecord, DEFAULT_OPTIONS};
+use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Direction, Value};
+use crate::server::claims::{self, Definition};
 use crate::server::errands::Errand;
 use crate::server::Server;
 
@@ -47,8 +49,9 @@ enum Unfit {
 }
 
 /// What is to be done for a failed job.
-enum Plan {
+enum Plan<'a> {
     Enqueue {
+        of: Target<'a>,
         data: Vec<u8>,
         /// Of a job with a UNIQUE key.
         fingerprint: Option<String>,
@@ -61,6 +64,13 @@ enum Plan {
     Leave,
 }
 
+/// What the job's type is today.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Sql(&'a Job),
+    Work(Definition<'a>),
+}
+
 impl Server {
     /// BEAR.RETRY. Replies with the new ids.
     pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
@@ -70,8 +80,10 @@ impl Server {
         check_types(ctx, &keys)?;
         match target {
             RetryTarget::All => {
-                let last = jobs::newest(ctx, &keys.failed).unwrap_or(JobId::ZERO);
-                self.begin_errand(ctx, RetryAll { name, from: JobId::ZERO, last, ids: Vec::new() });
+                let last = |key: &[u8]| jobs::newest(ctx, key).unwrap_or(JobId::ZERO);
+                let of_work = last(&WorkKeys::new(&self.prefix_of(&name)).failed);
+                let last = [last(&keys.failed), of_work];
+                self.begin_errand(ctx, RetryAll { name, in_work: false, from: JobId::ZERO, last, ids: Vec::new() });
             }
             RetryTarget::Ids(ids) if ids.len() > MAX_IDS => {
                 return Err(format!(
@@ -82,7 +94,7 @@ impl Server {
             RetryTarget::Ids(ids) => {
                 let wanted = ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
                 let space = self.queues.spaces.get(&name).map(AsRef::as_ref);
-                let search = FailedSearch::new(space, wanted);
+                let search = FailedSearch::new(name.clone(), space, wanted);
                 self.begin_errand(ctx, RetryIds { name, search });
             }
         }
@@ -102,14 +114,29 @@ impl Server {
         let prefix = self.prefix_of(name);
         let keys = QueueKeys::new(&prefix);
         check_types(ctx, &keys)?;
-        let plans = self.plan_retries(ctx, name, &catalog.sections[section].jobs, failed, unfit)?;
+        let of_section = &catalog.sections[section];
+        if of_section.has_claimed_jobs() {
+            WorkKeys::new(&prefix).wrong_type(ctx).map_or(Ok(()), Err)?;
+        }
+        let plans = self.plan_retries(ctx, name, of_section, failed, unfit)?;
         self.check_room(ctx, name, failed, &plans)?;
-        let (mut ids, mut entries) = (vec![None; plans.len()], Vec::new());
+        let (mut ids, mut entries, mut work) = (vec![None; plans.len()], Vec::new(), Vec::new());
         let mut error = None;
         for (at, (job, plan)) in failed.iter().zip(&plans).enumerate() {
             let id = match plan {
-                Plan::Enqueue { data, fingerprint } => {
+                Plan::Enqueue { of: Target::Sql(_), data, fingerprint } => {
                     self.retry_job(ctx, name, &prefix, job, data, fingerprint.as_deref())
+                }
+                Plan::Enqueue { of: Target::Work(of), data, fingerprint } => {
+                    let options = EnqueueOptions {
+                        unique: job.options.unique.as_deref(),
+                        attempts: job.options.attempts,
+                        backoff_ms: job.options.backoff_ms,
+                        priority: job.options.priority,
+                        ..EnqueueOptions::default()
+                    };
+                    let (job, data) = ((job.name.as_bytes(), *of), (data.as_slice(), fingerprint.clone()));
+                    self.write_claimed_job(ctx, name, of_section, job, data, &options)
                 }
                 Plan::Stands(id) => Ok(*id),
                 Plan::StandsInCall(first) => ids[*first].ok_or_else(String::new),
@@ -118,13 +145,15 @@ impl Server {
             match id {
                 Ok(id) => ids[at] = Some(id),
                 Err(text) => {
-                    error = Some(format!("{text}; {} of {} jobs are retried", entries.len(), failed.len()));
+                    let done = entries.len() + work.len();
+                    error = Some(format!("{text}; {done} of {} jobs are retried", failed.len()));
                     break;
                 }
             }
-            entries.push(job.entry);
+            if job.is_work { &mut work } else { &mut entries }.push(job.entry);
         }
         jobs::delete(ctx, &keys.failed, &entries);
+        self.forget_failed_work(ctx, name, &work);
         match error {
             Some(error) => Err(error),
             None => Ok(ids.into_iter().flatten().collect()),
@@ -132,37 +161,40 @@ impl Server {
     }
 
     /// Changes nothing.
-    fn plan_retries(
+    fn plan_retries<'a>(
         &mut self,
         ctx: Context,
         name: &str,
-        jobs_of: &[Job],
+        section: &'a Section,
         failed: &[FailedJob],
         unfit: Unfit,
-    ) -> Result<Vec<Plan>, String> {
+    ) -> Result<Vec<Plan<'a>>, String> {
         let prefix = self.prefix_of(name);
-        let space = self.queues.space(ctx, name, &prefix);
+        let keys = QueueKeys::new(&prefix);
         // UNIQUE keys of jobs before.
         let mut held: FxHashMap<&[u8], (usize, String)> = FxHashMap::default();
         let mut plans = Vec::with_capacity(failed.len());
         for (at, job) in failed.iter().enumerate() {
             let mut plan = || {
-                let (of, data) = checked_payload(jobs_of, job)?;
-                let Some(key) = job.extras.as_ref().and_then(|extras| extras.unique.as_deref()) else {
-                    return Ok(Plan::Enqueue { data, fingerprint: None });
+                let (of, data) = checked_payload(section, job)?;
+                let Some(key) = job.options.unique.as_deref() else {
+                    return Ok(Plan::Enqueue { of, data, fingerprint: None });
                 };
-                let fingerprint = fingerprint(Some(of), of.name.as_bytes(), &data);
+                let fingerprint = match of {
+                    Target::Sql(of) => fingerprint(Some(of), of.name.as_bytes(), &data),
+                    Target::Work(of) => claims::fingerprint_of(of, job.name.as_bytes(), &data),
+                };
                 if let Some((first, other)) = held.get(key) {
                     return match *other == fingerprint {
                         true => Ok(Plan::StandsInCall(*first)),
                         false => Err(format!("DUPLICATE {} is retried with the same UNIQUE key", failed[*first].id)),
                     };
                 }
-                match check_unique(ctx, &space.keys, key, &fingerprint)? {
+                match check_unique(ctx, &keys, key, &fingerprint)? {
                     Unique::Same(id) if id != job.id => Ok(Plan::Stands(id)),
                     Unique::Same(_) | Unique::New => {
                         held.insert(key, (at, fingerprint.clone()));
-                        Ok(Plan::Enqueue { data, fingerprint: Some(fingerprint) })
+                        Ok(Plan::Enqueue { of, data, fingerprint: Some(fingerprint) })
                     }
                 }
             };
@@ -181,8 +213,7 @@ impl Server {
         for (job, plan) in failed.iter().zip(plans) {
             if let Plan::Enqueue { data, .. } = plan {
                 count += 1;
-                bytes +=
-                    cost(job.name.as_bytes(), data, job.extras.as_ref().and_then(|extras| extras.unique.as_deref()));
+                bytes += cost(job.name.as_bytes(), data, job.options.unique.as_deref());
             }
         }
         let (prefix, limits) = (self.prefix_of(name), self.limits());
@@ -200,8 +231,12 @@ impl Server {
         data: &[u8],
         fingerprint: Option<&str>,
     ) -> Result<JobId, String> {
-        let options = job.extras.as_ref().map_or(DEFAULT_OPTIONS, Extras::options);
-        let options = JobOptions { due_ms: None, ..options };
+        let options = JobOptions {
+            unique: job.options.unique.as_deref(),
+            due_ms: None,
+            attempts: job.options.attempts.unwrap_or(DEFAULT_OPTIONS.attempts),
+            backoff_ms: job.options.backoff_ms.unwrap_or(DEFAULT_OPTIONS.backoff_ms),
+        };
         let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options };
         let section = self.section_of(name);
         let least = section.and_then(|section| self.newest_claimed_job(ctx, section, name));
@@ -237,9 +272,8 @@ impl RetryIds {
 
 impl Errand for RetryIds {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
-        self.search.step(ctx, &keys.failed, deadline).then(|| {
-            self.search.look_again(ctx, &keys.failed);
+        self.search.step(server, ctx, deadline).then(|| {
+            self.search.look_again(ctx, &server.prefix_of(&self.name));
             match self.retry(server, ctx) {
                 Ok(ids) => answer(&ids),
                 Err(error) if error.ends_with("jobs are retried") => Answer::Error(error.into()),
@@ -257,12 +291,13 @@ impl Errand for RetryIds {
     }
 }
 
-/// RETRY of all: a few at a time.
+/// RETRY of all: a few at a time, first the SQL jobs and then those that were claimed.
 struct RetryAll {
     name: Arc<str>,
-    /// The first record that has not been looked at, and the last that will be.
+    in_work: bool,
+    /// The first record that has not been looked at, and the last that will be, of the two kinds.
     from: JobId,
-    last: JobId,
+    last: [JobId; 2],
     ids: Vec<JobId>,
 }
 
@@ -270,11 +305,12 @@ impl RetryAll {
     /// The next of them.
     fn read(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> Vec<FailedJob> {
         let (mut some, mut bytes) = (Vec::new(), 0);
-        if self.from > self.last {
+        let last = self.last[usize::from(self.in_work)];
+        if self.from > last {
             return some;
         }
-        jobs::walk(ctx, key, Direction::Forward, (self.from, self.last), &mut |entry, fields| {
-            let failed = read_failed(entry, fields);
+        jobs::walk(ctx, key, Direction::Forward, (self.from, last), &mut |entry, fields| {
+            let failed = if self.in_work { read_failed_work(entry, fields) } else { read_failed(entry, fields) };
             bytes += failed.as_ref().map_or(0, |job| job.data.len());
             some.extend(failed);
             self.from = entry.next().unwrap_or(jobs::LAST);
@@ -289,12 +325,17 @@ impl RetryAll {
 
 impl Errand for RetryAll {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        let prefix = server.prefix_of(&self.name);
+        let (sql, work) = (QueueKeys::new(&prefix).failed, WorkKeys::new(&prefix).failed);
         loop {
             let before = self.from;
-            let some = self.read(ctx, &keys.failed, deadline);
+            let some = self.read(ctx, if self.in_work { &work } else { &sql }, deadline);
             if some.is_empty() && self.from == before {
-                return Some(self.cut_short());
+                if self.in_work {
+                    return Some(self.cut_short());
+                }
+                (self.in_work, self.from) = (true, JobId::ZERO);
+                continue;
             }
             match server.retry_now(ctx, &self.name, &some, Unfit::StaysFailed) {
                 Ok(ids) => self.ids.extend(ids),
@@ -326,13 +367,20 @@ fn answer(ids: &[JobId]) -> Answer {
 }
 
 /// The payload as it is stored, if it fits its definition.
-fn checked_payload<'a>(jobs_of: &'a [Job], job: &FailedJob) -> Result<(&'a Job, Vec<u8>), String> {
+fn checked_payload<'a>(section: &'a Section, job: &FailedJob) -> Result<(Target<'a>, Vec<u8>), String> {
     let mut data = Vec::new();
-    let checked = find_job(jobs_of, job.name.as_bytes())
-        .ok_or_else(|| format!("the section has no job '{}'", job.name))
-        .and_then(|of| {
-            payload::write_checked(of, &job.data, &mut data).map(|()| of).map_err(|error| error.to_string())
-        });
+    let name = job.name.as_bytes();
+    let target = claims::definition(section, name)
+        .map(Target::Work)
+        .or_else(|| find_job(&section.jobs, name).map(Target::Sql))
+        .ok_or_else(|| format!("the section has no job '{}'", job.name));
+    let checked = target.and_then(|of| {
+        let written = match of {
+            Target::Sql(of) => payload::write_checked(of, &job.data, &mut data),
+            Target::Work(of) => claims::write_payload(of, &job.data, &mut data),
+        };
+        written.map(|()| of).map_err(|error| error.to_string())
+    });
     match checked {
         Ok(of) => Ok((of, data)),
         Err(error) => Err(format!("CATALOG job {} does not fit its definition: {error}", job.id)),

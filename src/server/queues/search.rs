@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use rustc_hash::FxHashSet;
 
-use super::checks::check_types;
 use super::job_reply::{of_record, ListedState};
-use super::settled::{failed_entry, read_failed, FailedJob};
+use super::settled::{failed_entry, read_failed, read_failed_work, FailedJob};
 use super::space::SpaceQueue;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record;
+use crate::keyspace::claims::{self, WorkKeys};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Answer, Context, Direction};
+use crate::server::claims::{SettledWork, WorkSearch};
 use crate::server::errands::Errand;
 use crate::server::Server;
 
@@ -22,6 +23,9 @@ const LOOKED_THROUGH: usize = 10_000;
 
 /// A search for failed jobs by their ids.
 pub struct FailedSearch {
+    name: Arc<str>,
+    /// Entries of claimed jobs among them that are to be read; None: nobody knows yet where they stand.
+    work: Option<Vec<JobId>>,
     wanted: FxHashSet<JobId>,
     /// Where they stand, if this process wrote all of them.
     known: Option<Vec<JobId>>,
@@ -31,13 +35,13 @@ pub struct FailedSearch {
 }
 
 impl FailedSearch {
-    pub fn new(space: Option<&SpaceQueue>, wanted: FxHashSet<JobId>) -> FailedSearch {
+    pub fn new(name: Arc<str>, space: Option<&SpaceQueue>, wanted: FxHashSet<JobId>) -> FailedSearch {
         let places = space.filter(|space| space.failures.len() <= LOOKED_THROUGH).map(|space| {
             let of_wanted = space.failures.iter().filter(|(_, job)| wanted.contains(job));
             of_wanted.map(|(entry, _)| *entry).collect::<Vec<_>>()
         });
         let known = places.filter(|places| places.len() == wanted.len());
-        FailedSearch { wanted, known, from: JobId::ZERO, found: Vec::new() }
+        FailedSearch { name, work: None, wanted, known, from: JobId::ZERO, found: Vec::new() }
     }
 
     /// Ids of which no job was found, once the search is over.
@@ -50,8 +54,10 @@ impl FailedSearch {
     }
 
     /// Forgets what has been found and stands no more: others may have taken it between two slices.
-    pub fn look_again(&mut self, ctx: Context, key: &[u8]) {
+    pub fn look_again(&mut self, ctx: Context, prefix: &[u8]) {
+        let (sql, work) = (QueueKeys::new(prefix), WorkKeys::new(prefix));
         self.found.retain(|job| {
+            let key = if job.is_work { &work.failed } else { &sql.failed };
             let mut stands = false;
             jobs::walk(ctx, key, Direction::Forward, (job.entry, job.entry), &mut |_, fields| {
                 stands = failed_entry(fields).is_some_and(|(id, _)| id == job.id);
@@ -61,8 +67,30 @@ impl FailedSearch {
         });
     }
 
-    /// Goes on until the deadline. True when it is over.
-    pub fn step(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> bool {
+    /// Goes on until the deadline. True when it is over: what was found stands in the order of the records.
+    pub fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> bool {
+        let prefix = server.prefix_of(&self.name);
+        if self.work.is_none() {
+            self.work = server.failed_work_entries(ctx, &self.name, self.wanted.iter(), deadline);
+        }
+        let Some(work) = &mut self.work else { return false };
+        let keys = WorkKeys::new(&prefix);
+        while let Some(entry) = work.pop() {
+            let read = claims::entry(ctx, &keys.failed, entry, |fields| read_failed_work(entry, fields));
+            self.found.extend(read.flatten());
+            if Instant::now() >= deadline {
+                return false;
+            }
+        }
+        if self.found.len() < self.wanted.len() && !self.search_sql(ctx, &QueueKeys::new(&prefix).failed, deadline) {
+            return false;
+        }
+        self.found.sort_by_key(|job| job.entry);
+        true
+    }
+
+    /// True when it is over.
+    fn search_sql(&mut self, ctx: Context, key: &[u8], deadline: Instant) -> bool {
         let mut is_over = true;
         let look = |from: JobId, to: JobId, found: &mut Vec<FailedJob>| {
             let mut next = None;
@@ -110,24 +138,40 @@ pub struct RecordSearch {
     from: JobId,
     /// The stream that is looked through; first that of the failed jobs, which is the shorter one.
     state: ListedState,
+    /// Among claimed jobs, before that.
+    work: Option<WorkSearch>,
+    /// May it be an SQL job?
+    in_sql: bool,
     /// What is told where there is none.
     otherwise: Answer,
 }
 
 impl RecordSearch {
-    pub fn new(name: Arc<str>, id: JobId, otherwise: Answer) -> RecordSearch {
-        RecordSearch { name, id, from: JobId::ZERO, state: ListedState::Failed, otherwise }
+    pub fn new(name: Arc<str>, id: JobId, work: Option<WorkSearch>, in_sql: bool, otherwise: Answer) -> RecordSearch {
+        RecordSearch { name, id, from: JobId::ZERO, state: ListedState::Failed, work, in_sql, otherwise }
     }
 }
 
 /// For a job without a record: where a key of another type stands, that is the answer.
-pub fn not_found(ctx: Context, keys: &QueueKeys, otherwise: Answer) -> Answer {
-    check_types(ctx, keys).map_or_else(|text| Answer::Error(text.into()), |()| otherwise)
+pub fn not_found(ctx: Context, prefix: &[u8], otherwise: Answer) -> Answer {
+    let wrong = QueueKeys::new(prefix).wrong_type(ctx).or_else(|| WorkKeys::new(prefix).wrong_type(ctx));
+    wrong.map_or(otherwise, |text| Answer::Error(text.into()))
 }
 
 impl Errand for RecordSearch {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
+        if let Some(search) = &mut self.work {
+            match server.search_work(ctx, &self.name, search, deadline) {
+                SettledWork::Found(report) => return Some(Answer::Value(Arc::new(report))),
+                SettledWork::Nowhere => self.work = None,
+                SettledWork::Unknown => return None,
+            }
+        }
+        let prefix = server.prefix_of(&self.name);
+        if !self.in_sql {
+            return Some(not_found(ctx, &prefix, self.cut_short()));
+        }
+        let keys = QueueKeys::new(&prefix);
         let text = self.id.to_string();
         loop {
             let key = if self.state == ListedState::Failed { &keys.failed } else { &keys.completed };
@@ -159,7 +203,7 @@ impl Errand for RecordSearch {
                 None if self.state == ListedState::Failed => {
                     (self.state, self.from) = (ListedState::Completed, JobId::ZERO);
                 }
-                None => return Some(not_found(ctx, &keys, self.cut_short())),
+                None => return Some(not_found(ctx, &prefix, self.cut_short())),
             }
         }
     }
@@ -173,19 +217,27 @@ impl Errand for RecordSearch {
     }
 }
 
-/// BEAR.REMOVE of a failed job.
-pub struct RemoveFailed {
+/// BEAR.REMOVE of a record: of a failed job, or of a completed one that was claimed.
+pub struct RemoveRecord {
     pub name: Arc<str>,
+    pub id: JobId,
     pub search: FailedSearch,
 }
 
-impl Errand for RemoveFailed {
+impl Errand for RemoveRecord {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
-        let keys = QueueKeys::new(&server.prefix_of(&self.name));
-        self.search.step(ctx, &keys.failed, deadline).then(|| {
-            let entries: Vec<JobId> = self.search.found.iter().map(|job| job.entry).collect();
-            Answer::Integer(jobs::delete(ctx, &keys.failed, &entries).min(1) as i64)
-        })
+        if !self.search.step(server, ctx, deadline) {
+            return None;
+        }
+        let removed = match self.search.found.first() {
+            Some(job) if job.is_work => server.forget_failed_work(ctx, &self.name, &[job.entry]) > 0,
+            Some(job) => {
+                let keys = QueueKeys::new(&server.prefix_of(&self.name));
+                jobs::delete(ctx, &keys.failed, &[job.entry]) > 0
+            }
+            None => server.forget_completed_work(ctx, &self.name, self.id),
+        };
+        Some(Answer::Integer(removed.into()))
     }
 
     fn cut_short(&mut self) -> Answer {

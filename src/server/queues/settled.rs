@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::job_reply::{of_record, ListedState};
-use super::space::{Extras, SpaceQueue};
+use super::space::SpaceQueue;
+use crate::core::claims::outcome;
 use crate::core::jobs::job_id::JobId;
-use crate::core::jobs::record::{self, JobOptions, Outcome};
+use crate::core::jobs::record::{self, JobOptions, Outcome, DEFAULT_OPTIONS};
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
@@ -29,10 +30,21 @@ pub struct FailedJob {
     pub id: JobId,
     /// Of its record's entry.
     pub entry: JobId,
+    /// It was claimed by workers.
+    pub is_work: bool,
     pub name: String,
     pub data: Vec<u8>,
-    /// None: the defaults.
-    pub extras: Option<Extras>,
+    pub options: Given,
+}
+
+/// What a failed job was given, and its next life is given again; None: what is the default then.
+#[derive(Default)]
+pub struct Given {
+    pub unique: Option<Box<[u8]>>,
+    pub attempts: Option<u32>,
+    pub backoff_ms: Option<u64>,
+    /// Of claimed jobs.
+    pub priority: Option<u8>,
 }
 
 /// The job and the record that an entry of the stream of failed jobs holds.
@@ -166,6 +178,28 @@ pub fn read_failed(entry: JobId, fields: &Fields) -> Option<FailedJob> {
     let (id, record) = failed_entry(fields)?;
     let outcome = serde_json::from_slice::<Outcome>(record).ok()?;
     let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
-    let extras = JobOptions::read(fields).ok().and_then(|options| Extras::of(&options));
-    Some(FailedJob { id, entry, name: outcome.job, data, extras })
+    let options = JobOptions::read(fields).map_or_else(
+        |_| Given::default(),
+        |options| Given {
+            unique: options.unique.map(Into::into),
+            attempts: Some(options.attempts).filter(|attempts| *attempts != DEFAULT_OPTIONS.attempts),
+            backoff_ms: Some(options.backoff_ms).filter(|backoff| *backoff != DEFAULT_OPTIONS.backoff_ms),
+            priority: None,
+        },
+    );
+    Some(FailedJob { id, entry, is_work: false, name: outcome.job, data, options })
+}
+
+/// The same of a job that workers claimed.
+pub fn read_failed_work(entry: JobId, fields: &Fields) -> Option<FailedJob> {
+    let failed = outcome::read_failed(fields).ok()?;
+    let data = outcome::Outcome::read(failed.record)?.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
+    let options = Given {
+        unique: failed.options.unique.map(Into::into),
+        attempts: failed.options.attempts,
+        backoff_ms: failed.options.backoff_ms,
+        priority: Some(failed.options.priority),
+    };
+    let name = String::from_utf8_lossy(failed.name).into_owned();
+    Some(FailedJob { id: failed.id, entry, is_work: true, name, data, options })
 }

@@ -8,8 +8,31 @@ use crate::support::jobs::{
 };
 use crate::support::{burst, eventually, Redis, Reply, Wire};
 
-const FIELDS: [&str; 11] =
-    ["attempts", "data", "due", "enqueued", "error", "finished", "id", "job", "result", "rows", "state"];
+const FIELDS: [&str; 23] = [
+    "attempts",
+    "backoff",
+    "data",
+    "due",
+    "enqueued",
+    "error",
+    "errors",
+    "finished",
+    "id",
+    "job",
+    "lease_ends",
+    "log",
+    "max_attempts",
+    "priority",
+    "progress",
+    "result",
+    "rows",
+    "stack",
+    "started",
+    "state",
+    "token",
+    "unique",
+    "worker",
+];
 
 fn rename(id: u32, name: &str) -> String {
     format!(r#"bear UPDATE_BEAR_NAME {{"id":{id},"name":"{name}"}}"#)

@@ -68,6 +68,15 @@ impl Server {
         jobs::write(ctx, c"PUBLISH", &[format!("bear:events:{name}").as_bytes(), &event]);
     }
 
+    /// Why a claimed job is to end, in the words of who cancelled it; empty where it is not.
+    pub(super) fn cancel_message(&self, ctx: Context, name: &Arc<str>, id: JobId) -> String {
+        let Some(space) = self.claims.spaces.get(name) else { return String::new() };
+        let message = keys::get(ctx, &space.keys.claims, id, |record| {
+            ClaimRecord::read(record).and_then(|record| record.cancelled.map(|text| text.into_owned()))
+        });
+        message.flatten().unwrap_or_default()
+    }
+
     /// Is it a job that workers claim, and has it not settled?
     pub(super) fn is_claimed_job(&self, ctx: Context, name: &Arc<str>, id: JobId) -> bool {
         let space = self.claims.spaces.get(name);

@@ -29,14 +29,10 @@ impl Server {
         self.when_loaded(ctx, &name, true, move |server, ctx, name| {
             let now_ms = server.claims.now_ms();
             let claim = check_claim(server, ctx, name, id, token)?;
-            let Some(space) = server.claims.spaces.get_mut(name) else { return Err("ERR no such job".into()) };
             if claim.cancelled {
-                let message = keys::get(ctx, &space.keys.claims, id, |record| {
-                    ClaimRecord::read(record).and_then(|record| record.cancelled.map(|text| text.into_owned()))
-                });
-                let message = message.flatten().unwrap_or_default();
-                return Err(format!("CANCELLED {message}").trim_end().to_owned());
+                return Err(format!("CANCELLED {}", server.cancel_message(ctx, name, id)).trim_end().to_owned());
             }
+            let Some(space) = server.claims.spaces.get_mut(name) else { return Err("ERR no such job".into()) };
             let lease_ms = lease_ms.unwrap_or(claim.lease_ms);
             if lease_ms != claim.lease_ms {
                 // So that it has this one again after a restart.
@@ -99,18 +95,24 @@ impl Server {
     }
 
     fn expire(&mut self, ctx: Context, name: &Arc<str>, id: crate::core::jobs::job_id::JobId) {
-        let Some(space) = self.claims.spaces.get_mut(name) else { return };
-        let Some(claim) = space.queue.claim(id).cloned() else { return };
+        let claim = self.claims.spaces.get(name).and_then(|space| space.queue.claim(id)).cloned();
+        let Some(claim) = claim else { return };
         let (worker, _) = self.claims.workers.of(claim.worker);
+        let mut message = format!("the lease of worker '{worker}' ended after {} ms", claim.lease_ms);
+        if claim.cancelled {
+            message = format!("{}; {message}", self.cancel_message(ctx, name, id));
+        }
         let error = AttemptError {
             attempt: claim.attempt,
-            message: format!("the lease of worker '{worker}' ended after {} ms", claim.lease_ms).into(),
+            message: message.into(),
             stack: None,
             worker: Some(worker.into()),
             at_ms: wall_ms(),
         };
         self.claims.totals.expired += 1;
-        space.totals.add(Total::Expired, 1);
+        if let Some(space) = self.claims.spaces.get_mut(name) {
+            space.totals.add(Total::Expired, 1);
+        }
         let attempts = self.attempts_of(ctx, name, id);
         if claim.cancelled || claim.attempt >= attempts {
             self.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);

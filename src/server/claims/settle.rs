@@ -113,7 +113,7 @@ impl Server {
                 let (worker, _) = server.claims.workers.of(claim.worker);
                 let error = AttemptError {
                     attempt: claim.attempt,
-                    message: "cancelled, and released by its worker".into(),
+                    message: server.cancel_message(ctx, name, id).into(),
                     stack: None,
                     worker: Some(worker.into()),
                     at_ms: wall_ms(),

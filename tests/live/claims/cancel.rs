@@ -60,7 +60,7 @@ fn a_worker_is_told_and_may_still_acknowledge() {
         assert_eq!(listener.receive().list()[2].text(), expected);
     }
     for job in &held[1..] {
-        assert_eq!(wire.run(&format!("BEAR.CANCEL any {}", job.id)).text(), "active");
+        assert_eq!(wire.run(&format!("BEAR.CANCEL any {} unwanted", job.id)).text(), "active");
     }
     redis.restart();
     let mut wire = redis.wire();
@@ -69,8 +69,12 @@ fn a_worker_is_told_and_may_still_acknowledge() {
     assert_eq!(tell(&mut wire, "BEAR.ACK", "any", &held[0], &[]).int(), 1);
     assert_eq!(tell(&mut wire, "BEAR.FAIL", "any", &held[1], &["why"]).text(), "failed");
     assert_eq!(tell(&mut wire, "BEAR.RELEASE", "any", &held[2], &[]).text(), "failed");
-    let failed: Vec<String> = failures(&mut wire, "any:queue:work:failed").into_iter().map(|(id, _)| id).collect();
-    assert_eq!(failed, [held[1].id.as_str(), &held[2].id]);
+    let failed: Vec<(String, String)> = failures(&mut wire, "any:queue:work:failed")
+        .into_iter()
+        .map(|(id, record)| (id, record["error"]["message"].as_str().expect("a text").to_owned()))
+        .collect();
+    // A worker may have words of its own for it.
+    assert_eq!(failed, [(held[1].id.clone(), "why".to_owned()), (held[2].id.clone(), "unwanted".to_owned())]);
     assert_eq!(queued(&mut wire, "any"), [held[3].id.as_str()]);
     assert_eq!(wire.run("XLEN any:queue:work:completed").int(), 1);
 }
@@ -82,8 +86,11 @@ fn a_cancelled_job_whose_lease_ends_is_failed() {
     enqueue(&mut wire, "any X 1");
     let reply = wire.run("BEAR.CLAIM any LEASE 1000");
     let id = reply.list()[0].map()["id"].text();
-    assert_eq!(wire.run(&format!("BEAR.CANCEL any {id}")).text(), "active");
+    assert_eq!(wire.run(&format!("BEAR.CANCEL any {id} unwanted")).text(), "active");
     crate::support::eventually("the job has failed", || failures(&mut wire, "any:queue:work:failed").len() == 1);
+    let record = failures(&mut wire, "any:queue:work:failed").remove(0).1;
+    let message = record["error"]["message"].as_str().expect("a text");
+    assert!(message.starts_with("unwanted; the lease of worker "), "{message}");
     assert_eq!(queued(&mut wire, "any"), [""; 0]);
 }
 

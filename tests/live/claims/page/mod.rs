@@ -28,7 +28,7 @@ fn the_node_worker_does_as_the_page_says() {
 fn does_as_the_page_says(language: &dyn Language) {
     let mut stage = Stage::set(language);
     each_fate(&mut stage);
-    // a_cancelled_job_is_ended(&mut stage);
+    a_cancelled_job_is_ended(&mut stage);
     no_more_than_five_at_once(&mut stage);
     a_failover_and_a_crash_of_redis_lose_no_claim(&mut stage);
     what_a_killed_worker_held_is_taken_over(&mut stage);
@@ -67,7 +67,6 @@ fn each_fate(stage: &mut Stage) {
     stage.workers.push(worker);
 }
 
-#[expect(dead_code, reason = "until there is BEAR.CANCEL")]
 fn a_cancelled_job_is_ended(stage: &mut Stage) {
     let job = stage.enqueue(&["hold/cancelled", "after"]);
     stage.receiver.wait_for("/hold/cancelled", 1);

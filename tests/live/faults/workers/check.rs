@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::event::{Answer, Event, Verb, What};
-use super::history::{parse_id, End, History};
+use super::history::History;
 use super::load::{Enqueued, Sent};
+use super::rules::{parse_id, End};
 
 /// Everything that clients saw in a round.
 #[derive(Default)]

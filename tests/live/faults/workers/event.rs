@@ -9,6 +9,7 @@ pub enum Verb {
     Fail,
     Release,
     Extend,
+    Log,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +50,13 @@ pub fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64
 }
 
-const VERBS: [(Verb, &str); 4] =
-    [(Verb::Ack, "ack"), (Verb::Fail, "fail"), (Verb::Release, "release"), (Verb::Extend, "extend")];
+const VERBS: [(Verb, &str); 5] = [
+    (Verb::Ack, "ack"),
+    (Verb::Fail, "fail"),
+    (Verb::Release, "release"),
+    (Verb::Extend, "extend"),
+    (Verb::Log, "log"),
+];
 
 const ANSWERS: [(Answer, &str); 4] =
     [(Answer::Done, "done"), (Answer::Unconfirmed, "unconfirmed"), (Answer::Lost, "lost"), (Answer::Doubt, "doubt")];

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::check::Seen;
 use super::event::Event;
+use super::operator;
 use super::worker::{ask_once, Control, Sign, Worker, PROCESS, SETTINGS};
 use crate::support::process::Process;
 use crate::support::{guardian, Random, Reply, Wire};
@@ -35,6 +36,7 @@ pub struct Sent {
 pub struct Load {
     control: Control,
     clients: Vec<JoinHandle<BTreeMap<String, Sent>>>,
+    operator: Option<JoinHandle<Vec<String>>>,
     workers: Vec<JoinHandle<Vec<Event>>>,
     processes: Vec<ProcessWorker>,
     /// What processes wrote that are no more.
@@ -77,6 +79,7 @@ impl Load {
             thread::spawn(move || client.run())
         });
         let clients = clients.collect();
+        let operator = Some(operator::start(port, control, Random::new(random.next())));
         let workers = (0..THREADS).map(|number| {
             let (random, control) = (Random::new(random.next()), control.clone());
             let name = format!("{name}.w{number}");
@@ -91,7 +94,16 @@ impl Load {
         let processes =
             (0..PROCESSES).map(|number| ProcessWorker::start(port, &format!("{name}.p{number}"), control, random));
         let processes = processes.collect();
-        Load { control: control.clone(), clients, workers, processes, files: Vec::new(), port, name: name.to_owned() }
+        Load {
+            control: control.clone(),
+            clients,
+            operator,
+            workers,
+            processes,
+            files: Vec::new(),
+            port,
+            name: name.to_owned(),
+        }
     }
 
     /// A worker's process is killed, and there is another one.
@@ -115,6 +127,8 @@ impl Load {
     /// No job comes any more, and whoever has one says so.
     pub fn calm_down(&mut self) -> BTreeMap<String, Sent> {
         self.control.set(Sign::Honest, true);
+        let odd = self.operator.take().map_or_else(Vec::new, |operator| operator.join().expect("an operator"));
+        assert_eq!(odd, Vec::<String>::new(), "what the operator was told");
         std::mem::take(&mut self.clients).into_iter().flat_map(|client| client.join().expect("a client")).collect()
     }
 

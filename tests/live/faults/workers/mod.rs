@@ -1,5 +1,5 @@
 //! The sweep of claimed jobs: workers claim, and do what workers do, or die, stand still, or are cut off; servers are killed,
-//! promoted, paused. Whatever happens, each job that was accepted ends once, nobody's word counts who holds a job no more, and
+//! promoted, paused, and an operator cancels, promotes, updates, limits. Whatever happens, each job that was accepted ends once, nobody's word counts who holds a job no more, and
 //! in the end nothing is left.
 //!
 //! ```text
@@ -14,10 +14,12 @@ mod check;
 mod event;
 mod history;
 mod load;
+mod operator;
+mod rules;
 mod site;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::support::{Random, Redis, Reply, Wire};
@@ -25,6 +27,7 @@ use crate::support::{Random, Redis, Reply, Wire};
 use check::Seen;
 use history::History;
 use load::{Enqueued, Load, Sent};
+use rules::End;
 use site::{pause, Site, Strike, STRIKES};
 use worker::Sign;
 
@@ -49,6 +52,7 @@ struct Tally {
     jobs: usize,
     claims: usize,
     expired: usize,
+    cancelled: usize,
 }
 
 #[test]
@@ -74,12 +78,13 @@ fn each_job_ends_once_whatever_happens_to_servers_and_workers() {
             tally.jobs += of_round.jobs;
             tally.claims += of_round.claims;
             tally.expired += of_round.expired;
+            tally.cancelled += of_round.cancelled;
             round += 1;
         }
         killed += site.kills;
-        let Tally { jobs, claims, expired } = tally;
+        let Tally { jobs, claims, expired, cancelled } = tally;
         eprintln!(
-            "seed {seed}: {killed} of {kills} kills, {jobs} jobs, {claims} claims, {expired} expired, {:?}",
+            "seed {seed}: {killed} of {kills} kills, {jobs} jobs, {claims} claims, {expired} expired, {cancelled} cancelled, {:?}",
             begun.elapsed()
         );
         if killed >= kills {
@@ -104,6 +109,7 @@ fn fault_with(mutation: &str, strikes: &[Strike]) -> Option<String> {
         }
         std::thread::sleep(Duration::from_millis(500));
         sent.extend(load.calm_down());
+        end_operations(&site.master);
         let drained = wait_drained(&site.master, Duration::from_secs(5));
         if let Err(fault) = look(&site, &name, load.end(sent), drained) {
             return Some(fault);
@@ -218,6 +224,7 @@ fn run_round(site: &mut Site, name: &str, drawn: &[Strike], random: &mut Random)
     }
     pause(random, 300);
     let sent = load.calm_down();
+    end_operations(&site.master);
     let drained = wait_drained(&site.master, DRAINED_WITHIN);
     site.control.set(Sign::Replicated, false);
     look(site, name, load.end(sent), drained)
@@ -236,7 +243,18 @@ fn look(site: &Site, name: &str, mut seen: Seen, drained: Result<(), String>) ->
     check::check(&history, &seen)?;
     check_nothing_left(&site.master)?;
     let jobs = history.spaces.values().map(|space| space.ended.len()).sum();
-    Ok(Tally { jobs, claims: history.claims, expired: history.expired })
+    let ended = history.spaces.values().flat_map(|space| space.ended.values());
+    let cancelled = ended.filter(|job| job.end == Some(End::Cancelled)).count();
+    Ok(Tally { jobs, claims: history.claims, expired: history.expired, cancelled })
+}
+
+/// No queue is paused, and the limits are the catalog's.
+fn end_operations(master: &Redis) {
+    let mut wire = master.wire();
+    for space in SPACES {
+        assert!(!wire.run(&format!("BEAR.RESUME {space}")).is_error());
+    }
+    assert!(wire.run("BEAR.LIMITQUEUE tight DEFAULT").is_ok());
 }
 
 fn wait_drained(master: &Redis, within: Duration) -> Result<(), String> {
@@ -280,6 +298,7 @@ fn check_nothing_left(master: &Redis) -> Result<(), String> {
             }
         }
     }
+    check_logs(&mut wire)?;
     let held = wire.run("ZCOUNT work:queue:unique +inf +inf");
     if held != Reply::Int(0) {
         return Err(format!("UNIQUE keys are held for ever: {held:?}"));
@@ -288,6 +307,28 @@ fn check_nothing_left(master: &Redis) -> Result<(), String> {
     while master.info("clients").int("blocked_clients") > 0 {
         if begun.elapsed() > Duration::from_secs(10) {
             return Err("clients wait that have gone".into());
+        }
+    }
+    Ok(())
+}
+
+/// Logs are kept as long as the record of the job.
+fn check_logs(wire: &mut Wire) -> Result<(), String> {
+    for space in SPACES {
+        let mut kept: BTreeSet<String> = BTreeSet::new();
+        for part in ["completed", "failed"] {
+            let reply = wire.run(&format!("XRANGE {space}:queue:work:{part} - +"));
+            for entry in reply.list() {
+                let fields = entry.list()[1].list();
+                kept.extend(fields.iter().map(Reply::text));
+            }
+        }
+        let pattern = format!("{space}:queue:work:log:*").replace('{', "[{]").replace('}', "[}]");
+        for key in wire.call(&["KEYS", &pattern]).list().iter().map(Reply::text) {
+            let id = key.rsplit(':').next().unwrap_or_default();
+            if !kept.contains(id) {
+                return Err(format!("{key} is left, and no record of its job"));
+            }
         }
     }
     Ok(())

@@ -130,7 +130,8 @@ impl Worker<'_> {
     fn check_refusal(&mut self, line: &str, words: &[String]) -> Result<(), Broken> {
         let code = line.split(' ').next().unwrap_or_default();
         match code {
-            "UNBLOCKED" => Ok(()),
+            // By an operator: it says nevertheless what it would have said.
+            "UNBLOCKED" | "CANCELLED" => Ok(()),
             "LOADING" | "READONLY" | "MASTERDOWN" => Err(Broken),
             _ => {
                 let nothing = Held { space: "-".into(), id: "-".into(), token: 0 };
@@ -146,6 +147,11 @@ impl Worker<'_> {
             return self.ack(wire, &held);
         }
         std::thread::sleep(Duration::from_millis(self.random.below(8) as u64));
+        if self.random.once_in(6) {
+            let of = &held[0];
+            let words = ["BEAR.LOG", &of.space, &of.id, &of.token.to_string(), "begun"].map(str::to_owned);
+            self.tell(wire, Verb::Log, of, &words)?;
+        }
         match self.random.below(100) {
             // Says nothing until the lease is over, and then that all is done.
             0..=1 => {

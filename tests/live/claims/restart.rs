@@ -18,6 +18,12 @@ claim = { lease = "1s", attempts = 5 }
 data = { n = "int" }
 claim = { lease = "60s" }
 order = ["n"]
+[other.job.A]
+data = { n = "int" }
+claim = { lease = "60s" }
+[paused.job.A]
+data = { n = "int" }
+claim = { lease = "60s" }
 [narrow.job.CALL]
 data = { n = "int" }
 claim = { lease = "60s" }
@@ -41,6 +47,8 @@ fn survives(mut redis: Redis, end: impl FnOnce(&mut Redis)) {
     add(r#"work A {"n":5} PRIORITY 8"#);
     let lane = [1, 1, 2].map(|n| add(&format!(r#"lane STEP {{"n":{n}}}"#)));
     (0..5).for_each(|n| drop(add(&format!(r#"narrow CALL {{"n":{n}}}"#))));
+    add(r#"other A {"n":1}"#);
+    add(r#"paused A {"n":1}"#);
     (0..5).for_each(|n| drop(add(&format!(r#"slow CALL {{"n":{n}}}"#))));
     let held = claim_one(&mut wire, "work WORKER one");
     let failed = claim_one(&mut wire, "work WORKER two");
@@ -50,11 +58,16 @@ fn survives(mut redis: Redis, end: impl FnOnce(&mut Redis)) {
     assert_eq!(tell(&mut wire, "FAIL", &put_off, "oops BACKOFF 3600000").text(), "delayed");
     let in_lane = claim_one(&mut wire, "lane");
     assert_eq!(in_lane.id, lane[0]);
-    // Set as by BEAR.LIMITQUEUE.
-    wire.run("HSET narrow:queue:work:limits concurrency 2");
+    assert!(wire.run("BEAR.LIMITQUEUE narrow CONCURRENCY 2").is_ok());
     assert_eq!(claim(&mut wire, "narrow COUNT 10").len(), 2);
     let slow = claim(&mut wire, "slow COUNT 2");
     ack(&mut wire, &slow[0]);
+    let updated = enqueue(&mut wire, r#"lane STEP {"n":8}"#);
+    assert!(wire.run(&format!(r#"BEAR.UPDATE lane {updated} {{"n":1}}"#)).is_ok());
+    let cancelled = claim_one(&mut wire, "other");
+    assert_eq!(wire.run(&format!("BEAR.CANCEL other {} no-more", cancelled.id)).text(), "active");
+    assert_eq!(tell(&mut wire, "LOG", &held, "begun"), Reply::Int(1));
+    assert!(wire.run("BEAR.PAUSE paused").is_ok());
     let delayed = wire.run("ZRANGE work:queue:work:delayed 0 -1 WITHSCORES");
     assert_eq!(delayed.list().len(), 4);
 
@@ -69,9 +82,23 @@ fn survives(mut redis: Redis, end: impl FnOnce(&mut Redis)) {
     assert!(next.iter().all(|job| job.token > put_off.token.max(held.token)), "{next:?} after {put_off:?}");
     assert_eq!(claim(&mut wire, "lane COUNT 10").iter().map(|job| &job.id).collect::<Vec<_>>(), [&lane[2]]);
     ack(&mut wire, &in_lane);
-    assert_eq!(claim_one(&mut wire, "lane").id, lane[1]);
+    let in_lane = claim_one(&mut wire, "lane COUNT 10");
+    assert_eq!(in_lane.id, lane[1]);
+    ack(&mut wire, &in_lane);
+    let job = claim_one(&mut wire, "lane COUNT 10");
+    assert_eq!(
+        (job.id.as_str(), job.data.as_str()),
+        (updated.as_str(), r#"{"n":1}"#),
+        "with its other payload, and order"
+    );
+    assert_eq!(tell(&mut wire, "EXTEND", &cancelled, "").error(), "CANCELLED no-more");
+    assert_eq!(tell(&mut wire, "RELEASE", &cancelled, "").text(), "failed");
+    assert_eq!(tell(&mut wire, "LOG", &held, "again"), Reply::Int(2));
+    assert_eq!(claim(&mut wire, "paused COUNT 10"), []);
+    assert!(wire.run("BEAR.RESUME paused").is_ok());
+    assert_eq!(claim(&mut wire, "paused COUNT 10").len(), 1);
     assert_eq!(claim(&mut wire, "narrow COUNT 10"), [], "the limit that was set is in force");
-    wire.run("HSET narrow:queue:work:limits concurrency 4");
+    assert!(wire.run("BEAR.LIMITQUEUE narrow CONCURRENCY 4").is_ok());
     assert_eq!(claim(&mut wire, "narrow COUNT 10").len(), 2);
     assert_eq!(claim(&mut wire, "slow COUNT 10").len(), 1, "two of the three in a minute were begun before");
     ack(&mut wire, &held);
@@ -178,4 +205,10 @@ fn a_lease_has_its_whole_time_again_and_none_ends_while_redis_is_down() {
     let ended = record["errors"][0]["at"].as_u64().expect("a time");
     assert!(ended + 1000 >= at + 900, "it ended at {ended}, the server was back before {at}");
     assert_eq!(claim_one(&mut wire, "work").attempt, 2);
+}
+
+/// The same process reads its own data again.
+#[test]
+fn all_is_as_before_when_the_data_is_read_again() {
+    survives(Redis::builder().catalog(CATALOG).start(), |redis| assert!(redis.run("DEBUG RELOAD").is_ok()));
 }

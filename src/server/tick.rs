@@ -48,6 +48,11 @@ impl Server {
             return;
         }
         self.settle();
+        if self.serve_at_once(ctx, deadline) {
+            self.send_answers();
+            redis_api::wake();
+            return;
+        }
         if self.is_master() {
             self.keyspace.take_possession(ctx);
             self.look_at_strangers(ctx, start);

@@ -46,6 +46,14 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A value that was checked to be JSON when it was stored; what is empty is left out.
+    pub fn stored(&mut self, name: &str, json: &[u8]) {
+        if !json.is_empty() {
+            self.name(name);
+            self.out.extend_from_slice(json);
+        }
+    }
+
     /// An object within.
     pub fn object(&mut self, name: &str, write: impl FnOnce(&mut Object)) {
         self.name(name);

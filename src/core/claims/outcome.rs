@@ -62,7 +62,7 @@ impl Settled<'_> {
         let mut object = Object::new(out);
         object.text("job", &String::from_utf8_lossy(self.job));
         if end == End::Failed || self.data.len() <= MAX_RECORDED_DATA {
-            object.value("data", self.data);
+            object.stored("data", self.data);
         }
         object.number("attempts", u64::from(self.attempts));
         if let Some(started_ms) = self.started_ms {

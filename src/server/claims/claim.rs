@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::enqueue::shared;
-use super::hand_out::{Ask, Taken};
+use super::hand_out::{Ask, Taken, Unwritten};
 use super::serve::{answer, Wish, MAX_BYTES};
 use super::space::definition;
 use crate::core::catalog::Section;
@@ -151,9 +151,10 @@ impl Server {
         let mut taken: Vec<Taken> = Vec::new();
         let mut bytes = 0;
         let mut more = true;
+        let mut unwritten = Unwritten::default();
         while more && taken.len() < count && bytes < MAX_BYTES {
             let job = match from {
-                From::Space(name) => self.hand_out(ctx, name, types, ask),
+                From::Space(name) => self.hand_out_unwritten(ctx, name, types, ask, &mut unwritten),
                 From::Section(section) => self.hand_out_by_turns(ctx, section, types, ask),
             };
             more = job.is_some();
@@ -161,6 +162,7 @@ impl Server {
             taken.extend(job);
         }
         if let (From::Space(name), false) = (from, taken.is_empty()) {
+            self.write_claims(ctx, name, &unwritten);
             self.claims_changed(name);
         }
         (taken, more && bytes < MAX_BYTES)

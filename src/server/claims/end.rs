@@ -21,7 +21,13 @@ use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 /// Records that go with one that comes, at most.
-const TRIMMED: usize = 8;
+const TRIMMED: usize = 64;
+
+/// Of a type of which there are many, records are trimmed each time that so many have come.
+const UNTRIMMED: u32 = 32;
+
+/// As many are kept to the number.
+const FEW: u64 = 1_000;
 
 /// A job that settles.
 pub struct Ending {
@@ -112,11 +118,16 @@ impl Server {
                 space.forget_log(ctx, id);
             }
             left.add(space, id, &facts);
-            space.trim_records(ctx, is_failed, &facts.name, rule);
+            if keeps {
+                space.trim_records_now_and_then(ctx, is_failed, &facts.name, rule);
+            } else {
+                // Its payload was not read: an average.
+                space.bytes -= space.bytes / space.jobs.max(1);
+            }
         }
         space.write_completed(ctx, &mut completed);
         left.leave(ctx, space, Some(unique_end));
-        space.write_totals(ctx);
+        space.totals_changed = true;
     }
 
     /// The job's definition, as far as it is claimed.
@@ -168,7 +179,7 @@ impl Server {
             space.queue.give_back(id, now_ms);
         }
         self.claims.totals.retried += 1;
-        space.write_totals(ctx);
+        space.totals_changed = true;
     }
 
     /// The worker gives a job back that it has not done.
@@ -179,7 +190,7 @@ impl Server {
         space.queue.give_back(id, now_ms);
         space.totals.add(Total::Released, 1);
         self.claims.totals.released += 1;
-        space.write_totals(ctx);
+        space.totals_changed = true;
     }
 }
 
@@ -354,6 +365,16 @@ impl WorkSpace {
         }
     }
 
+    /// The same of many records, some at a time: each by itself would be a command more for each job.
+    fn trim_records_now_and_then(&mut self, ctx: Context, is_failed: bool, name: &str, rule: Rule) {
+        let kept = if is_failed { &self.kept_failed } else { &self.kept };
+        self.untrimmed += 1;
+        if self.untrimmed >= UNTRIMMED || kept.jobs_of(name) < FEW {
+            self.untrimmed = 0;
+            self.trim_records(ctx, is_failed, name, rule);
+        }
+    }
+
     /// Records of a type go that are kept no longer.
     pub(super) fn trim_records(&mut self, ctx: Context, is_failed: bool, name: &str, rule: Rule) {
         let (kept, key) = match is_failed {
@@ -399,6 +420,7 @@ impl WorkSpace {
         let texts: SmallVec<[(&str, String); 5]> =
             changed.map(|total| (total.name(), self.totals.get(*total).to_string())).collect();
         self.totals_written = self.totals;
+        self.totals_changed = false;
         let fields: SmallVec<[(&[u8], &[u8]); 5]> =
             texts.iter().map(|(name, text)| (name.as_bytes(), text.as_bytes())).collect();
         if !fields.is_empty() {

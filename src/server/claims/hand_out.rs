@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::space::{definition, WorkSpace};
 use super::Claims;
 use crate::core::claims::claim_record::ClaimRecord;
@@ -25,6 +27,15 @@ pub struct Ask {
     /// None: as the job's definition says.
     pub lease_ms: Option<u64>,
     pub worker: u32,
+}
+
+/// Records of claims that are still to be written.
+#[derive(Default)]
+pub struct Unwritten {
+    /// One after the other.
+    text: Vec<u8>,
+    /// Each job, and where its record ends.
+    jobs: SmallVec<[(JobId, usize); 4]>,
 }
 
 /// A job that was claimed, as its worker is told.
@@ -93,6 +104,34 @@ pub fn wanted(types: &[Arc<str>]) -> Wanted<'_> {
 impl Server {
     /// Claims the first job of a space that is of one of these types, if any may be begun.
     pub(super) fn hand_out(&mut self, ctx: Context, name: &Arc<str>, types: &[Arc<str>], ask: Ask) -> Option<Taken> {
+        let mut unwritten = Unwritten::default();
+        let taken = self.hand_out_unwritten(ctx, name, types, ask, &mut unwritten);
+        self.write_claims(ctx, name, &unwritten);
+        taken
+    }
+
+    /// Writes what [`Server::hand_out_unwritten`] has left to be written, in the same callback.
+    pub(super) fn write_claims(&self, ctx: Context, name: &Arc<str>, unwritten: &Unwritten) {
+        let Some(space) = self.claims.spaces.get(name).filter(|_| !unwritten.jobs.is_empty()) else { return };
+        let mut from = 0;
+        let mut records: SmallVec<[(JobId, &[u8]); 4]> = SmallVec::new();
+        for (id, end) in &unwritten.jobs {
+            records.push((*id, &unwritten.text[from..*end]));
+            from = *end;
+        }
+        // The type of the key was looked at when the space was read, and whenever another hand touched it.
+        let _ = keys::set(ctx, &space.keys.claims, &records);
+    }
+
+    /// The same, but for the record in the hash of claims: those of many jobs are written at once.
+    pub(super) fn hand_out_unwritten(
+        &mut self,
+        ctx: Context,
+        name: &Arc<str>,
+        types: &[Arc<str>],
+        ask: Ask,
+        unwritten: &mut Unwritten,
+    ) -> Option<Taken> {
         let catalog = self.catalog.clone();
         let epoch = self.queues.epoch();
         let now_ms = self.claims.now_ms();
@@ -143,11 +182,9 @@ impl Server {
                 attempt: claim.attempt,
                 cancelled: None,
             };
-            let mut text = Vec::with_capacity(200);
-            record.write(&mut text);
-            // The type of the key was looked at when the space was read, and whenever another hand touched it.
             if !mutations::is("no-claim-record") {
-                let _ = keys::set(ctx, &space.keys.claims, &[(facts.id, &text)]);
+                record.write(&mut unwritten.text);
+                unwritten.jobs.push((facts.id, unwritten.text.len()));
             }
             space.note_start(ctx, token, facts.group);
             let taken = Taken {
@@ -167,6 +204,7 @@ impl Server {
             }
             space.seen.insert(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
+            space.totals_changed = true;
             totals.claimed += 1;
             return Some(taken);
         }

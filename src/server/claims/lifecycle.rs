@@ -17,6 +17,9 @@ use crate::server::Server;
 /// A space that has had no job for so long leaves the memory.
 const IDLE_MS: u64 = 60_000;
 
+/// Totals are written so long after they have changed.
+const COUNT_MS: u64 = 100;
+
 /// Due times follow the clock on the wall, which may step: they are looked at again after this.
 const LOOK_MS: u64 = 1_000;
 
@@ -29,12 +32,30 @@ impl Server {
         for name in std::mem::take(&mut self.claims.redefined) {
             self.reread_work(ctx, &name);
         }
+        self.write_counts(ctx, deadline);
         let loading = self.load_spaces(ctx, deadline);
         let passing = self.pass_time_of_claims(ctx, deadline);
         let serving = self.serve_claimers(ctx, deadline);
         self.forget_idle_work(deadline);
         self.claims.arm();
         loading || passing || serving
+    }
+
+    /// Totals are written a few times a second, and not with each job, of which they would be a quarter of the work.
+    fn write_counts(&mut self, ctx: Context, deadline: Instant) {
+        let now_ms = self.claims.now_ms();
+        while self.claims.count_ms <= now_ms {
+            let Some(name) = self.claims.uncounted.pop() else { return };
+            if let Some(space) = self.claims.spaces.get_mut(&name) {
+                space.totals_awaited = false;
+                if space.wrong_type.is_none() {
+                    space.write_totals(ctx);
+                }
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
     }
 
     /// When a waiting claimer's time is up.
@@ -126,6 +147,7 @@ impl Claims {
         self.turns.clear();
         self.dirty.clear();
         self.redefined.clear();
+        self.uncounted.clear();
         self.loading.clear();
         self.next_ms.clear();
         self.next_due.clear();
@@ -152,6 +174,13 @@ impl Claims {
     /// Notes when time gives a space something to do.
     pub(super) fn note_times(&mut self, name: &Arc<str>, now_ms: u64) {
         let Some(space) = self.spaces.get_mut(name) else { return };
+        if space.totals_changed && !space.totals_awaited {
+            space.totals_awaited = true;
+            if self.uncounted.is_empty() {
+                self.count_ms = now_ms + COUNT_MS;
+            }
+            self.uncounted.push(name.clone());
+        }
         let next_ms = space.queue.next_ms(now_ms);
         if next_ms != space.next_ms {
             if let Some(before) = space.next_ms {
@@ -179,6 +208,9 @@ impl Claims {
     fn arm(&self) {
         if let Some((at, _)) = self.next_ms.first() {
             redis_api::arm(self.instant(*at).saturating_duration_since(Instant::now()));
+        }
+        if !self.uncounted.is_empty() {
+            redis_api::arm(self.instant(self.count_ms).saturating_duration_since(Instant::now()));
         }
         if let Some((at, _)) = self.next_due.first() {
             redis_api::arm(Duration::from_millis(at.saturating_sub(wall_ms()).min(LOOK_MS)));

@@ -82,6 +82,8 @@ impl Server {
         space.newest = jobs::newest(ctx, &space.keys.work).unwrap_or(JobId::ZERO);
         let queue = before.map(|before| {
             (space.seen, space.lost) = (before.seen, before.lost);
+            // What is not written yet.
+            (space.totals, space.totals_changed) = (before.totals, true);
             before.queue
         });
         space.loading = Some(Loading {

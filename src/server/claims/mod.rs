@@ -84,10 +84,16 @@ pub struct Claims {
     workers: workers::Workers,
     /// Spaces of which something may be handed out to who waits.
     dirty: VecDeque<Arc<str>>,
+    /// A tick was asked for because of them; and the last one served them alone.
+    is_waking: bool,
+    was_at_once: bool,
     /// Spaces that are being read.
     loading: VecDeque<Arc<str>>,
     /// Spaces whose definitions have changed.
     redefined: Vec<Arc<str>>,
+    /// Spaces whose totals are to be written, and when.
+    uncounted: Vec<Arc<str>>,
+    count_ms: u64,
     /// When time gives a space something to do: monotonic, and Unix time.
     next_ms: BTreeSet<(u64, Arc<str>)>,
     next_due: BTreeSet<(u64, Arc<str>)>,
@@ -124,8 +130,12 @@ impl Claims {
             turns: Turns::default(),
             workers: Default::default(),
             dirty: VecDeque::new(),
+            is_waking: false,
+            was_at_once: false,
             loading: VecDeque::new(),
             redefined: Vec::new(),
+            uncounted: Vec::new(),
+            count_ms: 0,
             next_ms: BTreeSet::new(),
             next_due: BTreeSet::new(),
             idle: VecDeque::new(),

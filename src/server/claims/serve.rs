@@ -109,10 +109,24 @@ impl Server {
         if may_give && !space.is_dirty && !claims.claimers.is_empty() && is_waited_for() {
             space.is_dirty = true;
             claims.dirty.push_back(name.clone());
+            claims.is_waking = true;
             redis_api::arm(std::time::Duration::ZERO);
         }
         claims.note_times(name, now_ms);
         claims.note_idleness(name, now_ms);
+    }
+
+    /// Serves who waits, and nothing else: who waits for a job should not wait for all that a tick looks at. The tick that
+    /// follows is a whole one. False: there is nobody, or the one before was none.
+    pub(in crate::server) fn serve_at_once(&mut self, ctx: Context, deadline: Instant) -> bool {
+        let is_waking = std::mem::take(&mut self.claims.is_waking);
+        let was_at_once = std::mem::take(&mut self.claims.was_at_once);
+        if !is_waking || was_at_once || !self.is_master() || !ctx.writes_allowed() {
+            return false;
+        }
+        self.claims.was_at_once = true;
+        self.serve_claimers(ctx, deadline);
+        true
     }
 
     /// Serves who waits, until the deadline. True: there are more.

@@ -53,8 +53,10 @@ pub struct WorkSpace {
     pub kept: Kept,
     pub kept_failed: Kept,
     pub totals: Totals,
-    /// As the key says.
+    /// As the key says, which follows a little later.
     pub totals_written: Totals,
+    pub totals_changed: bool,
+    pub totals_awaited: bool,
     /// What BEAR.LIMITQUEUE has set.
     pub set_limits: SetLimits,
     pub rate: Rate,
@@ -71,6 +73,8 @@ pub struct WorkSpace {
     pub next_due_ms: Option<u64>,
     pub is_dirty: bool,
     pub idle_since_ms: Option<u64>,
+    /// Records that came since old ones were trimmed.
+    pub untrimmed: u32,
     /// Starts in its key since the old ones were trimmed.
     pub started_untrimmed: u32,
 }
@@ -126,6 +130,8 @@ impl WorkSpace {
             kept_failed: Kept::default(),
             totals: Totals::default(),
             totals_written: Totals::default(),
+            totals_changed: false,
+            totals_awaited: false,
             set_limits: SetLimits::default(),
             rate: Rate::default(),
             seen: Seen::default(),
@@ -136,6 +142,7 @@ impl WorkSpace {
             next_due_ms: None,
             is_dirty: false,
             idle_since_ms: None,
+            untrimmed: 0,
             started_untrimmed: 0,
         }
     }
@@ -163,6 +170,6 @@ impl WorkSpace {
 
     /// Is everything that is known of it in its keys, and nothing to be done?
     pub fn is_idle(&self) -> bool {
-        self.jobs == 0 && self.loading.is_none() && !self.is_dirty
+        self.jobs == 0 && self.loading.is_none() && !self.is_dirty && !self.totals_changed
     }
 }

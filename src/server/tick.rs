@@ -41,7 +41,7 @@ impl Server {
     }
 
     fn tick(&mut self, ctx: Context) {
-        let (start, worked) = (Instant::now(), redis_api::worked());
+        let start = Instant::now();
         let deadline = start + BUDGET;
         if !ctx.select_db(self.config.db as i32) {
             // Checked at load: never work on another database.
@@ -50,9 +50,11 @@ impl Server {
         self.settle();
         if self.serve_at_once(ctx, deadline) {
             self.send_answers();
-            redis_api::wake();
+            // Within a millisecond.
+            self.arm_soon();
             return;
         }
+        let worked = redis_api::worked();
         if self.is_master() {
             self.keyspace.take_possession(ctx);
             self.look_at_strangers(ctx, start);

@@ -2,6 +2,7 @@
 //! its next attempt. One unit each, with whatever else the callback writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -16,7 +17,7 @@ use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
-use crate::redis_api::{Answer, Context};
+use crate::redis_api::{self, Answer, Context};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 
@@ -106,7 +107,7 @@ impl Server {
                     for client in self.queues.waiters.take(name, id) {
                         self.answers.push_back((client, answer.clone()));
                     }
-                    crate::redis_api::arm(std::time::Duration::ZERO);
+                    redis_api::arm(Duration::ZERO);
                 }
                 match (keeps, is_failed) {
                     (true, true) => space.write_failed(ctx, &known.facts, id, &record, &options),

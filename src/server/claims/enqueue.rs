@@ -84,11 +84,11 @@ impl Server {
         };
         let least = has_sql_jobs(section).then(|| self.newest_sql_job(ctx, &name)).flatten();
         let has_id = self.queues.has_identity(&name);
-        let random = self.queues.random_id();
         let Some(space) = self.claims.spaces.get_mut(&name) else { return Err("ERR the queue cannot be read".into()) };
-        if !has_id && KeyType::of(ctx, &space.shared.id).is_none() {
-            jobs::write(ctx, c"SET", &[&space.shared.id, random.to_string().as_bytes()]);
+        if !has_id && !space.has_id && KeyType::of(ctx, &space.shared.id).is_none() {
+            jobs::write(ctx, c"SET", &[&space.shared.id, self.queues.random_id().to_string().as_bytes()]);
         }
+        space.has_id = true;
         let id = space.write_job(ctx, &record, least)?;
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             hold_unique(ctx, &space.shared, key, id, fingerprint);

@@ -21,6 +21,12 @@ use crate::server::Server;
 /// Starts that are added before the old ones are trimmed.
 const UNTRIMMED: u32 = 64;
 
+/// From so many workers on, the ones of long ago are forgotten.
+const MANY_WORKERS: usize = 256;
+
+/// Workers are told of for so long.
+pub const LATELY_MS: u64 = 600_000;
+
 /// How somebody claims.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -202,7 +208,7 @@ impl Server {
             if mutations::is("handed-out-twice") {
                 space.queue.give_back(taken.id, now_ms);
             }
-            space.seen.insert(ask.worker, now_ms);
+            space.note_seen(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
             space.totals_changed = true;
             totals.claimed += 1;
@@ -220,6 +226,14 @@ impl WorkSpace {
             jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
         }
         token
+    }
+
+    /// A worker has claimed, or told, something. Those that were seen long ago are forgotten where there are many.
+    pub fn note_seen(&mut self, worker: u32, now_ms: u64) {
+        let is_new = self.seen.insert(worker, now_ms).is_none();
+        if is_new && self.seen.len().is_multiple_of(MANY_WORKERS) {
+            self.seen.retain(|_, seen_ms| now_ms - *seen_ms < LATELY_MS);
+        }
     }
 
     /// Where there is a rate: when the claim was begun outlives the process.

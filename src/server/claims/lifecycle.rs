@@ -10,6 +10,8 @@ use super::space::WorkSpace;
 use super::Claims;
 use crate::core::catalog::Catalog;
 use crate::failpoints;
+use crate::keyspace::claims::WorkKeys;
+use crate::keyspace::jobs;
 use crate::redis_api::{self, Context};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
@@ -26,7 +28,11 @@ const LOOK_MS: u64 = 1_000;
 impl Server {
     /// A slice of all that is to be done for claimed jobs. True: there is more to do at once.
     pub(in crate::server) fn work_on_claims(&mut self, ctx: Context, deadline: Instant) -> bool {
-        if !self.is_master() || !ctx.writes_allowed() {
+        if !self.is_master() {
+            return false;
+        }
+        self.claims.note_pause(!ctx.writes_allowed());
+        if !ctx.writes_allowed() {
             return false;
         }
         for name in std::mem::take(&mut self.claims.redefined) {
@@ -83,7 +89,10 @@ impl Server {
 
     /// A space that an earlier process left.
     pub(in crate::server) fn found_work(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
-        self.touch_work(ctx, name, prefix);
+        // A stream stays where its last job has gone: most of ten thousand tenants have nothing.
+        if jobs::len(ctx, &WorkKeys::new(prefix).work) > 0 {
+            self.touch_work(ctx, name, prefix);
+        }
     }
 
     /// The catalog is another: spaces of sections whose claimed jobs are others are read again.
@@ -152,6 +161,18 @@ impl Claims {
         self.next_ms.clear();
         self.next_due.clear();
         self.idle.clear();
+    }
+
+    /// While the server allows no writes, workers can extend no lease: the clock stands still.
+    fn note_pause(&mut self, paused: bool) {
+        match (paused, self.paused_since) {
+            (true, None) => self.paused_since = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.origin += since.elapsed();
+                self.paused_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     /// What was in memory of a space is there no more.

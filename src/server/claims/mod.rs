@@ -101,6 +101,8 @@ pub struct Claims {
     idle: VecDeque<(u64, Arc<str>)>,
     /// Of the monotonic milliseconds.
     origin: Instant,
+    /// Since when the server allows no writes.
+    paused_since: Option<Instant>,
     totals: Figures,
 }
 
@@ -140,13 +142,15 @@ impl Claims {
             next_due: BTreeSet::new(),
             idle: VecDeque::new(),
             origin: Instant::now(),
+            paused_since: None,
             totals: Figures::default(),
         }
     }
 
     /// Monotonic: leases and rates run by it.
     fn now_ms(&self) -> u64 {
-        BEGIN_MS + self.origin.elapsed().as_millis() as u64
+        let until = self.paused_since.unwrap_or_else(Instant::now);
+        BEGIN_MS + until.saturating_duration_since(self.origin).as_millis() as u64
     }
 
     fn instant(&self, ms: u64) -> Instant {

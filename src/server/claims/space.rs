@@ -26,6 +26,8 @@ pub struct WorkSpace {
     /// The section's name: where claimers of any space of it look.
     pub section: Arc<str>,
     pub keys: WorkKeys,
+    /// The queue's identity stands.
+    pub has_id: bool,
     /// What SQL jobs of the space have, too.
     pub shared: QueueKeys,
     pub prefix: Box<[u8]>,
@@ -111,6 +113,7 @@ impl WorkSpace {
         WorkSpace {
             section,
             keys: WorkKeys::new(prefix),
+            has_id: false,
             shared: QueueKeys::new(prefix),
             prefix: prefix.into(),
             queue: Queue::default(),

@@ -12,7 +12,7 @@ use crate::core::claims::attempts::{AttemptError, Attempts};
 use crate::core::claims::keep::Rule;
 use crate::core::claims::outcome::{self, End, Settled};
 use crate::core::claims::queue::{Claim, Facts};
-use crate::core::claims::record::{Total, WorkNumbers, WorkRecord};
+use crate::core::claims::record::{Total, WorkNumbers, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::{claims as keys, jobs};
@@ -20,6 +20,9 @@ use crate::mutations;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
+
+/// Totals are written so often at most: with each job they would be a quarter of the work.
+pub const COUNT_MS: u64 = 100;
 
 /// Records that go with one that comes, at most.
 const TRIMMED: usize = 64;
@@ -128,7 +131,7 @@ impl Server {
         }
         space.write_completed(ctx, &mut completed);
         left.leave(ctx, space, Some(unique_end));
-        space.totals_changed = true;
+        space.count(ctx, now_ms);
     }
 
     /// The job's definition, as far as it is claimed.
@@ -167,6 +170,7 @@ impl Server {
             false => Attempts::default(),
         };
         attempts.add(error);
+        space.held.remove(&id);
         space.tried.insert(id, attempts.attempts);
         let _ = keys::set(ctx, &space.keys.attempts, &[(id, &attempts.write())]);
         if !mutations::is("ended-claim-stays") {
@@ -180,7 +184,7 @@ impl Server {
             space.queue.give_back(id, now_ms);
         }
         self.claims.totals.retried += 1;
-        space.totals_changed = true;
+        space.count(ctx, now_ms);
     }
 
     /// The worker gives a job back that it has not done.
@@ -188,10 +192,11 @@ impl Server {
         let now_ms = self.claims.now_ms();
         let Some(space) = self.claims.spaces.get_mut(name) else { return };
         keys::forget(ctx, &space.keys.claims, &[id]);
+        space.held.remove(&id);
         space.queue.give_back(id, now_ms);
         space.totals.add(Total::Released, 1);
         self.claims.totals.released += 1;
-        space.totals_changed = true;
+        space.count(ctx, now_ms);
     }
 }
 
@@ -215,6 +220,7 @@ impl Left {
         if facts.due_ms.is_some() || space.tried.contains_key(&id) {
             self.delayed.push(id);
         }
+        space.held.remove(&id);
         self.tried.extend(space.tried.remove(&id).map(|_| id));
         self.in_progress.extend(space.in_progress.remove(&id).then_some(id));
         self.updated.extend(space.updated.remove(&id).then_some(id));
@@ -303,8 +309,7 @@ impl WorkSpace {
         let mut out = Vec::with_capacity(256);
         let mut options = OwnedOptions::default();
         let mut cost = 0;
-        keys::entry(ctx, &self.keys.work, id, |fields| {
-            let Ok(record) = WorkRecord::read(fields) else { return };
+        let mut write = |record: WorkRecord| {
             cost = job_record::cost(record.name, record.data, record.options.unique)
                 + updated.as_ref().map_or(0, |data| data.len() as u64);
             let (result, error) = match &known.why {
@@ -335,7 +340,23 @@ impl WorkSpace {
                 backoff_ms: record.options.backoff_ms,
                 unique: record.options.unique.map(Into::into),
             };
-        });
+        };
+        match self.held.get(&id) {
+            Some(held) => write(WorkRecord {
+                name: known.facts.name.as_bytes(),
+                data: &held.data,
+                options: WorkOptions {
+                    priority: known.facts.priority,
+                    due_ms: None,
+                    attempts: held.attempts,
+                    backoff_ms: held.backoff_ms,
+                    unique: self.uniques.get(&id).map(AsRef::as_ref),
+                },
+            }),
+            None => {
+                keys::entry(ctx, &self.keys.work, id, |fields| WorkRecord::read(fields).map(&mut write).ok());
+            }
+        }
         self.bytes = self.bytes.saturating_sub(cost);
         (out, options)
     }
@@ -416,6 +437,16 @@ impl WorkSpace {
         }
     }
 
+    /// Totals have changed: they are written now, or, where that was done a moment ago, a little later.
+    fn count(&mut self, ctx: Context, now_ms: u64) {
+        if now_ms >= self.totals_written_ms + COUNT_MS {
+            self.totals_written_ms = now_ms;
+            self.write_totals(ctx);
+        } else {
+            self.totals_changed = true;
+        }
+    }
+
     pub(super) fn write_totals(&mut self, ctx: Context) {
         let changed = Total::ALL.iter().filter(|total| self.totals.get(**total) != self.totals_written.get(**total));
         let texts: SmallVec<[(&str, String); 5]> =
@@ -440,8 +471,8 @@ struct OwnedOptions {
 }
 
 impl OwnedOptions {
-    fn options(&self) -> crate::core::claims::record::WorkOptions<'_> {
-        crate::core::claims::record::WorkOptions {
+    fn options(&self) -> WorkOptions<'_> {
+        WorkOptions {
             priority: self.priority,
             due_ms: None,
             attempts: self.attempts,

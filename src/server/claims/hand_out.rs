@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::space::{definition, WorkSpace};
+use super::space::{definition, HeldJob, WorkSpace};
 use super::Claims;
+use crate::core::catalog::claim::Keep;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
@@ -21,11 +22,9 @@ use crate::server::Server;
 /// Starts that are added before the old ones are trimmed.
 const UNTRIMMED: u32 = 64;
 
-/// From so many workers on, the ones of long ago are forgotten.
-const MANY_WORKERS: usize = 256;
-
-/// Workers are told of for so long.
-pub const LATELY_MS: u64 = 600_000;
+/// Payloads of claimed jobs that are kept in memory, and how large each may be.
+const MAX_HELD: usize = 10_000;
+const MAX_HELD_BYTES: usize = 2 << 10;
 
 /// How somebody claims.
 #[derive(Debug, Clone, Copy)]
@@ -149,19 +148,23 @@ impl Server {
             let facts = pick.facts().clone();
             let read = keys::entry(ctx, &space.keys.work, facts.id, |fields| {
                 let record = WorkRecord::read(fields).ok()?;
-                Some((Box::<[u8]>::from(record.data), record.options.attempts))
+                Some((Box::<[u8]>::from(record.data), record.options.attempts, record.options.backoff_ms))
             });
             let Some(of) = definition(section, facts.name.as_bytes()) else {
                 // The catalog has it no more.
                 space.queue.set_stopped(&facts.name, true);
                 continue;
             };
-            let Some((data, attempts)) = read.flatten() else {
+            let Some((data, attempts, backoff_ms)) = read.flatten() else {
                 // Another hand has taken it out of the stream, or written something else there.
                 space.queue.remove(&facts);
                 space.tried.remove(&facts.id);
                 continue;
             };
+            let is_small = data.len() <= MAX_HELD_BYTES && space.held.len() < MAX_HELD;
+            if of.claim.keep != Keep::Jobs(0) && is_small && !space.updated.contains(&facts.id) {
+                space.held.insert(facts.id, HeldJob { data: data.clone(), attempts, backoff_ms });
+            }
             let data = match space.updated.contains(&facts.id) {
                 true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
                 false => data,
@@ -208,7 +211,7 @@ impl Server {
             if mutations::is("handed-out-twice") {
                 space.queue.give_back(taken.id, now_ms);
             }
-            space.note_seen(ask.worker, now_ms);
+            space.seen.insert(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
             space.totals_changed = true;
             totals.claimed += 1;
@@ -226,14 +229,6 @@ impl WorkSpace {
             jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
         }
         token
-    }
-
-    /// A worker has claimed, or told, something. Those that were seen long ago are forgotten where there are many.
-    pub fn note_seen(&mut self, worker: u32, now_ms: u64) {
-        let is_new = self.seen.insert(worker, now_ms).is_none();
-        if is_new && self.seen.len().is_multiple_of(MANY_WORKERS) {
-            self.seen.retain(|_, seen_ms| now_ms - *seen_ms < LATELY_MS);
-        }
     }
 
     /// Where there is a rate: when the claim was begun outlives the process.

@@ -55,7 +55,7 @@ impl Server {
                 space.in_progress.insert(id);
             }
             space.queue.extend(id, lease_ms, now_ms);
-            space.note_seen(claim.worker, now_ms);
+            space.seen.insert(claim.worker, now_ms);
             server.claims.note_times(name, now_ms);
             Ok(Answer::Integer(lease_ms as i64))
         })

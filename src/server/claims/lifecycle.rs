@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::end::COUNT_MS;
 use super::space::WorkSpace;
 use super::Claims;
 use crate::core::catalog::Catalog;
@@ -18,9 +19,6 @@ use crate::server::Server;
 
 /// A space that has had no job for so long leaves the memory.
 const IDLE_MS: u64 = 60_000;
-
-/// Totals are written so long after they have changed.
-const COUNT_MS: u64 = 100;
 
 /// Due times follow the clock on the wall, which may step: they are looked at again after this.
 const LOOK_MS: u64 = 1_000;
@@ -47,7 +45,7 @@ impl Server {
         loading || passing || serving
     }
 
-    /// Totals are written a few times a second, and not with each job, of which they would be a quarter of the work.
+    /// Writes totals that have changed since they were written last.
     fn write_counts(&mut self, ctx: Context, deadline: Instant) {
         let now_ms = self.claims.now_ms();
         while self.claims.count_ms <= now_ms {
@@ -55,6 +53,7 @@ impl Server {
             if let Some(space) = self.claims.spaces.get_mut(&name) {
                 space.totals_awaited = false;
                 if space.wrong_type.is_none() {
+                    space.totals_written_ms = now_ms;
                     space.write_totals(ctx);
                 }
             }

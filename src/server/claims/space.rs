@@ -43,6 +43,9 @@ pub struct WorkSpace {
     pub takes_turns: bool,
     /// Attempts of jobs that failed and are tried again.
     pub tried: BTreeMap<JobId, u32>,
+    /// Payloads of claimed jobs, for the records of those that are acknowledged: to read each again would cost more than to
+    /// write it. Only small ones, and not of many.
+    pub held: BTreeMap<JobId, HeldJob>,
     /// Jobs that hold a UNIQUE key.
     pub uniques: BTreeMap<JobId, Box<[u8]>>,
     /// Jobs with another payload than their entry says.
@@ -58,6 +61,7 @@ pub struct WorkSpace {
     /// As the key says, which follows a little later.
     pub totals_written: Totals,
     pub totals_changed: bool,
+    pub totals_written_ms: u64,
     pub totals_awaited: bool,
     /// What BEAR.LIMITQUEUE has set.
     pub set_limits: SetLimits,
@@ -86,6 +90,13 @@ pub struct WorkSpace {
 pub struct LogSize {
     pub lines: u64,
     pub bytes: u64,
+}
+
+/// What of a claimed job's entry its record needs.
+pub struct HeldJob {
+    pub data: Box<[u8]>,
+    pub attempts: Option<u32>,
+    pub backoff_ms: Option<u64>,
 }
 
 /// How jobs of a name are claimed, and its definition where it has one.
@@ -124,6 +135,7 @@ impl WorkSpace {
             tokens: Tokens::default(),
             takes_turns: false,
             tried: BTreeMap::new(),
+            held: BTreeMap::new(),
             uniques: BTreeMap::new(),
             updated: BTreeSet::new(),
             in_progress: BTreeSet::new(),
@@ -134,6 +146,7 @@ impl WorkSpace {
             totals: Totals::default(),
             totals_written: Totals::default(),
             totals_changed: false,
+            totals_written_ms: 0,
             totals_awaited: false,
             set_limits: SetLimits::default(),
             rate: Rate::default(),

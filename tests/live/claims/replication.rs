@@ -31,16 +31,17 @@ fn pair() -> (Redis, Redis) {
     (master, replica)
 }
 
-/// `XADD work, HDEL claims`: the commands of each unit and the last part of their keys.
+/// `XADD work, HDEL claims`: the commands of each unit and the last part of their keys; but for totals, which are written a few
+/// times a second, in whatever unit there is then.
 fn shape(units: &[Unit]) -> Vec<String> {
     let of = |unit: &Unit| {
-        let commands = unit.iter().map(|command| {
-            let key = command.text(1);
-            format!("{} {}", command.name(), key.rsplit(':').next().unwrap_or_default())
-        });
+        let keys = unit.iter().map(|command| (command, command.text(1)));
+        let commands = keys
+            .filter(|(_, key)| !key.ends_with(":totals"))
+            .map(|(command, key)| format!("{} {}", command.name(), key.rsplit(':').next().unwrap_or_default()));
         commands.collect::<Vec<_>>().join(", ")
     };
-    units.iter().map(of).collect()
+    units.iter().map(of).filter(|unit| !unit.is_empty()).collect()
 }
 
 #[test]
@@ -67,22 +68,22 @@ fn each_step_is_one_unit() {
     enqueue(&mut wire, r#"work A {"n":1}"#);
     saw(&mut wire, "a job is enqueued", &["XADD work"]);
     let job = claim_one(&mut wire, "work");
-    saw(&mut wire, "it is claimed", &["HSET claims, XADD started"]);
+    saw(&mut wire, "it is claimed", &["XADD started, HSET claims"]);
     tell(&mut wire, "EXTEND", &job, "");
     saw(&mut wire, "its lease runs anew", &[]);
     tell(&mut wire, "EXTEND", &job, "LEASE 50000 PROGRESS 5");
     saw(&mut wire, "it has another lease", &["HSET claims, HSET progress"]);
     tell(&mut wire, "RELEASE", &job, "");
-    saw(&mut wire, "it is given back", &["HDEL claims, HSET totals"]);
+    saw(&mut wire, "it is given back", &["HDEL claims"]);
     let job = claim_one(&mut wire, "work");
     tell(&mut wire, "FAIL", &job, "oops BACKOFF 1");
     saw(
         &mut wire,
         "it fails, and falls due",
-        &["HSET claims, XADD started", "HSET attempts, HDEL claims, ZADD delayed, HSET totals", "ZREM delayed"],
+        &["XADD started, HSET claims", "HSET attempts, HDEL claims, ZADD delayed", "ZREM delayed"],
     );
     let job = claim_one(&mut wire, "work LEASE 1000");
-    saw(&mut wire, "its lease ends", &["HSET claims, XADD started", "HSET attempts, HDEL claims, HSET totals"]);
+    saw(&mut wire, "its lease ends", &["XADD started, HSET claims", "HSET attempts, HDEL claims"]);
     assert!(tell(&mut wire, "ACK", &job, "").error().starts_with("LOST "));
     saw(&mut wire, "a word that does not count", &[]);
     let mut waiter = redis.wire();
@@ -93,31 +94,23 @@ fn each_step_is_one_unit() {
     saw(
         &mut wire,
         "it is acknowledged",
-        &[
-            "HSET claims, XADD started",
-            "XADD completed, XDEL work, HDEL claims, HDEL attempts, HDEL progress, HSET totals",
-        ],
+        &["XADD started, HSET claims", "XADD completed, XDEL work, HDEL claims, HDEL attempts, HDEL progress"],
     );
     enqueue(&mut wire, r#"work A {"n":2}"#);
     let job = claimed(&waiter.receive()).remove(0);
-    saw(&mut wire, "one that waits has the next", &["XADD work", "HSET claims, XADD started"]);
+    saw(&mut wire, "one that waits has the next", &["XADD work", "XADD started, HSET claims"]);
     tell(&mut wire, "FAIL", &job, "oops FINAL");
-    saw(&mut wire, "it fails for good", &["XADD failed, XDEL work, HDEL claims, HSET totals"]);
+    saw(&mut wire, "it fails for good", &["XADD failed, XDEL work, HDEL claims"]);
     (0..3).for_each(|n| drop(enqueue(&mut wire, &format!(r#"work A {{"n":{n}}}"#))));
     let jobs = claim(&mut wire, "work COUNT 3");
     saw(
         &mut wire,
         "three are claimed",
-        &[
-            "XADD work",
-            "XADD work",
-            "XADD work",
-            "HSET claims, XADD started, HSET claims, XADD started, HSET claims, XADD started",
-        ],
+        &["XADD work", "XADD work", "XADD work", "XADD started, XADD started, XADD started, HSET claims"],
     );
     let pairs: Vec<String> = jobs.iter().map(|job| format!("{} {}", job.id, job.token)).collect();
     assert_eq!(wire.run(&format!("BEAR.ACK work {} 1-1 5", pairs.join(" "))).list()[0], Reply::Int(3));
-    saw(&mut wire, "and acknowledged", &["XADD completed, XDEL work, HDEL claims, HSET totals"]);
+    saw(&mut wire, "and acknowledged", &["XADD completed, XDEL work, HDEL claims"]);
     assert_eq!(shape(&redis.aof()[from..]), expected, "the append-only file");
 }
 

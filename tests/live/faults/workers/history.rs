@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::rules::{parse_id, End, Id, Space};
+use super::rules::{parse_id, End, Id, Set, Space};
 use crate::support::{Command, Unit};
 
 #[derive(Default)]
@@ -70,12 +70,11 @@ impl History {
                 }),
                 ("HSET", "data") => args.chunks_exact(2).try_for_each(|pair| space.update(&pair[0], &pair[1])),
                 ("HSET", "limits") => {
-                    let set = args.chunks_exact(2).find(|pair| pair[0] == "concurrency");
-                    space.concurrency = set.and_then(|pair| pair[1].parse().ok());
-                    Ok(())
+                    let mut pairs = args.chunks_exact(2).filter(|pair| pair[0] != "by");
+                    pairs.try_for_each(|pair| space.set.read(&pair[0], &pair[1]))
                 }
                 ("DEL", "limits") => {
-                    space.concurrency = None;
+                    space.set = Set::default();
                     Ok(())
                 }
                 ("XDEL", "") => args.iter().try_for_each(|id| space.settle(id, &outcomes)),

@@ -1,5 +1,5 @@
 //! The sweep of claimed jobs: workers claim, and do what workers do, or die, stand still, or are cut off; servers are killed,
-//! promoted, paused, and an operator cancels, promotes, updates, limits. Whatever happens, each job that was accepted ends once, nobody's word counts who holds a job no more, and
+//! promoted, paused, and an operator cancels, promotes, updates, retries, limits. Whatever happens, each job that was accepted ends once, nobody's word counts who holds a job no more, and
 //! in the end nothing is left.
 //!
 //! ```text
@@ -214,6 +214,10 @@ fn run_round(site: &mut Site, name: &str, drawn: &[Strike], random: &mut Random)
     if let Some(change) = drawn.iter().find(|strike| strike.changes_master()) {
         strikes.insert(0, *change);
         site.add_replica();
+    }
+    // An operator retries what has failed: in this round.
+    for space in SPACES {
+        while site.master.run(&format!("BEAR.CLEAN {space} failed")).int() > 0 {}
     }
     assert!(site.master.run(&format!("SET sweep {name}")).is_ok());
     site.wait_replica();

@@ -1,4 +1,4 @@
-//! An operator: promotes, cancels, updates, pauses and limits, while all else goes on.
+//! An operator: promotes, cancels, updates, retries, cleans, pauses and limits, while all else goes on.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub fn start(port: u16, control: &Control, mut random: Random) -> JoinHandle<Vec
 /// None: the connection is broken.
 fn act(wire: &mut Wire, random: &mut Random) -> Option<(Vec<String>, Reply)> {
     let space = *random.one(&SPACES.each_ref());
-    let words: Vec<String> = match random.below(12) {
+    let words: Vec<String> = match random.below(16) {
         0..=1 => vec!["BEAR.PROMOTE".into(), space.into(), "ALL".into()],
         2 => {
             ask(wire, &["BEAR.PAUSE".into(), space.into()])?;
@@ -52,6 +52,19 @@ fn act(wire: &mut Wire, random: &mut Random) -> Option<(Vec<String>, Reply)> {
         6..=7 => {
             let (id, _) = some_job(wire, random, space)?;
             vec!["BEAR.CANCEL".into(), space.into(), id, CANCELLED.into()]
+        }
+        8 => vec!["BEAR.RETRY".into(), space.into(), "ALL".into()],
+        9 => {
+            let state = random.one(&["completed", "failed"]);
+            vec!["BEAR.CLEAN".into(), space.into(), state.into(), "COUNT".into(), "5".into()]
+        }
+        10 => {
+            let rate = format!("{}/s", 20 + random.below(20));
+            ["BEAR.LIMITQUEUE", "tight", "RATE", &rate].map(str::to_owned).into()
+        }
+        11 => {
+            let most = (1 + random.below(3)).to_string();
+            ["BEAR.LIMITQUEUE", "tight", "BY", "by", "CONCURRENCY", &most].map(str::to_owned).into()
         }
         _ => {
             let (id, mark) = some_job(wire, random, "lane")?;

@@ -70,15 +70,39 @@ pub struct Job {
     pub end: Option<End>,
 }
 
+/// Limits that were set by command.
+#[derive(Default)]
+pub struct Set {
+    pub concurrency: Option<usize>,
+    pub rate: Option<(usize, u64)>,
+    pub by_concurrency: Option<usize>,
+}
+
+impl Set {
+    /// From the hash, of which no field is taken away but with the whole.
+    pub fn read(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = value.trim_end_matches("/s").parse().map_err(|_| format!("{name} is {value}"))?;
+        match name {
+            "concurrency" => self.concurrency = Some(number),
+            "rate" => self.rate = Some((number, 1000)),
+            "by_concurrency" => self.by_concurrency = Some(number),
+            _ => return Err(format!("nobody has set {name} to {value}")),
+        }
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 pub struct Space {
     open: BTreeMap<Id, Job>,
     pub ended: BTreeMap<Id, Job>,
     marks: BTreeMap<String, Id>,
+    /// The last job of each mark: one that failed may be retried, under another id.
+    last_of: BTreeMap<String, Id>,
     last_token: u64,
     pub is_paused: bool,
-    /// Set in the place of the catalog's.
-    pub concurrency: Option<usize>,
+    /// What was set in the place of the catalog's.
+    pub set: Set,
     starts: Vec<u64>,
     starts_by: BTreeMap<String, Vec<u64>>,
 }
@@ -125,9 +149,12 @@ impl Space {
             tokens: Vec::new(),
             end: None,
         };
-        if let Some(other) = self.marks.insert(mark.clone(), id) {
-            return Err(format!("{mark} is enqueued twice, as {other:?} and {id:?}"));
+        if let Some(other) = self.last_of.insert(mark.clone(), id) {
+            if !matches!(self.job(other).and_then(|job| job.end), Some(End::Failed | End::Cancelled)) {
+                return Err(format!("{mark} is enqueued twice, as {other:?} and {id:?}"));
+            }
         }
+        self.marks.entry(mark.clone()).or_insert(id);
         self.open.insert(id, job);
         Ok(())
     }
@@ -197,7 +224,10 @@ impl Space {
             return Err(format!("{} is begun before {} of its order: {before:?}, {job:?}", job.mark, before.mark));
         }
         self.last_token = token;
-        let of = limits(name);
+        let mut of = limits(name);
+        of.concurrency = self.set.concurrency.or(of.concurrency);
+        of.rate = self.set.rate.or(of.rate);
+        of.by_concurrency = self.set.by_concurrency.or(of.by_concurrency);
         check_rate(&mut self.starts, started_ms, of.rate)?;
         if let Some(by) = &job.by {
             check_rate(self.starts_by.entry(by.clone()).or_default(), started_ms, of.by_rate)?;
@@ -206,7 +236,7 @@ impl Space {
         job.claim = Some(Claim { token, started_ms, lease_ms });
         job.tokens.push(token);
         let claimed: Vec<&Job> = self.open.values().filter(|job| job.claim.is_some()).collect();
-        if self.concurrency.or(of.concurrency).is_some_and(|most| claimed.len() > most) {
+        if of.concurrency.is_some_and(|most| claimed.len() > most) {
             return Err(format!("{} are claimed at the same time", claimed.len()));
         }
         let by = &self.open[&id].by;

@@ -190,6 +190,10 @@ fn check_types(section: &Section, names: &[&[u8]]) -> Result<(), String> {
         true => {
             format!("ERR job '{}' is applied to Postgres by bear itself; workers claim {claimed}", shorten(unknown))
         }
+        false if section.open.is_some() => format!(
+            "ERR after JOB there are names of 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit, got '{}'",
+            shorten(unknown)
+        ),
         false => format!("ERR section '{}' has no job '{}'; workers claim {claimed}", section.name, shorten(unknown)),
     })
 }

@@ -221,7 +221,7 @@ impl Server {
         match (space.kept.find(id), space.kept_failed.find(id)) {
             (Some(_), _) => format!("{of_token}: it is completed"),
             (_, Some(_)) => format!("{of_token}: it has failed"),
-            _ => format!("{of_token}: it has settled or was removed, and its record is kept no more"),
+            _ => format!("{of_token}: no claimed job of this id is known, or not any more"),
         }
     }
 }

@@ -185,3 +185,26 @@ fn lists_of_words_have_an_end() {
         assert_eq!(wire.call(&words).error(), expected);
     }
 }
+
+/// Of names and ids that nobody has.
+#[test]
+fn what_is_not_there_is_said_to_be_unknown() {
+    let redis = Redis::builder().catalog("[any]\nopen = true\n").start();
+    let mut wire = redis.wire();
+    wire.run("BEAR.ENQUEUE any X 1");
+    let told = [
+        (
+            vec!["BEAR.CLAIM", "any", "JOB", "x y"],
+            "ERR after JOB there are names of 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit, got 'x y'",
+        ),
+        (vec!["BEAR.ACK", "any", "1-1", "5"], "LOST token 5 does not hold job 1-1: no claimed job of this id is known, or not any more"),
+    ];
+    for (words, expected) in told {
+        assert_eq!(wire.call(&words).error(), expected);
+    }
+    let result = format!("\"{}\"", "x".repeat(64 << 10));
+    assert_eq!(
+        wire.call(&["BEAR.ACK", "any", "1-1", "5", "RESULT", &result]).error(),
+        "TOOLARGE a RESULT may hold 65536 bytes"
+    );
+}

@@ -109,6 +109,8 @@ fn figures_of_claimed_jobs() {
     assert_eq!(workers(&told), [("one".into(), 1, false), ("two".into(), 1, false)]);
 
     replica.wait_in_sync(&redis);
+    // Totals are written a few times a second.
+    eventually("totals are written", || stats(&mut replica.wire())["released"].int() == 1);
     let of_replica = stats(&mut replica.wire());
     let by_keys = expected.into_iter().filter(|(name, _)| !["lost", "completed_kept", "claimed"].contains(name));
     assert_figures(&of_replica, &by_keys.collect::<Vec<_>>());

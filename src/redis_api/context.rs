@@ -19,6 +19,13 @@ pub struct Context<'a> {
 pub struct Flags(u32);
 
 impl Flags {
+    /// The caller is a script, or another module: a client that is no connection.
+    fn is_no_connection(self) -> bool {
+        let is = |flag| self.0 & flag != 0;
+        let is_in_multi = is(raw::REDISMODULE_CTX_FLAGS_MULTI);
+        is(raw::REDISMODULE_CTX_FLAGS_LUA) || (is(raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING) && !is_in_multi)
+    }
+
     /// The caller cannot be made to wait: MULTI, a script, or another module's call.
     pub fn cannot_block(self) -> bool {
         let blocking_denied = raw::REDISMODULE_CTX_FLAGS_MULTI
@@ -63,6 +70,10 @@ impl<'a> Context<'a> {
 
     /// Where it is connected from, `address:port`; empty for one that is no connection.
     pub fn client_address(self) -> String {
+        // Valkey 9 ends when it is asked that of the client by which a script runs commands.
+        if self.flags().is_no_connection() {
+            return String::new();
+        }
         let mut info = raw::RedisModuleClientInfo { version: 1, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
         // SAFETY: on the main thread; the structure says its version, and is of that size.
         let found = unsafe {

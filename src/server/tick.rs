@@ -50,8 +50,6 @@ impl Server {
         self.settle();
         if self.serve_at_once(ctx, deadline) {
             self.send_answers();
-            // Within a millisecond.
-            self.arm_soon();
             return;
         }
         let worked = redis_api::worked();

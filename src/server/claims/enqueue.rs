@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::space::{has_sql_jobs, Definition, WorkSpace};
+use super::space::{has_sql_jobs, Definition, HeldJob, WorkSpace};
 use crate::core::catalog::Section;
 use crate::core::claims::place::MAX_SEQ;
 use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
@@ -14,6 +14,9 @@ use crate::keyspace::{claims as keys, jobs};
 use crate::redis_api::{Context, KeyType};
 use crate::server::queues::{check_unique, due_ms, fingerprint, hold_unique, wall_ms, EnqueueOptions, Unique};
 use crate::server::Server;
+
+/// Larger payloads are read again by who claims them.
+const MAX_FRESH: usize = 64 << 10;
 
 /// Writes a payload as it is stored, if it fits.
 pub fn write_payload(of: Definition, data: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
@@ -98,6 +101,10 @@ impl Server {
             let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);
         }
         space.jobs += 1;
+        if !self.claims.claimers.is_empty() && data.len() <= MAX_FRESH {
+            let fresh = HeldJob { data: data.into(), attempts: options.attempts, backoff_ms: options.backoff_ms };
+            space.fresh = Some((id, fresh));
+        }
         if let Some(loading) = space.loading.as_mut().filter(|loading| loading.reads_jobs()) {
             // The walk comes to it.
             if due_ms.is_some() {

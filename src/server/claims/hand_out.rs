@@ -11,11 +11,11 @@ use crate::core::catalog::claim::Keep;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
-use crate::core::claims::record::{Total, WorkRecord};
+use crate::core::claims::record::{Total, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
-use crate::redis_api::{Context, Value};
+use crate::redis_api::{Context, Fields, Value};
 use crate::server::queues::{wall_ms, wall_us};
 use crate::server::Server;
 
@@ -146,16 +146,21 @@ impl Server {
         loop {
             let pick = space.queue.pick(wanted(types), now_ms)?;
             let facts = pick.facts().clone();
-            let read = keys::entry(ctx, &space.keys.work, facts.id, |fields| {
-                let record = WorkRecord::read(fields).ok()?;
-                Some((Box::<[u8]>::from(record.data), record.options.attempts, record.options.backoff_ms))
+            let fresh = space.fresh.take().filter(|(id, _)| *id == facts.id);
+            let read = fresh.map(|(_, job)| job).or_else(|| {
+                let read = |fields: &Fields| {
+                    let WorkRecord { data, options, .. } = WorkRecord::read(fields).ok()?;
+                    let WorkOptions { attempts, backoff_ms, .. } = options;
+                    Some(HeldJob { data: data.into(), attempts, backoff_ms })
+                };
+                keys::entry(ctx, &space.keys.work, facts.id, read).flatten()
             });
             let Some(of) = definition(section, facts.name.as_bytes()) else {
                 // The catalog has it no more.
                 space.queue.set_stopped(&facts.name, true);
                 continue;
             };
-            let Some((data, attempts, backoff_ms)) = read.flatten() else {
+            let Some(HeldJob { data, attempts, backoff_ms }) = read else {
                 // Another hand has taken it out of the stream, or written something else there.
                 space.queue.remove(&facts);
                 space.tried.remove(&facts.id);

@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::hand_out::{wanted, Ask, Taken};
 use super::Claims;
 use crate::core::claims::claimers::Ticket;
+use crate::keyspace::watch;
 use crate::redis_api::Context;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Value};
 use crate::server::cache::waiting::Waiting;
@@ -121,10 +122,14 @@ impl Server {
     pub(in crate::server) fn serve_at_once(&mut self, ctx: Context, deadline: Instant) -> bool {
         let is_waking = std::mem::take(&mut self.claims.is_waking);
         let was_at_once = std::mem::take(&mut self.claims.was_at_once);
-        if !is_waking || was_at_once || !self.is_master() || !ctx.writes_allowed() {
+        // What another hand did to the queue is looked at by whole ticks.
+        let is_touched = watch::has_queue_notes();
+        if !is_waking || was_at_once || is_touched || !self.is_master() || !ctx.writes_allowed() {
             return false;
         }
         self.claims.was_at_once = true;
+        // First, so that nothing later is armed meanwhile.
+        self.arm_soon();
         self.serve_claimers(ctx, deadline);
         true
     }

@@ -46,6 +46,8 @@ pub struct WorkSpace {
     /// Payloads of claimed jobs, for the records of those that are acknowledged: to read each again would cost more than to
     /// write it. Only small ones, and not of many.
     pub held: BTreeMap<JobId, HeldJob>,
+    /// The job that was enqueued last, where somebody waits for one: he need not wait until it is read again.
+    pub fresh: Option<(JobId, HeldJob)>,
     /// Jobs that hold a UNIQUE key.
     pub uniques: BTreeMap<JobId, Box<[u8]>>,
     /// Jobs with another payload than their entry says.
@@ -136,6 +138,7 @@ impl WorkSpace {
             takes_turns: false,
             tried: BTreeMap::new(),
             held: BTreeMap::new(),
+            fresh: None,
             uniques: BTreeMap::new(),
             updated: BTreeSet::new(),
             in_progress: BTreeSet::new(),

@@ -77,7 +77,8 @@ impl Server {
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
-        if notes.iter().any(|(part, _)| part.is_work() || *part == QueuePart::Paused) {
+        let concerns_work = |part: &QueuePart| part.is_work() || matches!(part, QueuePart::Paused | QueuePart::Id);
+        if notes.iter().any(|(part, _)| concerns_work(part)) {
             self.work_touched(ctx, name, prefix);
         }
         // What is of claimed jobs alone says nothing of SQL jobs.

@@ -263,3 +263,19 @@ fn whatever_frees_a_job_wakes_who_waits() {
     frees("the queue goes on", "work", &mut |wire| assert!(wire.run("BEAR.RESUME work").is_ok()));
     eventually("nothing is left", || redis.run("XLEN work:queue:work") == Reply::Int(0));
 }
+
+/// The server learns of both in one turn of its loop.
+#[test]
+fn who_hung_up_just_before_a_job_came_holds_nothing() {
+    let redis = start();
+    let mut wire = redis.wire();
+    for round in 0..60 {
+        let gone = [0, 1].map(|at| waiter(&redis, "work BLOCK 0", at));
+        drop(gone);
+        let id = enqueue(&mut wire, &format!(r#"work A {{"n":{round}}}"#));
+        let job = claim_one(&mut wire, "work BLOCK 5000");
+        assert_eq!((job.id, job.attempt), (id.clone(), 1), "round {round}");
+        assert_eq!(wire.run(&format!("BEAR.ACK work {id} {}", job.token)), Reply::Int(1));
+        redis.wait_blocked(0);
+    }
+}

@@ -184,16 +184,16 @@ fn a_replica_ends_no_lease_and_lets_nothing_fall_due() {
     let (mut master, replica) = pair();
     let mut wire = master.wire();
     enqueue(&mut wire, r#"work A {"n":1}"#);
-    enqueue(&mut wire, r#"work A {"n":2} DELAY 900"#);
-    claim_one(&mut wire, "work LEASE 1000");
+    enqueue(&mut wire, r#"work A {"n":2} DELAY 3000"#);
+    claim_one(&mut wire, "work LEASE 3000");
     replica.wait_in_sync(&master);
     master.kill9();
-    stays("it leaves the keys alone", Duration::from_millis(1500), || {
+    stays("it leaves the keys alone", Duration::from_millis(3300), || {
         replica.run("HLEN work:queue:work:claims") == Reply::Int(1)
             && replica.run("ZCARD work:queue:work:delayed") == Reply::Int(1)
     });
     assert!(replica.run("REPLICAOF NO ONE").is_ok());
     let mut wire = replica.wire();
     assert_eq!(claim_one(&mut wire, "work BLOCK 5000").data, r#"{"n":2}"#, "it is due");
-    assert_eq!(claim_one(&mut wire, "work BLOCK 5000").attempt, 2, "and the lease ends a second later");
+    assert_eq!(claim_one(&mut wire, "work BLOCK 5000").attempt, 2, "and the lease ends three seconds later");
 }

@@ -11,9 +11,9 @@ const CATALOG: &str = r#"
 [work.job.A]
 data = { n = "int" }
 claim = { lease = "60s", attempts = 5, backoff = "1ms" }
-[work.job.LONG]
+[work.job.SHORT]
 data = { n = "int" }
-claim = { lease = "1s", attempts = 5 }
+claim = { lease = "3s", attempts = 5 }
 [lane.job.STEP]
 data = { n = "int" }
 claim = { lease = "60s" }
@@ -188,22 +188,22 @@ fn without_the_module_all_is_plain_data() {
 fn a_lease_has_its_whole_time_again_and_none_ends_while_redis_is_down() {
     let mut redis = Redis::builder().catalog(CATALOG).append_only().config("appendfsync", "always").start();
     let mut wire = redis.wire();
-    (0..2).for_each(|n| drop(enqueue(&mut wire, &format!(r#"work LONG {{"n":{n}}}"#))));
+    (0..2).for_each(|n| drop(enqueue(&mut wire, &format!(r#"work SHORT {{"n":{n}}}"#))));
     let jobs = claim(&mut wire, "work COUNT 2");
     redis.kill9();
-    // What is looked at is that a lease of a second has not run on.
-    std::thread::sleep(Duration::from_millis(1300));
+    // What is looked at is that a lease of three seconds has not run on.
+    std::thread::sleep(Duration::from_millis(3300));
     redis.start_again();
     let begun = Instant::now();
     let mut wire = redis.wire();
     ack(&mut wire, &jobs[0]);
-    assert!(begun.elapsed() < Duration::from_secs(1), "it was asked too late to tell anything");
+    assert!(begun.elapsed() < Duration::from_secs(3), "it was asked too late to tell anything");
     assert_eq!(wire.run("HLEN work:queue:work:attempts"), Reply::Int(0));
     let at = wire.run("TIME").list()[0].text().parse::<u64>().expect("seconds") * 1000;
     eventually("the other lease has ended", || wire.run("HLEN work:queue:work:claims") == Reply::Int(0));
     let record = wire.run(&format!("HGET work:queue:work:attempts {}", jobs[1].id)).json();
     let ended = record["errors"][0]["at"].as_u64().expect("a time");
-    assert!(ended + 1000 >= at + 900, "it ended at {ended}, the server was back before {at}");
+    assert!(ended >= at + 1000, "it ended at {ended}, the server was back before {at}");
     assert_eq!(claim_one(&mut wire, "work").attempt, 2);
 }
 

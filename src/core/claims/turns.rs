@@ -1,15 +1,17 @@
 //! Spaces of one section take turns: whoever claims from the section as such gets a job of each space that has one, one after
 //! the other, so that the million jobs of one tenant do not delay the one of another. A space that has nothing costs nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Spaces in the order of their turns, for each section and type; None: any type.
 #[derive(Debug, Default)]
 pub struct Turns {
-    rings: BTreeMap<Ring, VecDeque<Arc<str>>>,
-    /// Who is in which ring, once each.
-    members: BTreeSet<(Arc<str>, Ring)>,
+    /// By the number with which they joined.
+    rings: BTreeMap<Ring, BTreeMap<u64, Arc<str>>>,
+    /// Who is in which ring, once each, and as which number.
+    members: BTreeMap<(Arc<str>, Ring), u64>,
+    joined: u64,
 }
 
 type Ring = (Arc<str>, Option<Arc<str>>);
@@ -18,22 +20,35 @@ impl Turns {
     /// The space has a job of the type that could be claimed; it is last in the line, unless it stands there already.
     pub fn join(&mut self, section: &Arc<str>, name: Option<&Arc<str>>, space: &Arc<str>) {
         let ring: Ring = (section.clone(), name.cloned());
-        if self.members.insert((space.clone(), ring.clone())) {
-            self.rings.entry(ring).or_default().push_back(space.clone());
+        let member = (space.clone(), ring);
+        if self.members.contains_key(&member) {
+            return;
         }
+        self.joined += 1;
+        self.rings.entry(member.1.clone()).or_default().insert(self.joined, space.clone());
+        self.members.insert(member, self.joined);
     }
 
-    /// Whose turn it is. It leaves the line; who has something more to give joins it again.
-    pub fn next(&mut self, section: &Arc<str>, name: Option<&Arc<str>>) -> Option<Arc<str>> {
-        let ring: Ring = (section.clone(), name.cloned());
-        let line = self.rings.get_mut(&ring)?;
-        let space = line.pop_front();
-        if line.is_empty() {
-            self.rings.remove(&ring);
-        }
-        let space = space?;
-        self.members.remove(&(space.clone(), ring));
+    /// Whose turn it is, of who has jobs of one of these types; none: of any. It leaves their lines; who has something more to
+    /// give joins them again.
+    pub fn next(&mut self, section: &Arc<str>, names: &[Arc<str>]) -> Option<Arc<str>> {
+        let any = names.is_empty().then_some(None);
+        let rings: Vec<Ring> =
+            any.into_iter().chain(names.iter().map(Some)).map(|name| (section.clone(), name.cloned())).collect();
+        let firsts = rings.iter().filter_map(|ring| self.rings.get(ring)?.first_key_value());
+        let space = firsts.min_by_key(|(number, _)| **number).map(|(_, space)| space.clone())?;
+        rings.into_iter().for_each(|ring| self.leave(&space, ring));
         Some(space)
+    }
+
+    fn leave(&mut self, space: &Arc<str>, ring: Ring) {
+        let member = (space.clone(), ring);
+        let Some(number) = self.members.remove(&member) else { return };
+        let Some(line) = self.rings.get_mut(&member.1) else { return };
+        line.remove(&number);
+        if line.is_empty() {
+            self.rings.remove(&member.1);
+        }
     }
 
     pub fn clear(&mut self) {
@@ -53,12 +68,29 @@ mod tests {
         turns.join(&section, None, &b);
         turns.join(&section, None, &a);
         turns.join(&section, Some(&sms), &b);
-        assert_eq!(turns.next(&section, None), Some(a.clone()));
+        assert_eq!(turns.next(&section, &[]), Some(a.clone()));
         turns.join(&section, None, &a);
-        assert_eq!(turns.next(&section, None), Some(b.clone()));
-        assert_eq!(turns.next(&section, None), Some(a));
-        assert_eq!(turns.next(&section, None), None);
-        assert_eq!(turns.next(&section, Some(&sms)), Some(b));
+        assert_eq!(turns.next(&section, &[]), Some(b.clone()));
+        assert_eq!(turns.next(&section, &[]), Some(a));
+        assert_eq!(turns.next(&section, &[]), None);
+        assert_eq!(turns.next(&section, &[sms]), Some(b));
+        assert!(turns.rings.is_empty() && turns.members.is_empty());
+    }
+
+    #[test]
+    fn who_wants_several_types_goes_round_the_spaces_of_all_of_them() {
+        let [section, a, b, sms, call] = ["mail", "{a}:mail", "{b}:mail", "SMS", "CALL"].map(Arc::<str>::from);
+        let mut turns = Turns::default();
+        let both = [sms.clone(), call.clone()];
+        turns.join(&section, Some(&sms), &a);
+        turns.join(&section, Some(&call), &b);
+        turns.join(&section, Some(&call), &a);
+        assert_eq!(turns.next(&section, &both), Some(a.clone()));
+        turns.join(&section, Some(&sms), &a);
+        turns.join(&section, Some(&call), &a);
+        assert_eq!(turns.next(&section, &both), Some(b), "a has had its turn, whatever it has more");
+        assert_eq!(turns.next(&section, &both), Some(a));
+        assert_eq!(turns.next(&section, &both), None);
         assert!(turns.rings.is_empty() && turns.members.is_empty());
     }
 }

@@ -207,23 +207,19 @@ impl Server {
         types: &[Arc<str>],
         ask: Ask,
     ) -> Option<Taken> {
-        if types.is_empty() {
-            return self.next_of_line(ctx, section, None, ask);
-        }
-        types.iter().find_map(|kind| self.next_of_line(ctx, section, Some(kind), ask))
-    }
-
-    fn next_of_line(&mut self, ctx: Context, section: &Arc<str>, kind: Option<&Arc<str>>, ask: Ask) -> Option<Taken> {
-        let types = kind.map_or(&[][..], std::slice::from_ref);
-        while let Some(name) = self.claims.turns.next(section, kind) {
+        while let Some(name) = self.claims.turns.next(section, types) {
             let taken = self.hand_out(ctx, &name, types, ask);
             let now_ms = self.claims.now_ms();
             if let Some(space) = self.claims.spaces.get_mut(&name).filter(|space| space.is_loaded()) {
-                if space.queue.has(wanted(types), now_ms) {
-                    self.claims.turns.join(section, kind, &name);
-                } else if space.queue.ready().first(wanted(types)).is_some() {
-                    // Its limit, or a pause: it comes back when that has ended.
-                    space.left_turns.insert(kind.cloned());
+                let any = types.is_empty().then_some(None);
+                for kind in any.into_iter().chain(types.iter().map(Some)) {
+                    let of_kind = wanted(kind.map_or(&[], std::slice::from_ref));
+                    if space.queue.has(of_kind, now_ms) {
+                        self.claims.turns.join(section, kind, &name);
+                    } else if space.queue.ready().first(of_kind).is_some() {
+                        // Its limit, or a pause: it comes back when that has ended.
+                        space.left_turns.insert(kind.cloned());
+                    }
                 }
             }
             if let Some(taken) = taken {

@@ -78,6 +78,20 @@ fn the_one_job_of_a_new_tenant_is_claimed_within_a_round() {
 }
 
 #[test]
+fn who_names_several_types_goes_round_all_tenants() {
+    let redis = Redis::builder().catalog(CATALOG).start();
+    let mut wire = redis.wire();
+    let jobs = (0..10).map(|_| ("{big}:mail".to_owned(), "x".to_owned()));
+    enqueue_all(&mut wire, jobs.chain([("{big}:mail".to_owned(), "y".to_owned())]));
+    let first = enqueue(&mut wire, "{big}:mail y {} PRIORITY 10");
+    let only = enqueue(&mut wire, "{small}:mail y {}");
+    assert_eq!(claim_one(&mut wire, "mail JOB x y").id, first, "within a tenant the greatest priority is first");
+    assert_eq!(claim_one(&mut wire, "mail JOB x y").id, only, "one tenant's jobs of x do not delay another's one of y");
+    assert_eq!(claim(&mut wire, "mail JOB x y COUNT 20").len(), 11);
+    assert_eq!(claim(&mut wire, "mail JOB x y").len(), 0);
+}
+
+#[test]
 fn the_last_priority_waits_as_long_as_there_is_a_greater_one() {
     let redis = Redis::builder().catalog(CATALOG).start();
     let mut wire = redis.wire();

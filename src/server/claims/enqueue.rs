@@ -180,7 +180,7 @@ fn after(id: JobId) -> JobId {
     if id.seq < MAX_SEQ {
         JobId { ms: id.ms, seq: id.seq + 1 }
     } else {
-        JobId { ms: id.ms + 1, seq: 0 }
+        JobId { ms: id.ms.saturating_add(1), seq: 0 }
     }
 }
 

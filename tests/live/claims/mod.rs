@@ -5,6 +5,7 @@ mod cancel;
 mod clean;
 mod clock;
 mod fair;
+mod hands;
 mod hold;
 mod limits;
 mod lists;

@@ -1,0 +1,20 @@
+//! What other hands write into the keys of claimed jobs, and take out of them.
+
+use crate::support::claims::{ack, claim_one, enqueue};
+use crate::support::Redis;
+
+const CATALOG: &str = "[mail]\nopen = true";
+
+#[test]
+fn after_the_last_id_that_there_can_be_nothing_is_enqueued() {
+    let redis = Redis::builder().catalog(CATALOG).start();
+    let mut wire = redis.wire();
+    let id = enqueue(&mut wire, "mail A {}");
+    let last = format!("{}-{}", u64::MAX, u64::MAX);
+    assert_eq!(wire.run(&format!("XADD mail:queue:work {last} v 1 job A data {{}}")).text(), last);
+    let refused = wire.run("BEAR.ENQUEUE mail A {}");
+    assert_eq!(refused.error(), "ERR the stream of the queue has the last id that there can be");
+    let job = claim_one(&mut wire, "mail");
+    assert_eq!(job.id, id);
+    ack(&mut wire, &job);
+}

@@ -196,6 +196,10 @@ impl Server {
         space.queue.give_back(id, now_ms);
         space.totals.add(Total::Released, 1);
         self.claims.totals.released += 1;
+        if space.totals.get(Total::Released) == 1 {
+            // By it a process that begins anew knows that jobs that wait may have a log.
+            space.write_totals(ctx);
+        }
         space.count(ctx, now_ms);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::claims::{ack, claim, claimed, enqueue};
+use crate::support::claims::{ack, claim, claim_one, claimed, enqueue, tell};
 use crate::support::{eventually, Redis, Reply, Wire};
 
 const CATALOG: &str = r#"
@@ -63,4 +63,23 @@ fn jobs_that_come_while_a_space_is_read_are_handed_out() {
         ids.push(enqueue(&mut wire, &format!(r#"work A {{"n":{round}}}"#)));
     }
     claim_all(&mut redis.wire(), &ids);
+}
+
+/// Totals are written a little later; that jobs were given back must be known all the same.
+#[test]
+fn a_job_that_was_given_back_before_a_crash_leaves_no_log() {
+    let mut redis = Redis::builder().catalog(CATALOG).append_only().config("appendfsync", "always").start();
+    let mut wire = redis.wire();
+    (0..2).for_each(|n| drop(enqueue(&mut wire, &format!(r#"work A {{"n":{n}}}"#))));
+    let (done, job) = (claim_one(&mut wire, "work"), claim_one(&mut wire, "work"));
+    ack(&mut wire, &done);
+    assert_eq!(tell(&mut wire, "LOG", &job, "begun"), Reply::Int(1));
+    assert_eq!(tell(&mut wire, "RELEASE", &job, "").text(), "waiting");
+    redis.kill9();
+    redis.start_again();
+    let mut wire = redis.wire();
+    let job = claim_one(&mut wire, "work BLOCK 5000");
+    ack(&mut wire, &job);
+    assert_eq!(wire.run("BEAR.CLEAN work completed"), Reply::Int(2));
+    assert_eq!(wire.run("KEYS *:log:*"), Reply::Array(Vec::new()));
 }

@@ -15,7 +15,6 @@ pub mod cache;
 pub mod calls;
 pub mod catalog;
 pub mod changes;
-#[allow(dead_code, reason = "the commands that use it are being built")]
 pub mod claims;
 pub mod feed;
 pub mod jobs;

@@ -20,7 +20,6 @@
 //! A new kind of key: `core/calls/keys` names it, `look` knows it when it sees it, `owned` whose it is, and the page of keys in the
 //! book tells of it.
 
-#[allow(dead_code, reason = "what serves claims is being built on it")]
 pub mod claims;
 mod cold;
 pub mod jobs;

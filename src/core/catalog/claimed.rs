@@ -1,6 +1,6 @@
 //! Which claimed jobs a section takes, and what it says of each.
 
-use super::claim::{ClaimSpec, OpenJobs};
+use super::claim::ClaimSpec;
 use super::job::{Field, Job};
 use super::sections::Section;
 use crate::core::values::value::{shorten, ScalarType};
@@ -10,18 +10,10 @@ const MAX_NAME: usize = 128;
 
 /// What a section says of claimed jobs of one name.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ClaimedJob<'a> {
-    Declared { job: &'a Job, claim: &'a ClaimSpec },
-    Open(&'a OpenJobs),
-}
-
-impl<'a> ClaimedJob<'a> {
-    pub fn claim(self) -> &'a ClaimSpec {
-        match self {
-            ClaimedJob::Declared { claim, .. } => claim,
-            ClaimedJob::Open(open) => &open.claim,
-        }
-    }
+pub struct ClaimedJob<'a> {
+    pub claim: &'a ClaimSpec,
+    /// None: an open section takes them, with any payload.
+    pub job: Option<&'a Job>,
 }
 
 /// Why a limit cannot be kept for each value of a field.
@@ -56,8 +48,11 @@ impl Section {
     /// What is said of claimed jobs of the name; None where such jobs are SQL, or there are none.
     pub fn claimed_job(&self, name: &[u8]) -> Option<ClaimedJob<'_>> {
         match self.jobs.iter().find(|job| job.name.as_bytes() == name) {
-            Some(job) => job.claim().map(|claim| ClaimedJob::Declared { job, claim }),
-            None => self.open.as_ref().filter(|_| is_open_name(name)).map(ClaimedJob::Open),
+            Some(job) => job.claim().map(|claim| ClaimedJob { claim, job: Some(job) }),
+            None => {
+                let open = self.open.as_ref().filter(|_| is_open_name(name))?;
+                Some(ClaimedJob { claim: &open.claim, job: None })
+            }
         }
     }
 
@@ -103,7 +98,7 @@ pub(in crate::core) fn check_key(key: &str) -> Result<(), KeyError> {
 
 /// What jobs of an open section may be called: 1 to 128 bytes of letters, digits, `_`, `-`, `.` and `:`, beginning with a
 /// letter or digit.
-pub fn is_open_name(name: &[u8]) -> bool {
+fn is_open_name(name: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
     name.len() <= MAX_NAME && name.first().is_some_and(u8::is_ascii_alphanumeric) && name.iter().all(is_part)
 }
@@ -134,12 +129,13 @@ mod tests {
         let text = "[mail]\nopen = true\nclaim = { attempts = 7 }\n[mail.job.SEND]\nclaim = {}\n\
                     [mail.job.PURGE]\neach = [\"DELETE FROM mail\"]";
         let open = section(text);
-        let attempts = |name: &str| open.claimed_job(name.as_bytes()).map(|job| job.claim().attempts);
+        let attempts = |name: &str| open.claimed_job(name.as_bytes()).map(|of| of.claim.attempts);
         assert_eq!(
             (attempts("SEND"), attempts("PURGE"), attempts("other"), attempts("-")),
             (Some(3), None, Some(7), None)
         );
-        assert!(matches!(open.claimed_job(b"SEND"), Some(ClaimedJob::Declared { job, .. }) if *job.name == *"SEND"));
+        assert!(open.claimed_job(b"other").is_some_and(|of| of.job.is_none()));
+        assert!(open.claimed_job(b"SEND").is_some_and(|of| of.job.is_some_and(|job| *job.name == *"SEND")));
         let closed = section("[mail]\n[mail.job.SEND]\nclaim = {}");
         assert!(closed.claimed_job(b"SEND").is_some() && closed.claimed_job(b"send").is_none());
         let sql = section("[mail]\n[mail.job.PURGE]\neach = [\"DELETE FROM mail\"]");

@@ -27,7 +27,6 @@
 //! A new option of a query or job: a field in `sections` or `job`, a line in its reader, a row in the catalog's page of the book.
 
 pub mod claim;
-#[allow(dead_code, reason = "for the commands of claimed jobs")]
 pub mod claimed;
 pub mod demand;
 pub mod fetch_plan;

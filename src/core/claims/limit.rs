@@ -26,10 +26,6 @@ impl Slots {
         self.claimed.remove(&id);
     }
 
-    pub fn claimed(&self) -> usize {
-        self.claimed.len()
-    }
-
     /// A claim was begun. `now_ms` is rounded down; the next one must be a whole window after it all the same.
     pub fn begin(&mut self, limit: &Limit, now_ms: u64) {
         let Some(Rate { count, .. }) = limit.rate else { return };

@@ -1,8 +1,8 @@
 //! What is kept of a claimed job that is settled: a JSON object in the stream of completed or of failed jobs. Written without a
 //! tree of values; read back with what is missing left out.
 //!
-//! An entry of completed jobs holds up to [`MAX_JOBS`] of one type: `t <type>`, and then id and record in turn. An entry of
-//! failed jobs holds one: `t <type> id <id> record <JSON>` and what BEAR.RETRY gives to the new job (`priority`, `attempts`,
+//! An entry of completed jobs holds those of one type that were acknowledged together: `t <type>`, and then id and record in turn.
+//! An entry of failed jobs holds one: `t <type> id <id> record <JSON>` and what BEAR.RETRY gives to the new job (`priority`, `attempts`,
 //! `backoff`, `unique`).
 
 use std::borrow::Cow;
@@ -16,9 +16,6 @@ use super::json::Object;
 use super::record::{WorkNumbers, WorkOptions, DEFAULT_PRIORITY};
 use crate::core::jobs::job_id::{IdText, JobId};
 use crate::core::jobs::record::{get, FieldList, RecordError};
-
-/// Jobs of one entry.
-pub const MAX_JOBS: usize = 100;
 
 /// Larger payloads are left out of the records of completed jobs, in bytes.
 const MAX_RECORDED_DATA: usize = 16 << 10;
@@ -44,7 +41,7 @@ pub struct Settled<'a> {
     pub worker: &'a [u8],
     pub token: Option<u64>,
     pub priority: u8,
-    /// JSON, as are `data` and `progress`; what is none is left out.
+    /// JSON, as are `data` and `progress`; what is none is left out, but for the `data` of completed jobs, which was checked.
     pub result: Option<&'a [u8]>,
     pub progress: Option<&'a [u8]>,
     /// Lines of its log that there ever were.
@@ -61,8 +58,11 @@ impl Settled<'_> {
     pub fn write(&self, end: End, out: &mut Vec<u8>) {
         let mut object = Object::new(out);
         object.text("job", &String::from_utf8_lossy(self.job));
-        if end == End::Failed || self.data.len() <= MAX_RECORDED_DATA {
-            object.stored("data", self.data);
+        match end {
+            // BEAR.RETRY reads it from there: what another hand wrote into the stream must not make the record unreadable.
+            End::Failed => object.value("data", self.data),
+            End::Completed if self.data.len() <= MAX_RECORDED_DATA => object.stored("data", self.data),
+            End::Completed => {}
         }
         object.number("attempts", u64::from(self.attempts));
         if let Some(started_ms) = self.started_ms {
@@ -141,8 +141,6 @@ pub struct Outcome<'a> {
     pub error: Option<OutcomeError>,
     #[serde(default)]
     pub errors: Vec<AttemptError>,
-    #[serde(default)]
-    pub earlier: u32,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -279,7 +277,8 @@ mod tests {
         full.write(End::Failed, &mut out);
         let read = Outcome::read(&out).unwrap();
         assert_eq!(read.data.map(RawValue::get), Some(r#"{"to":"a"}"#));
-        assert_eq!((read.worker.as_deref(), read.priority, read.log, read.earlier), (Some("w\u{fffd}"), 10, 3, 2));
+        assert_eq!((read.worker.as_deref(), read.priority, read.log), (Some("w\u{fffd}"), 10, 3));
+        assert!(out.ends_with(b",\"earlier\":2}"));
         assert_eq!((read.result.map(RawValue::get), read.progress.map(RawValue::get)), (Some("[1]"), Some("50")));
         let error = OutcomeError { message: "no \"host\"\u{fffd}".into(), stack: Some("at 2".into()) };
         assert_eq!((read.error, read.errors), (Some(error), errors.to_vec()));

@@ -206,12 +206,6 @@ impl Queue {
         self.may_claim(now_ms) && self.ready.first(wanted).is_some()
     }
 
-    /// Types of which it would find something, the one with the first job first.
-    pub fn open_types(&mut self, now_ms: u64) -> impl Iterator<Item = &Arc<str>> {
-        let may_claim = self.may_claim(now_ms);
-        self.ready.open_types().filter(move |_| may_claim)
-    }
-
     fn may_claim(&mut self, now_ms: u64) -> bool {
         self.look_again(now_ms);
         !self.paused && self.all.blocked(&self.limits.all, now_ms).is_none()
@@ -234,17 +228,8 @@ impl Queue {
         }
     }
 
-    /// The job that was picked is not in the stream any more.
-    pub fn drop_picked(&mut self, pick: &Pick) {
-        self.remove(pick.facts());
-    }
-
     pub fn claim(&self, id: JobId) -> Option<&Claim> {
         self.claims.get(&id).map(|held| &held.claim)
-    }
-
-    pub fn claims(&self) -> impl Iterator<Item = (JobId, &Claim)> {
-        self.claims.iter().map(|(id, held)| (*id, &held.claim))
     }
 
     /// What is known of a claimed job.

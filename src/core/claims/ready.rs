@@ -157,11 +157,6 @@ impl Ready {
         }
     }
 
-    /// Types of which a job could be handed out, the one with the first job first.
-    pub fn open_types(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.heads.iter().map(|(_, name)| name)
-    }
-
     /// From now on jobs of a group are passed over, or no more.
     pub fn set_closed(&mut self, group: u64, closed: bool) {
         let changed = if closed { self.closed.insert(group) } else { self.closed.remove(&group) };
@@ -182,6 +177,7 @@ impl Ready {
         }
     }
 
+    #[cfg(test)]
     pub fn is_closed(&self, group: u64) -> bool {
         self.closed.contains(&group)
     }
@@ -201,10 +197,6 @@ impl Ready {
                 self.opened.insert(name.clone());
             }
         }
-    }
-
-    pub fn stopped(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.stopped.iter()
     }
 
     /// Changes a bucket, and what follows from it. `change` says by how many jobs, or that nothing has changed.

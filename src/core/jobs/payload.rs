@@ -61,9 +61,16 @@ pub fn write_canonical(job: &Job, raw: &[u8], out: &mut Vec<u8>) -> Result<(), P
     write_with_spans(job, raw, Spelling::Canonical, out).map(drop)
 }
 
+/// Appends the payload of a claimed job as it is stored; without a definition any JSON is one.
+pub fn write(job: Option<&Job>, raw: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    match job {
+        Some(job) => write_checked(job, raw, out),
+        None => write_any(raw, out),
+    }
+}
+
 /// Appends any JSON, for jobs that declare no fields: compactly, with all that it says. Numbers keep their spelling, the
 /// keys their order. `out` is as it was after an error.
-#[allow(dead_code, reason = "for the commands of claimed jobs")]
 pub fn write_any(raw: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
     let text = std::str::from_utf8(raw).map_err(|error| PayloadError::Utf8 { at: error.valid_up_to() })?;
     let start = out.len();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::enqueue::shared;
 use super::hand_out::{Ask, Taken, Unwritten};
 use super::serve::{answer, Wish, MAX_BYTES};
-use super::space::definition;
 use crate::core::catalog::Section;
 use crate::core::values::value::shorten;
 use crate::redis_api::{Answer, Context};
@@ -183,7 +182,7 @@ fn check_claimed(section: &Section) -> Result<(), String> {
 
 /// Each must be a job that is claimed.
 fn check_types(section: &Section, names: &[&[u8]]) -> Result<(), String> {
-    let Some(unknown) = names.iter().find(|name| definition(section, name).is_none()) else { return Ok(()) };
+    let Some(unknown) = names.iter().find(|name| section.claimed_job(name).is_none()) else { return Ok(()) };
     let claimed: Vec<&str> = section.jobs.iter().filter(|job| job.claim().is_some()).map(|job| &*job.name).collect();
     let claimed = if claimed.is_empty() { "none".to_owned() } else { claimed.join(", ") };
     Err(match section.jobs.iter().any(|job| job.name.as_bytes() == *unknown) {

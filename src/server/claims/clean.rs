@@ -107,7 +107,7 @@ impl Cleaning {
     }
 
     fn remove(&mut self, server: &mut Server, ctx: Context, ids: &[JobId]) {
-        let removed = server.remove_claimed(ctx, &self.name, ids) as u64;
+        let removed = server.take_out_work(ctx, &self.name, ids) as u64;
         self.removed += removed;
         self.left = self.left.saturating_sub(removed);
     }

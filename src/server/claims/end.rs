@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::space::{definition, WorkSpace};
+use super::space::WorkSpace;
 use crate::core::catalog::claim::ClaimSpec;
+use crate::core::catalog::Section;
 use crate::core::claims::attempts::{AttemptError, Attempts};
-use crate::core::claims::keep::Rule;
+use crate::core::claims::keep::{Gone, Rule};
 use crate::core::claims::outcome::{self, End, Settled};
 use crate::core::claims::queue::{Claim, Facts};
 use crate::core::claims::record::{Total, WorkNumbers, WorkOptions, WorkRecord};
@@ -77,7 +78,7 @@ impl Server {
                 space.queue.remove(&facts);
             }
             let spec = section
-                .and_then(|section| definition(section, facts.name.as_bytes()))
+                .and_then(|section| section.claimed_job(facts.name.as_bytes()))
                 .map_or(&ClaimSpec::DEFAULT, |of| of.claim);
             let is_failed = matches!(why, Why::Failed { .. });
             let rule = match is_failed {
@@ -121,7 +122,7 @@ impl Server {
             if !keeps {
                 space.forget_log(ctx, id);
             }
-            left.add(space, id, &facts);
+            left.add(space, id, facts.due_ms.is_some());
             if keeps {
                 space.trim_records_now_and_then(ctx, is_failed, &facts.name, rule);
             } else {
@@ -140,7 +141,7 @@ impl Server {
             let space = self.claims.spaces.get(name)?;
             let (_, section) = self.catalog.section(space.section.as_bytes())?;
             let facts = space.queue.claimed_facts(id)?;
-            Some(definition(section, facts.name.as_bytes())?.claim.clone())
+            Some(section.claimed_job(facts.name.as_bytes())?.claim.clone())
         };
         spec().unwrap_or(ClaimSpec::DEFAULT)
     }
@@ -219,9 +220,10 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub(super) fn add(&mut self, space: &mut WorkSpace, id: JobId, facts: &Facts) {
+    /// `was_put_off`: it was enqueued with a time to wait for.
+    pub(super) fn add(&mut self, space: &mut WorkSpace, id: JobId, was_put_off: bool) {
         self.ids.push(id);
-        if facts.due_ms.is_some() || space.tried.contains_key(&id) {
+        if was_put_off || space.tried.contains_key(&id) {
             self.delayed.push(id);
         }
         space.held.remove(&id);
@@ -269,12 +271,7 @@ impl Left {
 
 impl WorkSpace {
     /// Of a job that settles: as the queue knows it, or as its entry says.
-    fn settling_facts(
-        &self,
-        ctx: Context,
-        section: Option<&crate::core::catalog::Section>,
-        id: JobId,
-    ) -> Option<Facts> {
+    fn settling_facts(&self, ctx: Context, section: Option<&Section>, id: JobId) -> Option<Facts> {
         if let Some(facts) = self.queue.claimed_facts(id) {
             return Some(facts.clone());
         }
@@ -282,12 +279,7 @@ impl WorkSpace {
     }
 
     /// As its entry says.
-    pub(super) fn entry_facts(
-        &self,
-        ctx: Context,
-        section: &crate::core::catalog::Section,
-        id: JobId,
-    ) -> Option<Facts> {
+    pub(super) fn entry_facts(&self, ctx: Context, section: &Section, id: JobId) -> Option<Facts> {
         let updated = match self.updated.contains(&id) {
             true => keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes)),
             false => None,
@@ -413,7 +405,7 @@ impl WorkSpace {
     }
 
     /// Entries of records, and the logs of their jobs.
-    pub(super) fn drop_records(&mut self, ctx: Context, key: &[u8], gone: Vec<crate::core::claims::keep::Gone>) {
+    pub(super) fn drop_records(&mut self, ctx: Context, key: &[u8], gone: Vec<Gone>) {
         if gone.is_empty() {
             return;
         }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::space::{has_sql_jobs, Definition, HeldJob, WorkSpace};
+use super::space::{has_sql_jobs, HeldJob, WorkSpace};
+use crate::core::catalog::claimed::ClaimedJob;
+use crate::core::catalog::space::parse_space;
 use crate::core::catalog::Section;
 use crate::core::claims::place::MAX_SEQ;
 use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
-use crate::core::jobs::payload::{self, PayloadError};
 use crate::core::jobs::record;
 use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::{claims as keys, jobs};
@@ -18,27 +19,14 @@ use crate::server::Server;
 /// Larger payloads are read again by who claims them.
 const MAX_FRESH: usize = 64 << 10;
 
-/// Writes a payload as it is stored, if it fits.
-pub fn write_payload(of: Definition, data: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
-    match of.job {
-        Some(job) => payload::write_checked(job, data, out),
-        None => payload::write_any(data, out),
-    }
-}
-
-/// What UNIQUE compares.
-pub fn fingerprint_of(of: Definition, name: &[u8], data: &[u8]) -> String {
-    fingerprint(of.job, name, data)
-}
-
 impl Server {
-    /// Adds a job to a space. `data` is as [`write_payload`] wrote it; the fingerprint is there where it has been worked out.
+    /// Adds a job to a space. `data` is as it is stored; the fingerprint is there where it has been worked out.
     pub(in crate::server) fn add_claimed_job(
         &mut self,
         ctx: Context,
         name: &str,
         section: &Section,
-        (job, of): (&[u8], Definition),
+        (job, of): (&[u8], ClaimedJob),
         (data, known): (&[u8], Option<String>),
         options: &EnqueueOptions,
     ) -> Result<JobId, String> {
@@ -49,7 +37,7 @@ impl Server {
         if let Some(text) = &space.wrong_type {
             return Err(text.clone());
         }
-        let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint_of(of, job, data)));
+        let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint(of.job, job, data)));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             if let Unique::Same(id) = check_unique(ctx, &space.shared, key, fingerprint)? {
                 return Ok(id);
@@ -67,7 +55,7 @@ impl Server {
         ctx: Context,
         name: &str,
         section: &Section,
-        (job, of): (&[u8], Definition),
+        (job, of): (&[u8], ClaimedJob),
         (data, fingerprint): (&[u8], Option<String>),
         options: &EnqueueOptions,
     ) -> Result<JobId, String> {
@@ -150,7 +138,7 @@ impl Server {
 
     /// The section of a space, by its name.
     pub(in crate::server) fn section_of(&self, name: &str) -> Option<usize> {
-        crate::core::catalog::space::parse_space(&self.catalog, name.as_bytes()).ok().map(|space| space.section)
+        parse_space(&self.catalog, name.as_bytes()).ok().map(|space| space.section)
     }
 }
 

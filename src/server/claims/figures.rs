@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::load::{as_slices, pairs};
-use super::space::{definition, WorkSpace};
+use super::space::WorkSpace;
 use super::Claims;
 use crate::core::catalog::claim::Limits;
 use crate::core::catalog::Section;
@@ -161,7 +161,7 @@ fn types_of(space: &WorkSpace, section: &Section) -> Value {
         types.entry(name.clone()).or_default().2 = jobs;
     }
     let of_type = |(name, (counts, completed, failed)): (Arc<str>, (Counts, u64, u64))| {
-        let stopped = definition(section, name.as_bytes()).is_none();
+        let stopped = section.claimed_job(name.as_bytes()).is_none();
         Value::Map(vec![
             ("job", Value::text(&*name)),
             ("waiting", number(counts.waiting)),

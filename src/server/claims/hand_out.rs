@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::space::{definition, HeldJob, WorkSpace};
+use super::space::{HeldJob, WorkSpace};
 use super::Claims;
 use crate::core::catalog::claim::Keep;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
-use crate::core::claims::record::{Total, WorkOptions, WorkRecord};
+use crate::core::claims::record::{Started, StartedNumbers, Total, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
@@ -155,7 +155,7 @@ impl Server {
                 };
                 keys::entry(ctx, &space.keys.work, facts.id, read).flatten()
             });
-            let Some(of) = definition(section, facts.name.as_bytes()) else {
+            let Some(of) = section.claimed_job(facts.name.as_bytes()) else {
                 // The catalog has it no more.
                 space.queue.set_stopped(&facts.name, true);
                 continue;
@@ -239,12 +239,8 @@ impl WorkSpace {
     /// Where there is a rate: when the claim was begun outlives the process.
     fn note_start(&mut self, ctx: Context, token: u64, group: Option<u64>) {
         let Some(window_ms) = self.queue.window_ms() else { return };
-        let token = token.to_string();
-        let group = group.map(|group| group.to_string());
-        match &group {
-            Some(group) => jobs::append(ctx, &self.keys.started, &[b"t", token.as_bytes(), b"g", group.as_bytes()]),
-            None => jobs::append(ctx, &self.keys.started, &[b"t", token.as_bytes()]),
-        };
+        let mut numbers = StartedNumbers::default();
+        jobs::append(ctx, &self.keys.started, &Started { token, group }.fields(&mut numbers));
         self.started_untrimmed += 1;
         if self.started_untrimmed >= UNTRIMMED {
             self.started_untrimmed = 0;

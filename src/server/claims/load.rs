@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::loading::{Has, Loading, Stage};
-use super::space::{definition, WorkSpace};
+use super::space::WorkSpace;
 use super::workers::Workers;
 use super::Claims;
 use crate::core::catalog::Section;
@@ -282,7 +282,7 @@ impl WorkSpace {
             self.uniques.insert(id, unique.into());
         }
         let facts = self.facts(section, id, &record, updated.as_deref().unwrap_or(record.data));
-        if definition(section, record.name).is_none() {
+        if section.claimed_job(record.name).is_none() {
             self.queue.set_stopped(&facts.name, true);
         }
         let tried = has.attempts.then(|| keys::get(ctx, &self.keys.attempts, id, Attempts::read)).flatten().flatten();

@@ -13,7 +13,7 @@
 //! | `end` | what is written of a claim that ends |
 //! | `lease` | BEAR.EXTEND, and leases that end |
 //! | `promote` | BEAR.PROMOTE |
-//! | `take_out` | jobs leave the queue undone |
+//! | `remove` | BEAR.REMOVE: jobs leave the queue undone |
 //! | `clean` | BEAR.CLEAN |
 //! | `cancel` | BEAR.CANCEL |
 //! | `update` | BEAR.UPDATE |
@@ -21,8 +21,7 @@
 //! | `logs` | BEAR.LOG, BEAR.LOGS |
 //! | `report` | a claimed job as replies show it |
 //! | `index` | which jobs are in a state |
-//! | `records` | and one that has settled |
-//! | `remove` | BEAR.REMOVE, and records that are retried |
+//! | `records` | records of settled jobs: found, and taken away |
 //! | `figures` | BEAR.STATS, INFO |
 //! | `workers` | who has claimed something lately |
 //! | `lifecycle` | ticks; what load, promotion, demotion, flushes and other hands mean |
@@ -54,7 +53,6 @@ mod report;
 mod serve;
 mod settle;
 mod space;
-mod take_out;
 mod update;
 mod workers;
 
@@ -63,12 +61,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use claim::ClaimRequest;
-pub use enqueue::{fingerprint_of, write_payload};
 pub use limits::LimitRequest;
 pub use promote::PromoteTarget;
 pub use records::{SettledWork, WorkSearch};
 pub use settle::FailRequest;
-pub use space::{definition, Definition};
 
 use crate::core::claims::claimers::Claimers;
 use crate::core::claims::turns::Turns;

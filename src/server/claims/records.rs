@@ -1,12 +1,14 @@
-//! Records of claimed jobs that have settled: a master knows where each stands, a replica searches for it.
+//! Records of claimed jobs that have settled: found, and taken away by BEAR.REMOVE and BEAR.RETRY. A master knows where each
+//! stands, a replica searches for it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::report::of_record;
-use super::space::definition;
-use crate::core::claims::outcome::read_failed;
+use crate::core::claims::outcome::{completed_fields, read_completed, read_failed};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::get;
 use crate::keyspace::claims::{self as keys, WorkKeys};
@@ -98,6 +100,59 @@ impl Server {
         }
     }
 
+    /// Where the records of failed jobs stand; None as long as they are being read.
+    pub(in crate::server) fn failed_work_entries<'a>(
+        &mut self,
+        ctx: Context,
+        name: &Arc<str>,
+        ids: impl Iterator<Item = &'a JobId>,
+        deadline: Instant,
+    ) -> Option<Vec<JobId>> {
+        if self.claims.spaces.contains_key(name) && !self.load_work(ctx, name, deadline) {
+            return None;
+        }
+        let space = self.claims.spaces.get(name);
+        Some(ids.filter_map(|id| space?.kept_failed.find(*id)).collect())
+    }
+
+    /// Records of failed jobs go, with the logs of these. Returns how many there were.
+    pub(in crate::server) fn forget_failed_work(&mut self, ctx: Context, name: &str, entries: &[JobId]) -> usize {
+        let Some(space) = self.claims.spaces.get_mut(name) else { return 0 };
+        if entries.is_empty() {
+            return 0;
+        }
+        for id in entries.iter().flat_map(|entry| space.kept_failed.remove(*entry)).collect::<Vec<_>>() {
+            space.forget_log(ctx, id);
+        }
+        keys::delete(ctx, &space.keys.failed, entries)
+    }
+
+    /// The record of a completed job goes. Those that were written with it are written anew, for entries do not change.
+    pub(in crate::server) fn forget_completed_work(&mut self, ctx: Context, name: &str, id: JobId) -> bool {
+        let Some(space) = self.claims.spaces.get_mut(name) else { return false };
+        let Some(entry) = space.kept.find(id) else { return false };
+        let read = keys::entry(ctx, &space.keys.completed, entry, |fields| {
+            let (name, jobs) = read_completed(fields).ok()?;
+            let others = jobs.iter().filter(|(of, _)| *of != id).map(|(of, record)| (*of, Box::<[u8]>::from(*record)));
+            Some((Arc::<str>::from(String::from_utf8_lossy(name)), others.collect::<Vec<_>>()))
+        });
+        let Some((kind, others)) = read.flatten() else { return false };
+        keys::delete(ctx, &space.keys.completed, &[entry]);
+        space.kept.remove(entry);
+        space.forget_log(ctx, id);
+        if !others.is_empty() {
+            let texts: Vec<_> = others.iter().map(|(of, _)| of.text()).collect();
+            let records = texts.iter().zip(&others).map(|(text, (_, record))| (text, &**record));
+            let fields = completed_fields(kind.as_bytes(), records);
+            if let Some(anew) = jobs::append(ctx, &space.keys.completed, &fields) {
+                let ids: SmallVec<[JobId; 1]> = others.iter().map(|(of, _)| *of).collect();
+                let bytes = others.iter().map(|(_, record)| record.len() as u64).sum();
+                space.kept.written(anew, &kind, &ids, bytes, entry.ms);
+            }
+        }
+        true
+    }
+
     pub(in crate::server) fn completed_work_report(&self, id: JobId, record: &[u8]) -> Value {
         of_record(id, "completed", record, None)
     }
@@ -106,7 +161,7 @@ impl Server {
     pub(in crate::server) fn failed_work_report(&self, name: &str, id: JobId, fields: &Fields) -> Option<Value> {
         let failed = read_failed(fields).ok().filter(|failed| failed.id == id)?;
         let section = self.section_of(name).and_then(|section| self.catalog.sections.get(section));
-        let spec = section.and_then(|section| definition(section, failed.name)).map(|of| of.claim);
+        let spec = section.and_then(|section| section.claimed_job(failed.name)).map(|of| of.claim);
         Some(of_record(id, "failed", failed.record, Some((failed.options, spec))))
     }
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::space::definition;
 use crate::core::catalog::claim::{Backoff, ClaimSpec};
 use crate::core::claims::attempts::{AttemptError, Attempts, MAX_ERRORS};
 use crate::core::claims::claim_record::ClaimRecord;
@@ -101,7 +100,7 @@ impl Server {
         let claim = claim.as_deref().and_then(ClaimRecord::read);
         let attempts = keys::get(ctx, &keys.attempts, id, Attempts::read).flatten().unwrap_or_default();
         let section = self.section_of(name).and_then(|section| self.catalog.sections.get(section));
-        let spec = section.and_then(|section| definition(section, record.name)).map(|of| of.claim);
+        let spec = section.and_then(|section| section.claimed_job(record.name)).map(|of| of.claim);
         let tries = (record.options, spec);
         let error = attempts.last();
         Report {

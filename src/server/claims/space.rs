@@ -5,9 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::loading::Loading;
-use crate::core::catalog::claim::ClaimSpec;
-use crate::core::catalog::claimed::ClaimedJob;
-use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
 use crate::core::claims::facts::PayloadFacts;
 use crate::core::claims::keep::Kept;
@@ -101,21 +98,6 @@ pub struct HeldJob {
     pub backoff_ms: Option<u64>,
 }
 
-/// How jobs of a name are claimed, and its definition where it has one.
-#[derive(Clone, Copy)]
-pub struct Definition<'a> {
-    pub claim: &'a ClaimSpec,
-    pub job: Option<&'a Job>,
-}
-
-/// None: the section has no such job, or applies it itself.
-pub fn definition<'a>(section: &'a Section, name: &[u8]) -> Option<Definition<'a>> {
-    Some(match section.claimed_job(name)? {
-        ClaimedJob::Declared { job, claim } => Definition { claim, job: Some(job) },
-        ClaimedJob::Open(open) => Definition { claim: &open.claim, job: None },
-    })
-}
-
 /// Are there jobs that are applied as SQL?
 pub fn has_sql_jobs(section: &Section) -> bool {
     section.jobs.iter().any(|job| job.claim().is_none())
@@ -174,7 +156,7 @@ impl WorkSpace {
     /// What the queue must know of a job with this payload.
     pub fn facts(&self, section: &Section, id: JobId, record: &WorkRecord, data: &[u8]) -> Facts {
         let name = String::from_utf8_lossy(record.name);
-        let job = definition(section, record.name).and_then(|of| of.job);
+        let job = section.claimed_job(record.name).and_then(|of| of.job);
         let by = self.queue.limits().by.as_ref().map(|(field, _)| &**field);
         let of_payload = PayloadFacts::read(section, job, by, data);
         Facts {

@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use super::enqueue::fingerprint_of;
-use super::space::{definition, Definition};
-use super::write_payload;
+use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::claims::queue::State;
 use crate::core::claims::record::WorkRecord;
 use crate::core::jobs::job_id::JobId;
+use crate::core::jobs::payload;
 use crate::core::values::value::shorten;
 use crate::keyspace::claims as keys;
-use crate::keyspace::jobs;
+use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context};
-use crate::server::queues::{parse_id, rehold_unique, LARGE};
+use crate::server::queues::{fingerprint, parse_id, rehold_unique, LARGE};
 use crate::server::{errors, Server};
 
 impl Server {
@@ -32,7 +31,7 @@ impl Server {
         if json.len() > LARGE && !ctx.flags().cannot_block() {
             let job = self.job_type_of(ctx, &name, id).unwrap_or_default();
             let section = self.section_of(&name).ok_or("ERR no such section")?;
-            if definition(&self.catalog.sections[section], &job).is_none() {
+            if self.catalog.sections[section].claimed_job(&job).is_none() {
                 return Err(no_definition(&job));
             }
             self.check_update_aside(ctx, space_name, (section, &job), json, id);
@@ -44,8 +43,8 @@ impl Server {
             let job = server.job_type_of(ctx, name, id).ok_or_else(|| format!("ERR job {id} has settled meanwhile"))?;
             let catalog = server.catalog.clone();
             let section = server.section_of(name).ok_or("ERR no such section")?;
-            let of = definition(&catalog.sections[section], &job).ok_or_else(|| no_definition(&job))?;
-            write_payload(of, &json, &mut checked).map_err(errors::usage)?;
+            let of = catalog.sections[section].claimed_job(&job).ok_or_else(|| no_definition(&job))?;
+            payload::write(of.job, &json, &mut checked).map_err(errors::usage)?;
             server.update_claimed_job(ctx, name, id, of, &checked)?;
             Ok(Answer::Ok)
         })
@@ -57,7 +56,7 @@ impl Server {
         ctx: Context,
         space_name: &[u8],
         id: JobId,
-        of: Definition,
+        of: ClaimedJob,
         data: &[u8],
     ) -> Result<(), String> {
         let name = self.work_named(ctx, space_name)?;
@@ -72,7 +71,7 @@ impl Server {
         ctx: Context,
         name: &Arc<str>,
         id: JobId,
-        of: Definition,
+        of: ClaimedJob,
         data: &[u8],
     ) -> Result<(), String> {
         let (catalog, limits) = (self.catalog.clone(), self.limits());
@@ -99,7 +98,7 @@ impl Server {
         space.updated.insert(id);
         space.bytes = space.bytes.saturating_sub(old_len) + new_len;
         if let Some(key) = unique {
-            rehold_unique(ctx, &space.shared, &key, id, &fingerprint_of(of, facts.name.as_bytes(), data));
+            rehold_unique(ctx, &space.shared, &key, id, &fingerprint(of.job, facts.name.as_bytes(), data));
         }
         space.queue.remove(&before);
         match state {
@@ -121,7 +120,7 @@ impl Server {
     /// Why a job that is none of these has no other payload.
     fn not_to_update(&self, ctx: Context, space_name: &[u8], id: JobId) -> String {
         let space = String::from_utf8_lossy(space_name);
-        let queue = crate::keyspace::jobs::QueueKeys::new(&self.prefix_of(&space));
+        let queue = QueueKeys::new(&self.prefix_of(&space));
         if jobs::entry_stands(ctx, &queue.jobs, id) {
             return format!(
                 "ERR job {id} is for Postgres, and such a job keeps the payload with which it was enqueued; BEAR.REMOVE \

@@ -7,15 +7,16 @@ use super::checks::stands;
 use super::space::Extras;
 use super::{wall_ms, Queues};
 use crate::core::calls::names;
+use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::job::Job;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
-use crate::core::jobs::record::{JobRecord, Numbers};
+use crate::core::jobs::record::{JobRecord, Numbers, DEFAULT_OPTIONS};
 use crate::core::values::value::shorten;
 use crate::keyspace::claims as keys;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
-use crate::server::{claims, errors, Server};
+use crate::server::{errors, Server};
 
 /// A payload of more bytes is checked aside.
 pub const LARGE: usize = 64 << 10;
@@ -91,7 +92,7 @@ impl Server {
         }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
-        if let Some(of) = claims::definition(section, job_name) {
+        if let Some(of) = section.claimed_job(job_name) {
             return self.enqueue_claimed(ctx, space_name, space_ref.section, job_name, of, data, options);
         }
         let job = find_job(&section.jobs, job_name).ok_or_else(|| {
@@ -162,7 +163,7 @@ impl Server {
             }
         }
         limits.check((space.jobs + work.0, space.bytes + work.1), 1, data.len() as u64)?;
-        let mut options_of = crate::core::jobs::record::DEFAULT_OPTIONS;
+        let mut options_of = DEFAULT_OPTIONS;
         options_of.unique = options.unique;
         options_of.due_ms = due_ms(options, wall_ms())?;
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
@@ -276,7 +277,7 @@ impl Server {
         space_name: &[u8],
         section: usize,
         job_name: &[u8],
-        of: claims::Definition,
+        of: ClaimedJob,
         data: &[u8],
         options: &EnqueueOptions,
     ) -> Result<(), String> {
@@ -291,7 +292,7 @@ impl Server {
         }
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
-        let written = claims::write_payload(of, data, &mut checked).map_err(errors::usage);
+        let written = payload::write(of.job, data, &mut checked).map_err(errors::usage);
         let id = written.and_then(|()| {
             let name = self.begin_to_enqueue(ctx, space_name, section)?;
             let catalog = self.catalog.clone();

@@ -8,14 +8,13 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::enqueue::{find_job, fingerprint, EnqueueOptions};
-use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
 use crate::server::done_aside::{Aside, CheckedPayload, FAILED};
-use crate::server::{claims, errors, Server};
+use crate::server::{errors, Server};
 
 /// While the server allows no writes, we look again after this.
 const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
@@ -134,7 +133,7 @@ impl Server {
             failpoints::hit("check-payload");
             let of = find_job(&sections[section].jobs, &job);
             let mut checked = Vec::with_capacity(data.len());
-            let written = write_payload(of, &data, &mut checked).map_err(errors::usage);
+            let written = payload::write(of, &data, &mut checked).map_err(errors::usage);
             let checked = written.map(|()| {
                 let fingerprint = is_unique.then(|| fingerprint(of, &job, &checked));
                 CheckedPayload { data: checked, fingerprint }
@@ -179,7 +178,7 @@ impl Server {
         self.check_owned(ctx, space)?;
         let catalog = self.catalog.clone();
         let of_section = &catalog.sections[section];
-        let claimed = claims::definition(of_section, &pending.job);
+        let claimed = of_section.claimed_job(&pending.job);
         let job = find_job(&of_section.jobs, &pending.job);
         if job.is_none() && claimed.is_none() {
             return Err(format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job)));
@@ -188,7 +187,7 @@ impl Server {
         if !Arc::ptr_eq(&pending.sections, &self.catalog.sections) {
             // Another catalog, meanwhile. What was checked is checked again as it is written.
             let mut again = Vec::with_capacity(data.len());
-            write_payload(job, &data, &mut again).map_err(errors::usage)?;
+            payload::write(job, &data, &mut again).map_err(errors::usage)?;
             (data, fingerprint) = (again, None);
         }
         let options = EnqueueOptions {
@@ -228,13 +227,5 @@ impl Server {
                 self.answers.push_back((pending.client, Answer::Bytes(id)));
             }
         }
-    }
-}
-
-/// A payload as it is stored; without a definition any JSON is one.
-fn write_payload(job: Option<&Job>, data: &[u8], out: &mut Vec<u8>) -> Result<(), payload::PayloadError> {
-    match job {
-        Some(job) => payload::write_checked(job, data, out),
-        None => payload::write_any(data, out),
     }
 }

@@ -15,6 +15,7 @@ use super::checks::{check_types, parse_id};
 use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, EnqueueOptions, Unique};
 use super::search::FailedSearch;
 use super::settled::{read_failed, read_failed_work, FailedJob};
+use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
@@ -23,7 +24,6 @@ use crate::core::jobs::record::{cost, JobOptions, JobRecord, DEFAULT_OPTIONS};
 use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Direction, Value};
-use crate::server::claims::{self, Definition};
 use crate::server::errands::Errand;
 use crate::server::Server;
 
@@ -68,7 +68,7 @@ enum Plan<'a> {
 #[derive(Clone, Copy)]
 enum Target<'a> {
     Sql(&'a Job),
-    Work(Definition<'a>),
+    Work(ClaimedJob<'a>),
 }
 
 impl Server {
@@ -182,7 +182,7 @@ impl Server {
                 };
                 let fingerprint = match of {
                     Target::Sql(of) => fingerprint(Some(of), of.name.as_bytes(), &data),
-                    Target::Work(of) => claims::fingerprint_of(of, job.name.as_bytes(), &data),
+                    Target::Work(of) => fingerprint(of.job, job.name.as_bytes(), &data),
                 };
                 if let Some((first, other)) = held.get(key) {
                     return match *other == fingerprint {
@@ -370,14 +370,15 @@ fn answer(ids: &[JobId]) -> Answer {
 fn checked_payload<'a>(section: &'a Section, job: &FailedJob) -> Result<(Target<'a>, Vec<u8>), String> {
     let mut data = Vec::new();
     let name = job.name.as_bytes();
-    let target = claims::definition(section, name)
+    let target = section
+        .claimed_job(name)
         .map(Target::Work)
         .or_else(|| find_job(&section.jobs, name).map(Target::Sql))
         .ok_or_else(|| format!("the section has no job '{}'", job.name));
     let checked = target.and_then(|of| {
         let written = match of {
             Target::Sql(of) => payload::write_checked(of, &job.data, &mut data),
-            Target::Work(of) => claims::write_payload(of, &job.data, &mut data),
+            Target::Work(of) => payload::write(of.job, &job.data, &mut data),
         };
         written.map(|()| of).map_err(|error| error.to_string())
     });

@@ -103,8 +103,6 @@ fn limits(all: Limit, by: Limit) -> Limits {
     Limits { all, by: Some(("customer".into(), by)) }
 }
 
-const NO_LIMIT: Limit = Limit { concurrency: None, rate: None };
-
 /// Three jobs that share order keys in every way, of two types and priorities that change from one to the next.
 fn with_orders() -> impl Iterator<Item = [Shape; 3]> {
     let keys: [&'static [u64]; 4] = [&[], &[1], &[2], &[1, 2]];

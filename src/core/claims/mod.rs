@@ -3,7 +3,10 @@
 //! | file | what |
 //! |---|---|
 //! | `facts` | what a payload says of a job's order and group |
-//! | `queue` | one space's claimed jobs as its master hands them out |
+//! | `job` | a job as the policy knows it, and a claim |
+//! | `queue` | one space's claimed jobs as its master hands them out: their states |
+//! | `queue/lanes` | of those that share an order value, which one is next |
+//! | `queue/limiter` | which groups a limit closes, and until when |
 //! | `tally` | how many of a type are in which state, and whose they are |
 //! | `ready` | which of those that could be claimed is the first |
 //! | `place` | where a job stands among others |
@@ -32,6 +35,7 @@ pub mod backoff;
 pub mod claim_record;
 pub mod claimers;
 pub mod facts;
+pub mod job;
 mod json;
 pub mod keep;
 pub mod limit;

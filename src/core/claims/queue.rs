@@ -14,64 +14,28 @@
 //! - jobs that share an order key are claimed one at a time, in the order of their places: one is ready if it is the first
 //!   in each of its lanes and none of them has a claimed job. One that failed keeps its place while it waits for its next
 //!   attempt; one that was put off when it was enqueued takes its place when its time comes;
-//! - of those that are ready, [`Ready`] says which is first; limits ([`Slots`]) close a group, or the space.
+//! - of those that are ready, [`Ready`] says which is first; limits ([`Limiter`]) close a group, or the space.
 //!
 //! Time comes in from outside: leases and rates by a monotonic clock, due times by Unix time.
+
+mod lanes;
+mod limiter;
+#[cfg(test)]
+mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use lanes::Lanes;
+use limiter::Limiter;
 
-use super::limit::Slots;
-use super::place::Place;
-use super::ready::{Group, Head, Ready, Wanted};
+use super::ready::{Group, Ready, Wanted};
 use super::tally::Tally;
 use crate::core::catalog::claim::{Limit, Limits};
 use crate::core::jobs::job_id::JobId;
 
+pub use super::job::{Claim, Facts, Orders};
 pub use super::tally::Counts;
-
-/// Hashes of the values that keep a job's order; sorted, without duplicates.
-pub type Orders = SmallVec<[u64; 2]>;
-
-/// What the queue must know of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    pub id: JobId,
-    pub name: Arc<str>,
-    pub priority: u8,
-    pub orders: Orders,
-    pub group: Group,
-    /// The Unix time before which it was not to be had, as it was enqueued.
-    pub due_ms: Option<u64>,
-}
-
-/// A job that somebody holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    pub token: u64,
-    /// Which attempt it is, from 1 on.
-    pub attempt: u32,
-    /// Whose it is: a number that the caller gives.
-    pub worker: u32,
-    /// Unix time.
-    pub started_ms: u64,
-    pub lease_ms: u64,
-    /// Monotonic.
-    pub deadline_ms: u64,
-    pub cancelled: bool,
-}
-
-impl Facts {
-    fn place(&self) -> Place {
-        Place::new(self.id, self.due_ms)
-    }
-
-    fn head(&self) -> Head {
-        Head::new(self.priority, self.place())
-    }
-}
 
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
@@ -84,34 +48,9 @@ struct Delayed {
 
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
-struct Held {
+struct ClaimedJob {
     facts: Facts,
     claim: Claim,
-}
-
-/// Jobs that share an order key, by place.
-#[cfg_attr(test, derive(Clone))]
-#[derive(Debug, Default)]
-struct Lane {
-    places: BTreeSet<Place>,
-    claimed: Option<Place>,
-}
-
-/// A job that is in lanes.
-#[cfg_attr(test, derive(Clone))]
-#[derive(Debug)]
-struct InLanes {
-    facts: Facts,
-    /// It waits, and is not delayed nor claimed.
-    waits: bool,
-    is_ready: bool,
-}
-
-impl InLanes {
-    /// Does it wait behind others of its order?
-    fn is_behind(&self) -> bool {
-        self.waits && !self.is_ready
-    }
 }
 
 /// A job that is to be claimed; until [`Queue::hold`] nothing has changed.
@@ -136,34 +75,28 @@ pub enum State {
 #[derive(Debug, Default)]
 pub struct Queue {
     ready: Ready,
-    lanes: BTreeMap<u64, Lane>,
-    in_lanes: BTreeMap<Place, InLanes>,
+    lanes: Lanes,
     tally: Tally,
     delayed: BTreeMap<JobId, Delayed>,
     dues: BTreeSet<(u64, JobId)>,
-    claims: BTreeMap<JobId, Held>,
+    claims: BTreeMap<JobId, ClaimedJob>,
     deadlines: BTreeSet<(u64, JobId)>,
-    limits: Limits,
-    all: Slots,
-    groups: BTreeMap<u64, Slots>,
-    /// When a group is to be looked at, for a rate may let go of it by then; each group once.
-    looks: BTreeSet<(u64, u64)>,
-    look_at_ms: BTreeMap<u64, u64>,
+    limiter: Limiter,
     pub paused: bool,
 }
 
 impl Queue {
     pub fn new(limits: Limits) -> Queue {
-        Queue { limits, ..Queue::default() }
+        Queue { limiter: Limiter::new(limits), ..Queue::default() }
     }
 
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        self.limiter.limits()
     }
 
     /// Another limit for the space as a whole. One `by` a field needs the jobs to be read again.
     pub fn set_limit(&mut self, limit: Limit) {
-        self.limits.all = limit;
+        self.limiter.set_limit(limit);
     }
 
     /// A job is to be had from now on.
@@ -187,8 +120,8 @@ impl Queue {
             return None;
         }
         let (head, name, group) = self.ready.first(wanted)?;
-        let facts = match self.in_lanes.get(&head.place) {
-            Some(known) => known.facts.clone(),
+        let facts = match self.lanes.facts(head.place) {
+            Some(facts) => facts.clone(),
             None => Facts {
                 id: head.place.job(),
                 name: name.clone(),
@@ -207,8 +140,8 @@ impl Queue {
     }
 
     fn may_claim(&mut self, now_ms: u64) -> bool {
-        self.look_again(now_ms);
-        !self.paused && self.all.blocked(&self.limits.all, now_ms).is_none()
+        self.limiter.look_again(now_ms, &mut self.ready);
+        !self.paused && self.limiter.blocked(now_ms).is_none()
     }
 
     /// The job is claimed.
@@ -221,11 +154,7 @@ impl Queue {
 
     /// A claim was begun at this time, as far as rates are concerned.
     pub fn begin(&mut self, group: Group, now_ms: u64) {
-        self.all.begin(&self.limits.all, now_ms);
-        if let (Some(group), Some((_, limit))) = (group, &self.limits.by) {
-            self.groups.entry(group).or_default().begin(limit, now_ms);
-            self.look_at_group(group, now_ms);
-        }
+        self.limiter.begin(group, now_ms, &mut self.ready);
     }
 
     pub fn claim(&self, id: JobId) -> Option<&Claim> {
@@ -251,12 +180,10 @@ impl Queue {
     /// do not wait.
     pub fn few_waiting(&self, most: usize, job: Option<&[u8]>) -> Option<Vec<JobId>> {
         let behind = self.tally.behind();
-        if self.ready.len() + behind > most as u64 || (behind > 0 && self.in_lanes.len() > 4 * most) {
+        if self.ready.len() + behind > most as u64 || (behind > 0 && self.lanes.len() > 4 * most) {
             return None;
         }
-        let in_lanes = self.in_lanes.values().take(if behind > 0 { usize::MAX } else { 0 });
-        let behind = in_lanes.filter(|known| known.waits && !known.is_ready);
-        let behind = behind.map(|known| (&known.facts.name, known.facts.id));
+        let behind = self.lanes.behind().take(behind as usize).map(|facts| (&facts.name, facts.id));
         let waiting = self.ready.jobs().chain(behind);
         let is_wanted = |name: &str| job.is_none_or(|job| job == name.as_bytes());
         Some(waiting.filter(|(name, _)| is_wanted(name)).map(|(_, id)| id).collect())
@@ -332,7 +259,7 @@ impl Queue {
         if delayed.is_some_and(|delayed| !delayed.holds_place) {
             return;
         }
-        if self.in_lanes.contains_key(&facts.place()) {
+        if self.lanes.facts(facts.place()).is_some() {
             self.leave(facts);
         } else {
             self.ready.remove(&facts.name, facts.group, facts.head());
@@ -387,51 +314,21 @@ impl Queue {
     pub fn next_ms(&mut self, now_ms: u64) -> Option<u64> {
         let rate = match self.ready.len() {
             0 => None,
-            _ => self.all.blocked(&self.limits.all, now_ms).flatten(),
+            _ => self.limiter.blocked(now_ms).flatten(),
         };
-        let group = self.looks.first().map(|(at, _)| *at);
+        let group = self.limiter.next_look_ms();
         let lease = self.deadlines.first().map(|(at, _)| *at);
         [rate, group, lease].into_iter().flatten().min()
     }
 
     /// The longest window of its rates; None: it has none.
     pub fn window_ms(&self) -> Option<u64> {
-        let of = |limit: &Limit| limit.rate.map(|rate| rate.per_ms);
-        of(&self.limits.all).max(self.limits.by.as_ref().and_then(|(_, limit)| of(limit)))
+        self.limiter.window_ms()
     }
 
     /// The next due time, in Unix time.
     pub fn next_due_ms(&self) -> Option<u64> {
         self.dues.first().map(|(due, _)| *due)
-    }
-
-    fn look_again(&mut self, now_ms: u64) {
-        while let Some((at, group)) = self.looks.first().copied().filter(|(at, _)| *at <= now_ms) {
-            self.looks.remove(&(at, group));
-            self.look_at_ms.remove(&group);
-            self.look_at_group(group, now_ms);
-        }
-    }
-
-    /// Closes a group that its limit blocks, and opens one that it does not.
-    fn look_at_group(&mut self, group: u64, now_ms: u64) {
-        let Some((_, limit)) = &self.limits.by else { return };
-        let Some(slots) = self.groups.get_mut(&group) else { return };
-        let blocked = slots.blocked(limit, now_ms);
-        // An open one is looked at, too: it is forgotten once nothing is in its window. One that is only claimed needs no look.
-        let look_at_ms = blocked.flatten().or_else(|| slots.forgets_ms(limit));
-        if slots.is_empty() {
-            self.groups.remove(&group);
-        }
-        self.ready.set_closed(group, blocked.is_some());
-        let Some(at) = look_at_ms else { return };
-        match self.look_at_ms.get(&group).copied() {
-            Some(earlier) if earlier <= at => return,
-            Some(later) => self.looks.remove(&(later, group)),
-            None => false,
-        };
-        self.looks.insert((at, group));
-        self.look_at_ms.insert(group, at);
     }
 
     fn put_off(&mut self, facts: Facts, due_ms: u64, holds_place: bool) {
@@ -454,38 +351,21 @@ impl Queue {
     fn take(&mut self, facts: Facts, claim: Claim, now_ms: u64) {
         let id = facts.id;
         self.deadlines.insert((claim.deadline_ms, id));
-        self.all.hold(id);
-        if let (Some(group), Some(_)) = (facts.group, &self.limits.by) {
-            self.groups.entry(group).or_default().hold(id);
-            self.look_at_group(group, now_ms);
-        }
+        self.limiter.hold(id, facts.group, now_ms, &mut self.ready);
         if !facts.orders.is_empty() {
             self.enter(facts.clone(), false);
-            for key in &facts.orders {
-                self.lanes.entry(*key).or_default().claimed = Some(facts.place());
-            }
-            self.look_at_lanes(&facts.orders);
+            self.lanes.claim(&facts, &mut self.ready, &mut self.tally);
         }
         self.tally.held(&facts.name, claim.worker);
-        self.claims.insert(id, Held { facts, claim });
+        self.claims.insert(id, ClaimedJob { facts, claim });
     }
 
-    fn let_go(&mut self, id: JobId, now_ms: u64) -> Option<Held> {
+    fn let_go(&mut self, id: JobId, now_ms: u64) -> Option<ClaimedJob> {
         let held = self.claims.remove(&id)?;
         self.deadlines.remove(&(held.claim.deadline_ms, id));
         self.tally.let_go(&held.facts.name, held.claim.worker);
-        self.all.free(id);
-        if let (Some(group), Some(_)) = (held.facts.group, &self.limits.by) {
-            if let Some(slots) = self.groups.get_mut(&group) {
-                slots.free(id);
-            }
-            self.look_at_group(group, now_ms);
-        }
-        for key in &held.facts.orders {
-            if let Some(lane) = self.lanes.get_mut(key) {
-                lane.claimed = None;
-            }
-        }
+        self.limiter.free(id, held.facts.group, now_ms, &mut self.ready);
+        self.lanes.let_go(&held.facts.orders);
         Some(held)
     }
 
@@ -497,76 +377,11 @@ impl Queue {
             }
             return;
         }
-        let (place, orders) = (facts.place(), facts.orders.clone());
-        for key in &orders {
-            self.lanes.entry(*key).or_default().places.insert(place);
-        }
-        match self.in_lanes.get_mut(&place) {
-            Some(known) => {
-                let was_behind = known.is_behind();
-                known.waits = waits;
-                self.tally.moved(&known.facts.name, was_behind, known.is_behind());
-            }
-            None => {
-                self.tally.moved(&facts.name, false, waits);
-                self.in_lanes.insert(place, InLanes { facts, waits, is_ready: false });
-            }
-        }
-        self.look_at(place);
-        self.look_at_lanes(&orders);
+        self.lanes.enter(facts, waits, &mut self.ready, &mut self.tally);
     }
 
-    /// A job leaves its lanes.
+    /// A job leaves its lanes, if it is in any.
     fn leave(&mut self, facts: &Facts) {
-        let place = facts.place();
-        let Some(known) = self.in_lanes.remove(&place) else { return };
-        let facts = &known.facts;
-        if known.is_ready {
-            self.ready.remove(&facts.name, facts.group, facts.head());
-        }
-        self.tally.moved(&facts.name, known.is_behind(), false);
-        for key in &facts.orders {
-            if let Some(lane) = self.lanes.get_mut(key) {
-                lane.places.remove(&place);
-                if lane.places.is_empty() {
-                    self.lanes.remove(key);
-                }
-            }
-        }
-        self.look_at_lanes(&facts.orders);
-    }
-
-    /// In each of these lanes, the first two may have changed places, or the first may be free now.
-    fn look_at_lanes(&mut self, orders: &Orders) {
-        for key in orders {
-            let Some(lane) = self.lanes.get(key) else { continue };
-            let first: SmallVec<[Place; 2]> = lane.places.iter().take(2).copied().collect();
-            first.into_iter().for_each(|place| self.look_at(place));
-        }
-    }
-
-    /// Is the job ready, or not any more?
-    fn look_at(&mut self, place: Place) {
-        let Some(known) = self.in_lanes.get_mut(&place) else { return };
-        let facts = &known.facts;
-        let is_first = |key: &u64| {
-            self.lanes.get(key).is_some_and(|lane| lane.claimed.is_none() && lane.places.first() == Some(&place))
-        };
-        let is_ready = known.waits && facts.orders.iter().all(is_first);
-        if is_ready == known.is_ready {
-            return;
-        }
-        let head = facts.head();
-        if is_ready {
-            self.ready.insert(&facts.name, facts.group, head);
-        } else {
-            self.ready.remove(&facts.name, facts.group, head);
-        }
-        let was_behind = known.is_behind();
-        known.is_ready = is_ready;
-        self.tally.moved(&known.facts.name, was_behind, known.is_behind());
+        self.lanes.leave(facts.place(), &mut self.ready, &mut self.tally);
     }
 }
-
-#[cfg(test)]
-mod model;

@@ -439,9 +439,9 @@ impl World {
             }
         }
         let queue = &self.queue;
-        let kept = queue.lanes.iter().map(|(key, lane)| (*key, (lane.places.len(), lane.claimed.is_some())));
+        let kept = queue.lanes.lanes.iter().map(|(key, lane)| (*key, (lane.places.len(), lane.claimed.is_some())));
         assert!(kept.eq(lanes));
-        assert_eq!(queue.in_lanes.len(), standing().count());
+        assert_eq!(queue.lanes.len(), standing().count());
         let behind = standing().filter(|job| job.at == At::Waiting && !self.is_first_in_its_orders(job)).count();
         assert_eq!(queue.tally.behind(), behind as u64);
         assert_eq!((queue.dues.len(), queue.deadlines.len()), (queue.delayed.len(), queue.claims.len()));
@@ -454,10 +454,10 @@ impl World {
             looked_at.extend(self.begun.iter().filter(|(at, _)| is_recent(*at)).filter_map(|(_, group)| *group));
             groups.extend(&looked_at);
         }
-        assert!(queue.groups.keys().eq(&groups), "{:?} instead of {groups:?}", queue.groups);
-        assert!(queue.look_at_ms.keys().eq(&looked_at), "{:?} instead of {looked_at:?}", queue.looks);
-        assert!(queue.looks.iter().all(|(at, group)| queue.look_at_ms.get(group) == Some(at)));
-        assert_eq!(queue.looks.len(), queue.look_at_ms.len());
+        assert!(queue.limiter.groups.keys().eq(&groups), "{:?} instead of {groups:?}", queue.limiter.groups);
+        assert!(queue.limiter.look_at_ms.keys().eq(&looked_at), "{:?} instead of {looked_at:?}", queue.limiter.looks);
+        assert!(queue.limiter.looks.iter().all(|(at, group)| queue.limiter.look_at_ms.get(group) == Some(at)));
+        assert_eq!(queue.limiter.looks.len(), queue.limiter.look_at_ms.len());
         for group in self.jobs.iter().filter_map(|job| job.facts.group) {
             assert_eq!(queue.ready.is_closed(group), self.is_group_full(Some(group), self.now_ms));
         }

@@ -91,7 +91,9 @@ impl World {
         }
         assert!(self.jobs.iter().all(|job| job.at == At::Gone), "it never ends: {:?}", self.jobs);
         let queue = &self.queue;
-        assert!(queue.groups.is_empty() && queue.looks.is_empty() && queue.look_at_ms.is_empty());
+        assert!(
+            queue.limiter.groups.is_empty() && queue.limiter.looks.is_empty() && queue.limiter.look_at_ms.is_empty()
+        );
         assert_eq!(queue.counts(), Counts::default());
         assert!(queue.ready.counts().count() == 0 && queue.claims.is_empty());
     }

@@ -36,7 +36,7 @@ impl World {
         let counts = |group: &Group| of_all.is_some() || by.is_some() && group.is_some();
         let begun = self.begun.iter().map(|(at, group)| (self.now_ms - at, *group));
         let begun = begun.filter(|(ago, group)| *ago <= WINDOW_MS && counts(group)).collect();
-        let looks = self.queue.looks.iter().map(|(at, group)| (at - self.now_ms, *group)).collect();
+        let looks = self.queue.limiter.looks.iter().map(|(at, group)| (at - self.now_ms, *group)).collect();
         (jobs.collect(), self.stopped.clone(), begun, looks)
     }
 

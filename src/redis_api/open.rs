@@ -1,6 +1,7 @@
 //! A key open by its name, and the words of a command that is replicated for what was done to it. The types of keys
 //! ([`super::StreamKey`], [`super::HashKey`], [`super::SortedSetKey`]) are built on it.
 
+use std::cell::RefCell;
 use std::ffi::{c_int, CStr};
 
 use redis_module::raw;
@@ -35,8 +36,8 @@ impl<'a> OpenKey<'a> {
             Mode::Read => raw::REDISMODULE_READ,
             Mode::Write => raw::REDISMODULE_READ | raw::REDISMODULE_WRITE,
         };
-        let name = make_string(name);
-        // SAFETY: name was just made, the context is valid during its callback.
+        let name = name_of(name);
+        // SAFETY: name is a live string of ours, the context is valid during its callback.
         let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name, flags as c_int) };
         let open = OpenKey { ctx, key: key.cast(), name };
         match open.kind() {
@@ -97,12 +98,59 @@ impl<'a> OpenKey<'a> {
 
 impl Drop for OpenKey<'_> {
     fn drop(&mut self) {
-        // SAFETY: both were made in `open` and are released once; closing a null key does nothing.
+        // SAFETY: the key was opened, and the name's reference taken, in `open`; both are released once, and closing a null key
+        // does nothing.
         unsafe {
             api!(RedisModule_CloseKey)(self.key);
             api!(RedisModule_FreeString)(std::ptr::null_mut(), self.name);
         }
     }
+}
+
+/// A name, and the string that Redis takes.
+type Name = (Box<[u8]>, *mut raw::RedisModuleString);
+
+/// Names of keys that were opened lately, with the strings that Redis takes: an acknowledged job opens the same few again
+/// and again, and to make a string costs as much as to find a key.
+#[derive(Default)]
+struct Names {
+    held: SmallVec<[Name; NAMES]>,
+    /// Where the next one goes.
+    next: usize,
+}
+
+const NAMES: usize = 8;
+
+/// Longer names are not held.
+const MAX_HELD_NAME: usize = 128;
+
+thread_local! {
+    /// Only the main thread's is ever used.
+    static LATELY: RefCell<Names> = RefCell::default();
+}
+
+/// A reference of the caller's own.
+fn name_of(name: &[u8]) -> *mut raw::RedisModuleString {
+    if name.len() > MAX_HELD_NAME {
+        return make_string(name);
+    }
+    LATELY.with_borrow_mut(|names| {
+        let known = names.held.iter().find(|(known, _)| **known == *name).map(|(_, string)| *string);
+        let string = known.unwrap_or_else(|| {
+            let string = make_string(name);
+            if names.held.len() < NAMES {
+                names.held.push((name.into(), string));
+            } else {
+                let at = names.next;
+                names.next = (at + 1) % NAMES;
+                free(std::mem::replace(&mut names.held[at], (name.into(), string)).1);
+            }
+            string
+        });
+        // SAFETY: a live string that the list holds a reference of; this is another one.
+        unsafe { api!(RedisModule_RetainString)(std::ptr::null_mut(), string) };
+        string
+    })
 }
 
 /// The first one is the name of a key, and stays its own.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::space::{has_sql_jobs, HeldJob, WorkSpace};
+use super::ahead::HeldJob;
+use super::space::{has_sql_jobs, WorkSpace};
 use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::space::parse_space;
 use crate::core::catalog::Section;
@@ -91,7 +92,7 @@ impl Server {
         space.jobs += 1;
         if !self.claims.claimers.is_empty() && data.len() <= MAX_FRESH {
             let fresh = HeldJob { data: data.into(), attempts: options.attempts, backoff_ms: options.backoff_ms };
-            space.fresh = Some((id, fresh));
+            space.ahead.put_fresh(id, fresh);
         }
         if let Some(loading) = space.loading.as_mut().filter(|loading| loading.reads_jobs()) {
             // The walk comes to it.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::space::{HeldJob, WorkSpace};
+use super::ahead::HeldJob;
+use super::space::WorkSpace;
 use super::Claims;
 use crate::core::catalog::claim::Keep;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
-use crate::core::claims::record::{Started, StartedNumbers, Total, WorkOptions, WorkRecord};
+use crate::core::claims::record::{Started, StartedNumbers, Total};
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
-use crate::redis_api::{Context, Fields, Value};
+use crate::redis_api::{Context, Value};
 use crate::server::queues::{wall_ms, wall_us};
 use crate::server::Server;
 
@@ -146,15 +147,7 @@ impl Server {
         loop {
             let pick = space.queue.pick(wanted(types), now_ms)?;
             let facts = pick.facts().clone();
-            let fresh = space.fresh.take().filter(|(id, _)| *id == facts.id);
-            let read = fresh.map(|(_, job)| job).or_else(|| {
-                let read = |fields: &Fields| {
-                    let WorkRecord { data, options, .. } = WorkRecord::read(fields).ok()?;
-                    let WorkOptions { attempts, backoff_ms, .. } = options;
-                    Some(HeldJob { data: data.into(), attempts, backoff_ms })
-                };
-                keys::entry(ctx, &space.keys.work, facts.id, read).flatten()
-            });
+            let read = space.ahead.read(ctx, &space.keys.work, facts.id);
             let Some(of) = section.claimed_job(facts.name.as_bytes()) else {
                 // The catalog has it no more.
                 space.queue.set_stopped(&facts.name, true);
@@ -174,13 +167,14 @@ impl Server {
                 true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
                 false => data,
             };
-            let token = space.next_token(ctx, epoch);
+            let wall_us = wall_us();
+            let token = space.next_token(ctx, epoch, wall_us);
             *greatest_token = token.max(*greatest_token);
             let claim = Claim {
                 token,
                 attempt: space.tried.get(&facts.id).map_or(1, |tried| tried + 1),
                 worker: ask.worker,
-                started_ms: wall_ms(),
+                started_ms: wall_us / 1_000,
                 lease_ms: ask.lease_ms.unwrap_or(of.claim.lease_ms),
                 deadline_ms: now_ms
                     + ask.lease_ms.unwrap_or(of.claim.lease_ms) / if mutations::is("half-lease") { 2 } else { 1 },
@@ -226,8 +220,7 @@ impl Server {
 }
 
 impl WorkSpace {
-    fn next_token(&mut self, ctx: Context, epoch: i64) -> u64 {
-        let wall_us = wall_us();
+    fn next_token(&mut self, ctx: Context, epoch: i64, wall_us: u64) -> u64 {
         let (token, is_kept) = self.tokens.next(wall_us);
         if is_kept {
             let text = format!("{token} {epoch} {wall_us}");

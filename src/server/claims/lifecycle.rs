@@ -29,6 +29,8 @@ impl Server {
         if !self.is_master() {
             return false;
         }
+        // The tick that was armed is this one.
+        self.claims.armed = (None, None);
         self.claims.note_pause(!ctx.writes_allowed());
         if !ctx.writes_allowed() {
             return false;
@@ -156,6 +158,7 @@ impl Claims {
         self.dirty.clear();
         self.redefined.clear();
         self.uncounted.clear();
+        self.armed = (None, None);
         self.loading.clear();
         self.next_ms.clear();
         self.next_due.clear();
@@ -201,40 +204,45 @@ impl Claims {
             }
             self.uncounted.push(name.clone());
         }
-        let next_ms = space.queue.next_ms(now_ms);
-        if next_ms != space.next_ms {
-            if let Some(before) = space.next_ms {
+        // A time that is noted and has moved away stays: it is looked at then, and noted again. Leases come and go with each job.
+        let is_sooner = |at: u64, noted: Option<u64>| noted.is_none_or(|noted| at < noted);
+        if let Some(at) = space.queue.next_ms(now_ms).filter(|at| is_sooner(*at, space.next_ms)) {
+            if let Some(before) = space.next_ms.replace(at) {
                 self.next_ms.remove(&(before, name.clone()));
             }
-            if let Some(at) = next_ms {
-                self.next_ms.insert((at, name.clone()));
-            }
-            space.next_ms = next_ms;
+            self.next_ms.insert((at, name.clone()));
         }
-        let next_due_ms = space.queue.next_due_ms();
-        if next_due_ms != space.next_due_ms {
-            if let Some(before) = space.next_due_ms {
+        if let Some(at) = space.queue.next_due_ms().filter(|at| is_sooner(*at, space.next_due_ms)) {
+            if let Some(before) = space.next_due_ms.replace(at) {
                 self.next_due.remove(&(before, name.clone()));
             }
-            if let Some(at) = next_due_ms {
-                self.next_due.insert((at, name.clone()));
-            }
-            space.next_due_ms = next_due_ms;
+            self.next_due.insert((at, name.clone()));
         }
-        self.arm();
+        let next_ms = self.next_wake_ms();
+        let is_armed = |at: Option<u64>, armed: Option<u64>| at.is_none_or(|at| armed.is_some_and(|armed| armed <= at));
+        let next_due = self.next_due.first().map(|(at, _)| *at);
+        if !is_armed(next_ms, self.armed.0) || !is_armed(next_due, self.armed.1) {
+            self.arm();
+        }
+    }
+
+    /// When a lease ends, a rate lets go, or totals are to be written.
+    fn next_wake_ms(&self) -> Option<u64> {
+        let counts = (!self.uncounted.is_empty()).then_some(self.count_ms);
+        self.next_ms.first().map(|(at, _)| *at).into_iter().chain(counts).min()
     }
 
     /// Has a tick come when the next lease ends, or the next job falls due.
-    fn arm(&self) {
-        if let Some((at, _)) = self.next_ms.first() {
-            redis_api::arm(self.instant(*at).saturating_duration_since(Instant::now()));
+    fn arm(&mut self) {
+        let next_ms = self.next_wake_ms();
+        if let Some(at) = next_ms {
+            redis_api::arm(self.instant(at).saturating_duration_since(Instant::now()));
         }
-        if !self.uncounted.is_empty() {
-            redis_api::arm(self.instant(self.count_ms).saturating_duration_since(Instant::now()));
-        }
-        if let Some((at, _)) = self.next_due.first() {
+        let next_due = self.next_due.first().map(|(at, _)| *at);
+        if let Some(at) = next_due {
             redis_api::arm(Duration::from_millis(at.saturating_sub(wall_ms()).min(LOOK_MS)));
         }
+        self.armed = (next_ms, next_due);
     }
 
     /// Takes note of whether a space is idle.

@@ -7,6 +7,7 @@
 //! | `loading` | how far that has come |
 //! | `enqueue` | BEAR.ENQUEUE of a claimed job |
 //! | `claim` | BEAR.CLAIM |
+//! | `ahead` | its entry, and those behind it, are read |
 //! | `hand_out` | the first job that may be begun becomes a claim |
 //! | `serve` | clients that wait for a job, and spaces that take turns |
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
@@ -32,6 +33,7 @@
 //! Ids, tokens and JSON come as the words that they were sent as, and are checked here; numbers and options have been
 //! checked against their bounds (`src/commands/`).
 
+mod ahead;
 mod cancel;
 mod claim;
 mod clean;
@@ -93,6 +95,8 @@ pub struct Claims {
     /// When time gives a space something to do: monotonic, and Unix time.
     next_ms: BTreeSet<(u64, Arc<str>)>,
     next_due: BTreeSet<(u64, Arc<str>)>,
+    /// The times for which a tick was armed since the last one.
+    armed: (Option<u64>, Option<u64>),
     /// Spaces that had nothing to do, by the time when they are to be looked at.
     idle: VecDeque<(u64, Arc<str>)>,
     /// Of the monotonic milliseconds.
@@ -136,6 +140,7 @@ impl Claims {
             count_ms: 0,
             next_ms: BTreeSet::new(),
             next_due: BTreeSet::new(),
+            armed: (None, None),
             idle: VecDeque::new(),
             origin: Instant::now(),
             paused_since: None,

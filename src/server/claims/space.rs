@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::ahead::{Ahead, HeldJob};
 use super::loading::Loading;
 use crate::core::catalog::Section;
 use crate::core::claims::facts::PayloadFacts;
@@ -43,8 +44,7 @@ pub struct WorkSpace {
     /// Payloads of claimed jobs, for the records of those that are acknowledged: to read each again would cost more than to
     /// write it. Only small ones, and not of many.
     pub held: BTreeMap<JobId, HeldJob>,
-    /// The job that was enqueued last, where somebody waits for one: he need not wait until it is read again.
-    pub fresh: Option<(JobId, HeldJob)>,
+    pub ahead: Ahead,
     /// Jobs that hold a UNIQUE key.
     pub uniques: BTreeMap<JobId, Box<[u8]>>,
     /// Jobs with another payload than their entry says.
@@ -91,13 +91,6 @@ pub struct LogSize {
     pub bytes: u64,
 }
 
-/// What of a claimed job's entry its record needs.
-pub struct HeldJob {
-    pub data: Box<[u8]>,
-    pub attempts: Option<u32>,
-    pub backoff_ms: Option<u64>,
-}
-
 /// Are there jobs that are applied as SQL?
 pub fn has_sql_jobs(section: &Section) -> bool {
     section.jobs.iter().any(|job| job.claim().is_none())
@@ -120,7 +113,7 @@ impl WorkSpace {
             takes_turns: false,
             tried: BTreeMap::new(),
             held: BTreeMap::new(),
-            fresh: None,
+            ahead: Ahead::default(),
             uniques: BTreeMap::new(),
             updated: BTreeSet::new(),
             in_progress: BTreeSet::new(),

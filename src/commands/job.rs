@@ -4,7 +4,7 @@
 //! completed, failed), data (JSON), attempts, enqueued, due and finished (Unix time in ms, or nil), error (a map of message
 //! and sqlstate, or nil), result (JSON, or nil), rows (rows that its statement returned, or nil), and, nil where it is not
 //! known: worker, token, started, lease_ends, max_attempts, backoff (ms, or an array of them), unique, progress (JSON), priority,
-//! stack, log (lines), errors (an array of maps: attempt, message, stack, worker, at). O(log N) for a queued job; a settled one is looked for among the records that are kept. Nothing is replicated.
+//! stack, log (lines), errors (an array of maps: attempt, message, stack, worker, at), cancelled. O(log N) for a queued job; a settled one is looked for among the records that are kept. Nothing is replicated.
 //! Errors: ERR (wrong words), WRONGTYPE (of a job that is not found), NOWAIT (a long search in MULTI or a script).
 
 use super::cursor::Cursor;

@@ -66,6 +66,7 @@ pub fn of_record(id: JobId, state: &'static str, record: &[u8], tries: Option<Tr
             stack: error.as_ref().and_then(|error| error.stack.as_deref()),
             log: Some(read.log),
             errors: Some(&errors[surplus..]),
+            cancelled: None,
         },
         ..unreadable
     }
@@ -122,6 +123,7 @@ impl Server {
                 stack: error.and_then(|error| error.stack.as_deref()),
                 log: Some(log_len(ctx, keys, id)),
                 errors: Some(&attempts.errors),
+                cancelled: claim.as_ref().and_then(|claim| claim.cancelled.as_deref()),
             },
             ..Report::new(id, state.name())
         }

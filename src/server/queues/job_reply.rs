@@ -65,6 +65,8 @@ pub struct Claimed<'a> {
     pub log: Option<u64>,
     /// Of the attempts that failed, oldest first.
     pub errors: Option<&'a [AttemptError]>,
+    /// Of BEAR.CANCEL, while the job is claimed.
+    pub cancelled: Option<&'a str>,
 }
 
 impl<'a> Report<'a> {
@@ -132,6 +134,7 @@ impl<'a> Report<'a> {
             ("stack", text(claimed.stack)),
             ("log", number(claimed.log)),
             ("errors", claimed.errors.map_or(Value::Null, errors)),
+            ("cancelled", claimed.cancelled.map_or(Value::Null, Value::text)),
         ])
     }
 }

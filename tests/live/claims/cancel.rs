@@ -54,6 +54,8 @@ fn a_worker_is_told_and_may_still_acknowledge() {
     let unit = unit_after(&redis, seen);
     assert!(unit.len() == 1 && unit[0].text(1) == "any:queue:work:claims", "{unit:?}");
     assert_eq!(wire.call(&["BEAR.CANCEL", "any", &held[0].id, "not \"wanted\""]).text(), "active");
+    let told = wire.run(&format!("BEAR.JOB any {}", held[0].id)).map();
+    assert_eq!((told["state"].text(), told["cancelled"].text()), ("active".into(), "not \"wanted\"".into()));
     for message in ["first", "not \\\"wanted\\\""] {
         let expected =
             format!(r#"{{"event":"cancelled","id":"{}","token":{},"message":"{message}"}}"#, held[0].id, held[0].token);

@@ -74,7 +74,7 @@ fn a_job_is_told_in_every_state() {
     assert_eq!(states, ["waiting", "failed", "delayed", "completed", "active"]);
     for of in &told {
         let names: Vec<&str> = of.keys().map(String::as_str).collect();
-        assert_eq!(names.len(), 23, "{names:?}");
+        assert_eq!(names.len(), 24, "{names:?}");
         assert!(of["rows"].is_nil() && of["job"].text() == "SEND", "{of:?}");
     }
     let of = &told[0];

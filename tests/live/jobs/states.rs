@@ -8,9 +8,10 @@ use crate::support::jobs::{
 };
 use crate::support::{burst, eventually, Redis, Reply, Wire};
 
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "attempts",
     "backoff",
+    "cancelled",
     "data",
     "due",
     "enqueued",

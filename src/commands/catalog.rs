@@ -9,6 +9,7 @@ use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::{OnRule, Query, Section};
 use crate::core::values::duration;
+use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -52,7 +53,7 @@ impl Command for Catalog {
                     if catalog.sections.len() > AT_ONCE {
                         names.push("…");
                     }
-                    let name = crate::core::values::value::shorten(name);
+                    let name = shorten(name);
                     return Err(format!("ERR no section '{name}'; there are: {}", names.join(", ")));
                 }
             }

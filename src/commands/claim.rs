@@ -8,6 +8,7 @@
 //! type), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 
 use super::cursor::{once, Cursor, DAY_MS};
+use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, ClaimRequest, Words};
 
@@ -97,7 +98,7 @@ fn worker_name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], String> {
     is_name.then_some(name).ok_or_else(|| {
         format!(
             "ERR a worker's name is 1 to {MAX_WORKER} bytes of UTF-8, got '{}' ({} bytes)",
-            crate::core::values::value::shorten(name),
+            shorten(name),
             name.len()
         )
     })

@@ -1,5 +1,6 @@
 //! Reading a command's words from left to right.
 
+use crate::core::values::value::shorten;
 use crate::redis_api::Args;
 use crate::server::Words;
 
@@ -121,12 +122,9 @@ impl<'a> Cursor<'a> {
     pub fn number(&mut self, name: &str, min: u64, max: u64) -> Result<u64, String> {
         let word = self.next(&format!("the number after {name}"))?;
         let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u64>().ok());
-        number.filter(|number| (min..=max).contains(number)).ok_or_else(|| {
-            format!(
-                "ERR {name} must be a number from {min} to {max}, got '{}'",
-                crate::core::values::value::shorten(word)
-            )
-        })
+        number
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| format!("ERR {name} must be a number from {min} to {max}, got '{}'", shorten(word)))
     }
 
     /// The next word, of so many bytes at most.
@@ -146,14 +144,14 @@ impl<'a> Cursor<'a> {
     /// What is said of the next word, which is no option of the command.
     pub fn no_option(&mut self, known: &str) -> Result<(), String> {
         let word = self.next("an option")?;
-        Err(format!("ERR '{}' is no option; {known}", crate::core::values::value::shorten(word)))
+        Err(format!("ERR '{}' is no option; {known}", shorten(word)))
     }
 
     /// Nothing may be left.
     pub fn finish(&self) -> Result<(), String> {
         match self.args.get(self.at) {
             None => Ok(()),
-            Some(word) => Err(format!("ERR '{}' is one word too many", crate::core::values::value::shorten(word))),
+            Some(word) => Err(format!("ERR '{}' is one word too many", shorten(word))),
         }
     }
 }

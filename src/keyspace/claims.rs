@@ -3,11 +3,13 @@
 //! Claims and acknowledgements are written without a command (a tenth of its price), in one unit with the rest of the
 //! callback. Keys are opened before the mark is set: what Redis then finds to be expired was not our doing.
 
+use smallvec::SmallVec;
+
 use super::jobs::{self, write};
 use super::store::own;
 use crate::core::calls::keys::{queue_key, QueuePart};
 use crate::core::jobs::job_id::{IdText, JobId};
-use crate::redis_api::{Context, Fields, HashKey, KeyType, SortedSetKey, StreamKey, WrongType};
+use crate::redis_api::{Context, Fields, HashKey, KeyType, Replicate, SortedSetKey, StreamKey, WrongType};
 
 /// Names of the keys of a space's claimed jobs.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ pub fn add_with_id(ctx: Context, key: &[u8], id: JobId, fields: &[&[u8]]) -> Res
 
 /// Deletes entries of a stream. Returns how many were there.
 pub fn delete(ctx: Context, key: &[u8], ids: &[JobId]) -> usize {
-    let ids: smallvec::SmallVec<[(u64, u64); 8]> = ids.iter().map(|id| (id.ms, id.seq)).collect();
+    let ids: SmallVec<[(u64, u64); 8]> = ids.iter().map(|id| (id.ms, id.seq)).collect();
     StreamKey::open_to_write(ctx, key).map_or(0, |mut stream| own(|| stream.delete(&ids)))
 }
 
@@ -136,7 +138,24 @@ pub fn set_fields(ctx: Context, key: &[u8], fields: &[(&[u8], &[u8])]) -> Result
     Ok(())
 }
 
-/// Fields of a hash.
+/// A field of a hash and its value.
+pub type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// Fields and values of a small hash.
+pub fn all_fields(ctx: Context, key: &[u8]) -> Vec<Pair> {
+    let mut texts = jobs::read_texts(ctx, c"HGETALL", &[key]).into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
+        pairs.push((field, value));
+    }
+    pairs
+}
+
+pub fn as_slices(pairs: &[Pair]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs.iter().map(|(field, value)| (&**field, &**value))
+}
+
+/// How many fields a hash has.
 pub fn field_count(ctx: Context, key: &[u8]) -> u64 {
     HashKey::open_to_read(ctx, key).map_or(0, |hash| hash.len())
 }
@@ -170,7 +189,7 @@ pub fn delayed_count(ctx: Context, key: &[u8]) -> u64 {
 pub fn log(ctx: Context, key: &[u8], lines: &[&[u8]], keep: u64) -> u64 {
     let mut words = vec![key];
     words.extend_from_slice(lines);
-    let reply = own(|| ctx.call(c"RPUSH", crate::redis_api::Replicate::Yes, &words));
+    let reply = own(|| ctx.call(c"RPUSH", Replicate::Yes, &words));
     let count = reply.and_then(|reply| reply.integer()).map_or(0, |count| count.max(0) as u64);
     if count > keep {
         drop_lines(ctx, key, count - keep);
@@ -188,6 +207,6 @@ pub fn lines(ctx: Context, key: &[u8], from: i64, to: i64) -> Vec<Box<[u8]>> {
     jobs::read_texts(ctx, c"LRANGE", &[key, from.to_string().as_bytes(), to.to_string().as_bytes()])
 }
 
-type Texts = smallvec::SmallVec<[IdText; 4]>;
-type Words<'a> = smallvec::SmallVec<[&'a [u8]; 8]>;
-type Pairs<'a> = smallvec::SmallVec<[(&'a [u8], &'a [u8]); 8]>;
+type Texts = SmallVec<[IdText; 4]>;
+type Words<'a> = SmallVec<[&'a [u8]; 8]>;
+type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 8]>;

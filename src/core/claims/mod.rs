@@ -20,6 +20,7 @@
 //! | `set_limits` | limits that were set by command |
 //! | `claim_record` | what is kept of a job that a worker holds |
 //! | `attempts` | what is kept of its failed attempts |
+//! | `log_line` | a line that a worker keeps with its job |
 //! | `outcome` | what is kept of a settled job |
 //! | `keep` | which records of settled jobs are kept |
 //! | `json` | writes JSON objects without a tree of values |
@@ -39,6 +40,7 @@ pub mod job;
 mod json;
 pub mod keep;
 pub mod limit;
+pub mod log_line;
 pub mod outcome;
 pub mod place;
 pub mod queue;

@@ -49,16 +49,7 @@ impl Server {
     fn cancel_claim(&mut self, ctx: Context, name: &Arc<str>, id: JobId, message: &str) {
         let Some(space) = self.claims.spaces.get_mut(name) else { return };
         let Some(claim) = space.queue.claim(id) else { return };
-        let (worker, address) = self.claims.workers.of(claim.worker);
-        let record = ClaimRecord {
-            token: claim.token,
-            worker: worker.into(),
-            address: address.into(),
-            started_ms: claim.started_ms,
-            lease_ms: claim.lease_ms,
-            attempt: claim.attempt,
-            cancelled: Some(message.into()),
-        };
+        let record = ClaimRecord { cancelled: Some(message.into()), ..self.claims.workers.record(claim) };
         let mut text = Vec::with_capacity(200 + message.len());
         record.write(&mut text);
         let mut event = Vec::with_capacity(100 + message.len());

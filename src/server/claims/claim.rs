@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::enqueue::shared;
 use super::hand_out::{Ask, Taken, Unwritten};
 use super::serve::{answer, Wish, MAX_BYTES};
+use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::Section;
 use crate::core::values::value::shorten;
-use crate::redis_api::{Answer, Context};
+use crate::redis_api::{self, Answer, Context};
 use crate::server::errands::Errand;
 use crate::server::{Server, Words};
 
@@ -89,7 +89,7 @@ impl Server {
                 let wish = Wish { from: from.name().clone(), types, count: request.count, ask };
                 self.wait_to_claim(ctx.block(), wish, Instant::now() + limit);
                 if block_ms > 0 {
-                    crate::redis_api::arm(limit);
+                    redis_api::arm(limit);
                 }
             }
             _ if is_loaded => ctx.reply().array(0),
@@ -108,7 +108,7 @@ impl Server {
         let catalog = self.catalog.clone();
         if let Some((index, section)) = catalog.section(name).filter(|(_, section)| section.tenant.is_some()) {
             check_claimed(section)?;
-            let space = crate::core::catalog::space::SpaceRef { section: index, tenant: None };
+            let space = SpaceRef { section: index, tenant: None };
             self.check_owned(ctx, space)?;
             return Ok(From::Section(section.name.as_ref().into()));
         }
@@ -173,6 +173,11 @@ fn section_of(from: &From) -> &str {
     name.rsplit("}:").next().unwrap_or(name)
 }
 
+/// Names that are shared, of the words of a command.
+fn shared(words: &[&[u8]]) -> Box<[Arc<str>]> {
+    words.iter().map(|word| String::from_utf8_lossy(word).into()).collect()
+}
+
 fn check_claimed(section: &Section) -> Result<(), String> {
     if section.has_claimed_jobs() {
         return Ok(());
@@ -210,10 +215,7 @@ struct Claiming {
 impl Errand for Claiming {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
         if let From::Space(name) = &self.from {
-            if !server.is_loaded(&self.from)
-                && !server.load_work(ctx, &name.clone(), deadline)
-                && !server.is_loaded(&self.from)
-            {
+            if !server.knows_jobs(ctx, name, deadline) {
                 return None;
             }
         }

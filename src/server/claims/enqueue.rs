@@ -1,7 +1,5 @@
 //! BEAR.ENQUEUE of a claimed job: its payload has been checked; it is added to the stream of work, or nothing is.
 
-use std::sync::Arc;
-
 use super::ahead::HeldJob;
 use super::space::{has_sql_jobs, WorkSpace};
 use crate::core::catalog::claimed::ClaimedJob;
@@ -171,9 +169,4 @@ fn after(id: JobId) -> JobId {
     } else {
         JobId { ms: id.ms.saturating_add(1), seq: 0 }
     }
-}
-
-/// Names that are shared, of the words of a command.
-pub fn shared(words: &[&[u8]]) -> Box<[Arc<str>]> {
-    words.iter().map(|word| String::from_utf8_lossy(word).into()).collect()
 }

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::load::{as_slices, pairs};
 use super::space::WorkSpace;
 use super::Claims;
-use crate::core::catalog::claim::Limits;
+use crate::core::catalog::claim::{Limit, Limits};
 use crate::core::catalog::Section;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Counts;
@@ -53,13 +52,13 @@ impl Server {
         let now_ms = self.claims.now_ms();
         let totals = match space {
             Some(space) => space.totals,
-            None => Totals::read(as_slices(&pairs(ctx, &keys.totals))),
+            None => Totals::read(keys::as_slices(&keys::all_fields(ctx, &keys.totals))),
         };
         let total = |total| number(totals.get(total));
         let failed_kept = known.map_or_else(|| jobs::len(ctx, &keys.failed), |space| space.kept_failed.len() as u64);
         let set = match space {
             Some(space) => space.set_limits.clone(),
-            None => SetLimits::read(as_slices(&pairs(ctx, &keys.limits))),
+            None => SetLimits::read(keys::as_slices(&keys::all_fields(ctx, &keys.limits))),
         };
         let own = vec![
             ("claims", number(counts.claimed)),
@@ -116,7 +115,7 @@ fn workers_by_keys(ctx: Context, keys: &WorkKeys) -> Value {
         return Value::Null;
     }
     let mut held: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let records = pairs(ctx, &keys.claims);
+    let records = keys::all_fields(ctx, &keys.claims);
     for record in records.iter().filter_map(|(_, record)| ClaimRecord::read(record)) {
         *held.entry((record.worker.into_owned(), record.address.into_owned())).or_default() += 1;
     }
@@ -130,10 +129,8 @@ fn counts_of(ctx: Context, keys: &WorkKeys) -> Counts {
 }
 
 fn limits(in_force: &Limits, is_set: bool) -> Value {
-    let rate = |limit: &crate::core::catalog::claim::Limit| {
-        limit.rate.map_or(Value::Null, |rate| Value::text(rate.to_string()))
-    };
-    let concurrency = |limit: &crate::core::catalog::claim::Limit| or_nil(limit.concurrency.map(u64::from));
+    let rate = |limit: &Limit| limit.rate.map_or(Value::Null, |rate| Value::text(rate.to_string()));
+    let concurrency = |limit: &Limit| or_nil(limit.concurrency.map(u64::from));
     let by = in_force.by.as_ref();
     Value::Map(vec![
         ("concurrency", concurrency(&in_force.all)),

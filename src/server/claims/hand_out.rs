@@ -9,7 +9,6 @@ use super::ahead::HeldJob;
 use super::space::WorkSpace;
 use super::Claims;
 use crate::core::catalog::claim::Keep;
-use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Started, StartedNumbers, Total};
@@ -180,18 +179,8 @@ impl Server {
                     + ask.lease_ms.unwrap_or(of.claim.lease_ms) / if mutations::is("half-lease") { 2 } else { 1 },
                 cancelled: false,
             };
-            let (worker, address) = workers.of(ask.worker);
-            let record = ClaimRecord {
-                token,
-                worker: worker.into(),
-                address: address.into(),
-                started_ms: claim.started_ms,
-                lease_ms: claim.lease_ms,
-                attempt: claim.attempt,
-                cancelled: None,
-            };
             if !mutations::is("no-claim-record") {
-                record.write(&mut unwritten.text);
+                workers.record(&claim).write(&mut unwritten.text);
                 unwritten.jobs.push((facts.id, unwritten.text.len()));
             }
             space.note_start(ctx, token, facts.group);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::{Ending, Why};
-use super::settle::check_claim;
-use crate::core::claims::attempts::AttemptError;
+use super::settle::{check_claim, checked_json};
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::record::Total;
+use crate::core::jobs::job_id::JobId;
 use crate::keyspace::claims as keys;
 use crate::redis_api::{Answer, Context};
 use crate::server::queues::wall_ms;
@@ -25,7 +25,7 @@ impl Server {
         progress: Option<&[u8]>,
     ) -> Result<(), String> {
         let (name, id, token) = self.claim_named(ctx, space, id, token)?;
-        let progress = progress.map(|text| super::settle::checked_json("PROGRESS", text)).transpose()?;
+        let progress = progress.map(|text| checked_json("PROGRESS", text)).transpose()?;
         self.when_loaded(ctx, &name, true, move |server, ctx, name| {
             let now_ms = server.claims.now_ms();
             let claim = check_claim(server, ctx, name, id, token)?;
@@ -36,16 +36,7 @@ impl Server {
             let lease_ms = lease_ms.unwrap_or(claim.lease_ms);
             if lease_ms != claim.lease_ms {
                 // So that it has this one again after a restart.
-                let (worker, address) = server.claims.workers.of(claim.worker);
-                let record = ClaimRecord {
-                    token,
-                    worker: worker.into(),
-                    address: address.into(),
-                    started_ms: claim.started_ms,
-                    lease_ms,
-                    attempt: claim.attempt,
-                    cancelled: None,
-                };
+                let record = ClaimRecord { lease_ms, ..server.claims.workers.record(&claim) };
                 let mut text = Vec::with_capacity(200);
                 record.write(&mut text);
                 let _ = keys::set(ctx, &space.keys.claims, &[(id, &text)]);
@@ -94,7 +85,7 @@ impl Server {
         }
     }
 
-    fn expire(&mut self, ctx: Context, name: &Arc<str>, id: crate::core::jobs::job_id::JobId) {
+    fn expire(&mut self, ctx: Context, name: &Arc<str>, id: JobId) {
         let claim = self.claims.spaces.get(name).and_then(|space| space.queue.claim(id)).cloned();
         let Some(claim) = claim else { return };
         let (worker, _) = self.claims.workers.of(claim.worker);
@@ -102,13 +93,7 @@ impl Server {
         if claim.cancelled {
             message = format!("{}; {message}", self.cancel_message(ctx, name, id));
         }
-        let error = AttemptError {
-            attempt: claim.attempt,
-            message: message.into(),
-            stack: None,
-            worker: Some(worker.into()),
-            at_ms: wall_ms(),
-        };
+        let error = self.claims.workers.error(&claim, message.into());
         self.claims.totals.expired += 1;
         if let Some(space) = self.claims.spaces.get_mut(name) {
             space.totals.add(Total::Expired, 1);

@@ -1,4 +1,5 @@
-//! How far a space has been read from its keys.
+//! How far a space has been read from its keys: jobs, starts, records. Until it has come beyond the first two, nothing is
+//! handed out.
 
 use crate::core::claims::queue::Queue;
 use crate::core::jobs::job_id::JobId;
@@ -21,6 +22,18 @@ pub enum Stage {
     Failed,
 }
 
+impl Stage {
+    pub fn next(self) -> Option<Stage> {
+        match self {
+            Stage::Jobs => Some(Stage::Started),
+            Stage::Started => Some(Stage::Completed),
+            Stage::Completed => Some(Stage::Failed),
+            Stage::Failed => None,
+        }
+    }
+}
+
+/// Which keys hold anything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Has {
     pub claims: bool,

@@ -1,10 +1,11 @@
-//! BEAR.LOG, BEAR.LOGS: lines that a worker keeps with its job, in a list. A line is `n ms text`: its number, from 1 on over all
-//! attempts, the Unix time, and what the worker wrote. The oldest go where there are too many.
+//! BEAR.LOG, BEAR.LOGS: lines that a worker keeps with its job, in a list ([`LogLine`]). The oldest go where
+//! there are too many; a list that bear did not write is left alone.
 
 use std::sync::Arc;
 
 use super::settle::check_claim;
 use super::space::{LogSize, WorkSpace};
+use crate::core::claims::log_line::LogLine;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::claims::{self as keys, WorkKeys};
 use crate::redis_api::{Answer, Context, KeyType, Value};
@@ -44,11 +45,12 @@ impl Server {
         let key = WorkKeys::new(&self.prefix_of(&String::from_utf8_lossy(space))).log(id);
         check_list(ctx, &key)?;
         let after = after.unwrap_or(0);
-        let first = keys::lines(ctx, &key, 0, 0).first().and_then(|line| read_line(line)).map_or(1, |line| line.number);
+        let first =
+            keys::lines(ctx, &key, 0, 0).first().and_then(|line| LogLine::read(line)).map_or(1, |line| line.number);
         // Numbers follow one another, and the oldest have gone.
         let from = (after + 1).saturating_sub(first).min(MAX_LINES) as i64;
         let lines = keys::lines(ctx, &key, from, from + count as i64 - 1);
-        let lines = lines.iter().filter_map(|line| read_line(line)).filter(|line| line.number > after);
+        let lines = lines.iter().filter_map(|line| LogLine::read(line)).filter(|line| line.number > after);
         let lines = lines.map(|line| {
             Value::Map(vec![
                 ("n", Value::Integer(line.number as i64)),
@@ -74,8 +76,7 @@ impl WorkSpace {
             self.logged.insert(id, 0);
         }
         let number = self.log_len(ctx, id) + 1;
-        let mut line = format!("{number} {} ", wall_ms()).into_bytes();
-        line.extend_from_slice(text);
+        let line = LogLine { number, at_ms: wall_ms(), text }.write();
         let mut size = match self.log_sizes.get(&id) {
             _ if !stands => LogSize::default(),
             Some(size) => *size,
@@ -97,7 +98,7 @@ impl WorkSpace {
 /// Does the key hold a log, as far as its last line tells?
 pub fn is_log(ctx: Context, key: &[u8]) -> bool {
     let is_list = KeyType::of(ctx, key) == Some(KeyType::List);
-    is_list && keys::lines(ctx, key, -1, -1).first().is_some_and(|line| read_line(line).is_some())
+    is_list && keys::lines(ctx, key, -1, -1).first().is_some_and(|line| LogLine::read(line).is_some())
 }
 
 /// Drops the oldest lines of which there is no room.
@@ -123,20 +124,6 @@ fn trim(ctx: Context, key: &[u8], mut size: LogSize) -> LogSize {
 fn measure(ctx: Context, key: &[u8]) -> LogSize {
     let lines = keys::lines(ctx, key, 0, -1);
     LogSize { lines: lines.len() as u64, bytes: lines.iter().map(|line| line.len() as u64).sum() }
-}
-
-struct Line<'a> {
-    number: u64,
-    at_ms: u64,
-    text: &'a [u8],
-}
-
-/// None of what is no such line.
-fn read_line(line: &[u8]) -> Option<Line<'_>> {
-    let mut parts = line.splitn(3, |byte| *byte == b' ');
-    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
-    let (number, at_ms) = (number()?, number()?);
-    Some(Line { number, at_ms, text: parts.next()? })
 }
 
 /// Is there a list? What is none is not written to.

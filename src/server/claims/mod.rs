@@ -3,8 +3,9 @@
 //! | file | what |
 //! |---|---|
 //! | `space` | one space's claimed jobs: what is in memory of them |
-//! | `load` | and how that is read from the keys, in slices |
-//! | `loading` | how far that has come |
+//! | `load` | when that is read from the keys, and who waits for it |
+//! | `loading` | how far it has come |
+//! | `read_keys` | what each entry of the keys says |
 //! | `enqueue` | BEAR.ENQUEUE of a claimed job |
 //! | `claim` | BEAR.CLAIM |
 //! | `ahead` | its entry, and those behind it, are read |
@@ -49,6 +50,7 @@ mod load;
 mod loading;
 mod logs;
 mod promote;
+mod read_keys;
 mod records;
 mod remove;
 mod report;

@@ -78,11 +78,8 @@ struct PromoteAll {
 impl Errand for PromoteAll {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
         let name = self.name.clone();
-        if server.claims.spaces.get(&name).is_some_and(|space| !space.is_loaded()) {
-            server.load_work(ctx, &name, deadline);
-            if server.claims.spaces.get(&name).is_some_and(|space| !space.is_loaded()) {
-                return None;
-            }
+        if !server.knows_jobs(ctx, &name, deadline) {
+            return None;
         }
         let delayed = || server.claims.spaces.get(&name).map_or(0, |space| space.queue.counts().delayed);
         let mut left = self.left.unwrap_or_else(delayed);

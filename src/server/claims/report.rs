@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::core::catalog::claim::{Backoff, ClaimSpec};
 use crate::core::claims::attempts::{AttemptError, Attempts, MAX_ERRORS};
 use crate::core::claims::claim_record::ClaimRecord;
+use crate::core::claims::log_line::LogLine;
 use crate::core::claims::outcome::Outcome;
 use crate::core::claims::record::{WorkOptions, WorkRecord};
 use crate::core::jobs::batch::JobError;
@@ -141,6 +142,5 @@ impl Server {
 /// Lines of a job's log that there ever were: the last one tells its number.
 pub fn log_len(ctx: Context, keys: &WorkKeys, id: JobId) -> u64 {
     let last = keys::lines(ctx, &keys.log(id), -1, -1);
-    let number = last.first().and_then(|line| line.split(|byte| *byte == b' ').next());
-    number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok()).unwrap_or(0)
+    last.first().and_then(|line| LogLine::read(line)).map_or(0, |line| line.number)
 }

@@ -16,6 +16,7 @@ use crate::keyspace::watch;
 use crate::redis_api::Context;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Value};
 use crate::server::cache::waiting::Waiting;
+use crate::server::tick::LATE;
 use crate::server::Server;
 
 /// Bytes of payloads in one reply; one job may be more.
@@ -78,7 +79,7 @@ impl Server {
 
     /// Who has waited long enough is told that there was nothing.
     pub(in crate::server) fn answer_late_claimers(&mut self, now: Instant) {
-        for _ in 0..crate::server::tick::LATE {
+        for _ in 0..LATE {
             let Some(ticket) = self.claims.waiting.clients.first_late(now) else { return };
             if let Some((client, _)) = self.take_claimer(ticket) {
                 self.answers.push_back((client, nothing()));

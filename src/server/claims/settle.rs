@@ -14,10 +14,11 @@ use crate::core::claims::queue::{Claim, State};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::values::value::shorten;
+use crate::keyspace::claims as keys;
 use crate::mutations;
 use crate::redis_api::{Answer, Context, Value};
 use crate::server::errands::Errand;
-use crate::server::queues::{parse_id, wall_ms};
+use crate::server::queues::parse_id;
 use crate::server::Server;
 
 /// Why a job failed, and how it goes on.
@@ -83,9 +84,7 @@ impl Server {
         let (is_final, backoff_ms) = (request.is_final, request.backoff_ms);
         self.when_loaded(ctx, &name, true, move |server, ctx, name| {
             let claim = check_claim(server, ctx, name, id, token)?;
-            let (worker, _) = server.claims.workers.of(claim.worker);
-            let worker = Some(worker.into());
-            let error = AttemptError { attempt: claim.attempt, message, stack, worker, at_ms: wall_ms() };
+            let error = AttemptError { stack, ..server.claims.workers.error(&claim, message) };
             let attempts = server.attempts_of(ctx, name, id);
             let state = if is_final || claim.cancelled || claim.attempt >= attempts {
                 server.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
@@ -110,14 +109,8 @@ impl Server {
         self.when_loaded(ctx, &name, true, move |server, ctx, name| {
             let claim = check_claim(server, ctx, name, id, token)?;
             let state = if claim.cancelled {
-                let (worker, _) = server.claims.workers.of(claim.worker);
-                let error = AttemptError {
-                    attempt: claim.attempt,
-                    message: server.cancel_message(ctx, name, id).into(),
-                    stack: None,
-                    worker: Some(worker.into()),
-                    at_ms: wall_ms(),
-                };
+                let message = server.cancel_message(ctx, name, id).into();
+                let error = server.claims.workers.error(&claim, message);
                 server.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
                 "failed"
             } else {
@@ -212,7 +205,7 @@ impl Server {
         if let Some(claim) = space.queue.claim(id) {
             return format!("{of_token}: it is claimed with token {}", claim.token);
         }
-        if crate::keyspace::claims::entry(ctx, &space.keys.work, id, |_| ()).is_some() {
+        if keys::entry(ctx, &space.keys.work, id, |_| ()).is_some() {
             return match space.queue.state(id) {
                 State::Delayed { due_ms } => format!("{of_token}: it is delayed until {due_ms}"),
                 State::Waiting | State::Claimed => format!("{of_token}: it is waiting to be claimed"),
@@ -239,11 +232,8 @@ struct Acknowledging {
 impl Errand for Acknowledging {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
         let name = self.name.clone();
-        if server.claims.spaces.get(&name).is_some_and(|space| !space.is_loaded()) {
-            server.load_work(ctx, &name, deadline);
-            if server.claims.spaces.get(&name).is_some_and(|space| !space.is_loaded()) {
-                return None;
-            }
+        if !server.knows_jobs(ctx, &name, deadline) {
+            return None;
         }
         while self.done < self.pairs.len() {
             let some = &self.pairs[self.done..(self.done + AT_ONCE).min(self.pairs.len())];

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Claims;
+use crate::core::claims::attempts::AttemptError;
+use crate::core::claims::claim_record::ClaimRecord;
+use crate::core::claims::queue::Claim;
 use crate::redis_api::Context;
+use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 /// Connections that are remembered: beyond them the oldest are forgotten, and looked up again.
@@ -33,6 +37,26 @@ impl Workers {
     /// The name and the address of a worker.
     pub fn of(&self, id: u32) -> (&str, &str) {
         self.by_id.get(&id).map_or(("", ""), |worker| (&*worker.name, &*worker.address))
+    }
+
+    /// A claim as it is kept in the keys.
+    pub fn record(&self, claim: &Claim) -> ClaimRecord<'_> {
+        let (worker, address) = self.of(claim.worker);
+        ClaimRecord {
+            token: claim.token,
+            worker: worker.into(),
+            address: address.into(),
+            started_ms: claim.started_ms,
+            lease_ms: claim.lease_ms,
+            attempt: claim.attempt,
+            cancelled: None,
+        }
+    }
+
+    /// An attempt that fails now.
+    pub fn error(&self, claim: &Claim, message: Box<str>) -> AttemptError {
+        let worker = Some(self.of(claim.worker).0.into());
+        AttemptError { attempt: claim.attempt, message, stack: None, worker, at_ms: wall_ms() }
     }
 
     /// The worker of this name; its address is the one that it was seen at last.

@@ -1,17 +1,14 @@
 //! What commands ask of a queue's keys before anything else: is the id one, is the type right, is the job queued.
 
 use crate::core::jobs::job_id::JobId;
+use crate::core::values::value::shorten;
 use crate::keyspace::claims;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::Context;
 
 pub fn parse_id(id: &[u8]) -> Result<JobId, String> {
-    JobId::parse(id).ok_or_else(|| {
-        format!(
-            "ERR a job's id is two numbers such as 1700000000000-0, got '{}'",
-            crate::core::values::value::shorten(id)
-        )
-    })
+    JobId::parse(id)
+        .ok_or_else(|| format!("ERR a job's id is two numbers such as 1700000000000-0, got '{}'", shorten(id)))
 }
 
 /// For commands that would find nothing, or change nothing, where a key of another type stands.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::space::{Ledger, SpaceQueue};
 use super::Queues;
+use crate::core::jobs::history::MIN_AGE_MS;
 use crate::core::jobs::history::MIN_JOBS;
 use crate::failpoints;
 use crate::keyspace::jobs;
@@ -15,7 +16,7 @@ use crate::redis_api::Context;
 use crate::server::Server;
 
 /// So long it must have been idle, in milliseconds: as long as records of completed jobs are kept however many they are.
-const IDLE_MS: u64 = crate::core::jobs::history::MIN_AGE_MS;
+const IDLE_MS: u64 = MIN_AGE_MS;
 
 fn idle_ms() -> u64 {
     failpoints::idle_ms().unwrap_or(IDLE_MS)

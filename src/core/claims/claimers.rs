@@ -79,6 +79,9 @@ fn lines<'a>(from: &'a Arc<str>, types: &'a [Arc<str>]) -> impl Iterator<Item = 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     fn types(names: &[&str]) -> Box<[Arc<str>]> {
@@ -110,5 +113,44 @@ mod tests {
         assert!(!claimers.waits_for(&mail) && claimers.waits_for(&post));
         claimers.remove(6);
         assert!(claimers.is_empty() && claimers.lines.is_empty());
+    }
+
+    proptest! {
+        /// Against a plain list of who waits, in the order in which they came.
+        #[test]
+        fn waits_as_a_plain_list_does(
+            steps in prop::collection::vec((any::<bool>(), 0_usize..3, 0_u8..8, any::<Index>()), 0..60)
+        ) {
+            let froms: [Arc<str>; 3] = ["mail", "{a}:mail", "mailbox"].map(Arc::from);
+            let names: [Arc<str>; 3] = ["A", "B", "C"].map(Arc::from);
+            let (mut claimers, mut list) = (Claimers::default(), Vec::<(Ticket, usize, Vec<usize>)>::new());
+            for (ticket, (comes, from, wants, which)) in steps.into_iter().enumerate() {
+                if comes {
+                    let wants: Vec<usize> = (0..3).filter(|at| wants & (1 << at) != 0).collect();
+                    claimers.add(ticket as Ticket, &froms[from], wants.iter().map(|at| names[*at].clone()).collect());
+                    list.push((ticket as Ticket, from, wants));
+                } else if !list.is_empty() {
+                    let (gone, ..) = list.remove(which.index(list.len()));
+                    claimers.remove(gone);
+                    claimers.remove(gone);
+                }
+                prop_assert_eq!(claimers.is_empty(), list.is_empty());
+                for (at, from) in froms.iter().enumerate() {
+                    let here = || list.iter().filter(|(_, of, _)| *of == at);
+                    prop_assert_eq!(claimers.waits_for(from), here().next().is_some());
+                    let any = here().find(|(.., wants)| wants.is_empty()).map(|(ticket, ..)| *ticket);
+                    prop_assert_eq!(claimers.first_for_any(from), any);
+                    let first = |kind: usize| here().find(|(.., wants)| wants.contains(&kind)).map(|(ticket, ..)| *ticket);
+                    let named: Vec<_> = (0..3).filter_map(|kind| Some((&names[kind], first(kind)?))).collect();
+                    prop_assert_eq!(claimers.named(from).collect::<Vec<_>>(), named);
+                }
+                for (ticket, _, wants) in &list {
+                    let wants: Vec<_> = wants.iter().map(|at| names[*at].clone()).collect();
+                    prop_assert_eq!(claimers.types(*ticket), &wants[..]);
+                }
+            }
+            list.into_iter().for_each(|(ticket, ..)| claimers.remove(ticket));
+            prop_assert!(claimers.is_empty() && claimers.lines.is_empty());
+        }
     }
 }

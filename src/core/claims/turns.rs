@@ -58,6 +58,8 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,5 +94,38 @@ mod tests {
         assert_eq!(turns.next(&section, &both), Some(a));
         assert_eq!(turns.next(&section, &both), None);
         assert!(turns.rings.is_empty() && turns.members.is_empty());
+    }
+
+    proptest! {
+        /// Against one list of all who stand in any line, in the order in which they came.
+        #[test]
+        fn turns_are_those_of_a_plain_list(
+            steps in prop::collection::vec((any::<bool>(), 0_usize..2, 0_usize..3, 0_u8..4, 0_usize..4), 0..80)
+        ) {
+            let sections: [Arc<str>; 2] = ["mail", "post"].map(Arc::from);
+            let names: [Arc<str>; 2] = ["SMS", "CALL"].map(Arc::from);
+            let spaces: [Arc<str>; 4] = ["a", "b", "c", "d"].map(Arc::from);
+            let kinds = [None, Some(&names[0]), Some(&names[1])];
+            let (mut turns, mut list) = (Turns::default(), Vec::new());
+            for (joins, section, kind, wants, space) in steps {
+                if joins {
+                    turns.join(&sections[section], kinds[kind], &spaces[space]);
+                    if !list.contains(&(section, kind, space)) {
+                        list.push((section, kind, space));
+                    }
+                    continue;
+                }
+                let wanted: Vec<usize> = (1..3).filter(|kind| wants & (1 << (kind - 1)) != 0).collect();
+                let of_names: Vec<_> = wanted.iter().map(|kind| names[kind - 1].clone()).collect();
+                let wanted = if wanted.is_empty() { vec![0] } else { wanted };
+                let is_wanted = |of: &(usize, usize, usize)| of.0 == section && wanted.contains(&of.1);
+                let first = list.iter().find(|of| is_wanted(of)).map(|(.., space)| *space);
+                prop_assert_eq!(turns.next(&sections[section], &of_names), first.map(|at| spaces[at].clone()));
+                list.retain(|of| !(is_wanted(of) && Some(of.2) == first));
+            }
+            prop_assert_eq!(turns.members.len(), list.len());
+            prop_assert_eq!(turns.rings.values().map(BTreeMap::len).sum::<usize>(), list.len());
+            prop_assert!(turns.rings.values().all(|line| !line.is_empty()));
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! `BEAR.CANCEL space id [message]`: a job is to be done no more.
 //!
 //! Reply: failed, of a job that waited or was delayed; active, of one that is claimed: its worker is told by its next
-//! BEAR.EXTEND and by an event. A message is cut at 2 KB. O(log N) with N the jobs of the queue. Replicated as XDEL, XADD and
-//! XTRIM, or HSET; the event is PUBLISH on `bear:events:<space>`.
+//! BEAR.EXTEND and by an event. A message is cut at 2 KB. O(log N) with N the jobs of the queue. Replicated as XDEL and XADD,
+//! or HSET; the event is PUBLISH on `bear:events:<space>`.
 //! Errors: ERR (wrong words, an unknown id, a job that has settled), WRONGTYPE, FOREIGN, READONLY (a replica).
 
 use super::cursor::{cut, Cursor, MAX_MESSAGE};

@@ -3,7 +3,7 @@
 //! Reply: an array of maps, none where no job may be begun (with BLOCK: once the time is over): id, job, data (JSON),
 //! attempt (this one), attempts (the most there are), token, lease_ms, priority, enqueued (Unix time in ms), space. Its
 //! payloads are a megabyte together, or the first alone. O(N*log(M)) with N the jobs claimed and M those that wait. In
-//! MULTI and scripts BLOCK is ignored. Replicated as HSET, SET and ZREM.
+//! MULTI and scripts BLOCK is ignored. Replicated as HSET, and now and then SET; where there is a rate, XADD and XTRIM.
 //! Errors: ERR (wrong words, an unknown space or job), TOOLARGE (more than 100 names), WRONGTYPE (a key of the queue is of another
 //! type), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 

@@ -2,7 +2,7 @@
 //!
 //! Reply: the state that follows: delayed (until the next attempt), waiting (BACKOFF 0) or failed (no attempt is left, or
 //! FINAL, or the job was cancelled). A message is cut at 2 KB, a STACK at 16 KB. O(log N) with N the jobs of the queue.
-//! Replicated as HDEL, HSET and ZADD, or XDEL, XADD and XTRIM.
+//! Replicated as HDEL, HSET and ZADD, or XDEL, HDEL and XADD.
 //! Errors: ERR (wrong words, an unknown id), LOST (the token is not that of the job's claim any more), WRONGTYPE, FOREIGN,
 //! READONLY (a replica).
 

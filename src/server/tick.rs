@@ -15,7 +15,7 @@ const BUDGET: Duration = Duration::from_micros(300);
 const SHARE: Duration = Duration::from_micros(150);
 
 /// Clients unblocked in one tick: each costs Redis a reply and a write to its socket.
-const ANSWERS: usize = 64;
+pub(super) const ANSWERS: usize = 64;
 
 /// Clients told in one tick that their time is up.
 pub(super) const LATE: usize = 256;

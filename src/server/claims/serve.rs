@@ -13,10 +13,9 @@ use super::hand_out::{wanted, Ask, Taken};
 use super::Claims;
 use crate::core::claims::claimers::Ticket;
 use crate::keyspace::watch;
-use crate::redis_api::Context;
-use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Value};
+use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Value};
 use crate::server::cache::waiting::Waiting;
-use crate::server::tick::LATE;
+use crate::server::tick::{ANSWERS, LATE};
 use crate::server::Server;
 
 /// Bytes of payloads in one reply; one job may be more.
@@ -138,7 +137,9 @@ impl Server {
     /// Serves who waits, until the deadline. True: there are more.
     pub(super) fn serve_claimers(&mut self, ctx: Context, deadline: Instant) -> bool {
         // Who has gone is passed over: first it must be known who that is.
-        while !redis_api::has_gone() {
+        // And no more are served than are answered in this tick: a job whose claimer hangs up before that would be held by
+        // nobody until its lease ends.
+        while !redis_api::has_gone() && self.answers.len() < ANSWERS {
             let Some(name) = self.claims.dirty.front().cloned() else { return false };
             if !self.serve_next(ctx, &name) {
                 self.claims.dirty.pop_front();

@@ -58,10 +58,11 @@ impl Server {
         let checked: Result<SmallVec<[Pair; 4]>, String> =
             pairs.iter().map(|(id, token)| Ok((parse_id(id)?, parse_token(token)?))).collect();
         let checked = checked?;
-        let result = result.map(|text| checked_json("RESULT", text)).transpose()?;
-        if result.as_ref().is_some_and(|result| result.len() > MAX_RESULT) {
-            return Err(format!("TOOLARGE a RESULT may hold {MAX_RESULT} bytes"));
+        // Before it is read: megabytes of it would hold the thread.
+        if let Some(len) = result.map(<[u8]>::len).filter(|len| *len > MAX_RESULT) {
+            return Err(format!("TOOLARGE a RESULT may hold {MAX_RESULT} bytes, got {len}"));
         }
+        let result = result.map(|text| checked_json("RESULT", text)).transpose()?;
         let is_loaded = self.claims.spaces.get(&name).is_none_or(|space| space.is_loaded());
         if let ([(id, token)], true) = (&checked[..], is_loaded) {
             check_claim(self, ctx, &name, *id, *token)?;

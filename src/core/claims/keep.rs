@@ -6,6 +6,7 @@
 //! Each step is O(log n). Nothing grows by copying all that is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -85,6 +86,8 @@ pub struct Kept {
     /// The newest entry that has a job's record.
     jobs: BTreeMap<JobId, JobId>,
     types: BTreeMap<Arc<str>, OfType>,
+    /// The type that was swept last.
+    swept: Option<Arc<str>>,
 }
 
 impl Kept {
@@ -166,9 +169,38 @@ impl Kept {
         ((spare && old) || large).then_some(*oldest)
     }
 
+    /// The same for the next few types in turn: what grows old without anything new being written. `types` and `most` bound
+    /// the work.
+    pub fn sweep(&mut self, rule: impl Fn(&str) -> Rule, now_ms: u64, types: usize, most: usize, gone: &mut Vec<Gone>) {
+        for _ in 0..types {
+            let after = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(name) = self.types.range::<Arc<str>, _>((after, Bound::Unbounded)).next().map(|(name, _)| name)
+            else {
+                return;
+            };
+            let name = name.clone();
+            let left = most.saturating_sub(gone.len());
+            let more = self.trim(&name, rule(&name), now_ms, left, gone);
+            if more {
+                // Goes on with it.
+                self.swept = self
+                    .types
+                    .range::<str, _>((Bound::Unbounded, Bound::Excluded(&*name)))
+                    .next_back()
+                    .map(|(before, _)| before.clone());
+                return;
+            }
+            self.swept = Some(name);
+        }
+    }
+
     /// Jobs that are kept.
     pub fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
     }
 
     /// Types with the number of their jobs and the bytes of these.
@@ -250,6 +282,22 @@ mod tests {
         assert_eq!((kept.len(), kept.jobs_of("A")), (2, 2));
     }
 
+    #[test]
+    fn a_sweep_goes_round_the_types() {
+        let mut kept = Kept::default();
+        for (at, name) in ["A", "B", "C"].into_iter().cycle().take(30).enumerate() {
+            kept.written(id(at as u64), &name.into(), &[id(100 + at as u64)], 1, at as u64);
+        }
+        let mut gone = Vec::new();
+        for _ in 0..10 {
+            let mut some = Vec::new();
+            kept.sweep(|_| Rule::completed(Keep::AgeMs(5), 1_000), 1_000, 2, 4, &mut some);
+            assert!(some.len() <= 4);
+            gone.extend(some);
+        }
+        assert_eq!((gone.len(), kept.is_empty(), kept.types().count()), (30, true, 0));
+    }
+
     proptest! {
         /// Against a list that is searched from end to end.
         #[test]
@@ -297,7 +345,7 @@ mod tests {
             for (entry, ..) in list {
                 kept.remove(entry);
             }
-            prop_assert!(kept.jobs.is_empty() && kept.types().count() == 0 && kept.entries.is_empty());
+            prop_assert!(kept.is_empty() && kept.types().count() == 0 && kept.entries.is_empty());
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::age::has_age;
 use super::end::COUNT_MS;
 use super::space::WorkSpace;
 use super::Claims;
@@ -42,6 +43,7 @@ impl Server {
         let loading = self.load_spaces(ctx, deadline);
         let passing = self.pass_time_of_claims(ctx, deadline);
         let serving = self.serve_claimers(ctx, deadline);
+        self.age_records(ctx, deadline);
         self.forget_idle_work(deadline);
         self.claims.arm();
         loading || passing || serving
@@ -91,7 +93,12 @@ impl Server {
     /// A space that an earlier process left.
     pub(in crate::server) fn found_work(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
         // A stream stays where its last job has gone: most of ten thousand tenants have nothing.
-        if jobs::len(ctx, &WorkKeys::new(prefix).work) > 0 {
+        let keys = WorkKeys::new(prefix);
+        let section = self.section_of(name).and_then(|section| self.catalog.sections.get(section));
+        let ages = || {
+            section.is_some_and(has_age) && (jobs::len(ctx, &keys.completed) > 0 || jobs::len(ctx, &keys.failed) > 0)
+        };
+        if jobs::len(ctx, &keys.work) > 0 || ages() {
             self.touch_work(ctx, name, prefix);
         }
     }
@@ -145,7 +152,8 @@ impl Server {
         let now_ms = self.claims.now_ms();
         let idle = self.claims.idle.front().is_some_and(|(at, _)| *at <= now_ms);
         let due = self.claims.next_due.first().is_some_and(|(at, _)| *at <= wall_ms());
-        if idle || due {
+        let old = now_ms >= self.claims.age_ms && !self.claims.spaces.is_empty();
+        if idle || due || old {
             self.arm_soon();
         }
     }

@@ -71,6 +71,7 @@ impl Server {
         space.totals = Totals::read(keys::as_slices(&keys::all_fields(ctx, &space.keys.totals)));
         space.totals_written = space.totals;
         space.takes_turns = section.is_some_and(|section| section.tenant.is_some());
+        space.ages = section.is_some_and(super::age::has_age);
         self.find_token(ctx, &mut space, epoch);
         space.jobs = jobs::len(ctx, &space.keys.work);
         space.newest = jobs::newest(ctx, &space.keys.work).unwrap_or(JobId::ZERO);

@@ -15,6 +15,7 @@
 //! | `end` | what is written of a claim that ends |
 //! | `lease` | BEAR.EXTEND, and leases that end |
 //! | `promote` | BEAR.PROMOTE |
+//! | `age` | records that grow too old |
 //! | `remove` | BEAR.REMOVE: jobs leave the queue undone |
 //! | `clean` | BEAR.CLEAN |
 //! | `cancel` | BEAR.CANCEL |
@@ -34,6 +35,7 @@
 //! Ids, tokens and JSON come as the words that they were sent as, and are checked here; numbers and options have been
 //! checked against their bounds (`src/commands/`).
 
+mod age;
 mod ahead;
 mod cancel;
 mod claim;
@@ -101,6 +103,9 @@ pub struct Claims {
     armed: (Option<u64>, Option<u64>),
     /// Spaces that had nothing to do, by the time when they are to be looked at.
     idle: VecDeque<(u64, Arc<str>)>,
+    /// When records are looked at that may have grown too old, and the space that was looked at last.
+    age_ms: u64,
+    aged: Option<Arc<str>>,
     /// Of the monotonic milliseconds.
     origin: Instant,
     /// Since when the server allows no writes.
@@ -144,6 +149,8 @@ impl Claims {
             next_due: BTreeSet::new(),
             armed: (None, None),
             idle: VecDeque::new(),
+            age_ms: 0,
+            aged: None,
             origin: Instant::now(),
             paused_since: None,
             totals: Figures::default(),

@@ -39,6 +39,8 @@ pub struct WorkSpace {
     pub tokens: Tokens,
     /// Are there tenants, whose spaces take turns?
     pub takes_turns: bool,
+    /// Are there records that grow too old?
+    pub ages: bool,
     /// Attempts of jobs that failed and are tried again.
     pub tried: BTreeMap<JobId, u32>,
     /// Payloads of claimed jobs, for the records of those that are acknowledged: to read each again would cost more than to
@@ -111,6 +113,7 @@ impl WorkSpace {
             bytes: 0,
             tokens: Tokens::default(),
             takes_turns: false,
+            ages: false,
             tried: BTreeMap::new(),
             held: BTreeMap::new(),
             ahead: Ahead::default(),
@@ -164,6 +167,7 @@ impl WorkSpace {
 
     /// Is everything that is known of it in its keys, and nothing to be done?
     pub fn is_idle(&self) -> bool {
-        self.jobs == 0 && self.loading.is_none() && !self.is_dirty && !self.totals_changed
+        let has_old = self.ages && !(self.kept.is_empty() && self.kept_failed.is_empty());
+        self.jobs == 0 && self.loading.is_none() && !self.is_dirty && !self.totals_changed && !has_old
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs that workers claim: who holds one, for how long, what becomes of it, and what an operator may do.
 
+mod age;
 mod blocked;
 mod cancel;
 mod clean;

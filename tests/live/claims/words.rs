@@ -205,6 +205,6 @@ fn what_is_not_there_is_said_to_be_unknown() {
     let result = format!("\"{}\"", "x".repeat(64 << 10));
     assert_eq!(
         wire.call(&["BEAR.ACK", "any", "1-1", "5", "RESULT", &result]).error(),
-        "TOOLARGE a RESULT may hold 65536 bytes"
+        "TOOLARGE a RESULT may hold 65536 bytes, got 65538"
     );
 }

@@ -56,6 +56,16 @@ impl Claimers {
         self.lines.get(&(from.clone(), None)).and_then(|tickets| tickets.first()).copied()
     }
 
+    /// Who came first of those that name this type.
+    pub fn first_for(&self, from: &Arc<str>, name: &Arc<str>) -> Option<Ticket> {
+        self.lines.get(&(from.clone(), Some(name.clone()))).and_then(|tickets| tickets.first()).copied()
+    }
+
+    /// How many lines there are.
+    pub fn lines_len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Types that somebody names, each with who came first.
     pub fn named(&self, from: &Arc<str>) -> impl Iterator<Item = (&Arc<str>, Ticket)> {
         self.lines_of(from).filter_map(|((_, name), tickets)| Some((name.as_ref()?, *tickets.first()?)))
@@ -103,8 +113,11 @@ mod tests {
             (claimers.first_for_any(&mail), named(&claimers)),
             (Some(4), vec!["A3".into(), "B3".into(), "C5".into()])
         );
+        let of_b = |claimers: &Claimers| claimers.first_for(&mail, &"B".into());
+        assert_eq!((of_b(&claimers), claimers.first_for(&post, &"B".into())), (Some(3), None));
         claimers.remove(3);
         claimers.remove(3);
+        assert_eq!(of_b(&claimers), Some(5));
         claimers.remove(4);
         assert_eq!((claimers.first_for_any(&mail), named(&claimers)), (None, vec!["B5".into(), "C5".into()]));
         assert!(claimers.waits_for(&mail) && claimers.waits_for(&post));

@@ -157,6 +157,16 @@ impl Ready {
         }
     }
 
+    /// Types of which a job could be handed out, the one with the first job first.
+    pub fn open_types(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.heads.iter().map(|(_, name)| name)
+    }
+
+    /// How many there are.
+    pub fn open_len(&self) -> usize {
+        self.heads.len()
+    }
+
     /// From now on jobs of a group are passed over, or no more.
     pub fn set_closed(&mut self, group: u64, closed: bool) {
         let changed = if closed { self.closed.insert(group) } else { self.closed.remove(&group) };

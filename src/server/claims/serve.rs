@@ -191,11 +191,19 @@ impl Server {
         let mut first: Option<Ticket> = None;
         let section = (*space.section != **name).then(|| space.section.clone());
         for from in std::iter::once(name.clone()).chain(section) {
-            let of_types = claims.claimers.named(&from).filter_map(|(kind, ticket)| {
-                let is_first = first.is_none_or(|first| ticket < first);
-                (is_first && space.queue.ready().first(wanted(std::slice::from_ref(kind))).is_some()).then_some(ticket)
-            });
-            let least = of_types.min().into_iter().chain(claims.claimers.first_for_any(&from)).min();
+            let ready = space.queue.ready();
+            // Whichever is fewer: a type with jobs, or one that somebody waits for.
+            let least_of_types = if ready.open_len() < claims.claimers.lines_len() {
+                ready.open_types().filter_map(|kind| claims.claimers.first_for(&from, kind)).min()
+            } else {
+                let can_be_had = |kind: &Arc<str>| ready.first(wanted(std::slice::from_ref(kind))).is_some();
+                let of_types = claims.claimers.named(&from).filter_map(|(kind, ticket)| {
+                    let is_first = first.is_none_or(|first| ticket < first);
+                    (is_first && can_be_had(kind)).then_some(ticket)
+                });
+                of_types.min()
+            };
+            let least = least_of_types.into_iter().chain(claims.claimers.first_for_any(&from)).min();
             first = first.into_iter().chain(least).min();
         }
         first

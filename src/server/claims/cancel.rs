@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::end::{Ending, Why};
+use super::end::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
 use crate::core::claims::claim_record::{self, ClaimRecord};
 use crate::core::claims::queue::State;
@@ -36,7 +36,7 @@ impl Server {
                 }
                 _ => {
                     let error = AttemptError { message, at_ms: wall_ms(), ..AttemptError::default() };
-                    server.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
+                    server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
                     server.claims_changed(name);
                     "failed"
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::leave::Leaving;
 use super::space::WorkSpace;
 use crate::core::catalog::claim::ClaimSpec;
 use crate::core::catalog::Section;
@@ -22,9 +23,6 @@ use crate::redis_api::{self, Answer, Context};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 
-/// Totals are written so often at most: with each job they would be a quarter of the work.
-pub const COUNT_MS: u64 = 100;
-
 /// Records that go with one that comes, at most.
 const TRIMMED: usize = 64;
 
@@ -35,12 +33,12 @@ const UNTRIMMED: u32 = 32;
 const FEW: u64 = 1_000;
 
 /// A job that settles.
-pub struct Ending {
+pub struct Settling {
     pub id: JobId,
-    pub why: Why,
+    pub ending: Ending,
 }
 
-pub enum Why {
+pub enum Ending {
     /// With its result, JSON.
     Completed {
         result: Option<Vec<u8>>,
@@ -51,17 +49,17 @@ pub enum Why {
 }
 
 /// What is known of a job that settles, from memory and from its entry.
-struct Known {
+struct SettledJob {
     id: JobId,
     facts: Facts,
     claim: Option<Claim>,
     attempts: Attempts,
-    why: Why,
+    ending: Ending,
 }
 
 impl Server {
     /// Jobs settle that are claimed, or were about to be: waiting or delayed ones of which the caller says that they have failed.
-    pub(super) fn conclude(&mut self, ctx: Context, name: &Arc<str>, endings: Vec<Ending>) {
+    pub(super) fn conclude(&mut self, ctx: Context, name: &Arc<str>, settling: Vec<Settling>) {
         let catalog = self.catalog.clone();
         let now_ms = self.claims.now_ms();
         let (completed_max, failed_max) = (self.config.completed_max_bytes as u64, self.config.failed_max_jobs as u64);
@@ -69,9 +67,9 @@ impl Server {
         let claims = &mut self.claims;
         let Some(space) = claims.spaces.get_mut(name) else { return };
         let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
-        let mut left = Left::default();
+        let mut leaving = Leaving::default();
         let mut completed: Records = SmallVec::new();
-        for Ending { id, why } in endings {
+        for Settling { id, ending } in settling {
             let Some(facts) = space.settling_facts(ctx, section, id) else { continue };
             let claim = space.queue.settle(id, now_ms);
             if claim.is_none() {
@@ -80,7 +78,7 @@ impl Server {
             let spec = section
                 .and_then(|section| section.claimed_job(facts.name.as_bytes()))
                 .map_or(&ClaimSpec::DEFAULT, |of| of.claim);
-            let is_failed = matches!(why, Why::Failed { .. });
+            let is_failed = matches!(ending, Ending::Failed { .. });
             let rule = match is_failed {
                 true => Rule::failed(spec.keep_failed, failed_max, completed_max.max(1 << 20)),
                 false => Rule::completed(spec.keep, completed_max),
@@ -88,10 +86,10 @@ impl Server {
             let is_waited_for = self.queues.waiters.waits_for(name, id);
             if is_failed {
                 space.totals.add(Total::Failed, 1);
-                claims.totals.failed += 1;
+                claims.since_load.failed += 1;
             } else {
                 space.totals.add(Total::Completed, 1);
-                claims.totals.completed += 1;
+                claims.since_load.completed += 1;
             }
             space.rate.add(now_ms, 1);
             let keeps = !rule.keeps_nothing();
@@ -101,7 +99,7 @@ impl Server {
                     false => Attempts::default(),
                 };
                 let worker = claim.as_ref().map_or("", |claim| claims.workers.of(claim.worker).0);
-                let known = Known { id, facts: facts.clone(), claim, attempts, why };
+                let known = SettledJob { id, facts: facts.clone(), claim, attempts, ending };
                 let (record, options) = space.record(ctx, &known, worker);
                 if is_waited_for {
                     let state = if is_failed { "failed" } else { "completed" };
@@ -122,7 +120,7 @@ impl Server {
             if !keeps {
                 space.forget_log(ctx, id);
             }
-            left.add(space, id, facts.due_ms.is_some());
+            leaving.add(space, id, facts.due_ms.is_some());
             if keeps {
                 space.trim_records_now_and_then(ctx, is_failed, &facts.name, rule);
             } else {
@@ -131,8 +129,8 @@ impl Server {
             }
         }
         space.write_completed(ctx, &mut completed);
-        left.leave(ctx, space, Some(unique_end));
-        space.count(ctx, now_ms);
+        leaving.leave(ctx, space, Some(unique_end));
+        space.totals_changed(ctx, now_ms);
     }
 
     /// The job's definition, as far as it is claimed.
@@ -184,8 +182,8 @@ impl Server {
         } else {
             space.queue.give_back(id, now_ms);
         }
-        self.claims.totals.retried += 1;
-        space.count(ctx, now_ms);
+        self.claims.since_load.retried += 1;
+        space.totals_changed(ctx, now_ms);
     }
 
     /// The worker gives a job back that it has not done.
@@ -196,78 +194,17 @@ impl Server {
         space.held.remove(&id);
         space.queue.give_back(id, now_ms);
         space.totals.add(Total::Released, 1);
-        self.claims.totals.released += 1;
+        self.claims.since_load.released += 1;
         if space.totals.get(Total::Released) == 1 {
             // By it a process that begins anew knows that jobs that wait may have a log.
             space.write_totals(ctx);
         }
-        space.count(ctx, now_ms);
+        space.totals_changed(ctx, now_ms);
     }
 }
 
 /// Of completed jobs: type, job, record.
 type Records = SmallVec<[(Arc<str>, JobId, Vec<u8>); 1]>;
-
-/// Jobs that leave their keys.
-#[derive(Default)]
-pub(super) struct Left {
-    ids: SmallVec<[JobId; 4]>,
-    delayed: SmallVec<[JobId; 2]>,
-    tried: SmallVec<[JobId; 2]>,
-    in_progress: SmallVec<[JobId; 2]>,
-    updated: SmallVec<[JobId; 2]>,
-    uniques: SmallVec<[Box<[u8]>; 2]>,
-}
-
-impl Left {
-    /// `was_put_off`: it was enqueued with a time to wait for.
-    pub(super) fn add(&mut self, space: &mut WorkSpace, id: JobId, was_put_off: bool) {
-        self.ids.push(id);
-        if was_put_off || space.tried.contains_key(&id) {
-            self.delayed.push(id);
-        }
-        space.held.remove(&id);
-        self.tried.extend(space.tried.remove(&id).map(|_| id));
-        self.in_progress.extend(space.in_progress.remove(&id).then_some(id));
-        self.updated.extend(space.updated.remove(&id).then_some(id));
-        self.uniques.extend(space.uniques.remove(&id));
-    }
-
-    /// UNIQUE keys of settled jobs end some time; those of removed ones are free at once. Returns how many jobs left.
-    pub(super) fn leave(self, ctx: Context, space: &mut WorkSpace, unique_end: Option<u64>) -> usize {
-        if self.ids.is_empty() {
-            return 0;
-        }
-        let gone = keys::delete(ctx, &space.keys.work, &self.ids);
-        space.jobs = space.jobs.saturating_sub(gone as u64);
-        if space.jobs == 0 {
-            space.bytes = 0;
-        }
-        keys::forget(ctx, &space.keys.claims, &self.ids);
-        if !self.delayed.is_empty() {
-            keys::undelay(ctx, &space.keys.delayed, &self.delayed);
-        }
-        for (key, ids) in [
-            (&space.keys.attempts, &self.tried),
-            (&space.keys.progress, &self.in_progress),
-            (&space.keys.data, &self.updated),
-        ] {
-            if !ids.is_empty() {
-                keys::forget(ctx, key, ids);
-            }
-        }
-        if let Some(end) = unique_end {
-            let end = end.to_string();
-            let ends: Vec<_> = self.uniques.into_iter().map(|key| (end.clone().into_bytes(), key.into_vec())).collect();
-            jobs::write_pairs(ctx, c"ZADD", &space.shared.unique, &ends);
-        } else {
-            let members: Vec<&[u8]> = self.uniques.iter().map(AsRef::as_ref).collect();
-            jobs::remove_from(ctx, c"ZREM", &space.shared.unique, &members);
-            jobs::remove_from(ctx, c"HDEL", &space.shared.unique_jobs, &members);
-        }
-        gone
-    }
-}
 
 impl WorkSpace {
     /// Of a job that settles: as the queue knows it, or as its entry says.
@@ -291,7 +228,7 @@ impl WorkSpace {
     }
 
     /// The record of a job that settles, and what a retry of it is given. Takes its bytes off the queue's.
-    fn record(&mut self, ctx: Context, known: &Known, worker: &str) -> (Vec<u8>, OwnedOptions) {
+    fn record(&mut self, ctx: Context, known: &SettledJob, worker: &str) -> (Vec<u8>, OwnedOptions) {
         let id = known.id;
         let updated = match self.updated.contains(&id) {
             true => keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes)),
@@ -308,9 +245,9 @@ impl WorkSpace {
         let mut write = |record: WorkRecord| {
             cost = job_record::cost(record.name, record.data, record.options.unique)
                 + updated.as_ref().map_or(0, |data| data.len() as u64);
-            let (result, error) = match &known.why {
-                Why::Completed { result } => (result.as_deref(), None),
-                Why::Failed { error } => (None, Some(error)),
+            let (result, error) = match &known.ending {
+                Ending::Completed { result } => (result.as_deref(), None),
+                Ending::Failed { error } => (None, Some(error)),
             };
             let of_claim = known.claim.as_ref();
             let settled = Settled {
@@ -430,29 +367,6 @@ impl WorkSpace {
         if self.logged.remove(&id).is_some() {
             self.log_sizes.remove(&id);
             jobs::write(ctx, c"DEL", &[&self.keys.log(id)]);
-        }
-    }
-
-    /// Totals have changed: they are written now, or, where that was done a moment ago, a little later.
-    fn count(&mut self, ctx: Context, now_ms: u64) {
-        if now_ms >= self.totals_written_ms + COUNT_MS {
-            self.totals_written_ms = now_ms;
-            self.write_totals(ctx);
-        } else {
-            self.totals_changed = true;
-        }
-    }
-
-    pub(super) fn write_totals(&mut self, ctx: Context) {
-        let changed = Total::ALL.iter().filter(|total| self.totals.get(**total) != self.totals_written.get(**total));
-        let texts: SmallVec<[(&str, String); 5]> =
-            changed.map(|total| (total.name(), self.totals.get(*total).to_string())).collect();
-        self.totals_written = self.totals;
-        self.totals_changed = false;
-        let fields: SmallVec<[(&[u8], &[u8]); 5]> =
-            texts.iter().map(|(name, text)| (name.as_bytes(), text.as_bytes())).collect();
-        if !fields.is_empty() {
-            let _ = keys::set_fields(ctx, &self.keys.totals, &fields);
         }
     }
 }

@@ -106,7 +106,7 @@ impl Server {
             }
         }
         self.keyspace.mark_queue(ctx, &space.keys.work);
-        self.claims.totals.enqueued += 1;
+        self.claims.since_load.enqueued += 1;
         self.claims_changed(&name);
         Ok(id)
     }

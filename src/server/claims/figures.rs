@@ -180,7 +180,7 @@ impl Claims {
             jobs += space.jobs;
             claims += space.queue.counts().claimed;
         }
-        let totals = &self.totals;
+        let totals = &self.since_load;
         vec![
             ("work_jobs", jobs),
             ("work_claims", claims),

@@ -140,7 +140,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let epoch = self.queues.epoch();
         let now_ms = self.claims.now_ms();
-        let Claims { spaces, greatest_token, workers, totals, .. } = &mut self.claims;
+        let Claims { spaces, greatest_token, workers, since_load, .. } = &mut self.claims;
         let space = spaces.get_mut(name).filter(|space| space.is_loaded() && space.wrong_type.is_none())?;
         let (_, section) = catalog.section(space.section.as_bytes())?;
         loop {
@@ -202,7 +202,7 @@ impl Server {
             space.seen.insert(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
             space.totals_changed = true;
-            totals.claimed += 1;
+            since_load.claimed += 1;
             return Some(taken);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::end::{Ending, Why};
+use super::end::{Ending, Settling};
 use super::settle::{check_claim, checked_json};
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::record::Total;
@@ -94,13 +94,13 @@ impl Server {
             message = format!("{}; {message}", self.cancel_message(ctx, name, id));
         }
         let error = self.claims.workers.error(&claim, message.into());
-        self.claims.totals.expired += 1;
+        self.claims.since_load.expired += 1;
         if let Some(space) = self.claims.spaces.get_mut(name) {
             space.totals.add(Total::Expired, 1);
         }
         let attempts = self.attempts_of(ctx, name, id);
         if claim.cancelled || claim.attempt >= attempts {
-            self.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
+            self.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
         } else {
             self.retry_claimed(ctx, name, id, error, 0);
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::age::has_age;
-use super::end::COUNT_MS;
 use super::space::WorkSpace;
+use super::totals::COUNT_MS;
 use super::Claims;
 use crate::core::catalog::Catalog;
 use crate::failpoints;
@@ -39,7 +39,7 @@ impl Server {
         for name in std::mem::take(&mut self.claims.redefined) {
             self.reread_work(ctx, &name);
         }
-        self.write_counts(ctx, deadline);
+        self.write_due_totals(ctx, deadline);
         let loading = self.load_spaces(ctx, deadline);
         let passing = self.pass_time_of_claims(ctx, deadline);
         let serving = self.serve_claimers(ctx, deadline);
@@ -47,24 +47,6 @@ impl Server {
         self.forget_idle_work(deadline);
         self.claims.arm();
         loading || passing || serving
-    }
-
-    /// Writes totals that have changed since they were written last.
-    fn write_counts(&mut self, ctx: Context, deadline: Instant) {
-        let now_ms = self.claims.now_ms();
-        while self.claims.count_ms <= now_ms {
-            let Some(name) = self.claims.uncounted.pop() else { return };
-            if let Some(space) = self.claims.spaces.get_mut(&name) {
-                space.totals_awaited = false;
-                if space.wrong_type.is_none() {
-                    space.totals_written_ms = now_ms;
-                    space.write_totals(ctx);
-                }
-            }
-            if Instant::now() >= deadline {
-                return;
-            }
-        }
     }
 
     /// When a waiting claimer's time is up.
@@ -165,7 +147,7 @@ impl Claims {
         self.turns.clear();
         self.dirty.clear();
         self.redefined.clear();
-        self.uncounted.clear();
+        self.unwritten_totals.clear();
         self.armed = (None, None);
         self.loading.clear();
         self.next_ms.clear();
@@ -207,10 +189,10 @@ impl Claims {
         let Some(space) = self.spaces.get_mut(name) else { return };
         if space.totals_changed && !space.totals_awaited {
             space.totals_awaited = true;
-            if self.uncounted.is_empty() {
-                self.count_ms = now_ms + COUNT_MS;
+            if self.unwritten_totals.is_empty() {
+                self.totals_due_ms = now_ms + COUNT_MS;
             }
-            self.uncounted.push(name.clone());
+            self.unwritten_totals.push(name.clone());
         }
         // A time that is noted and has moved away stays: it is looked at then, and noted again. Leases come and go with each job.
         let is_sooner = |at: u64, noted: Option<u64>| noted.is_none_or(|noted| at < noted);
@@ -236,7 +218,7 @@ impl Claims {
 
     /// When a lease ends, a rate lets go, or totals are to be written.
     fn next_wake_ms(&self) -> Option<u64> {
-        let counts = (!self.uncounted.is_empty()).then_some(self.count_ms);
+        let counts = (!self.unwritten_totals.is_empty()).then_some(self.totals_due_ms);
         self.next_ms.first().map(|(at, _)| *at).into_iter().chain(counts).min()
     }
 

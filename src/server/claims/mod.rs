@@ -8,11 +8,13 @@
 //! | `read_keys` | what each entry of the keys says |
 //! | `enqueue` | BEAR.ENQUEUE of a claimed job |
 //! | `claim` | BEAR.CLAIM |
-//! | `ahead` | its entry, and those behind it, are read |
+//! | `ahead` | the entry of a job that is claimed, and those behind it, are read |
 //! | `hand_out` | the first job that may be begun becomes a claim |
 //! | `serve` | clients that wait for a job, and spaces that take turns |
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
 //! | `end` | what is written of a claim that ends |
+//! | `leave` | out of the stream, and of whatever else names the job |
+//! | `totals` | what has happened since the queue began |
 //! | `lease` | BEAR.EXTEND, and leases that end |
 //! | `promote` | BEAR.PROMOTE |
 //! | `age` | records that grow too old |
@@ -30,8 +32,20 @@
 //! | `lifecycle` | ticks; what load, promotion, demotion, flushes and other hands mean |
 //!
 //! ```text
-//! ENQUEUE -> stream -> index (core/claims) -> CLAIM: token, claims hash -> ACK: out of the stream, recorded
+//! enqueue, load ──> WorkSpace.queue ──> claim, serve ──> hand_out: a claim ──> settle, lease ──> end ──> leave, records
+//!                       ^      ^                                                                  │
+//! promote, update, limits      └─────────────── tried again, given back ─────────────────────────┘
 //! ```
+//! **Words.** *Work* is the claimed jobs of a space, as its keys and INFO call them. A *claimed job* is one that workers claim,
+//! whether anybody holds it or not; a *claim* is a worker's hold of one; a *claimer* is a client in BEAR.CLAIM.
+//!
+//! **Invariants.** What is in memory is derived from the keys. What a callback writes of a job is one unit. A key that another
+//! hand has put in place of ours (`wrong_type`) is not written to. Whatever may free a job calls [`Server::claims_changed`].
+//!
+//! **A new command** is a method of `Server` in a file of its own here: `work_named` or `claim_named` reads its words, `when_loaded`
+//! runs it once the jobs are known, `claims_changed` follows if it may have freed one. **A new key**: `WorkKeys`, `read_keys`,
+//! `leave`. **A new state**: `core/claims/queue` first, whose model tries every order; then `read_keys`, `report`, `index`.
+//!
 //! Ids, tokens and JSON come as the words that they were sent as, and are checked here; numbers and options have been
 //! checked against their bounds (`src/commands/`).
 
@@ -46,6 +60,7 @@ mod figures;
 mod hand_out;
 mod index;
 mod lease;
+mod leave;
 mod lifecycle;
 mod limits;
 mod load;
@@ -59,6 +74,7 @@ mod report;
 mod serve;
 mod settle;
 mod space;
+mod totals;
 mod update;
 mod workers;
 
@@ -94,8 +110,8 @@ pub struct Claims {
     /// Spaces whose definitions have changed.
     redefined: Vec<Arc<str>>,
     /// Spaces whose totals are to be written, and when.
-    uncounted: Vec<Arc<str>>,
-    count_ms: u64,
+    unwritten_totals: Vec<Arc<str>>,
+    totals_due_ms: u64,
     /// When time gives a space something to do: monotonic, and Unix time.
     next_ms: BTreeSet<(u64, Arc<str>)>,
     next_due: BTreeSet<(u64, Arc<str>)>,
@@ -110,7 +126,7 @@ pub struct Claims {
     origin: Instant,
     /// Since when the server allows no writes.
     paused_since: Option<Instant>,
-    totals: Figures,
+    since_load: Figures,
 }
 
 /// For INFO, since the module was loaded.
@@ -143,8 +159,8 @@ impl Claims {
             was_at_once: false,
             loading: VecDeque::new(),
             redefined: Vec::new(),
-            uncounted: Vec::new(),
-            count_ms: 0,
+            unwritten_totals: Vec::new(),
+            totals_due_ms: 0,
             next_ms: BTreeSet::new(),
             next_due: BTreeSet::new(),
             armed: (None, None),
@@ -153,7 +169,7 @@ impl Claims {
             aged: None,
             origin: Instant::now(),
             paused_since: None,
-            totals: Figures::default(),
+            since_load: Figures::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::end::Left;
+use super::leave::Leaving;
 use super::space::WorkSpace;
 use crate::core::claims::record::WorkRecord;
 use crate::core::jobs::job_id::JobId;
@@ -36,7 +36,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let Some(space) = self.claims.spaces.get_mut(name) else { return 0 };
         let Some((_, section)) = catalog.section(space.section.as_bytes()) else { return 0 };
-        let mut left = Left::default();
+        let mut leaving = Leaving::default();
         for id in ids {
             if space.queue.claim(*id).is_some() || keys::entry(ctx, &space.keys.work, *id, |_| ()).is_none() {
                 continue;
@@ -48,12 +48,12 @@ impl Server {
             }
             space.bytes = space.bytes.saturating_sub(space.cost_of(ctx, *id));
             space.forget_log(ctx, *id);
-            left.add(space, *id, facts.is_some_and(|facts| facts.due_ms.is_some()));
+            leaving.add(space, *id, facts.is_some_and(|facts| facts.due_ms.is_some()));
             for client in self.queues.waiters.take(name, *id) {
                 self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
             }
         }
-        let count = left.leave(ctx, space, None);
+        let count = leaving.leave(ctx, space, None);
         self.claims_changed(name);
         if !self.answers.is_empty() {
             self.arm_soon();

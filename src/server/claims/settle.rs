@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::end::{Ending, Why};
+use super::end::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
 use crate::core::claims::backoff::delay_ms;
 use crate::core::claims::queue::{Claim, State};
@@ -66,7 +66,7 @@ impl Server {
         let is_loaded = self.claims.spaces.get(&name).is_none_or(|space| space.is_loaded());
         if let ([(id, token)], true) = (&checked[..], is_loaded) {
             check_claim(self, ctx, &name, *id, *token)?;
-            self.conclude(ctx, &name, vec![Ending { id: *id, why: Why::Completed { result } }]);
+            self.conclude(ctx, &name, vec![Settling { id: *id, ending: Ending::Completed { result } }]);
             self.claims_changed(&name);
             ctx.reply().integer(1);
             return Ok(());
@@ -88,7 +88,7 @@ impl Server {
             let error = AttemptError { stack, ..server.claims.workers.error(&claim, message) };
             let attempts = server.attempts_of(ctx, name, id);
             let state = if is_final || claim.cancelled || claim.attempt >= attempts {
-                server.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
+                server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
                 "failed"
             } else {
                 let delay_ms = backoff_ms.unwrap_or_else(|| server.backoff_of(ctx, name, id, claim.attempt));
@@ -112,7 +112,7 @@ impl Server {
             let state = if claim.cancelled {
                 let message = server.cancel_message(ctx, name, id).into();
                 let error = server.claims.workers.error(&claim, message);
-                server.conclude(ctx, name, vec![Ending { id, why: Why::Failed { error } }]);
+                server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
                 "failed"
             } else {
                 server.release_claimed(ctx, name, id);
@@ -197,7 +197,7 @@ pub(super) fn check_claim(
 impl Server {
     /// What became of a job that somebody believes to hold.
     fn lost(&mut self, ctx: Context, name: &Arc<str>, id: JobId, token: u64) -> String {
-        self.claims.totals.lost += 1;
+        self.claims.since_load.lost += 1;
         let of_token = format!("LOST token {token} does not hold job {id}");
         let Some(space) = self.claims.spaces.get_mut(name) else {
             return format!("{of_token}: the queue has no such job");
@@ -239,12 +239,12 @@ impl Errand for Acknowledging {
         while self.done < self.pairs.len() {
             let some = &self.pairs[self.done..(self.done + AT_ONCE).min(self.pairs.len())];
             self.done += some.len();
-            let mut endings: Vec<Ending> = Vec::with_capacity(some.len());
+            let mut endings: Vec<Settling> = Vec::with_capacity(some.len());
             for (id, token) in some {
                 let is_twice = endings.iter().any(|ending| ending.id == *id);
                 match check_claim(server, ctx, &name, *id, *token) {
                     Ok(_) if !is_twice => {
-                        endings.push(Ending { id: *id, why: Why::Completed { result: self.result.take() } });
+                        endings.push(Settling { id: *id, ending: Ending::Completed { result: self.result.take() } });
                     }
                     Ok(_) => {
                         self.refused.push((id.to_string().into_bytes().into(), format!("LOST job {id} is named twice")))

@@ -14,7 +14,7 @@ use crate::core::catalog::Catalog;
 use crate::failpoints;
 use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::jobs;
-use crate::redis_api::{self, Context};
+use crate::redis_api::{self, Context, KeyType};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 
@@ -65,8 +65,12 @@ impl Server {
 
     /// Another hand has touched keys of a space's claimed jobs.
     pub(in crate::server) fn work_touched(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
-        if self.claims.spaces.contains_key(name) {
+        if let Some(space) = self.claims.spaces.get(name) {
+            let is_gone = space.jobs > 0 && KeyType::of(ctx, &space.keys.work).is_none();
             self.reread_work(ctx, name);
+            if is_gone {
+                self.work_replaced(name);
+            }
         } else {
             self.touch_work(ctx, name, prefix);
         }

@@ -142,6 +142,13 @@ impl Server {
         self.arm_soon();
     }
 
+    /// Another hand has taken away the stream of the jobs that workers claim.
+    pub(in crate::server) fn work_replaced(&mut self, name: &Arc<str>) {
+        let waiters = self.queues.waiters.take_of_space(name);
+        self.tell_forgotten(waiters, Forgotten::Replaced);
+        self.arm_soon();
+    }
+
     /// Tells some of those who wait for a job of which nobody knows any more. True when there are others.
     pub(in crate::server) fn answer_forgotten(&mut self) -> bool {
         for _ in 0..LATE {

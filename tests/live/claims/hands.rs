@@ -18,3 +18,19 @@ fn after_the_last_id_that_there_can_be_nothing_is_enqueued() {
     assert_eq!(job.id, id);
     ack(&mut wire, &job);
 }
+
+#[test]
+fn who_waits_for_a_job_is_told_that_another_hand_took_them_all_away() {
+    let redis = Redis::builder().catalog(CATALOG).start();
+    let mut waiting = redis.wire();
+    waiting.begin("BEAR.ENQUEUE mail A {} BLOCK 0");
+    redis.wait_blocked(1);
+    assert_eq!(redis.run("DEL mail:queue:work").int(), 1);
+    let told = waiting.receive();
+    assert!(told.error().starts_with("ERR the queue was replaced; ask BEAR.JOB for job "), "{told:?}");
+    // It is a queue as any other.
+    let mut wire = redis.wire();
+    enqueue(&mut wire, "mail A {}");
+    let job = claim_one(&mut wire, "mail");
+    ack(&mut wire, &job);
+}

@@ -52,10 +52,9 @@ impl Server {
         })
     }
 
-    /// Ends leases that are over, and has delayed jobs fall due, until the deadline. True: there are more.
-    pub(super) fn pass_time_of_claims(&mut self, ctx: Context, deadline: Instant) -> bool {
+    /// Ends leases that were over at a time, and has delayed jobs fall due, until the deadline. True: there are more.
+    pub(super) fn pass_time_of_claims(&mut self, ctx: Context, now_ms: u64, deadline: Instant) -> bool {
         loop {
-            let now_ms = self.claims.now_ms();
             let by_clock = self.claims.next_ms.first().filter(|(at, _)| *at <= now_ms).map(|(_, name)| name.clone());
             let due = || self.claims.next_due.first().filter(|(at, _)| *at <= wall_ms()).map(|(_, name)| name.clone());
             let Some(name) = by_clock.or_else(due) else { return false };

@@ -40,8 +40,12 @@ impl Server {
             self.reread_work(ctx, &name);
         }
         self.write_due_totals(ctx, deadline);
+        let now_ms = self.claims.now_ms();
+        // What was sent until the last tick has been read since: after a long command, or a halt of the process, workers have
+        // extended in time what would have ended meanwhile.
+        let heard_ms = std::mem::replace(&mut self.claims.ticked_ms, now_ms);
         let loading = self.load_spaces(ctx, deadline);
-        let passing = self.pass_time_of_claims(ctx, deadline);
+        let passing = self.pass_time_of_claims(ctx, heard_ms, deadline);
         let serving = self.serve_claimers(ctx, deadline);
         self.age_records(ctx, deadline);
         self.forget_idle_work(deadline);

@@ -115,6 +115,8 @@ pub struct Claims {
     /// When time gives a space something to do: monotonic, and Unix time.
     next_ms: BTreeSet<(u64, Arc<str>)>,
     next_due: BTreeSet<(u64, Arc<str>)>,
+    /// The monotonic time of the last tick.
+    ticked_ms: u64,
     /// The times for which a tick was armed since the last one.
     armed: (Option<u64>, Option<u64>),
     /// Spaces that had nothing to do, by the time when they are to be looked at.
@@ -163,6 +165,7 @@ impl Claims {
             totals_due_ms: 0,
             next_ms: BTreeSet::new(),
             next_due: BTreeSet::new(),
+            ticked_ms: 0,
             armed: (None, None),
             idle: VecDeque::new(),
             age_ms: 0,

@@ -118,3 +118,20 @@ fn a_rate_runs_by_the_clock_that_does_not_step() {
         }
     }
 }
+
+#[test]
+fn what_was_sent_while_the_server_was_halted_is_read_before_leases_end() {
+    let clock = Clock::new();
+    let redis = start(&clock);
+    let (mut wire, mut other) = (redis.wire(), redis.wire());
+    for round in 0..3 {
+        enqueue(&mut wire, &format!(r#"work A {{"n":{round}}}"#));
+        let job = claim_one(&mut wire, "work LEASE 1000");
+        other.begin("DEBUG SLEEP 1.5");
+        wire.begin(&format!("BEAR.EXTEND work {} {}", job.id, job.token));
+        wire.begin(&format!("BEAR.ACK work {} {}", job.id, job.token));
+        assert!(other.receive().is_ok());
+        let [extended, accepted] = [wire.receive(), wire.receive()];
+        assert_eq!((extended.int(), accepted.int()), (1000, 1), "round {round}");
+    }
+}

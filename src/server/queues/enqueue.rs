@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::checks::stands;
 use super::space::Extras;
+use super::unique::{check_unique, fingerprint, hold_unique, Unique};
 use super::{wall_ms, Queues};
 use crate::core::calls::names;
 use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::job::Job;
+use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{JobRecord, Numbers, DEFAULT_OPTIONS};
@@ -42,6 +44,29 @@ const MAX_DELAY_MS: u64 = 365 * 86_400_000;
 /// For ever, as far as a waiting client is concerned.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Jobs of a name, as the catalog says: who carries them out.
+#[derive(Clone, Copy)]
+pub(super) enum JobKind<'a> {
+    Sql(&'a Job),
+    Claimed(ClaimedJob<'a>),
+}
+
+impl<'a> JobKind<'a> {
+    /// None: the section has no such job.
+    pub(super) fn of(section: &'a Section, name: &[u8]) -> Option<JobKind<'a>> {
+        let sql = || section.jobs.iter().find(|job| job.name.as_bytes() == name).map(JobKind::Sql);
+        section.claimed_job(name).map(JobKind::Claimed).or_else(sql)
+    }
+
+    /// What its payload is checked against; None: any JSON will do.
+    pub(super) fn job(self) -> Option<&'a Job> {
+        match self {
+            JobKind::Sql(job) => Some(job),
+            JobKind::Claimed(of) => of.job,
+        }
+    }
+}
+
 /// What one queue may hold.
 pub struct QueueLimits {
     jobs: u64,
@@ -62,13 +87,6 @@ impl QueueLimits {
         };
         Err(format!("FULL the queue holds {held}, and {max}; try again later"))
     }
-}
-
-/// What UNIQUE found.
-pub enum Unique {
-    New,
-    /// The same job stands already.
-    Same(JobId),
 }
 
 impl Server {
@@ -92,20 +110,8 @@ impl Server {
         }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
-        if let Some(of) = section.claimed_job(job_name) {
-            return self.enqueue_claimed(ctx, space_name, space_ref.section, job_name, of, data, options);
-        }
-        let job = find_job(&section.jobs, job_name).ok_or_else(|| {
-            if section.open.is_some() {
-                let text =
-                    "ERR a job's name is 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit";
-                return format!("{text}, got '{}'", shorten(job_name));
-            }
-            let has: Vec<&str> = section.jobs.iter().map(|job| &*job.name).collect();
-            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
-            format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(job_name))
-        })?;
-        if options.priority.is_some() {
+        let of = JobKind::of(section, job_name).ok_or_else(|| no_job(section, job_name))?;
+        if let (JobKind::Sql(job), Some(_)) = (of, options.priority) {
             return Err(format!(
                 "ERR PRIORITY is for jobs that workers claim; '{}' is applied to Postgres, and the order of its rows decides",
                 job.name
@@ -122,15 +128,19 @@ impl Server {
         }
         let mut checked = std::mem::take(&mut self.payload);
         checked.clear();
-        let written = payload::write_checked(job, data, &mut checked).map_err(errors::usage);
-        let id =
-            written.and_then(|()| self.add_job(ctx, space_name, space_ref.section, job, (&checked, None), options));
+        let written = payload::write(of.job(), data, &mut checked).map_err(errors::usage);
+        let id = written.and_then(|()| match of {
+            JobKind::Sql(job) => self.add_job(ctx, space_name, space_ref.section, job, (&checked, None), options),
+            JobKind::Claimed(of) => {
+                let name = self.begin_to_enqueue(ctx, space_name, space_ref.section)?;
+                self.add_claimed_job(ctx, name, section, (job_name, of), (&checked, None), options)
+            }
+        });
         self.payload = checked;
         let id = id?;
-        let text = id.to_string();
         match options.block_ms {
             Some(block_ms) if !ctx.flags().cannot_block() => self.wait_for_job(ctx, space_name, id, block_ms),
-            _ => ctx.reply().text(&text),
+            _ => ctx.reply().bytes(id.text().as_bytes()),
         }
         Ok(())
     }
@@ -268,122 +278,14 @@ pub fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, Stri
     Ok(due.filter(|due| *due > now_ms))
 }
 
-impl Server {
-    /// The same of a job that workers claim.
-    #[expect(clippy::too_many_arguments, reason = "the words of a command, and what was found for them")]
-    fn enqueue_claimed(
-        &mut self,
-        ctx: Context,
-        space_name: &[u8],
-        section: usize,
-        job_name: &[u8],
-        of: ClaimedJob,
-        data: &[u8],
-        options: &EnqueueOptions,
-    ) -> Result<(), String> {
-        due_ms(options, wall_ms())?;
-        let limit = self.config.max_job_bytes as usize;
-        if data.len() > limit {
-            return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
-        }
-        if data.len() > LARGE && !ctx.flags().cannot_block() {
-            self.check_aside(ctx, space_name, (section, job_name), data, options);
-            return Ok(());
-        }
-        let mut checked = std::mem::take(&mut self.payload);
-        checked.clear();
-        let written = payload::write(of.job, data, &mut checked).map_err(errors::usage);
-        let id = written.and_then(|()| {
-            let name = self.begin_to_enqueue(ctx, space_name, section)?;
-            let catalog = self.catalog.clone();
-            self.add_claimed_job(ctx, name, &catalog.sections[section], (job_name, of), (&checked, None), options)
-        });
-        self.payload = checked;
-        let id = id?;
-        match options.block_ms {
-            Some(block_ms) if !ctx.flags().cannot_block() => self.wait_for_job(ctx, space_name, id, block_ms),
-            _ => ctx.reply().bytes(id.text().as_bytes()),
-        }
-        Ok(())
+fn no_job(section: &Section, name: &[u8]) -> String {
+    if section.open.is_some() {
+        let text = "ERR a job's name is 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit";
+        return format!("{text}, got '{}'", shorten(name));
     }
-}
-
-pub(super) fn find_job<'a>(jobs: &'a [Job], name: &[u8]) -> Option<&'a Job> {
-    jobs.iter().find(|job| job.name.as_bytes() == name)
-}
-
-/// Of what a job says: the same for two spellings of one payload. `data` is a checked one.
-pub fn fingerprint(job: Option<&Job>, name: &[u8], data: &[u8]) -> String {
-    let mut canonical = Vec::with_capacity(data.len());
-    // It has been checked against this job; what no longer fits is compared as it is.
-    let is_canonical = job.is_some_and(|job| payload::write_canonical(job, data, &mut canonical).is_ok());
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(name);
-    context.update(b" ");
-    context.update(if is_canonical { &canonical } else { data });
-    let digest = context.finish();
-    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// UNIQUE keys that have ended go, a few at a time: more than come.
-fn sweep_unique(ctx: Context, keys: &QueueKeys) {
-    let now = wall_ms().to_string();
-    let range: [&[u8]; 6] = [&keys.unique, b"-inf", now.as_bytes(), b"LIMIT", b"0", b"16"];
-    let ended = jobs::read_texts(ctx, c"ZRANGEBYSCORE", &range);
-    let ended: Vec<&[u8]> = ended.iter().map(AsRef::as_ref).collect();
-    jobs::remove_from(ctx, c"ZREM", &keys.unique, &ended);
-    jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &ended);
-}
-
-/// From now on a job holds a UNIQUE key.
-pub fn hold_unique(ctx: Context, keys: &QueueKeys, key: &[u8], id: JobId, fingerprint: &str) {
-    sweep_unique(ctx, keys);
-    let value = format!("{id} {fingerprint}");
-    jobs::write(ctx, c"ZADD", &[&keys.unique, b"+inf", key]);
-    jobs::write(ctx, c"HSET", &[&keys.unique_jobs, key, value.as_bytes()]);
-}
-
-/// The job that holds a UNIQUE key has another payload.
-pub fn rehold_unique(ctx: Context, keys: &QueueKeys, key: &[u8], id: JobId, fingerprint: &str) {
-    if unique_holder(ctx, keys, key).is_some_and(|holder| holder.id == id) {
-        jobs::write(ctx, c"HSET", &[&keys.unique_jobs, key, format!("{id} {fingerprint}").as_bytes()]);
-    }
-}
-
-/// A job that holds a UNIQUE key.
-pub(super) struct Holder {
-    pub(super) id: JobId,
-    fingerprint: Option<String>,
-    /// It holds the key until it has settled.
-    is_queued: bool,
-}
-
-/// Who holds a UNIQUE key.
-pub(super) fn unique_holder(ctx: Context, keys: &QueueKeys, key: &[u8]) -> Option<Holder> {
-    let holder = jobs::read_text(ctx, c"HGET", &[&keys.unique_jobs, key])?;
-    let end = jobs::read_text(ctx, c"ZSCORE", &[&keys.unique, key]);
-    let end = end.and_then(|end| std::str::from_utf8(&end).ok()?.parse::<f64>().ok())?;
-    if end <= wall_ms() as f64 {
-        return None;
-    }
-    let holder = String::from_utf8_lossy(&holder);
-    let mut words = holder.split(' ');
-    let id = JobId::parse(words.next()?.as_bytes())?;
-    Some(Holder { id, fingerprint: words.next().map(Into::into), is_queued: end.is_infinite() })
-}
-
-/// The error names the job that holds the key.
-pub fn check_unique(ctx: Context, keys: &QueueKeys, key: &[u8], fingerprint: &str) -> Result<Unique, String> {
-    let Some(holder) = unique_holder(ctx, keys, key) else { return Ok(Unique::New) };
-    let id = holder.id;
-    if holder.is_queued && !stands(ctx, keys, id) {
-        // It was removed by another hand.
-        return Ok(Unique::New);
-    }
-    if holder.fingerprint.as_deref() == Some(fingerprint) {
-        return Ok(Unique::Same(id));
-    }
-    Err(format!("DUPLICATE {id} was enqueued with this UNIQUE key and is another job or has another payload"))
+    let has: Vec<&str> = section.jobs.iter().map(|job| &*job.name).collect();
+    let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+    format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(name))
 }
 
 impl Queues {

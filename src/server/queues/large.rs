@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::enqueue::{find_job, fingerprint, EnqueueOptions};
+use super::enqueue::{EnqueueOptions, JobKind};
+use super::unique::fingerprint;
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
@@ -131,7 +132,7 @@ impl Server {
         let failed = Err(format!("ERR the job is not {what}: {FAILED}"));
         self.workers.aside(Some(Aside::Payload(ticket, failed)), move || {
             failpoints::hit("check-payload");
-            let of = find_job(&sections[section].jobs, &job);
+            let of = JobKind::of(&sections[section], &job).and_then(JobKind::job);
             let mut checked = Vec::with_capacity(data.len());
             let written = payload::write(of, &data, &mut checked).map_err(errors::usage);
             let checked = written.map(|()| {
@@ -178,16 +179,13 @@ impl Server {
         self.check_owned(ctx, space)?;
         let catalog = self.catalog.clone();
         let of_section = &catalog.sections[section];
-        let claimed = of_section.claimed_job(&pending.job);
-        let job = find_job(&of_section.jobs, &pending.job);
-        if job.is_none() && claimed.is_none() {
-            return Err(format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job)));
-        }
+        let gone = || format!("ERR the section has no job '{}' any more", String::from_utf8_lossy(&pending.job));
+        let of = JobKind::of(of_section, &pending.job).ok_or_else(gone)?;
         let CheckedPayload { mut data, mut fingerprint } = checked;
         if !Arc::ptr_eq(&pending.sections, &self.catalog.sections) {
             // Another catalog, meanwhile. What was checked is checked again as it is written.
             let mut again = Vec::with_capacity(data.len());
-            payload::write(job, &data, &mut again).map_err(errors::usage)?;
+            payload::write(of.job(), &data, &mut again).map_err(errors::usage)?;
             (data, fingerprint) = (again, None);
         }
         let options = EnqueueOptions {
@@ -199,17 +197,19 @@ impl Server {
             priority: pending.priority,
             block_ms: None,
         };
-        match (claimed, job) {
-            (Some(of), _) if pending.update.is_some() => {
-                let id = pending.update.unwrap_or(JobId::ZERO);
-                self.update_checked(ctx, &pending.space, id, of, &data).map(|()| id)
-            }
-            (Some(of), _) => {
+        match (of, pending.update) {
+            (JobKind::Claimed(of), Some(id)) => self.update_checked(ctx, &pending.space, id, of, &data).map(|()| id),
+            (JobKind::Claimed(of), None) => {
                 let name = self.begin_to_enqueue(ctx, &pending.space, section)?;
                 self.add_claimed_job(ctx, name, of_section, (&pending.job, of), (&data, fingerprint), &options)
             }
-            (None, Some(job)) => self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options),
-            (None, None) => Err("ERR the section has no such job".into()),
+            // By another catalog, meanwhile, it is applied to Postgres.
+            (JobKind::Sql(job), Some(_)) => {
+                Err(format!("ERR the section has no job '{}' that workers claim any more", job.name))
+            }
+            (JobKind::Sql(job), None) => {
+                self.add_job(ctx, &pending.space, section, job, (&data, fingerprint), &options)
+            }
         }
     }
 

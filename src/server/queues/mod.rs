@@ -5,6 +5,7 @@
 //! | `space` | one space's queue: what is in memory of it |
 //! | `enqueue` | BEAR.ENQUEUE |
 //! | `large` | the same of a large payload, checked aside |
+//! | `unique` | UNIQUE keys, and who holds them |
 //! | `dispatch` | jobs are handed to the appliers |
 //! | `ahead` | the next ones are read while a batch is in flight |
 //! | `reading` | they are read from their stream, in slices |
@@ -67,6 +68,7 @@ mod settled;
 mod settling;
 mod space;
 mod take_out;
+mod unique;
 mod unit;
 mod waiting;
 
@@ -83,12 +85,13 @@ use crate::redis_api::Scan;
 
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
-pub use enqueue::{check_unique, due_ms, fingerprint, hold_unique, rehold_unique, EnqueueOptions, Unique, LARGE};
+pub use enqueue::{due_ms, EnqueueOptions, LARGE};
 pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;
 pub use promote::PromoteSqlJobs;
 pub use retry::RetryTarget;
+pub use unique::{check_unique, fingerprint, hold_unique, rehold_unique, Unique};
 
 /// Everything about queues but their keys.
 pub struct Queues {

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::checks::{check_types, parse_id, stands};
-use super::enqueue::unique_holder;
 use super::job_reply::{ListedState, Report};
 use super::list::{ListRequest, Listing};
 use super::search::{not_found, RecordSearch};
 use super::settled::{find_settled, Settled};
 use super::space::Retry;
+use super::unique::unique_holder;
 use super::wall_ms;
 use crate::core::calls::names;
 use crate::core::jobs::job_id::JobId;

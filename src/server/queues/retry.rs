@@ -12,11 +12,10 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::checks::{check_types, parse_id};
-use super::enqueue::{check_unique, find_job, fingerprint, hold_unique, EnqueueOptions, Unique};
+use super::enqueue::{EnqueueOptions, JobKind};
 use super::search::FailedSearch;
 use super::settled::{read_failed, read_failed_work, FailedJob};
-use crate::core::catalog::claimed::ClaimedJob;
-use crate::core::catalog::job::Job;
+use super::unique::{check_unique, fingerprint, hold_unique, Unique};
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
@@ -51,7 +50,7 @@ enum Unfit {
 /// What is to be done for a failed job.
 enum Plan<'a> {
     Enqueue {
-        of: Target<'a>,
+        of: JobKind<'a>,
         data: Vec<u8>,
         /// Of a job with a UNIQUE key.
         fingerprint: Option<String>,
@@ -62,13 +61,6 @@ enum Plan<'a> {
     StandsInCall(usize),
     /// It stays failed.
     Leave,
-}
-
-/// What the job's type is today.
-#[derive(Clone, Copy)]
-enum Target<'a> {
-    Sql(&'a Job),
-    Work(ClaimedJob<'a>),
 }
 
 impl Server {
@@ -124,10 +116,10 @@ impl Server {
         let mut error = None;
         for (at, (job, plan)) in failed.iter().zip(&plans).enumerate() {
             let id = match plan {
-                Plan::Enqueue { of: Target::Sql(_), data, fingerprint } => {
+                Plan::Enqueue { of: JobKind::Sql(_), data, fingerprint } => {
                     self.retry_job(ctx, name, &prefix, job, data, fingerprint.as_deref())
                 }
-                Plan::Enqueue { of: Target::Work(of), data, fingerprint } => {
+                Plan::Enqueue { of: JobKind::Claimed(of), data, fingerprint } => {
                     let options = EnqueueOptions {
                         unique: job.options.unique.as_deref(),
                         attempts: job.options.attempts,
@@ -180,10 +172,7 @@ impl Server {
                 let Some(key) = job.options.unique.as_deref() else {
                     return Ok(Plan::Enqueue { of, data, fingerprint: None });
                 };
-                let fingerprint = match of {
-                    Target::Sql(of) => fingerprint(Some(of), of.name.as_bytes(), &data),
-                    Target::Work(of) => fingerprint(of.job, job.name.as_bytes(), &data),
-                };
+                let fingerprint = fingerprint(of.job(), job.name.as_bytes(), &data);
                 if let Some((first, other)) = held.get(key) {
                     return match *other == fingerprint {
                         true => Ok(Plan::StandsInCall(*first)),
@@ -367,21 +356,11 @@ fn answer(ids: &[JobId]) -> Answer {
 }
 
 /// The payload as it is stored, if it fits its definition.
-fn checked_payload<'a>(section: &'a Section, job: &FailedJob) -> Result<(Target<'a>, Vec<u8>), String> {
+fn checked_payload<'a>(section: &'a Section, job: &FailedJob) -> Result<(JobKind<'a>, Vec<u8>), String> {
     let mut data = Vec::new();
-    let name = job.name.as_bytes();
-    let target = section
-        .claimed_job(name)
-        .map(Target::Work)
-        .or_else(|| find_job(&section.jobs, name).map(Target::Sql))
-        .ok_or_else(|| format!("the section has no job '{}'", job.name));
-    let checked = target.and_then(|of| {
-        let written = match of {
-            Target::Sql(of) => payload::write_checked(of, &job.data, &mut data),
-            Target::Work(of) => payload::write(of.job, &job.data, &mut data),
-        };
-        written.map(|()| of).map_err(|error| error.to_string())
-    });
+    let of = JobKind::of(section, job.name.as_bytes()).ok_or_else(|| format!("the section has no job '{}'", job.name));
+    let checked = of
+        .and_then(|of| payload::write(of.job(), &job.data, &mut data).map(|()| of).map_err(|error| error.to_string()));
     match checked {
         Ok(of) => Ok((of, data)),
         Err(error) => Err(format!("CATALOG job {} does not fit its definition: {error}", job.id)),

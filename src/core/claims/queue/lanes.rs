@@ -77,7 +77,6 @@ impl Lanes {
                 self.jobs.insert(place, InLanes { facts, waits, is_ready: false });
             }
         }
-        self.look_at(place, ready, tally);
         self.look_at_lanes(&orders, ready, tally);
     }
 

@@ -110,3 +110,25 @@ impl Limiter {
         self.look_at_ms.insert(group, at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::claim::Rate;
+
+    #[test]
+    fn the_longest_window_is_that_of_any_of_its_rates() {
+        let of =
+            |per_ms: Option<u64>| Limit { concurrency: None, rate: per_ms.map(|per_ms| Rate { count: 1, per_ms }) };
+        for (all, by, window) in [
+            (None, None, None),
+            (Some(5), None, Some(5)),
+            (Some(5), Some(7), Some(7)),
+            (Some(9), Some(7), Some(9)),
+            (None, Some(7), Some(7)),
+        ] {
+            let limits = Limits { all: of(all), by: by.map(|by| ("to".into(), of(Some(by)))) };
+            assert_eq!(Limiter::new(limits).window_ms(), window, "{all:?} {by:?}");
+        }
+    }
+}

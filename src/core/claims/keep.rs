@@ -86,6 +86,8 @@ pub struct Kept {
     /// The newest entry that has a job's record.
     jobs: BTreeMap<JobId, JobId>,
     types: BTreeMap<Arc<str>, OfType>,
+    /// Of all types.
+    bytes: u64,
     /// The type that was swept last.
     swept: Option<Arc<str>>,
 }
@@ -101,6 +103,7 @@ impl Kept {
         of_type.entries.insert(entry);
         of_type.jobs += jobs.len() as u64;
         of_type.bytes += bytes;
+        self.bytes += bytes;
         for job in jobs {
             // What was found may be older than what has been written since.
             let newest = self.jobs.entry(*job).or_insert(entry);
@@ -139,6 +142,7 @@ impl Kept {
             of_type.entries.remove(&entry);
             of_type.jobs -= removed.jobs.len() as u64;
             of_type.bytes -= removed.bytes;
+            self.bytes -= removed.bytes;
             if of_type.entries.is_empty() {
                 self.types.remove(&removed.name);
             }
@@ -156,6 +160,14 @@ impl Kept {
             gone.push(Gone { entry: oldest, jobs: self.remove(oldest) });
         }
         false
+    }
+
+    /// Drops up to `most` of the oldest entries, of whatever type, while all together are larger than this.
+    pub fn shrink(&mut self, max_bytes: u64, most: usize, gone: &mut Vec<Gone>) {
+        for _ in 0..most {
+            let Some(oldest) = self.oldest().filter(|_| self.bytes > max_bytes) else { return };
+            gone.push(Gone { entry: oldest, jobs: self.remove(oldest) });
+        }
     }
 
     /// The oldest entry of a type, if it is kept no longer.
@@ -267,6 +279,19 @@ mod tests {
         assert_eq!(trim(&mut kept, "A", Rule::completed(Keep::AgeMs(1 << 40), 2_500), 0), [0]);
         assert_eq!(trim(&mut kept, "A", Rule::completed(Keep::AgeMs(1 << 40), 0), 0), [1], "the newest stays");
         assert_eq!(trim(&mut kept, "B", Rule::completed(Keep::Default, 1), 0), [0_u64; 0], "however large");
+    }
+
+    #[test]
+    fn types_without_number_are_kept_within_one_budget() {
+        let mut kept = Kept::default();
+        (0..100).for_each(|at| kept.written(id(at), &format!("T{at}").as_str().into(), &[id(1_000 + at)], 10, at));
+        let mut gone = Vec::new();
+        kept.shrink(905, 6, &mut gone);
+        assert_eq!((gone.len(), kept.bytes), (6, 940));
+        kept.shrink(905, 6, &mut gone);
+        assert_eq!((gone.len(), kept.bytes, kept.oldest()), (10, 900, Some(id(10))));
+        kept.shrink(0, 1_000, &mut gone);
+        assert_eq!((gone.len(), kept.bytes, kept.is_empty()), (100, 0, true));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Records go that have grown too old, also where no other job settles: some spaces every second, in turn.
+//! Records go that have grown too old, also where no other job settles: some spaces every second, in turn. And the oldest of an
+//! open section, whose job types are without number.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,6 +22,9 @@ const SPACES: usize = 256;
 /// And of each so many types, and records that go.
 const TYPES: usize = 16;
 const RECORDS: usize = 64;
+
+/// What all types of an open section keep: so many times what one may.
+const SHARES: u64 = 16;
 
 /// Does a catalog say of any job how long it is remembered?
 pub fn has_age(section: &Section) -> bool {
@@ -67,6 +71,16 @@ impl WorkSpace {
         self.kept.sweep(rule, wall_ms(), TYPES, RECORDS, &mut gone);
         let rule = |name: &str| Rule::failed(spec(name).keep_failed, failed_max, completed_max.max(1 << 20));
         self.kept_failed.sweep(rule, wall_ms(), TYPES, RECORDS, &mut gone_failed);
+        self.drop_records(ctx, &self.keys.completed.clone(), gone);
+        self.drop_records(ctx, &self.keys.failed.clone(), gone_failed);
+    }
+
+    /// The oldest records go, of whatever type, where there are too many of all types together.
+    pub(super) fn shrink_records(&mut self, ctx: Context, completed_max: u64) {
+        let max_bytes = SHARES * completed_max.max(64 << 10);
+        let (mut gone, mut gone_failed) = (Vec::new(), Vec::new());
+        self.kept.shrink(max_bytes, RECORDS, &mut gone);
+        self.kept_failed.shrink(max_bytes, RECORDS, &mut gone_failed);
         self.drop_records(ctx, &self.keys.completed.clone(), gone);
         self.drop_records(ctx, &self.keys.failed.clone(), gone_failed);
     }

@@ -129,6 +129,9 @@ impl Server {
             }
         }
         space.write_completed(ctx, &mut completed);
+        if section.is_some_and(|section| section.open.is_some()) {
+            space.shrink_records(ctx, completed_max);
+        }
         leaving.leave(ctx, space, Some(unique_end));
         space.totals_changed(ctx, now_ms);
     }

@@ -8,6 +8,8 @@ const CATALOG: &str = r#"
 open = true
 tenant = "text"
 claim = { keep = "1s", keep_failed = "1s" }
+[any]
+open = true
 [sms.job.SEND]
 data = { to = "text" }
 claim = { keep = "1h" }
@@ -51,4 +53,24 @@ fn records_go_when_their_time_is_over() {
         wire.run("XLEN {a}:mail:queue:work:completed").int() == 0
             && wire.run("XLEN {a}:mail:queue:work:failed").int() == 0
     });
+}
+
+#[test]
+fn names_without_number_leave_no_records_without_number() {
+    let redis = Redis::builder().catalog(CATALOG).start();
+    let mut wire = redis.wire();
+    assert!(wire.run("CONFIG SET bear.completed-max-bytes 1000").is_ok());
+    let text = "x".repeat(15_000);
+    for at in 0..150 {
+        enqueue(&mut wire, &format!(r#"any N{at} "{text}""#));
+        let job = claim_one(&mut wire, "any");
+        match at % 2 {
+            0 => ack(&mut wire, &job),
+            _ => assert_eq!(tell(&mut wire, "FAIL", &job, "no FINAL").text(), "failed"),
+        }
+    }
+    let kept = records(&mut wire, "any");
+    assert!((60..70).contains(&kept.0) && (60..70).contains(&kept.1), "{kept:?}");
+    assert_eq!(wire.run("XLEN any:queue:work:completed").int(), kept.0);
+    assert_eq!(wire.run("XLEN any:queue:work:failed").int(), kept.1);
 }

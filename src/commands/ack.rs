@@ -3,8 +3,8 @@
 //! Reply: of one job the integer 1; of several an array of how many were accepted and of the others, an array of pairs of
 //! id and error. O(N*log(M)) with N the jobs named and M those of the queue. Replicated as XDEL, HDEL, XADD and HSET.
 //! Errors: ERR (wrong words, an unknown id, a RESULT that is no JSON), LOST (the token is not that of the job's claim any
-//! more; of several jobs it is in the reply), TOOLARGE (more than 1,000 jobs; a RESULT over 64 KB), WRONGTYPE,
-//! FOREIGN, READONLY (a replica).
+//! more; of several jobs it is in the reply), TOOLARGE (more than 1,000 jobs; a RESULT over 64 KB), WRONGTYPE, FOREIGN,
+//! NOWAIT (in MULTI or a script, while the queue is being read), READONLY (a replica).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

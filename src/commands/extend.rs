@@ -3,8 +3,8 @@
 //! Reply: an integer, the milliseconds that are left of the lease. Without LEASE it is as long as it was. O(log N) with N
 //! the claims of the queue. Replicated as HSET.
 //! Errors: ERR (wrong words, an unknown id, a PROGRESS that is no JSON), LOST (the token is not that of the job's claim any
-//! more), CANCELLED (by BEAR.CANCEL; its message), TOOLARGE (a PROGRESS over 4 KB), WRONGTYPE, FOREIGN, READONLY (a
-//! replica).
+//! more), CANCELLED (by BEAR.CANCEL; its message), TOOLARGE (a PROGRESS over 4 KB), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a
+//! script, while the queue is being read), READONLY (a replica).
 
 use super::cursor::{once, ClaimWords, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -4,7 +4,7 @@
 //! FINAL, or the job was cancelled). A message is cut at 2 KB, a STACK at 16 KB. O(log N) with N the jobs of the queue.
 //! Replicated as HDEL, HSET and ZADD, or XDEL, HDEL and XADD.
 //! Errors: ERR (wrong words, an unknown id), LOST (the token is not that of the job's claim any more), WRONGTYPE, FOREIGN,
-//! READONLY (a replica).
+//! NOWAIT (in MULTI or a script, while the queue is being read), READONLY (a replica).
 
 use super::cursor::{cut, once, ClaimWords, Cursor, DAY_MS, MAX_MESSAGE};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

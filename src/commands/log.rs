@@ -3,7 +3,7 @@
 //! Reply: an integer, how many lines the job has had. The last 1,000 are kept, within 64 KB. O(1). Replicated as RPUSH and
 //! LTRIM.
 //! Errors: ERR (wrong words, an unknown id), LOST (the token is not that of the job's claim any more), TOOLARGE (a line over
-//! 4 KB), WRONGTYPE, FOREIGN, READONLY (a replica), OOM.
+//! 4 KB), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a script, while the queue is being read), READONLY (a replica), OOM.
 
 use super::cursor::{ClaimWords, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -3,7 +3,7 @@
 //! Reply: the state that follows: waiting, at the job's old place, without an attempt counted; or failed, of a job that was
 //! cancelled. O(log N) with N the jobs of the queue. Replicated as HDEL, or XDEL and XADD.
 //! Errors: ERR (wrong words, an unknown id), LOST (the token is not that of the job's claim any more), WRONGTYPE, FOREIGN,
-//! READONLY (a replica).
+//! NOWAIT (in MULTI or a script, while the queue is being read), READONLY (a replica).
 
 use super::cursor::{ClaimWords, Cursor};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -2,7 +2,8 @@
 //!
 //! Reply: OK. The payload is checked as by BEAR.ENQUEUE. O(N) with N its bytes. Replicated as HSET.
 //! Errors: ERR (wrong words or payload, an unknown id, a job that is claimed or has settled), TOOLARGE (over
-//! bear.max-job-bytes), FULL, WRONGTYPE, FOREIGN, READONLY (a replica), OOM.
+//! bear.max-job-bytes), FULL, WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a script, while the queue is being read), READONLY (a
+//! replica), OOM.
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use crate::redis_api::{Answer, BlockedClient, Context};
+use crate::redis_api::{Answer, BlockedClient, ClientHandle, Context};
 
 /// The first slice, within the command.
 const FIRST: Duration = micros(300);
@@ -28,6 +28,9 @@ pub trait Errand {
     /// What a client is told that cannot wait for the rest.
     fn cut_short(&mut self) -> Answer;
 
+    /// Its client has hung up, or was let go: nobody gets the answer.
+    fn client_gone(&mut self) {}
+
     /// Does it write? Then it rests while the server allows no writes, and ends with the mastership.
     fn writes(&self) -> bool;
 }
@@ -36,6 +39,14 @@ pub trait Errand {
 pub struct Errands {
     /// They take turns.
     waiting: VecDeque<(BlockedClient, Box<dyn Errand>)>,
+}
+
+impl Errands {
+    /// Tells the errand of a client that the client waits no more. False: it has none.
+    pub fn client_gone(&mut self, handle: ClientHandle) -> bool {
+        let of_client = self.waiting.iter_mut().find(|(client, _)| client.handle() == handle);
+        of_client.map(|(_, errand)| errand.client_gone()).is_some()
+    }
 }
 
 impl Server {

@@ -140,6 +140,7 @@ impl Server {
                 Some(client) => self.answers.push_back((client, Answer::Ok)),
                 None => match self.claimer_gone(gone.handle) {
                     Some(client) => self.answers.push_back((client, Answer::Ok)),
+                    None if self.errands.client_gone(gone.handle) => {}
                     None => self.verifying.give_up(gone.handle),
                 },
             }

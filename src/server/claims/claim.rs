@@ -79,7 +79,10 @@ impl Server {
             }
             if !taken.is_empty() {
                 let bytes = taken.iter().map(|job| job.data.len()).sum();
-                self.begin_errand(ctx, Claiming { from, types, count: request.count, ask, taken, bytes });
+                self.begin_errand(
+                    ctx,
+                    Claiming { from, types, count: request.count, ask, taken, bytes, is_gone: false },
+                );
                 return Ok(());
             }
         }
@@ -95,7 +98,10 @@ impl Server {
             _ if is_loaded => ctx.reply().array(0),
             _ => {
                 let taken = Vec::new();
-                self.begin_errand(ctx, Claiming { from, types, count: request.count, ask, taken, bytes: 0 });
+                self.begin_errand(
+                    ctx,
+                    Claiming { from, types, count: request.count, ask, taken, bytes: 0, is_gone: false },
+                );
             }
         }
         Ok(())
@@ -210,10 +216,32 @@ struct Claiming {
     ask: Ask,
     taken: Vec<Taken>,
     bytes: usize,
+    /// Nobody waits for the jobs any more.
+    is_gone: bool,
+}
+
+impl Claiming {
+    /// Gives back what was claimed for a client that has gone. True: all of it.
+    fn give_back(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> bool {
+        while let Some(Taken { id, token, space, .. }) = self.taken.pop() {
+            let claim = server.claims.spaces.get(&space).and_then(|space| space.queue.claim(id));
+            if claim.is_some_and(|claim| claim.token == token) {
+                server.release_claimed(ctx, &space, id);
+                server.claims_changed(&space);
+            }
+            if Instant::now() >= deadline {
+                return self.taken.is_empty();
+            }
+        }
+        true
+    }
 }
 
 impl Errand for Claiming {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        if self.is_gone {
+            return self.give_back(server, ctx, deadline).then_some(Answer::Ok);
+        }
         if let From::Space(name) = &self.from {
             if !server.knows_jobs(ctx, name, deadline) {
                 return None;
@@ -235,6 +263,10 @@ impl Errand for Claiming {
 
     fn cut_short(&mut self) -> Answer {
         answer(std::mem::take(&mut self.taken))
+    }
+
+    fn client_gone(&mut self) {
+        self.is_gone = true;
     }
 
     fn writes(&self) -> bool {

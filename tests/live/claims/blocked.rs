@@ -299,3 +299,20 @@ fn many_who_wait_for_other_types_hold_nobody_up() {
     let longest_us = redis.info("everything").int("bear_longest_tick_cpu_us");
     assert!(longest_us < 1_500, "{longest_us} us");
 }
+
+/// A thousand are claimed in slices, between which the client may go.
+#[test]
+fn who_goes_while_many_are_claimed_holds_nothing() {
+    let redis = start();
+    let mut wire = redis.wire();
+    let script = r#"for n = 1, 1000 do redis.call('BEAR.ENQUEUE', 'work', 'A', '{"n":' .. n .. '}') end"#;
+    assert!(!wire.call(&["EVAL", script, "0"]).is_error());
+    for _ in 0..20 {
+        let mut gone = redis.wire();
+        gone.begin("BEAR.CLAIM work COUNT 1000 LEASE 600000");
+        drop(gone);
+        eventually("all are given back", || redis.run("HLEN work:queue:work:claims") == Reply::Int(0));
+    }
+    assert_eq!(redis.run("BEAR.STATS work").map()["expired"], Reply::Int(0));
+    assert_eq!(claim(&mut wire, "work COUNT 1000 LEASE 600000").len(), 1_000);
+}

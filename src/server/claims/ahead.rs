@@ -15,6 +15,9 @@ use crate::redis_api::{Context, Direction, Fields};
 /// Entries that are read at once.
 const MOST: usize = 16;
 
+/// Reads of one entry after one of several that was in vain.
+const REST: usize = 64;
+
 /// Larger payloads are not kept.
 const MAX_BYTES: usize = 2 << 10;
 
@@ -33,6 +36,8 @@ pub struct Ahead {
     jobs: VecDeque<(JobId, HeldJob)>,
     /// How many the next read takes: twice as many where all of the last were used, one where they were not.
     count: usize,
+    /// Reads until it is tried again.
+    resting: usize,
 }
 
 impl Ahead {
@@ -50,13 +55,23 @@ impl Ahead {
         if let Some((_, job)) = fresh {
             return Some(job);
         }
+        let before = self.jobs.len();
         while self.jobs.front().is_some_and(|(of, _)| *of < id) {
             self.jobs.pop_front();
         }
+        let in_vain = before > self.jobs.len();
         if self.jobs.front().is_some_and(|(of, _)| *of == id) {
             return self.jobs.pop_front().map(|(_, job)| job);
         }
-        self.count = if self.jobs.is_empty() { (self.count * 2).clamp(1, MOST) } else { 1 };
+        if in_vain || !self.jobs.is_empty() {
+            // Priorities are mixed, or orders.
+            (self.count, self.resting) = (1, REST);
+        } else if self.resting > 0 {
+            self.resting -= 1;
+        } else {
+            self.count = (self.count * 2).clamp(1, MOST);
+        }
+        self.count = self.count.max(1);
         self.jobs.clear();
         let (mut job, mut left) = (None, self.count);
         jobs::walk(ctx, stream, Direction::Forward, (id, LAST), &mut |of, fields| {

@@ -73,7 +73,7 @@ impl Server {
             let is_gone = space.jobs > 0 && KeyType::of(ctx, &space.keys.work).is_none();
             self.reread_work(ctx, name);
             if is_gone {
-                self.work_replaced(name);
+                self.work_replaced(ctx, name);
             }
         } else {
             self.touch_work(ctx, name, prefix);

@@ -8,14 +8,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::checks::is_queued;
 use super::space::Ledger;
 use super::Queues;
 use crate::core::calls::keys::QueuePart;
 use crate::core::calls::names;
 use crate::core::catalog::space;
 use crate::core::jobs::job_id::JobId;
-use crate::keyspace::jobs;
-use crate::keyspace::watch;
+use crate::keyspace::jobs::{self, QueueKeys};
+use crate::keyspace::{claims, watch};
 use crate::redis_api::{self, Answer, BlockedClient, Context, Gone, KeyEvent, KeyType};
 use crate::server::tick::LATE;
 use crate::server::Server;
@@ -133,7 +134,9 @@ impl Server {
     /// One queue is another by now: it is read anew.
     fn queue_replaced(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
         log::warn!("the queue of '{name}' was deleted or replaced by another hand: it is read anew");
-        let waiters = self.queues.waiters.take_of_space(name);
+        // Jobs that workers claim are in a stream of their own.
+        let work = QueueKeys::new(prefix).work();
+        let waiters = self.queues.waiters.take_where(name, |id| claims::entry(ctx, &work, id, |_| ()).is_none());
         self.tell_forgotten(waiters, Forgotten::Replaced);
         self.drop_building();
         self.queues.forget_space(name);
@@ -143,8 +146,9 @@ impl Server {
     }
 
     /// Another hand has taken away the stream of the jobs that workers claim.
-    pub(in crate::server) fn work_replaced(&mut self, name: &Arc<str>) {
-        let waiters = self.queues.waiters.take_of_space(name);
+    pub(in crate::server) fn work_replaced(&mut self, ctx: Context, name: &Arc<str>) {
+        let keys = QueueKeys::new(&self.prefix_of(name));
+        let waiters = self.queues.waiters.take_where(name, |id| !is_queued(ctx, &keys, id));
         self.tell_forgotten(waiters, Forgotten::Replaced);
         self.arm_soon();
     }

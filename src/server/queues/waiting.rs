@@ -74,9 +74,9 @@ impl JobWaiters {
         self.remove(waiter).map(|(client, of)| (client, of.id))
     }
 
-    /// Those who wait for jobs of one space.
-    pub fn take_of_space(&mut self, space: &str) -> Vec<(BlockedClient, JobId)> {
-        let all = self.all.iter().filter(|(_, of)| &*of.space == space);
+    /// Those who wait for jobs of one space that have gone.
+    pub fn take_where(&mut self, space: &str, has_gone: impl Fn(JobId) -> bool) -> Vec<(BlockedClient, JobId)> {
+        let all = self.all.iter().filter(|(_, of)| &*of.space == space && has_gone(of.id));
         let waiters: Vec<WaiterId> = all.map(|(waiter, _)| *waiter).collect();
         waiters.into_iter().filter_map(|waiter| self.remove(waiter).map(|(client, of)| (client, of.id))).collect()
     }

@@ -28,9 +28,14 @@ impl Slots {
 
     /// A claim was begun. `now_ms` is rounded down; the next one must be a whole window after it all the same.
     pub fn begin(&mut self, limit: &Limit, now_ms: u64) {
-        let Some(Rate { count, .. }) = limit.rate else { return };
+        let Some(Rate { per_ms, .. }) = limit.rate else { return };
+        self.forget(per_ms, now_ms);
         self.begun.push_back(now_ms + 1);
-        while self.begun.len() > count as usize {
+    }
+
+    /// All within the window are kept, however few the rate lets through: another rate may be in force before they leave it.
+    fn forget(&mut self, per_ms: u64, now_ms: u64) {
+        while self.begun.front().is_some_and(|begun| begun + per_ms <= now_ms) {
             self.begun.pop_front();
         }
     }
@@ -38,11 +43,9 @@ impl Slots {
     /// Why nothing may be begun now: until when, or until a claim ends (None).
     pub fn blocked(&mut self, limit: &Limit, now_ms: u64) -> Option<Option<u64>> {
         let rate = limit.rate.and_then(|Rate { count, per_ms }| {
-            while self.begun.front().is_some_and(|begun| begun + per_ms <= now_ms) {
-                self.begun.pop_front();
-            }
-            let is_full = self.begun.len() >= count as usize;
-            self.begun.front().filter(|_| is_full).map(|begun| begun + per_ms)
+            self.forget(per_ms, now_ms);
+            let more = self.begun.len().checked_sub(count as usize)?;
+            self.begun.get(more).map(|begun| begun + per_ms)
         });
         match limit.concurrency {
             Some(most) if self.claimed.len() >= most as usize => Some(None),
@@ -85,6 +88,17 @@ mod tests {
         slots.free(id(2));
         slots.free(id(2));
         assert_eq!(slots.blocked(&limit, 0), None);
+    }
+
+    #[test]
+    fn what_was_begun_under_one_rate_counts_under_the_next() {
+        let (many, few) = (limit(None, Some((4, 1000))), limit(None, Some((2, 1000))));
+        let mut slots = Slots::default();
+        // As when a queue is read again while the lower rate is in force.
+        [0, 100, 200, 300].into_iter().for_each(|ms| slots.begin(&few, ms));
+        assert_eq!(slots.blocked(&many, 400), Some(Some(1001)));
+        assert_eq!(slots.blocked(&few, 400), Some(Some(1201)));
+        assert_eq!(slots.blocked(&few, 1201), None);
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
 use crate::redis_api::{Context, Value};
-use crate::server::queues::{wall_ms, wall_us};
+use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 /// Starts that are added before the old ones are trimmed.
@@ -139,7 +139,7 @@ impl Server {
     ) -> Option<Taken> {
         let catalog = self.catalog.clone();
         let epoch = self.queues.epoch();
-        let now_ms = self.claims.now_ms();
+        let (now_ms, wall_us) = self.claims.moment();
         let Claims { spaces, greatest_token, workers, since_load, .. } = &mut self.claims;
         let space = spaces.get_mut(name).filter(|space| space.is_loaded() && space.wrong_type.is_none())?;
         let (_, section) = catalog.section(space.section.as_bytes())?;
@@ -166,7 +166,6 @@ impl Server {
                 true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
                 false => data,
             };
-            let wall_us = wall_us();
             let token = space.next_token(ctx, epoch, wall_us);
             *greatest_token = token.max(*greatest_token);
             let claim = Claim {

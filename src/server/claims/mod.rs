@@ -90,6 +90,7 @@ pub use settle::FailRequest;
 
 use crate::core::claims::claimers::Claimers;
 use crate::core::claims::turns::Turns;
+use crate::server::queues::wall_us;
 
 /// Everything about claimed jobs but their keys. Trees, for maps would hold the thread whenever they grow.
 pub struct Claims {
@@ -147,6 +148,9 @@ pub struct Figures {
 /// The first monotonic millisecond, so that what was begun before the process stands before it.
 const BEGIN_MS: u64 = 1 << 40;
 
+/// How often both clocks are looked at again where the thread was put aside between them.
+const MOMENT_LOOKS: usize = 8;
+
 impl Claims {
     pub fn new() -> Claims {
         Claims {
@@ -180,6 +184,19 @@ impl Claims {
     fn now_ms(&self) -> u64 {
         let until = self.paused_since.unwrap_or_else(Instant::now);
         BEGIN_MS + until.saturating_duration_since(self.origin).as_millis() as u64
+    }
+
+    /// The monotonic time, and Unix microseconds of the same moment. Starts are limited by the one and kept by the other, so that
+    /// a thread that was put aside between the two would have rates count from another moment after a restart.
+    fn moment(&self) -> (u64, u64) {
+        let mut moment = (self.now_ms(), wall_us());
+        for _ in 0..MOMENT_LOOKS {
+            if self.now_ms() <= moment.0 + 1 {
+                break;
+            }
+            moment = (self.now_ms(), wall_us());
+        }
+        moment
     }
 
     fn instant(&self, ms: u64) -> Instant {

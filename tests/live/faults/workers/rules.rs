@@ -11,9 +11,9 @@ pub fn parse_id(text: &str) -> Option<Id> {
     Some((ms.parse().ok()?, seq.parse().ok()?))
 }
 
-/// Of the wall clock, by which starts are read, against the monotonic one, by which they are limited: the server's thread may be
-/// put aside between looking at the two.
-const CLOCKS_MS: u64 = 40;
+/// Of the wall clock, by which starts are read, against the monotonic one, by which they are limited: the server looks at both
+/// at the same moment, and each is cut to milliseconds.
+const CLOCKS_MS: u64 = 5;
 
 /// What the catalog says of a section.
 #[derive(Default)]

@@ -40,6 +40,9 @@ const ROUNDS: usize = 3;
 /// How long the queues may take to drain once all is well.
 const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 
+/// The same with a fault in the module, of which some let a job wait for ever. The rate of `tight` alone takes some five seconds.
+const MUTATED_DRAINED_WITHIN: Duration = Duration::from_secs(12);
+
 const SPACES: [&str; 6] = ["work", "lane", "tight", "{t1}:mail", "{t2}:mail", "{t3}:mail"];
 
 fn number_of_env(name: &str) -> Option<u64> {
@@ -110,7 +113,7 @@ fn fault_with(mutation: &str, strikes: &[Strike]) -> Option<String> {
         std::thread::sleep(Duration::from_millis(500));
         sent.extend(load.calm_down());
         end_operations(&site.master);
-        let drained = wait_drained(&site.master, Duration::from_secs(5));
+        let drained = wait_drained(&site.master, MUTATED_DRAINED_WITHIN);
         if let Err(fault) = look(&site, &name, load.end(sent), drained) {
             return Some(fault);
         }

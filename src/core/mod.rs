@@ -1,7 +1,7 @@
 //! Pure logic: names, values, the catalog, calls, fills, jobs. No I/O, no clock, no Redis, no Postgres.
 //!
 //! ```text
-//! claims
+//! claims   inbox
 //!   |
 //! jobs   cache          cache uses changes; jobs use changes and feed
 //!   \    /   \
@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod changes;
 pub mod claims;
 pub mod feed;
+pub mod inbox;
 pub mod jobs;
 pub mod sql;
 pub mod values;

@@ -39,6 +39,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("cache", &["changes", "catalog", "calls", "values"]),
             ("jobs", &["changes", "feed", "catalog", "values"]),
             ("claims", &["jobs", "catalog", "values"]),
+            ("inbox", &["claims", "jobs", "catalog", "values"]),
         ],
     ),
     (

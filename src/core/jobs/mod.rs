@@ -5,6 +5,7 @@
 //! | `batch` | what an applier is given and what it brings back |
 //! | `history` | which records of completed jobs are kept |
 //! | `job_id` | a job's id, which is its id in the stream |
+//! | `inbox_id` | the same of a job that came through the inbox |
 //! | `left_out` | jobs of one space that the main lane left out |
 //! | `order_value` | values that tell jobs apart |
 //! | `payload` | the payload of a job |
@@ -26,6 +27,7 @@
 
 pub mod batch;
 pub mod history;
+pub mod inbox_id;
 pub mod job_id;
 pub mod left_out;
 pub mod order_value;

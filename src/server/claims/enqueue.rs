@@ -5,7 +5,6 @@ use super::space::{has_sql_jobs, WorkSpace};
 use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::space::parse_space;
 use crate::core::catalog::Section;
-use crate::core::claims::place::MAX_SEQ;
 use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record;
@@ -145,7 +144,7 @@ impl WorkSpace {
     fn write_job(&mut self, ctx: Context, record: &WorkRecord, least: Option<JobId>) -> Result<JobId, String> {
         let before = least.map_or(self.newest, |least| least.max(self.newest));
         let now = JobId { ms: wall_ms(), seq: 0 };
-        let id = if now > before { now } else { after(before) };
+        let id = if now > before { now } else { before.plain_after() };
         let mut numbers = WorkNumbers::default();
         let fields = record.fields(&mut numbers);
         let wrong_type =
@@ -159,14 +158,5 @@ impl WorkSpace {
         };
         self.newest = id;
         Ok(id)
-    }
-}
-
-/// The id after another; its number within the millisecond stays small, see [`crate::core::claims::place`].
-fn after(id: JobId) -> JobId {
-    if id.seq < MAX_SEQ {
-        JobId { ms: id.ms, seq: id.seq + 1 }
-    } else {
-        JobId { ms: id.ms.saturating_add(1), seq: 0 }
     }
 }

@@ -318,7 +318,7 @@ impl Queues {
         let space = self.space(ctx, name, prefix);
         if let Some(least) = least.filter(|least| *least >= id) {
             // A claimed job of the space was enqueued in this millisecond: its id must not come twice.
-            let next = least.next().ok_or(full)?;
+            let next = least.plain_after();
             let mut numbers = Numbers::default();
             let is_added =
                 keys::add_with_id(ctx, &space.keys.jobs, next, &record.fields(&mut numbers)).map_err(wrong_type)?;

@@ -9,7 +9,14 @@ ours (name, kind, columns) AS (VALUES
     ('outbox', 'r', 'xid xid8, source bigint, vals text[]'),
     ('outbox_reader', 'r', 'reader bigint, sources bigint[], snapshot pg_snapshot, seen_at timestamp with time zone'),
     ('outbox_source', 'r', 'source bigint, name text, tab text, columns text[]'),
-    ('outbox_alive', 'S', NULL)),
+    ('outbox_alive', 'S', NULL),
+    ('inbox', 'r', 'xid xid8, place bigint, due timestamp with time zone, enqueued timestamp with time zone, fence bigint, done bigint, backoff_ms bigint, attempts integer, priority smallint, space text, job text, data jsonb, unique_key text, result jsonb, failed jsonb'),
+    ('inbox_owner', 'r', 'section text, owner bigint, generation bigint, name text, seen timestamp with time zone'),
+    ('inbox_job', 'r', 'section text, job text, kind text'),
+    ('inbox_place', 'S', NULL)),
+-- The one trigger that bear makes on a table of its own.
+own_trigger AS (SELECT g.oid, g.tgconstraint FROM pg_trigger g WHERE g.tgrelid = to_regclass('bear.inbox') AND g.tgname = 'inbox_place'
+    AND g.tgfoid = to_regprocedure('bear.inbox_set_place()') AND g.tgdeferrable AND g.tginitdeferred AND g.tgqual IS NULL),
 rel AS (SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind, c.relowner, c.relacl, c.relrowsecurity,
     o.kind AS wanted, o.columns FROM schema JOIN pg_class c ON c.relnamespace = schema.oid LEFT JOIN ours o ON o.name = c.relname),
 -- Whoever may act as this role or as the database's owner, which superusers may.
@@ -34,12 +41,14 @@ strange (rank, what, remedy) AS (
             FROM pg_attribute a WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity = '')
     UNION ALL SELECT 6, format('bear.%I has the trigger %I', name, g.tgname), format('DROP TRIGGER %I ON bear.%I', g.tgname, name)
         FROM rel JOIN pg_trigger g ON g.tgrelid = rel.oid WHERE wanted IS NOT NULL AND NOT g.tgisinternal
+            AND g.oid NOT IN (SELECT t.oid FROM own_trigger t)
     UNION ALL SELECT 6, format('bear.%I has the rule %I', name, w.rulename), format('DROP RULE %I ON bear.%I', w.rulename, name)
         FROM rel JOIN pg_rewrite w ON w.ev_class = rel.oid WHERE wanted IS NOT NULL
     UNION ALL SELECT 6, format('bear.%I has row-level security', name), format('ALTER TABLE bear.%I DISABLE ROW LEVEL SECURITY', name)
         FROM rel WHERE wanted IS NOT NULL AND relrowsecurity
     UNION ALL SELECT 6, format('bear.%I has the constraint %I', name, k.conname), format('ALTER TABLE %s DROP CONSTRAINT %I', k.conrelid::regclass, k.conname)
         FROM rel JOIN pg_constraint k ON rel.oid IN (k.conrelid, k.confrelid) WHERE wanted IS NOT NULL AND k.contype NOT IN ('p', 'n')
+            AND k.oid NOT IN (SELECT t.tgconstraint FROM own_trigger t)
     UNION ALL SELECT 6, format('bear.%I has the index %s with an expression', name, x.indexrelid::regclass), format('DROP INDEX %s', x.indexrelid::regclass)
         FROM rel JOIN pg_index x ON x.indrelid = rel.oid WHERE wanted IS NOT NULL AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
     UNION ALL SELECT 6, format('bear.%I has a default of somebody''s own', name), 'drop it' FROM rel JOIN pg_attrdef f ON f.adrelid = rel.oid

@@ -8,15 +8,19 @@
 //! | `apply` | jobs are applied, exactly once |
 //! | `check` | a catalog's statements are tried |
 //! | `feed` | changes that others make are followed |
+//! | `inbox` | jobs that others enqueue in Postgres are taken over, and settled |
 //!
 //! ```text
 //! feed -> check -> apply -> read -> connect -> values
+//! inbox -> connect
 //! ```
 
 mod apply;
 mod check;
 mod connect;
 mod feed;
+#[allow(dead_code, reason = "what uses it is being built")]
+mod inbox;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,3 +36,4 @@ pub use self::connect::settings::{check_url, mask, Settings, UrlSource};
 pub use self::read::rows::PresentRequest;
 pub use feed::FeedKind;
 pub use feed::{follow, FeedControl, FeedError, FeedSettings};
+pub use inbox::{Owned, Settled};

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `appliers` | threads that apply batches, one connection each |
 //! | `feed` | the thread that follows the change feed, and how much it may tell ahead |
+//! | `inbox` | the thread that takes rows of the inbox over and settles them |
 //! | `clerk` | `bear-clerk`: work that needs no Postgres and is too long for Redis' thread |
 //!
 //! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
@@ -13,6 +14,8 @@
 mod appliers;
 mod clerk;
 mod feed;
+#[allow(dead_code, reason = "what uses it is being built")]
+mod inbox;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +37,8 @@ use crate::postgres::{
 pub use appliers::{AppliedOutcome, Appliers};
 pub use clerk::{attempt, Clerk};
 pub use feed::{Feed, Told};
+#[allow(unused_imports, reason = "what uses it is being built")]
+pub use inbox::{Inbox, InboxBell, InboxFigures, InboxOutcome, InboxRequest, InboxSettings};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

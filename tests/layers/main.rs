@@ -51,6 +51,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("apply", &["read", "connect", "values"]),
             ("check", &["apply", "connect", "values"]),
             ("feed", &["check", "connect", "values"]),
+            ("inbox", &["connect"]),
         ],
     ),
 ];

@@ -1,13 +1,14 @@
-//! `BEAR.JOB space id | UNIQUE key`: what is known of a job, by its id or by the UNIQUE key that it holds.
+//! `BEAR.JOB space id | UNIQUE key [BLOCK ms]`: what is known of a job, by its id or by the UNIQUE key that it holds; with BLOCK
+//! once it has settled, or what is known when that time is up (0: however long it takes). In MULTI and scripts BLOCK is ignored.
 //!
 //! Reply: a map (RESP2: keys and values in turn), or nil for an unknown id or key: id, job, state (waiting, active, delayed,
 //! completed, failed), data (JSON), attempts, enqueued, due and finished (Unix time in ms, or nil), error (a map of message
 //! and sqlstate, or nil), result (JSON, or nil), rows (rows that its statement returned, or nil), and, nil where it is not
 //! known: worker, token, started, lease_ends, max_attempts, backoff (ms, or an array of them), unique, progress (JSON), priority,
 //! stack, log (lines), errors (an array of maps: attempt, message, stack, worker, at), cancelled. O(log N) for a queued job; a settled one is looked for among the records that are kept. Nothing is replicated.
-//! Errors: ERR (wrong words), WRONGTYPE (of a job that is not found), NOWAIT (a long search in MULTI or a script).
+//! Errors: ERR (wrong words; with BLOCK, a job that was removed), READONLY (BLOCK on a replica), WRONGTYPE (of a job that is not found), NOWAIT (a long search in MULTI or a script).
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, DAY_MS};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
 
@@ -32,6 +33,7 @@ impl Command for Job {
                     ArgSpec::new(c"unique-key", ArgKind::Text).token(c"UNIQUE"),
                 ]),
             ),
+            ArgSpec::option(c"block-ms", c"BLOCK"),
         ],
     };
 
@@ -41,12 +43,22 @@ impl Command for Job {
             let space = cursor.next("the space")?;
             if cursor.take("UNIQUE") {
                 let key = cursor.next("the key after UNIQUE")?;
-                cursor.finish()?;
-                return server.job_by_unique(ctx, space, key);
+                let block_ms = block_ms(&mut cursor)?;
+                return server.job_by_unique(ctx, space, key, block_ms);
             }
             let id = cursor.next("the job's id, or UNIQUE key")?;
-            cursor.finish()?;
-            server.job(ctx, space, id)
+            let block_ms = block_ms(&mut cursor)?;
+            server.job(ctx, space, id, block_ms)
         });
     }
+}
+
+/// What follows the job.
+fn block_ms(cursor: &mut Cursor) -> Result<Option<u64>, String> {
+    let block_ms = match cursor.take("BLOCK") {
+        true => Some(cursor.number("BLOCK", 0, 365 * DAY_MS)?),
+        false => None,
+    };
+    cursor.finish()?;
+    Ok(block_ms)
 }

@@ -65,7 +65,7 @@ impl Server {
         self.check_catalog_late(start);
         let more_gone = self.let_gone_go(start + SHARE);
         self.answer_late(start);
-        self.answer_late_for_jobs(start);
+        self.answer_late_for_jobs(ctx, start, start + SHARE);
         self.answer_late_claimers(start);
         let more_forgotten = self.answer_forgotten();
         let more_jobs = self.work_on_queues(ctx, deadline);

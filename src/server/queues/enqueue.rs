@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::checks::stands;
 use super::space::Extras;
 use super::unique::{check_unique, fingerprint, hold_unique, Unique};
+use super::waiting::Asker;
 use super::{wall_ms, Queues};
 use crate::core::calls::names;
 use crate::core::catalog::claimed::ClaimedJob;
@@ -243,7 +244,7 @@ impl Server {
             let gone = format!("ERR job {id} has settled, and its record is kept no more");
             return self.answer_record(ctx, space, id, Answer::Error(gone.into()));
         }
-        self.add_waiter(ctx.block(), space, id, block_ms);
+        self.add_waiter(ctx.block(), space, id, block_ms, Asker::Enqueuer);
     }
 
     /// The same of a client that is blocked already.
@@ -254,14 +255,21 @@ impl Server {
             None if !stands(ctx, &keys, id) => {
                 Answer::Error(format!("ERR job {id} has settled, and its record is kept no more").into())
             }
-            None => return self.add_waiter(client, space, id, block_ms),
+            None => return self.add_waiter(client, space, id, block_ms, Asker::Enqueuer),
         };
         self.answers.push_back((client, answer));
     }
 
-    fn add_waiter(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64) {
+    pub(super) fn add_waiter(
+        &mut self,
+        client: BlockedClient,
+        space: Arc<str>,
+        id: JobId,
+        block_ms: u64,
+        asker: Asker,
+    ) {
         let limit = if block_ms == 0 { FOR_EVER } else { Duration::from_millis(block_ms) };
-        self.queues.waiters.add(client, space, id, block_ms, Instant::now() + limit);
+        self.queues.waiters.add(client, (space, id), block_ms, Instant::now() + limit, asker);
         if block_ms > 0 {
             redis_api::arm(limit);
         }

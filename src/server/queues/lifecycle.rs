@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::checks::is_queued;
 use super::space::Ledger;
+use super::waiting::{Asker, Late};
 use super::Queues;
 use crate::core::calls::keys::QueuePart;
 use crate::core::calls::names;
@@ -217,11 +218,21 @@ impl Server {
         self.workers.forget_ended();
     }
 
-    /// Clients that have waited for a job long enough are told so.
-    pub(in crate::server) fn answer_late_for_jobs(&mut self, now: Instant) {
+    /// Clients that have waited for a job long enough are told so, or what is known of it, until a time.
+    pub(in crate::server) fn answer_late_for_jobs(&mut self, ctx: Context, now: Instant, until: Instant) {
         for _ in 0..LATE {
-            let Some((client, answer)) = self.queues.waiters.take_late(now) else { return };
+            let Some(Late { client, space, id, block_ms, asker }) = self.queues.waiters.take_late(now) else { return };
+            let answer = match asker {
+                Asker::Onlooker => self.job_now(ctx, &space, id),
+                Asker::Enqueuer => {
+                    let of = format!("TIMEOUT job {id} is still queued after {block_ms} ms");
+                    Answer::Error(format!("{of}, and stays so; ask BEAR.JOB for it").into())
+                }
+            };
             self.answers.push_back((client, answer));
+            if Instant::now() >= until {
+                return;
+            }
         }
     }
 }

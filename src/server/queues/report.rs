@@ -10,6 +10,7 @@ use super::search::{not_found, RecordSearch};
 use super::settled::{find_settled, Settled};
 use super::space::Retry;
 use super::unique::unique_holder;
+use super::waiting::Asker;
 use super::wall_ms;
 use crate::core::calls::names;
 use crate::core::jobs::job_id::JobId;
@@ -22,26 +23,48 @@ use crate::server::claims::{SettledWork, WorkSearch};
 use crate::server::Server;
 
 impl Server {
-    /// BEAR.JOB.
-    pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8]) -> Result<(), String> {
+    /// BEAR.JOB; with `block_ms` the client waits until the job has settled, at most so long (0: for ever).
+    pub fn job(&mut self, ctx: Context, space_name: &[u8], id: &[u8], block_ms: Option<u64>) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
         let id = parse_id(id)?;
+        let block_ms = block_ms.filter(|_| !ctx.flags().cannot_block());
+        if block_ms.is_some() && !self.is_master() {
+            return Err(
+                "READONLY what becomes of a job is known to the master first; wait there, or ask without BLOCK".into(),
+            );
+        }
         match self.queued_report(ctx, &name, &keys, id) {
-            Some(report) => self.answer_here(ctx, Answer::Value(Arc::new(report))),
+            Some(report) => match block_ms {
+                Some(block_ms) => self.add_waiter(ctx.block(), name, id, block_ms, Asker::Onlooker),
+                None => self.answer_here(ctx, Answer::Value(Arc::new(report))),
+            },
             None => self.answer_record(ctx, name, id, Answer::Value(Arc::new(Value::Null))),
         }
         Ok(())
     }
 
     /// BEAR.JOB of the one that holds a UNIQUE key.
-    pub fn job_by_unique(&mut self, ctx: Context, space_name: &[u8], key: &[u8]) -> Result<(), String> {
+    pub fn job_by_unique(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        key: &[u8],
+        block_ms: Option<u64>,
+    ) -> Result<(), String> {
         let (_, keys) = self.queue_of(ctx, space_name)?;
         let Some(holder) = unique_holder(ctx, &keys, key) else {
             check_types(ctx, &keys)?;
             self.answer_here(ctx, Answer::Value(Arc::new(Value::Null)));
             return Ok(());
         };
-        self.job(ctx, space_name, holder.id.to_string().as_bytes())
+        self.job(ctx, space_name, holder.id.to_string().as_bytes(), block_ms)
+    }
+
+    /// The map of a job, or nil, for a client that has waited for it.
+    pub(super) fn job_now(&self, ctx: Context, name: &Arc<str>, id: JobId) -> Answer {
+        let keys = QueueKeys::new(&self.prefix_of(name));
+        let report = self.queued_report(ctx, name, &keys, id).or_else(|| self.settled_report(ctx, name, id));
+        Answer::Value(Arc::new(report.unwrap_or(Value::Null)))
     }
 
     /// Answers with the map of a job that is not queued; `otherwise` where it has no record.

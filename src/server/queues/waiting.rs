@@ -7,7 +7,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use crate::core::jobs::job_id::JobId;
-use crate::redis_api::{Answer, BlockedClient, ClientHandle};
+use crate::redis_api::{BlockedClient, ClientHandle};
 use crate::server::cache::waiting::{WaiterId, Waiting};
 
 #[derive(Default)]
@@ -22,13 +22,39 @@ struct Waits {
     space: Arc<str>,
     id: JobId,
     block_ms: u64,
+    asker: Asker,
+}
+
+/// Who waits for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Has enqueued it: whose time is up is told that it is still queued.
+    Enqueuer,
+    /// Has asked for it by BEAR.JOB, and is told what is known of it then.
+    Onlooker,
+}
+
+/// One who has waited long enough.
+pub struct Late {
+    pub client: BlockedClient,
+    pub space: Arc<str>,
+    pub id: JobId,
+    pub block_ms: u64,
+    pub asker: Asker,
 }
 
 impl JobWaiters {
-    pub fn add(&mut self, client: BlockedClient, space: Arc<str>, id: JobId, block_ms: u64, deadline: Instant) {
+    pub fn add(
+        &mut self,
+        client: BlockedClient,
+        (space, id): (Arc<str>, JobId),
+        block_ms: u64,
+        deadline: Instant,
+        asker: Asker,
+    ) {
         let waiter = self.waiting.add(client, deadline);
         self.by_job.entry((space.clone(), id)).or_default().insert(waiter);
-        self.all.insert(waiter, Waits { space, id, block_ms });
+        self.all.insert(waiter, Waits { space, id, block_ms, asker });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,12 +76,11 @@ impl JobWaiters {
         waiters.into_iter().filter_map(|waiter| Some(self.remove(waiter)?.0)).collect()
     }
 
-    /// The next who has waited long enough, and what to tell him.
-    pub fn take_late(&mut self, now: Instant) -> Option<(BlockedClient, Answer)> {
+    /// The next who has waited long enough.
+    pub fn take_late(&mut self, now: Instant) -> Option<Late> {
         let waiter = self.waiting.first_late(now)?;
-        let (client, Waits { id, block_ms, .. }) = self.remove(waiter)?;
-        let text = format!("TIMEOUT job {id} is still queued after {block_ms} ms, and stays so; ask BEAR.JOB for it");
-        Some((client, Answer::Error(text.into())))
+        let (client, Waits { space, id, block_ms, asker }) = self.remove(waiter)?;
+        Some(Late { client, space, id, block_ms, asker })
     }
 
     /// One who waits no more, if he is one of these.

@@ -22,3 +22,4 @@ mod tenants;
 mod types;
 mod unique;
 mod values;
+mod wait;

@@ -79,7 +79,7 @@ fn the_syntax_of_every_command_is_documented() {
             "<space> job json [UNIQUE unique-key] [DELAY delay-ms | AT unix-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] \
              [PRIORITY priority] [BLOCK block-ms]",
         ),
-        ("bear.job", "<space> id | UNIQUE unique-key"),
+        ("bear.job", "<space> id | UNIQUE unique-key [BLOCK block-ms]"),
         (
             "bear.jobs",
             "<space> waiting | active | delayed | completed | failed [JOB job] [COUNT count] [AFTER after-id] [NEWEST] \

@@ -22,6 +22,7 @@ use crate::core::calls::names;
 use crate::core::catalog::job::JobBody;
 use crate::core::catalog::read_catalog;
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
+use crate::core::jobs::scheduled;
 use crate::core::sql::template::Template;
 use crate::keyspace::watch;
 use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
@@ -118,7 +119,10 @@ pub fn load(file: &str) -> Result<Catalog, String> {
     } else {
         read_file(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
     };
-    read_catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(|error| format!("catalog {}: {error}", name_of(file)))
+    let wrong = |error| format!("catalog {}: {error}", name_of(file));
+    let catalog = read_catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(wrong)?;
+    scheduled::check_catalog(&catalog).map_err(wrong)?;
+    Ok(catalog)
 }
 
 /// Never waits for what is no file, and never reads without end.

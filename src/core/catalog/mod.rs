@@ -14,6 +14,8 @@
 //! | `read_job` | reads the jobs of a section |
 //! | `read_life` | reads how long entries live |
 //! | `read_query` | reads the queries of a section |
+//! | `read_schedule` | reads the schedules of a section |
+//! | `schedule` | a schedule of the catalog |
 //! | `section_names` | names of sections, found by name and within SQL |
 //! | `sections` | the catalog itself |
 //! | `space` | which space of the catalog a client's name means, and which one owns a key |
@@ -21,7 +23,7 @@
 //! | `words` | names that a section's SQL may mean |
 //!
 //! ```text
-//! TOML -> outline (what sections say of each other) -> read_catalog -> read_query, read_job, read_claim, read_life -> sections
+//! TOML -> outline (what sections say of each other) -> read_catalog -> read_query, read_job, read_claim, read_life, read_schedule -> sections
 //! ```
 //!
 //! A new option of a query or job: a field in `sections` or `job`, a line in its reader, a row in the catalog's page of the book.
@@ -38,6 +40,8 @@ pub mod read_claim;
 pub mod read_job;
 pub mod read_life;
 pub mod read_query;
+pub mod read_schedule;
+pub mod schedule;
 pub mod section_names;
 pub mod sections;
 pub mod space;

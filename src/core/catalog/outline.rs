@@ -7,7 +7,7 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 15] = [
+const SECTION_KEYS: [&str; 16] = [
     "id",
     "ttl",
     "stale",
@@ -19,6 +19,7 @@ const SECTION_KEYS: [&str; 15] = [
     "row",
     "query",
     "job",
+    "schedule",
     "limit",
     "open",
     "claim",

@@ -12,6 +12,7 @@ use super::read_claim;
 use super::read_job;
 use super::read_life;
 use super::read_query::QueryReader;
+use super::read_schedule;
 use super::section_names::SectionNames;
 use super::sections::{Catalog, CatalogError, On, OnRule, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
 use super::toml_reader::Report;
@@ -82,6 +83,8 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
     let jobs = fields.table("job", report).map(|jobs| read_job::read(jobs, outline.tenant, report)).unwrap_or_default();
     let (limits, open) = read_claim::read_section(fields, &jobs, report);
+    let of = read_schedule::Of { section: outline.name, has_tenant: outline.tenant.is_some(), calls: calls.as_ref() };
+    let schedules = read_schedule::read(fields, &of, report);
     let related = related(reader.names, &queries);
     Some(Section {
         name: outline.name.into(),
@@ -98,6 +101,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         source: source(outline, reader.outlines, &related),
         queries,
         jobs,
+        schedules,
         limits,
         open,
     })
@@ -126,7 +130,10 @@ fn related(names: &SectionNames, queries: &[Query]) -> Box<[usize]> {
 
 /// See [`Section::source`].
 fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) -> Box<str> {
-    let mut source = outline.toml.to_string();
+    let mut toml = outline.toml.clone();
+    // They do not change what is cached.
+    toml.remove("schedule");
+    let mut source = toml.to_string();
     for other in related.iter().map(|index| &outlines[*index]) {
         source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
     }
@@ -276,7 +283,7 @@ mod tests {
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, job"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, job, schedule"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),

@@ -12,13 +12,13 @@ const CLAIM_KEYS: [&str; 7] = ["lease", "attempts", "backoff", "jitter", "priori
 const LIMIT_KEYS: [&str; 3] = ["by", "concurrency", "rate"];
 
 /// The least and the greatest, in ms.
-type Bounds = (u64, u64);
+pub(super) type Bounds = (u64, u64);
 
 const DAY_MS: u64 = 86_400_000;
 const LEASE: Bounds = (1_000, DAY_MS);
-const BACKOFF: Bounds = (1, DAY_MS);
-const ATTEMPTS: (u64, u64) = (1, 100);
-const PRIORITY: (u64, u64) = (1, 10);
+pub(super) const BACKOFF: Bounds = (1, DAY_MS);
+pub(super) const ATTEMPTS: (u64, u64) = (1, 100);
+pub(super) const PRIORITY: (u64, u64) = (1, 10);
 /// More would outlive no budget of bytes.
 const MAX_KEEP: u64 = 1_000_000;
 const CONCURRENCY: (u64, u64) = (1, 1_000_000);
@@ -51,7 +51,8 @@ pub(in crate::core) fn read_claim(fields: Fields<'_>, report: &mut Report) -> Cl
     })
 }
 
-fn read_duration(key: &str, text: &str, (least, most): Bounds, report: &mut Report) -> Option<u64> {
+/// A duration within bounds.
+pub(super) fn read_duration(key: &str, text: &str, (least, most): Bounds, report: &mut Report) -> Option<u64> {
     let duration_ms = report.keep(key, duration::parse_ms(text))?;
     if !(least..=most).contains(&duration_ms) {
         report.problem(format!(

@@ -11,6 +11,7 @@ use super::demand::Demand;
 use super::fetch_plan::FetchPlan;
 use super::job::Job;
 use super::life::Life;
+use super::schedule::Schedule;
 use crate::core::calls::lookup::Calls;
 use crate::core::calls::names::MAX_SECTION_NAME;
 use crate::core::calls::pattern::CallPattern;
@@ -105,11 +106,13 @@ pub struct Section {
     pub queries: Vec<Query>,
     /// By name.
     pub jobs: Vec<Job>,
+    /// In the order of the catalog.
+    pub schedules: Vec<Schedule>,
     /// Of its claimed jobs, in each of its spaces.
     pub limits: Limits,
     /// Does it take claimed jobs of any name, too?
     pub open: Option<OpenJobs>,
-    /// The section in one spelling, and which other sections its results name: two catalogs whose `source` of a section is
+    /// The section in one spelling, without its schedules, and which other sections its results name: two catalogs whose `source` of a section is
     /// equal cache the same under the same keys.
     pub source: Box<str>,
 }

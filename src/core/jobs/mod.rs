@@ -15,6 +15,7 @@
 //! | `record` | how jobs and their outcomes are written to streams |
 //! | `refusals` | job types that Postgres refuses |
 //! | `retry` | what a failure of Postgres means for the jobs in hand, and how long to wait before the next try |
+//! | `scheduled` | whether jobs of schedules fit their section's |
 //! | `suspects` | jobs under whose statement connections end |
 //! | `waves` | cuts a batch into jobs that one statement applies together |
 //!
@@ -38,5 +39,6 @@ pub mod rate;
 pub mod record;
 pub mod refusals;
 pub mod retry;
+pub mod scheduled;
 pub mod suspects;
 pub mod waves;

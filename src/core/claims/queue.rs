@@ -8,6 +8,8 @@
 //!             ^                                             |
 //!          fall due <------------ delayed <----- delay -----+
 //! ```
+//! One that waits or is delayed may be withheld beside: see [`withheld`].
+//!
 //! Invariants:
 //! - a job is in exactly one of these states: waiting, delayed, claimed, settled (forgotten here);
 //! - one claim of a job at a time, with a token of its own;
@@ -22,12 +24,14 @@ mod lanes;
 mod limiter;
 #[cfg(test)]
 mod model;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lanes::Lanes;
 use limiter::Limiter;
+use withheld::Withheld;
 
 use super::ready::{Group, Ready, Wanted};
 use super::tally::Tally;
@@ -81,6 +85,7 @@ pub struct Queue {
     dues: BTreeSet<(u64, JobId)>,
     claims: BTreeMap<JobId, ClaimedJob>,
     deadlines: BTreeSet<(u64, JobId)>,
+    withheld: BTreeMap<JobId, Withheld>,
     limiter: Limiter,
     pub paused: bool,
 }
@@ -180,11 +185,12 @@ impl Queue {
     /// do not wait.
     pub fn few_waiting(&self, most: usize, job: Option<&[u8]>) -> Option<Vec<JobId>> {
         let behind = self.tally.behind();
-        if self.ready.len() + behind > most as u64 || (behind > 0 && self.lanes.len() > 4 * most) {
+        let are_among_many = (behind > 0 && self.lanes.len() > 4 * most) || self.withheld.len() > 4 * most;
+        if self.counts().waiting > most as u64 || are_among_many {
             return None;
         }
         let behind = self.lanes.behind().take(behind as usize).map(|facts| (&facts.name, facts.id));
-        let waiting = self.ready.jobs().chain(behind);
+        let waiting = self.ready.jobs().chain(behind).chain(self.waiting_withheld().map(|facts| (&facts.name, facts.id)));
         let is_wanted = |name: &str| job.is_none_or(|job| job == name.as_bytes());
         Some(waiting.filter(|(name, _)| is_wanted(name)).map(|(_, id)| id).collect())
     }
@@ -243,7 +249,7 @@ impl Queue {
     /// A delayed job waits no more for its time.
     pub fn fall_due(&mut self, id: JobId) -> bool {
         let Some(delayed) = self.take_delayed(id) else { return false };
-        self.enter(delayed.facts, true);
+        self.wait(delayed.facts);
         true
     }
 
@@ -255,6 +261,7 @@ impl Queue {
 
     /// A waiting or delayed job is gone.
     pub fn remove(&mut self, facts: &Facts) {
+        self.forget_withheld(facts.id);
         let delayed = self.take_delayed(facts.id);
         if delayed.is_some_and(|delayed| !delayed.holds_place) {
             return;
@@ -275,7 +282,7 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         Counts {
-            waiting: self.ready.len() + self.tally.behind(),
+            waiting: self.ready.len() + self.tally.behind() + self.tally.withheld_len(),
             delayed: self.delayed.len() as u64,
             claimed: self.claims.len() as u64,
         }

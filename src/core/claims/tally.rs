@@ -15,9 +15,10 @@ pub struct Counts {
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Of those that wait, the ones behind others of their order only.
+    /// Of those that wait, the ones behind others of their order only, and those that are withheld.
     types: BTreeMap<Arc<str>, Counts>,
     behind: u64,
+    withheld: u64,
     workers: BTreeMap<u32, u64>,
 }
 
@@ -45,6 +46,22 @@ impl Tally {
                 }
             }
             None => change(self.types.entry(name.clone()).or_default()),
+        }
+    }
+
+    /// Of all types: those that wait and are withheld.
+    pub fn withheld_len(&self) -> u64 {
+        self.withheld
+    }
+
+    /// A job that waits is withheld, or is not any more.
+    pub fn withheld(&mut self, name: &Arc<str>, is_withheld: bool) {
+        if is_withheld {
+            self.withheld += 1;
+            self.count(name, |counts| counts.waiting += 1);
+        } else {
+            self.withheld -= 1;
+            self.count(name, |counts| counts.waiting -= 1);
         }
     }
 

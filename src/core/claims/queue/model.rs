@@ -42,6 +42,8 @@ enum At {
 struct Job {
     facts: Facts,
     at: At,
+    /// It waits, or is delayed, and must not be handed out.
+    is_withheld: bool,
 }
 
 impl Job {
@@ -83,6 +85,9 @@ enum Step {
     Extend(usize, u64),
     Cancel(usize),
     Remove(usize),
+    /// A job that waits or is delayed is handed out no more, or is again.
+    Withhold(usize),
+    LetOut(usize),
     /// Another payload, with other values.
     Change(usize, u64),
     Stop(usize, bool),
@@ -128,7 +133,7 @@ fn what_counts(facts: &Facts) -> Facts {
 
 impl World {
     fn new(limits: Limits, jobs: Vec<Facts>) -> World {
-        let jobs = jobs.into_iter().map(|facts| Job { facts, at: At::New }).collect();
+        let jobs = jobs.into_iter().map(|facts| Job { facts, at: At::New, is_withheld: false }).collect();
         let (queue, begun, stopped, open) = (Queue::new(limits.clone()), Vec::new(), BTreeSet::new(), BTreeSet::new());
         World { queue, limits, jobs, begun, now_ms: 100, paused: false, stopped, open, token: 0 }
     }
@@ -163,6 +168,7 @@ impl World {
         let is_stopped = |job: &Job| self.stopped.iter().any(|at| NAMES[*at] == &*job.facts.name);
         let is_free = |job: &&Job| {
             job.at == At::Waiting
+                && !job.is_withheld
                 && !is_stopped(job)
                 && self.is_first_in_its_orders(job)
                 && !self.is_group_full(job.facts.group, now_ms)
@@ -260,17 +266,33 @@ impl World {
                 if !matches!(job.at, At::Waiting | At::Delayed { .. }) {
                     return false;
                 }
-                job.at = At::Gone;
+                (job.at, job.is_withheld) = (At::Gone, false);
                 self.queue.remove(&job.facts);
             }
+            Step::Withhold(at) => {
+                let job = &mut self.jobs[at];
+                if job.is_withheld || !matches!(job.at, At::Waiting | At::Delayed { .. }) {
+                    return false;
+                }
+                job.is_withheld = true;
+                self.queue.withhold(&job.facts);
+            }
+            Step::LetOut(at) => {
+                let job = &mut self.jobs[at];
+                assert_eq!(self.queue.let_out(job.facts.id), job.is_withheld);
+                return std::mem::take(&mut job.is_withheld);
+            }
             Step::Change(at, value) => {
-                let Job { facts, at } = &mut self.jobs[at];
+                let Job { facts, at, is_withheld } = &mut self.jobs[at];
                 self.queue.remove(facts);
                 facts.orders = (0..2).filter(|bit| value & (1 << bit) != 0).collect();
                 facts.group = Some(value / 4);
                 match *at {
                     At::Delayed { due_ms, was_tried } => self.queue.add_delayed(facts.clone(), due_ms, was_tried),
                     _ => self.queue.add(facts.clone()),
+                }
+                if *is_withheld {
+                    self.queue.withhold(facts);
                 }
             }
             Step::Stop(at, stopped) => {
@@ -326,13 +348,16 @@ impl World {
                 self.queue.add_claimed(self.jobs[at].facts.clone(), claim, now_ms);
             }
         }
-        for Job { facts, at } in &self.jobs {
+        for Job { facts, at, .. } in &self.jobs {
             if let At::Delayed { due_ms, was_tried } = at {
                 self.queue.add_delayed(facts.clone(), *due_ms, *was_tried);
             }
         }
         for Job { facts, .. } in self.jobs.iter().filter(|job| job.at == At::Waiting) {
             self.queue.add(facts.clone());
+        }
+        for Job { facts, .. } in self.jobs.iter().filter(|job| job.is_withheld) {
+            self.queue.withhold(facts);
         }
         self.open.clear();
     }
@@ -359,6 +384,7 @@ impl World {
                 At::New | At::Waiting | At::Gone => State::Waiting,
             };
             assert_eq!(self.queue.state(job.facts.id), state);
+            assert_eq!(self.queue.is_withheld(job.facts.id), job.is_withheld);
             assert_eq!(self.queue.claim(job.facts.id), self.claim(at).as_ref());
             let held = self.queue.claimed_facts(job.facts.id).map(what_counts);
             assert_eq!(held, job.is_claimed().then(|| what_counts(&job.facts)));
@@ -366,6 +392,12 @@ impl World {
             let other = self.jobs.iter().find(|other| other.is_claimed() && other.shares_order(job));
             assert!(!job.is_claimed() || other.is_none(), "{job:?} beside {other:?}");
         }
+        let withheld = self.jobs.iter().filter(|job| job.is_withheld).count();
+        assert_eq!(self.queue.withheld_len(), withheld as u64);
+        let waiting = self.jobs.iter().filter(|job| job.at == At::Waiting).map(|job| job.facts.id);
+        let mut few = self.queue.few_waiting(self.jobs.len(), None).expect("they are few");
+        few.sort_unstable();
+        assert!(few.into_iter().eq(waiting.collect::<BTreeSet<_>>()));
         let held: Vec<_> = self.queue.claims.keys().collect();
         assert_eq!(held.len() as u64, counts.claimed);
         let delayed = self.jobs.iter().filter(|job| matches!(job.at, At::Delayed { .. })).map(|job| job.facts.id);
@@ -442,7 +474,8 @@ impl World {
         let kept = queue.lanes.lanes.iter().map(|(key, lane)| (*key, (lane.places.len(), lane.claimed.is_some())));
         assert!(kept.eq(lanes));
         assert_eq!(queue.lanes.len(), standing().count());
-        let behind = standing().filter(|job| job.at == At::Waiting && !self.is_first_in_its_orders(job)).count();
+        let behind = standing().filter(|job| job.at == At::Waiting && !job.is_withheld);
+        let behind = behind.filter(|job| !self.is_first_in_its_orders(job)).count();
         assert_eq!(queue.tally.behind(), behind as u64);
         assert_eq!((queue.dues.len(), queue.deadlines.len()), (queue.delayed.len(), queue.claims.len()));
 

@@ -29,7 +29,7 @@ fn some_limits() -> impl Strategy<Value = Limits> {
 fn step() -> impl Strategy<Value = (u8, Index, u64)> {
     // Adding, claiming, ending and time are what there is most of.
     let kind =
-        select(&[0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 13, 13, 14, 15, 16][..]);
+        select(&[0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 13, 13, 14, 15, 16, 17, 18][..]);
     (kind, any::<Index>(), 0..12_u64)
 }
 
@@ -58,6 +58,8 @@ impl World {
             13 => Step::Pass(n),
             14 => Step::Restart,
             15 => Step::Concurrency(n.checked_sub(6).map(|n| n as u32 + 1)),
+            17 => Step::Withhold(one(|at| matches!(at, At::Waiting | At::Delayed { .. }))?),
+            18 => Step::LetOut(which.index(self.jobs.len())),
             // What it is ordered and limited by is changed with its payload.
             _ => Step::Change(one(|at| matches!(at, At::Waiting | At::Delayed { .. }))?, n),
         })
@@ -69,6 +71,9 @@ impl World {
             self.step(Step::Stop(at, false));
         }
         self.step(Step::Pause(false));
+        for at in 0..self.jobs.len() {
+            self.step(Step::LetOut(at));
+        }
         self.check();
         for _ in 0..10 * JOBS {
             while self.step(Step::Add) || self.step(Step::FallDue) || self.step(Step::Claim(0, 5)) {

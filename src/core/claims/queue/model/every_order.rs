@@ -25,10 +25,13 @@ type Memo = (Vec<(u8, u64)>, BTreeSet<usize>, Vec<(u64, Group)>, Vec<(u64, u64)>
 
 impl World {
     fn memo(&self) -> Memo {
+        let withheld = |job: &Job| 8 * u8::from(job.is_withheld);
         let jobs = self.jobs.iter().map(|job| match job.at {
             At::New => (0, 0),
-            At::Waiting => (1, 0),
-            At::Delayed { due_ms, was_tried } => (2 + u8::from(was_tried), due_ms.saturating_sub(self.unix_ms())),
+            At::Waiting => (1 + withheld(job), 0),
+            At::Delayed { due_ms, was_tried } => {
+                (2 + u8::from(was_tried) + withheld(job), due_ms.saturating_sub(self.unix_ms()))
+            }
             At::Claimed { deadline_ms, .. } => (4, deadline_ms.saturating_sub(self.now_ms)),
             At::Gone => (5, 0),
         });
@@ -43,6 +46,8 @@ impl World {
     fn next_steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Add, Step::FallDue, Step::Expire(None), Step::Pass(TICK_MS), Step::Restart];
         steps.push(Step::Stop(0, self.stopped.is_empty()));
+        // Of three, the one in the middle: there is one before it and one behind.
+        steps.push(if self.jobs[1].is_withheld { Step::LetOut(1) } else { Step::Withhold(1) });
         // Who takes any of the types is who takes any, as long as there are two.
         steps.extend((0..3).map(|wanted| Step::Claim(wanted, LEASE_MS)));
         for (at, job) in self.jobs.iter().enumerate() {

@@ -30,6 +30,8 @@ pub struct QueueKeys {
     pub paused: Box<[u8]>,
     pub completed: Box<[u8]>,
     pub failed: Box<[u8]>,
+    pub inbox: Box<[u8]>,
+    pub inbox_tell: Box<[u8]>,
 }
 
 impl QueueKeys {
@@ -46,6 +48,8 @@ impl QueueKeys {
             paused: key(QueuePart::Paused),
             completed: key(QueuePart::Completed),
             failed: key(QueuePart::Failed),
+            inbox: key(QueuePart::Inbox),
+            inbox_tell: key(QueuePart::InboxTell),
         }
     }
 
@@ -70,6 +74,8 @@ impl QueueKeys {
             (&self.ledger, KeyType::Hash),
             (&self.completed, KeyType::Stream),
             (&self.failed, KeyType::Stream),
+            (&self.inbox, KeyType::Hash),
+            (&self.inbox_tell, KeyType::Hash),
         ];
         expected.into_iter().find_map(|(key, expected)| {
             let kind = KeyType::of(ctx, key).filter(|kind| *kind != expected)?;

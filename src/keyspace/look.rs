@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::claims::WorkKeys;
+use super::inbox;
 use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
 use super::watch;
 use crate::core::cache::ownership::Look;
 use crate::core::calls::keys::QueuePart;
+use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::JobRecord;
 use crate::redis_api::{glance_at_set, Context, Direction, KeyType, StringKey};
@@ -45,6 +47,7 @@ fn set(ctx: Context, key: &[u8]) -> Look {
 fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
     let fields = |command: &std::ffi::CStr, args: &[&[u8]]| jobs::read_texts(ctx, command, args);
     let is_job = |text: &[u8]| JobId::parse(text).is_some();
+    let is_row = |text: &[u8]| inbox::parse_row(text).is_some();
     let proof = |is: bool| if is { Look::Proof } else { Look::Strange };
     match (part, KeyType::of(ctx, key)) {
         (QueuePart::Jobs, Some(KeyType::Stream)) => {
@@ -78,6 +81,14 @@ fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
         }
         (QueuePart::Delayed, Some(KeyType::SortedSet)) => {
             proof(fields(c"ZRANGE", &[key, b"0", b"0"]).iter().all(|member| is_job(member)))
+        }
+        (QueuePart::Inbox, Some(KeyType::Hash)) => {
+            let pair = fields(c"HRANDFIELD", &[key, b"1", b"WITHVALUES"]);
+            proof(matches!(&pair[..], [row, id] if is_row(row) && inbox::job_of(id).is_some()))
+        }
+        (QueuePart::InboxTell, Some(KeyType::Hash)) => {
+            let pair = fields(c"HRANDFIELD", &[key, b"1", b"WITHVALUES"]);
+            proof(matches!(&pair[..], [row, told] if is_row(row) && Telling::read(told).is_some()))
         }
         (QueuePart::Unique, Some(KeyType::SortedSet)) => Look::Likely,
         (QueuePart::Paused, Some(KeyType::String)) => {
@@ -192,7 +203,7 @@ impl QueueKeys {
         Some(not_ours(key))
     }
 
-    fn parts(&self) -> [(QueuePart, &[u8]); 10] {
+    fn parts(&self) -> [(QueuePart, &[u8]); 12] {
         [
             (QueuePart::Jobs, &self.jobs),
             (QueuePart::Completed, &self.completed),
@@ -202,6 +213,8 @@ impl QueueKeys {
             (QueuePart::Delayed, &self.delayed),
             (QueuePart::UniqueJobs, &self.unique_jobs),
             (QueuePart::Unique, &self.unique),
+            (QueuePart::Inbox, &self.inbox),
+            (QueuePart::InboxTell, &self.inbox_tell),
             (QueuePart::Paused, &self.paused),
             (QueuePart::Id, &self.id),
         ]

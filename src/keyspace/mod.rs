@@ -13,6 +13,7 @@
 //! | `watch` | notifications of other clients' writes |
 //! | `jobs` | queues' keys |
 //! | `claims` | those of claimed jobs |
+//! | `inbox` | those of rows of the inbox |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -22,6 +23,7 @@
 
 pub mod claims;
 mod cold;
+pub mod inbox;
 pub mod jobs;
 mod large;
 mod look;

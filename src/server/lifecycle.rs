@@ -54,6 +54,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         waiting: Default::default(),
         queues: Queues::new(),
         claims: Claims::new(),
+        inbox: Default::default(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),

@@ -11,6 +11,7 @@
 //! | `feed` | rows that changed in Postgres, and the change feed |
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `claims` | jobs that workers claim |
+//! | `inbox` | jobs that applications enqueue in Postgres |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -26,6 +27,7 @@ mod done_aside;
 mod errands;
 mod errors;
 mod feed;
+mod inbox;
 mod info;
 mod lifecycle;
 mod queues;
@@ -79,6 +81,7 @@ pub struct Server {
     waiting: cache::waiting::Waiting,
     queues: queues::Queues,
     claims: claims::Claims,
+    inbox: inbox::Inbox,
     workers: threads::Threads,
     postgres: cache::fetching::PostgresView,
     stats: stats::Stats,

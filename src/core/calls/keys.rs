@@ -75,6 +75,10 @@ pub enum QueuePart {
     /// Streams: outcomes.
     Completed,
     Failed,
+    /// Hash: rows of the inbox whose jobs have not settled, with the ids of these.
+    Inbox,
+    /// Hash: what Postgres is to be told of rows of the inbox.
+    InboxTell,
     /// Stream: claimed jobs not yet settled.
     Work,
     /// Hash: jobs that workers hold.
@@ -103,7 +107,7 @@ pub enum QueuePart {
 }
 
 impl QueuePart {
-    const ALL: [QueuePart; 23] = [
+    const ALL: [QueuePart; 25] = [
         QueuePart::Jobs,
         QueuePart::Id,
         QueuePart::Delayed,
@@ -114,6 +118,8 @@ impl QueuePart {
         QueuePart::Paused,
         QueuePart::Completed,
         QueuePart::Failed,
+        QueuePart::Inbox,
+        QueuePart::InboxTell,
         QueuePart::Work,
         QueuePart::WorkClaims,
         QueuePart::WorkToken,
@@ -129,7 +135,7 @@ impl QueuePart {
         QueuePart::WorkLog,
     ];
 
-    /// Of claimed jobs alone; the rest is of SQL jobs, or of both (`Id`, `Paused`, `Unique`, `UniqueJobs`).
+    /// Of claimed jobs alone; the rest is of SQL jobs, or of both (`Id`, `Paused`, `Unique`, `UniqueJobs`, `Inbox`, `InboxTell`).
     pub fn is_work(self) -> bool {
         self.suffix().starts_with(QueuePart::Work.suffix())
     }
@@ -146,6 +152,8 @@ impl QueuePart {
             QueuePart::Paused => ":paused",
             QueuePart::Completed => ":completed",
             QueuePart::Failed => ":failed",
+            QueuePart::Inbox => ":inbox",
+            QueuePart::InboxTell => ":inbox:tell",
             QueuePart::Work => ":work",
             QueuePart::WorkClaims => ":work:claims",
             QueuePart::WorkToken => ":work:token",
@@ -293,6 +301,9 @@ mod tests {
             ("queue:work:log", None),
             ("queue:work:other", None),
             ("queue:works", None),
+            ("queue:inbox", Some(QueuePart::Inbox)),
+            ("queue:inbox:tell", Some(QueuePart::InboxTell)),
+            ("queue:inbox:told", None),
         ] {
             assert_eq!(queue_part(part.as_bytes()), kind, "{part}");
         }

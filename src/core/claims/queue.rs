@@ -190,7 +190,8 @@ impl Queue {
             return None;
         }
         let behind = self.lanes.behind().take(behind as usize).map(|facts| (&facts.name, facts.id));
-        let waiting = self.ready.jobs().chain(behind).chain(self.waiting_withheld().map(|facts| (&facts.name, facts.id)));
+        let waiting =
+            self.ready.jobs().chain(behind).chain(self.waiting_withheld().map(|facts| (&facts.name, facts.id)));
         let is_wanted = |name: &str| job.is_none_or(|job| job == name.as_bytes());
         Some(waiting.filter(|(name, _)| is_wanted(name)).map(|(_, id)| id).collect())
     }

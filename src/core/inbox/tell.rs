@@ -26,7 +26,22 @@ pub enum ToldAs {
     Completed { token: u64, result: Option<Box<str>> },
 }
 
+#[derive(serde::Serialize)]
+struct Failure<'a> {
+    message: &'a str,
+    attempts: u32,
+    at: u64,
+}
+
 impl Telling {
+    /// Of a job that has failed for good, after so many attempts, at a Unix time in ms.
+    pub fn failed(message: &str, attempts: u32, at_ms: u64) -> Telling {
+        // jsonb knows no NUL.
+        let message = &message.replace('\0', "\u{fffd}");
+        // Texts and numbers are always JSON.
+        Telling::Failed(serde_json::to_string(&Failure { message, attempts, at: at_ms }).unwrap_or_default().into())
+    }
+
     /// As the hash holds it.
     pub fn write(&self) -> String {
         match self {
@@ -57,6 +72,9 @@ mod tests {
         for telling in [Telling::Done, Telling::Failed(r#"{"message":"no  job"}"#.into()), Telling::Fence(1 << 52)] {
             assert_eq!(Telling::read(telling.write().as_bytes()), Some(telling));
         }
+        let failed = Telling::failed("no \0 \"job\"", 3, 17);
+        assert_eq!(failed.write(), "failed {\"message\":\"no \u{fffd} \\\"job\\\"\",\"attempts\":3,\"at\":17}");
+        assert_eq!(Telling::read(failed.write().as_bytes()), Some(failed));
         for text in ["", "don", "done ", "fence", "fence x", "fence -1", "other x", "failed"] {
             assert_eq!(Telling::read(text.as_bytes()), None, "{text}");
         }

@@ -43,7 +43,7 @@ impl JobId {
 
     /// The least id after another that is no job's of the inbox.
     pub fn plain_after(self) -> JobId {
-        match self.seq + 1 < FIRST_INBOX_SEQ {
+        match self.seq < FIRST_INBOX_SEQ - 1 {
             true => JobId { seq: self.seq + 1, ..self },
             false => JobId { ms: self.ms.saturating_add(1), seq: 0 },
         }

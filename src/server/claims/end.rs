@@ -15,6 +15,7 @@ use crate::core::claims::keep::{Gone, Rule};
 use crate::core::claims::outcome::{self, End, Settled};
 use crate::core::claims::queue::{Claim, Facts};
 use crate::core::claims::record::{Total, WorkNumbers, WorkOptions, WorkRecord};
+use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::{claims as keys, jobs};
@@ -48,6 +49,16 @@ pub enum Ending {
     },
 }
 
+impl Ending {
+    /// What Postgres is told, of a job of the inbox.
+    fn telling(&self, attempts: u32) -> Telling {
+        match self {
+            Ending::Completed { .. } => Telling::Done,
+            Ending::Failed { error } => Telling::failed(&error.message, attempts, wall_ms()),
+        }
+    }
+}
+
 /// What is known of a job that settles, from memory and from its entry.
 struct SettledJob {
     id: JobId,
@@ -69,6 +80,7 @@ impl Server {
         let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
         let mut leaving = Leaving::default();
         let mut completed: Records = SmallVec::new();
+        let mut tellings: SmallVec<[(JobId, Telling); 4]> = SmallVec::new();
         for Settling { id, ending } in settling {
             let Some(facts) = space.settling_facts(ctx, section, id) else { continue };
             let claim = space.queue.settle(id, now_ms);
@@ -79,6 +91,11 @@ impl Server {
                 .and_then(|section| section.claimed_job(facts.name.as_bytes()))
                 .map_or(&ClaimSpec::DEFAULT, |of| of.claim);
             let is_failed = matches!(ending, Ending::Failed { .. });
+            if id.inbox().is_some() {
+                let tried = || space.tried.get(&id).map_or(0, |tried| *tried);
+                let attempts = claim.as_ref().map_or_else(tried, |claim| claim.attempt);
+                tellings.push((id, ending.telling(attempts)));
+            }
             let rule = match is_failed {
                 true => Rule::failed(spec.keep_failed, failed_max, completed_max.max(1 << 20)),
                 false => Rule::completed(spec.keep, completed_max),
@@ -132,6 +149,7 @@ impl Server {
         if section.is_some_and(|section| section.open.is_some()) {
             space.shrink_records(ctx, completed_max);
         }
+        self.inbox.settled(ctx, &space.shared, name, &tellings);
         leaving.leave(ctx, space, Some(unique_end));
         space.totals_changed(ctx, now_ms);
     }
@@ -172,19 +190,21 @@ impl Server {
             false => Attempts::default(),
         };
         attempts.add(error);
+        let facts = space.queue.claimed_facts(id).filter(|facts| facts.id.inbox().is_some()).cloned();
         space.held.remove(&id);
         space.tried.insert(id, attempts.attempts);
         let _ = keys::set(ctx, &space.keys.attempts, &[(id, &attempts.write())]);
         if !mutations::is("ended-claim-stays") {
             keys::forget(ctx, &space.keys.claims, &[id]);
         }
-        if delay_ms > 0 {
+        let claim = if delay_ms > 0 {
             let due_ms = wall_ms() + delay_ms;
             let _ = keys::delay(ctx, &space.keys.delayed, id, due_ms);
-            space.queue.delay(id, due_ms, now_ms);
+            space.queue.delay(id, due_ms, now_ms)
         } else {
-            space.queue.give_back(id, now_ms);
-        }
+            space.queue.give_back(id, now_ms)
+        };
+        self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
         self.claims.since_load.retried += 1;
         space.totals_changed(ctx, now_ms);
     }
@@ -195,7 +215,9 @@ impl Server {
         let Some(space) = self.claims.spaces.get_mut(name) else { return };
         keys::forget(ctx, &space.keys.claims, &[id]);
         space.held.remove(&id);
-        space.queue.give_back(id, now_ms);
+        let facts = space.queue.claimed_facts(id).filter(|facts| facts.id.inbox().is_some()).cloned();
+        let claim = space.queue.give_back(id, now_ms);
+        self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
         space.totals.add(Total::Released, 1);
         self.claims.since_load.released += 1;
         if space.totals.get(Total::Released) == 1 {
@@ -219,7 +241,7 @@ impl WorkSpace {
     }
 
     /// As its entry says.
-    pub(super) fn entry_facts(&self, ctx: Context, section: &Section, id: JobId) -> Option<Facts> {
+    pub fn entry_facts(&self, ctx: Context, section: &Section, id: JobId) -> Option<Facts> {
         let updated = match self.updated.contains(&id) {
             true => keys::get(ctx, &self.keys.data, id, |bytes| Box::<[u8]>::from(bytes)),
             false => None,

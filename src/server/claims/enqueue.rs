@@ -9,9 +9,11 @@ use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record;
 use crate::keyspace::claims::WorkKeys;
-use crate::keyspace::{claims as keys, jobs};
+use crate::keyspace::{claims as keys, inbox, jobs};
 use crate::redis_api::{Context, KeyType};
-use crate::server::queues::{check_unique, due_ms, fingerprint, hold_unique, wall_ms, EnqueueOptions, Unique};
+use crate::server::queues::{
+    check_unique, due_ms, fingerprint, hold_unique, is_own_past, wall_ms, EnqueueOptions, Unique,
+};
 use crate::server::Server;
 
 /// Larger payloads are read again by who claims them.
@@ -37,8 +39,9 @@ impl Server {
         }
         let fingerprint = options.unique.map(|_| known.unwrap_or_else(|| fingerprint(of.job, job, data)));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
-            if let Unique::Same(id) = check_unique(ctx, &space.shared, key, fingerprint)? {
-                return Ok(id);
+            match check_unique(ctx, &space.shared, key, fingerprint)? {
+                Unique::Same(id) if !is_own_past(ctx, &space.shared, id, options.row) => return Ok(id),
+                Unique::Same(_) | Unique::New => {}
             }
         }
         let cost = record::cost(job, data, options.unique);
@@ -78,7 +81,10 @@ impl Server {
             jobs::write(ctx, c"SET", &[&space.shared.id, self.queues.random_id().to_string().as_bytes()]);
         }
         space.has_id = true;
-        let id = space.write_job(ctx, &record, least)?;
+        let id = space.write_job(ctx, &record, least, options.row)?;
+        if let Some(row) = options.row {
+            inbox::take(ctx, &space.shared, row, id, false);
+        }
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             hold_unique(ctx, &space.shared, key, id, fingerprint);
             space.uniques.insert(id, key.into());
@@ -141,10 +147,21 @@ impl Server {
 }
 
 impl WorkSpace {
-    fn write_job(&mut self, ctx: Context, record: &WorkRecord, least: Option<JobId>) -> Result<JobId, String> {
+    fn write_job(
+        &mut self,
+        ctx: Context,
+        record: &WorkRecord,
+        least: Option<JobId>,
+        row: Option<u64>,
+    ) -> Result<JobId, String> {
         let before = least.map_or(self.newest, |least| least.max(self.newest));
         let now = JobId { ms: wall_ms(), seq: 0 };
-        let id = if now > before { now } else { before.plain_after() };
+        let of_row = |row, before| JobId::of_inbox(row, before, now.ms, record.options.due_ms.is_some());
+        let id = match row {
+            Some(row) => of_row(row, before),
+            None if now > before => now,
+            None => before.plain_after(),
+        };
         let mut numbers = WorkNumbers::default();
         let fields = record.fields(&mut numbers);
         let wrong_type =
@@ -153,8 +170,23 @@ impl WorkSpace {
         let id = match is_added {
             true => id,
             // The stream has had greater ones, of which none is left: the clock has stepped back since.
-            false => jobs::append(ctx, &self.keys.work, &fields)
-                .ok_or("ERR the stream of the queue has the last id that there can be")?,
+            false => {
+                let full = "ERR the stream of the queue has the last id that there can be";
+                let next = jobs::append(ctx, &self.keys.work, &fields).ok_or(full)?;
+                match row {
+                    None if next.inbox().is_none() => next,
+                    row => {
+                        // What is of no row must not look as if it were.
+                        let id = row.map_or_else(|| next.plain_after(), |row| of_row(row, next));
+                        let is_added = keys::add_with_id(ctx, &self.keys.work, id, &fields).map_err(wrong_type)?;
+                        keys::delete(ctx, &self.keys.work, &[next]);
+                        if !is_added {
+                            return Err(full.into());
+                        }
+                        id
+                    }
+                }
+            }
         };
         self.newest = id;
         Ok(id)

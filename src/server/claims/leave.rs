@@ -27,6 +27,8 @@ impl Leaving {
             self.delayed.push(id);
         }
         space.held.remove(&id);
+        space.unverified.remove(&id);
+        space.untold.remove(&id);
         self.tried.extend(space.tried.remove(&id).map(|_| id));
         self.in_progress.extend(space.in_progress.remove(&id).then_some(id));
         self.updated.extend(space.updated.remove(&id).then_some(id));

@@ -5,6 +5,7 @@
 //! Leases run by the clock of this process, so that each claim that is found has its whole lease again; unless it was known
 //! before to this process, which only reads the keys again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::core::claims::set_limits::SetLimits;
 use crate::core::jobs::job_id::JobId;
 use crate::failpoints;
 use crate::keyspace::claims::{self as keys, WorkKeys};
-use crate::keyspace::jobs;
+use crate::keyspace::{inbox, jobs};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context, KeyType, StringKey};
 use crate::server::errands::Errand;
@@ -75,7 +76,9 @@ impl Server {
         self.find_token(ctx, &mut space, epoch);
         space.jobs = jobs::len(ctx, &space.keys.work);
         space.newest = jobs::newest(ctx, &space.keys.work).unwrap_or(JobId::ZERO);
+        let mut unverified = BTreeSet::new();
         let queue = before.map(|before| {
+            unverified = before.unverified;
             (space.seen, space.lost) = (before.seen, before.lost);
             // What is not written yet.
             (space.totals, space.totals_changed) = (before.totals, true);
@@ -85,12 +88,14 @@ impl Server {
             stage: Stage::Jobs,
             from: JobId::ZERO,
             before: queue,
+            unverified,
             has: Has {
                 claims: keys::field_count(ctx, &space.keys.claims) > 0,
                 delayed: keys::delayed_count(ctx, &space.keys.delayed) > 0,
                 attempts: keys::field_count(ctx, &space.keys.attempts) > 0,
                 data: keys::field_count(ctx, &space.keys.data) > 0,
                 progress: keys::field_count(ctx, &space.keys.progress) > 0,
+                tells: inbox::untold_len(ctx, &space.shared) > 0,
             },
         });
         if space.wrong_type.is_some() {
@@ -144,6 +149,7 @@ impl Server {
             }
             let is_done = space.loading.is_none();
             if !had_jobs && space.is_loaded() {
+                self.inbox.loaded(name, space);
                 // Whoever waits can be served.
                 self.claims_changed(name);
             }

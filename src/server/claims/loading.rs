@@ -1,6 +1,8 @@
 //! How far a space has been read from its keys: jobs, starts, records. Until it has come beyond the first two, nothing is
 //! handed out.
 
+use std::collections::BTreeSet;
+
 use crate::core::claims::queue::Queue;
 use crate::core::jobs::job_id::JobId;
 
@@ -10,6 +12,8 @@ pub struct Loading {
     pub from: JobId,
     /// What this process knew of the space.
     pub before: Option<Queue>,
+    /// Of that: jobs of the inbox of which Postgres has not said yet that their rows are open.
+    pub unverified: BTreeSet<JobId>,
     /// Are there any at all? Then each job is looked up.
     pub has: Has,
 }
@@ -41,6 +45,8 @@ pub struct Has {
     pub attempts: bool,
     pub data: bool,
     pub progress: bool,
+    /// Of rows of the inbox.
+    pub tells: bool,
 }
 
 impl Loading {

@@ -87,6 +87,7 @@ pub use limits::LimitRequest;
 pub use promote::PromoteTarget;
 pub use records::{SettledWork, WorkSearch};
 pub use settle::FailRequest;
+pub use space::WorkSpace;
 
 use crate::core::claims::claimers::Claimers;
 use crate::core::claims::turns::Turns;
@@ -197,6 +198,13 @@ impl Claims {
             moment = (self.now_ms(), wall_us());
         }
         moment
+    }
+
+    /// What is in memory of a space.
+    pub fn space_of(&mut self, name: &str) -> Option<(Arc<str>, &mut WorkSpace)> {
+        let name = self.spaces.get_key_value(name)?.0.clone();
+        let space = self.spaces.get_mut(&name)?;
+        Some((name, space))
     }
 
     fn instant(&self, ms: u64) -> Instant {

@@ -16,10 +16,11 @@ use crate::core::claims::attempts::Attempts;
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::record::{Started, Total, WorkRecord};
+use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::{cost, get};
-use crate::keyspace::claims as keys;
 use crate::keyspace::jobs::{self, LAST};
+use crate::keyspace::{claims as keys, inbox};
 use crate::mutations;
 use crate::redis_api::{Context, Direction, Fields};
 use crate::server::queues::wall_ms;
@@ -66,7 +67,7 @@ impl Reader<'_> {
 
     fn read_job(&mut self, id: JobId, fields: &Fields) {
         let (Ok(record), Some(section)) = (WorkRecord::read(fields), self.section) else { return };
-        let (ctx, has, space) = (self.ctx, &self.loading.has, &mut *self.space);
+        let (ctx, has, space) = (self.ctx, self.loading.has, &mut *self.space);
         space.bytes += cost(record.name, record.data, record.options.unique);
         let updated =
             has.data.then(|| keys::get(ctx, &space.keys.data, id, |bytes| Box::<[u8]>::from(bytes))).flatten();
@@ -97,6 +98,11 @@ impl Reader<'_> {
         if may_have_log && is_log(ctx, &space.keys.log(id)) {
             space.logged.insert(id, 0);
         }
+        let of_row = id.inbox().map(|row| (row, facts.clone()));
+        if let Some((row, _)) = &of_row {
+            self.read_row(*row, id);
+        }
+        let space = &mut *self.space;
         if let Some(claim) = claim {
             let before = self.loading.before.as_ref();
             let known = before.and_then(|before| before.claim(id)).filter(|of| of.token == claim.token);
@@ -106,6 +112,25 @@ impl Reader<'_> {
         match has.delayed.then(|| keys::due_ms(ctx, &space.keys.delayed, id)).flatten() {
             Some(due_ms) => space.queue.add_delayed(facts, due_ms, was_tried),
             None => space.queue.add(facts),
+        }
+        if let Some((_, facts)) = of_row.filter(|_| space.unverified.contains(&id) || space.untold.contains(&id)) {
+            space.queue.withhold(&facts);
+        }
+    }
+
+    /// A job of the inbox: is it to be withheld?
+    fn read_row(&mut self, row: u64, id: JobId) {
+        let (ctx, space) = (self.ctx, &mut *self.space);
+        if inbox::taken(ctx, &space.shared, row).is_none_or(|(of, _)| of != id) {
+            // Another hand has taken the hash away, or something out of it.
+            space.unlinked.push((row, id));
+        }
+        let is_fence = |telling: Telling| matches!(telling, Telling::Fence(_));
+        if self.loading.has.tells && inbox::telling(ctx, &space.shared, row).is_some_and(is_fence) {
+            space.untold.insert(id);
+        }
+        if self.loading.before.is_none() || self.loading.unverified.contains(&id) {
+            space.unverified.insert(id);
         }
     }
 

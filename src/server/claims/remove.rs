@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::leave::Leaving;
 use super::space::WorkSpace;
 use crate::core::claims::record::WorkRecord;
+use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record;
 use crate::keyspace::claims as keys;
@@ -37,6 +38,7 @@ impl Server {
         let Some(space) = self.claims.spaces.get_mut(name) else { return 0 };
         let Some((_, section)) = catalog.section(space.section.as_bytes()) else { return 0 };
         let mut leaving = Leaving::default();
+        let mut tellings = Vec::new();
         for id in ids {
             if space.queue.claim(*id).is_some() || keys::entry(ctx, &space.keys.work, *id, |_| ()).is_none() {
                 continue;
@@ -48,11 +50,13 @@ impl Server {
             }
             space.bytes = space.bytes.saturating_sub(space.cost_of(ctx, *id));
             space.forget_log(ctx, *id);
+            tellings.extend(id.inbox().map(|_| (*id, Telling::Done)));
             leaving.add(space, *id, facts.is_some_and(|facts| facts.due_ms.is_some()));
             for client in self.queues.waiters.take(name, *id) {
                 self.answers.push_back((client, Answer::Error(format!("ERR job {id} was removed").into())));
             }
         }
+        self.inbox.settled(ctx, &space.shared, name, &tellings);
         let count = leaving.leave(ctx, space, None);
         self.claims_changed(name);
         if !self.answers.is_empty() {

@@ -52,6 +52,12 @@ pub struct WorkSpace {
     /// Jobs with another payload than their entry says.
     pub updated: BTreeSet<JobId>,
     pub in_progress: BTreeSet<JobId>,
+    /// Jobs of the inbox that are withheld: those that were read from the keys, until it is known that their rows are open; and
+    /// those whose last claim, or being tried again, is to be told to Postgres.
+    pub unverified: BTreeSet<JobId>,
+    pub untold: BTreeSet<JobId>,
+    /// Rows and jobs of which their hash does not know, though it should.
+    pub unlinked: Vec<(u64, JobId)>,
     /// How many lines were ever logged of a job.
     pub logged: BTreeMap<JobId, u64>,
     /// Of the logs that this process has written to: what they hold.
@@ -120,6 +126,9 @@ impl WorkSpace {
             uniques: BTreeMap::new(),
             updated: BTreeSet::new(),
             in_progress: BTreeSet::new(),
+            unverified: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            unlinked: Vec::new(),
             logged: BTreeMap::new(),
             log_sizes: BTreeMap::new(),
             kept: Kept::default(),
@@ -141,6 +150,20 @@ impl WorkSpace {
             idle_since_ms: None,
             untrimmed: 0,
             started_untrimmed: 0,
+        }
+    }
+
+    /// A job that waits is not handed out until Postgres is told of its last claim.
+    pub fn withhold_untold(&mut self, facts: &Facts) {
+        self.untold.insert(facts.id);
+        self.queue.withhold(facts);
+    }
+
+    #[allow(dead_code, reason = "what uses it is being built")]
+    /// Postgres has been told, or has said that its row is open.
+    pub fn let_out(&mut self, id: JobId) {
+        if !self.untold.contains(&id) && !self.unverified.contains(&id) {
+            self.queue.let_out(id);
         }
     }
 

@@ -100,13 +100,18 @@ impl Server {
         if let Some(key) = unique {
             rehold_unique(ctx, &space.shared, &key, id, &fingerprint(of.job, facts.name.as_bytes(), data));
         }
+        let is_withheld = space.queue.is_withheld(id);
         space.queue.remove(&before);
+        let of_withheld = is_withheld.then(|| facts.clone());
         match state {
             State::Delayed { due_ms } => {
                 let was_tried = space.tried.contains_key(&id);
                 space.queue.add_delayed(facts, due_ms, was_tried);
             }
             State::Waiting | State::Claimed => space.queue.add(facts),
+        }
+        if let Some(facts) = of_withheld {
+            space.queue.withhold(&facts);
         }
         self.claims_changed(name);
         Ok(())

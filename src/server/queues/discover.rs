@@ -46,12 +46,15 @@ impl Server {
     fn note_queue(&mut self, ctx: Context, key: &[u8]) {
         let catalog = self.catalog.clone();
         let Some((space, part)) = space::split_key(&catalog, self.deployment, key) else { return };
-        let kind = queue_part(part).filter(|kind| matches!(kind, QueuePart::Jobs | QueuePart::Work));
+        let is_wanted = |kind: &QueuePart| matches!(kind, QueuePart::Jobs | QueuePart::Work | QueuePart::InboxTell);
+        let kind = queue_part(part).filter(is_wanted);
         let Some(kind) = kind.filter(|_| self.keyspace.is_owned(space.section)) else { return };
         let name = names::space_name(&catalog.sections[space.section].name, space.tenant);
         let prefix = &key[..key.len() - part.len() - 1];
-        if kind == QueuePart::Work {
-            return self.found_work(ctx, &name, prefix);
+        match kind {
+            QueuePart::Work => return self.found_work(ctx, &name, prefix),
+            QueuePart::InboxTell => return self.inbox_found(&name.into()),
+            _ => {}
         }
         let is_empty = self.queues.space(ctx, &name, prefix).jobs == 0;
         if is_empty {

@@ -4,21 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checks::stands;
-use super::space::Extras;
 use super::unique::{check_unique, fingerprint, hold_unique, Unique};
 use super::waiting::Asker;
-use super::{wall_ms, Queues};
+use super::wall_ms;
 use crate::core::calls::names;
 use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
-use crate::core::jobs::record::{JobRecord, Numbers, DEFAULT_OPTIONS};
+use crate::core::jobs::record::{JobRecord, DEFAULT_OPTIONS};
 use crate::core::values::value::shorten;
-use crate::keyspace::claims as keys;
-use crate::keyspace::jobs::{self, QueueKeys};
-use crate::redis_api::{self, Answer, BlockedClient, Context, WrongType};
+use crate::keyspace::jobs::QueueKeys;
+use crate::redis_api::{self, Answer, BlockedClient, Context};
 use crate::server::{errors, Server};
 
 /// A payload of more bytes is checked aside.
@@ -37,6 +35,8 @@ pub struct EnqueueOptions<'a> {
     pub priority: Option<u8>,
     /// Wait until it has settled, at most so long; 0: for ever.
     pub block_ms: Option<u64>,
+    /// The row of the inbox that it comes from.
+    pub row: Option<u64>,
 }
 
 /// A job may be due so far from now.
@@ -169,8 +169,9 @@ impl Server {
         let fingerprint =
             options.unique.map(|_| known.unwrap_or_else(|| fingerprint(Some(job), job.name.as_bytes(), data)));
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
-            if let Unique::Same(id) = check_unique(ctx, &space.keys, key, fingerprint)? {
-                return Ok(id);
+            match check_unique(ctx, &space.keys, key, fingerprint)? {
+                Unique::Same(id) if !is_own_past(ctx, &space.keys, id, options.row) => return Ok(id),
+                Unique::Same(_) | Unique::New => {}
             }
         }
         limits.check((space.jobs + work.0, space.bytes + work.1), 1, data.len() as u64)?;
@@ -180,7 +181,7 @@ impl Server {
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
         options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
         let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
-        let id = queues.write_job(ctx, name, &self.key, &record, least)?;
+        let id = queues.write_job(ctx, name, &self.key, &record, least, options.row)?;
         let space = queues.space(ctx, name, &self.key);
         self.keyspace.mark_queue(ctx, &space.keys.jobs);
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
@@ -286,6 +287,12 @@ pub fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, Stri
     Ok(due.filter(|due| *due > now_ms))
 }
 
+/// Did the job that holds the UNIQUE key come of this very row, and has settled? What Postgres does not know of, it has lost: the
+/// row becomes a job once more.
+pub fn is_own_past(ctx: Context, keys: &QueueKeys, id: JobId, row: Option<u64>) -> bool {
+    row.is_some() && id.inbox() == row && !stands(ctx, keys, id)
+}
+
 fn no_job(section: &Section, name: &[u8]) -> String {
     if section.open.is_some() {
         let text = "ERR a job's name is 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit";
@@ -294,73 +301,4 @@ fn no_job(section: &Section, name: &[u8]) -> String {
     let has: Vec<&str> = section.jobs.iter().map(|job| &*job.name).collect();
     let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
     format!("ERR section '{}' has no job '{}'; it has {has}", section.name, shorten(name))
-}
-
-impl Queues {
-    /// Adds a job to the stream of a space, with an id above `least`.
-    pub(super) fn write_job(
-        &mut self,
-        ctx: Context,
-        name: &str,
-        prefix: &[u8],
-        record: &JobRecord,
-        least: Option<JobId>,
-    ) -> Result<JobId, String> {
-        if self.space(ctx, name, prefix).id.is_none() {
-            self.name_queue(ctx, name, prefix);
-        }
-        let mut record = *record;
-        record.epoch = self.epoch;
-        let space = self.space(ctx, name, prefix);
-        let full = "ERR the stream of the queue has the last id that there can be";
-        let mut id = jobs::add(ctx, &space.keys.jobs, &record).map_err(wrong_type)?.ok_or(full)?;
-        if id <= space.newest {
-            // Somebody deleted the stream, and the clock stands where it stood: within an epoch no id may come twice.
-            let keys = &space.keys.jobs;
-            jobs::delete(ctx, keys, &[id]);
-            self.epoch = self.random_id();
-            record.epoch = self.epoch;
-            let space = self.space(ctx, name, prefix);
-            id = jobs::add(ctx, &space.keys.jobs, &record).map_err(wrong_type)?.ok_or(full)?;
-        }
-        let space = self.space(ctx, name, prefix);
-        if let Some(least) = least.filter(|least| *least >= id) {
-            // A claimed job of the space was enqueued in this millisecond: its id must not come twice.
-            let next = least.plain_after();
-            let mut numbers = Numbers::default();
-            let is_added =
-                keys::add_with_id(ctx, &space.keys.jobs, next, &record.fields(&mut numbers)).map_err(wrong_type)?;
-            jobs::delete(ctx, &space.keys.jobs, &[id]);
-            id = if is_added { next } else { return Err(full.into()) };
-        }
-        space.newest = id;
-        space.jobs += 1;
-        space.bytes += record.cost();
-        if let Some(extras) = Extras::of(&record.options) {
-            space.extras.insert(id, extras);
-        }
-        if let Some(due) = record.options.due_ms {
-            let due = due.to_string();
-            jobs::write(ctx, c"ZADD", &[&space.keys.delayed, due.as_bytes(), id.to_string().as_bytes()]);
-            space.timed += 1;
-        }
-        if space.fresh.replace(id).is_none() {
-            self.fresh.push(name.into());
-            redis_api::arm(Duration::ZERO);
-        }
-        self.totals.enqueued += 1;
-        Ok(id)
-    }
-
-    /// Gives a new queue its identity.
-    fn name_queue(&mut self, ctx: Context, name: &str, prefix: &[u8]) {
-        let id = self.random_id();
-        let space = self.space(ctx, name, prefix);
-        jobs::write(ctx, c"SET", &[&space.keys.id, id.to_string().as_bytes()]);
-        space.id = Some(id);
-    }
-}
-
-fn wrong_type(_: WrongType) -> String {
-    "WRONGTYPE the key of the queue holds another type than a stream; rename or delete it".into()
 }

@@ -196,6 +196,7 @@ impl Server {
             backoff_ms: pending.backoff_ms,
             priority: pending.priority,
             block_ms: None,
+            row: None,
         };
         match (of, pending.update) {
             (JobKind::Claimed(of), Some(id)) => self.update_checked(ctx, &pending.space, id, of, &data).map(|()| id),

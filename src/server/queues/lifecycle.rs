@@ -79,7 +79,12 @@ impl Server {
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
-        let concerns_work = |part: &QueuePart| part.is_work() || matches!(part, QueuePart::Paused | QueuePart::Id);
+        let of_inbox = |part: &QueuePart| matches!(part, QueuePart::Inbox | QueuePart::InboxTell);
+        if notes.iter().any(|(part, _)| of_inbox(part) || matches!(part, QueuePart::Jobs | QueuePart::Work)) {
+            self.inbox_touched(name);
+        }
+        let concerns_work =
+            |part: &QueuePart| part.is_work() || of_inbox(part) || matches!(part, QueuePart::Paused | QueuePart::Id);
         if notes.iter().any(|(part, _)| concerns_work(part)) {
             self.work_touched(ctx, name, prefix);
         }

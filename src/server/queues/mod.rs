@@ -5,6 +5,7 @@
 //! | `space` | one space's queue: what is in memory of it |
 //! | `enqueue` | BEAR.ENQUEUE |
 //! | `large` | the same of a large payload, checked aside |
+//! | `write` | a job enters its stream |
 //! | `unique` | UNIQUE keys, and who holds them |
 //! | `dispatch` | jobs are handed to the appliers |
 //! | `ahead` | the next ones are read while a batch is in flight |
@@ -71,6 +72,7 @@ mod take_out;
 mod unique;
 mod unit;
 mod waiting;
+mod write;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -85,7 +87,7 @@ use crate::redis_api::Scan;
 
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
-pub use enqueue::{due_ms, EnqueueOptions, LARGE};
+pub use enqueue::{due_ms, is_own_past, EnqueueOptions, LARGE};
 pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;

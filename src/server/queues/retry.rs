@@ -125,10 +125,15 @@ impl Server {
                         attempts: job.options.attempts,
                         backoff_ms: job.options.backoff_ms,
                         priority: job.options.priority,
+                        row: job.id.inbox(),
                         ..EnqueueOptions::default()
                     };
-                    let (job, data) = ((job.name.as_bytes(), *of), (data.as_slice(), fingerprint.clone()));
-                    self.write_claimed_job(ctx, name, of_section, job, data, &options)
+                    let (of, data) = ((job.name.as_bytes(), *of), (data.as_slice(), fingerprint.clone()));
+                    let id = self.write_claimed_job(ctx, name, of_section, of, data, &options);
+                    if let (Ok(id), Some(row)) = (&id, job.id.inbox()) {
+                        self.take_row_again(ctx, name, row, *id, job.token);
+                    }
+                    id
                 }
                 Plan::Stands(id) => Ok(*id),
                 Plan::StandsInCall(first) => ids[*first].ok_or_else(String::new),
@@ -229,7 +234,8 @@ impl Server {
         let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options };
         let section = self.section_of(name);
         let least = section.and_then(|section| self.newest_claimed_job(ctx, section, name));
-        let id = self.queues.write_job(ctx, name, prefix, &record, least)?;
+        // Of a row of the inbox no more: it stays failed there, for its row went when it was applied.
+        let id = self.queues.write_job(ctx, name, prefix, &record, least, None)?;
         if let (Some(key), Some(fingerprint)) = (options.unique, fingerprint) {
             hold_unique(ctx, &self.queues.space(ctx, name, prefix).keys, key, id, fingerprint);
         }

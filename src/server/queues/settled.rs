@@ -35,6 +35,8 @@ pub struct FailedJob {
     pub name: String,
     pub data: Vec<u8>,
     pub options: Given,
+    /// Of the claim with which it failed.
+    pub token: Option<u64>,
 }
 
 /// What a failed job was given, and its next life is given again; None: what is the default then.
@@ -187,13 +189,14 @@ pub fn read_failed(entry: JobId, fields: &Fields) -> Option<FailedJob> {
             priority: None,
         },
     );
-    Some(FailedJob { id, entry, is_work: false, name: outcome.job, data, options })
+    Some(FailedJob { id, entry, is_work: false, name: outcome.job, data, options, token: None })
 }
 
 /// The same of a job that workers claimed.
 pub fn read_failed_work(entry: JobId, fields: &Fields) -> Option<FailedJob> {
     let failed = outcome::read_failed(fields).ok()?;
-    let data = outcome::Outcome::read(failed.record)?.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
+    let outcome = outcome::Outcome::read(failed.record)?;
+    let data = outcome.data.map_or(Vec::new(), |data| data.get().as_bytes().to_vec());
     let options = Given {
         unique: failed.options.unique.map(Into::into),
         attempts: failed.options.attempts,
@@ -201,5 +204,5 @@ pub fn read_failed_work(entry: JobId, fields: &Fields) -> Option<FailedJob> {
         priority: Some(failed.options.priority),
     };
     let name = String::from_utf8_lossy(failed.name).into_owned();
-    Some(FailedJob { id: failed.id, entry, is_work: true, name, data, options })
+    Some(FailedJob { id: failed.id, entry, is_work: true, name, data, options, token: outcome.token })
 }

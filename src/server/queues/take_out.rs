@@ -7,6 +7,7 @@ use super::checks::{check_types, is_queued};
 use super::reading::read_one;
 use super::space::Extras;
 use super::wall_ms;
+use crate::core::inbox::tell::Telling;
 use crate::core::jobs::batch::JobError;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::{self, FieldList, JobOptions, JobRecord, OptionNumbers};
@@ -31,7 +32,9 @@ impl Server {
         keys: &QueueKeys,
         id: JobId,
     ) -> Result<(), String> {
-        if let Some(key) = self.take_out(ctx, name, keys, id)?.and_then(|extras| extras.unique) {
+        let extras = self.take_out(ctx, name, keys, id)?;
+        self.inbox.settled(ctx, keys, name, &[(id, Telling::Done)]);
+        if let Some(key) = extras.and_then(|extras| extras.unique) {
             jobs::remove_from(ctx, c"ZREM", &keys.unique, &[&key]);
             jobs::remove_from(ctx, c"HDEL", &keys.unique_jobs, &[&key]);
         }
@@ -58,6 +61,8 @@ impl Server {
         let attempts = attempts.as_deref().and_then(record::read_attempt).map_or(0, |(attempts, _)| attempts);
         let job = read_one(ctx, &keys.jobs, id).ok_or_else(|| format!("ERR no queued job {id} is known"))?;
         let extras = self.take_out(ctx, &name, &keys, id)?;
+        let telling = Telling::failed(&message, attempts, wall_ms());
+        self.inbox.settled(ctx, &keys, &name, &[(id, telling)]);
         let error = JobError { code: None, message };
         let record = record::failed(&job, &error, attempts, wall_ms());
         self.record_cancelled(ctx, &name, &keys, id, &record, extras);

@@ -6,7 +6,7 @@ use super::wall_ms;
 use crate::core::jobs::batch::SpaceBatch;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::{self, FieldList, JobOptions, OptionNumbers};
-use crate::keyspace::jobs;
+use crate::keyspace::{inbox, jobs};
 use crate::redis_api::Context;
 
 /// Completed jobs in one entry of their stream, and bytes of their records (one may be larger): looking one up reads
@@ -105,6 +105,9 @@ pub fn leave_stream(
         let members: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
         jobs::remove_from(ctx, command, key, &members)
     };
+    let rows: Vec<u64> = sorted.settled.iter().filter_map(|id| id.inbox()).collect();
+    // Their transactions have deleted the rows.
+    inbox::leave(ctx, &space.keys, &rows);
     let untimed = remove(c"ZREM", &space.keys.delayed, bytes(&timed));
     remove(c"HDEL", &space.keys.attempts, bytes(&tried));
     space.timed = space.timed.saturating_sub(untimed);

@@ -28,8 +28,9 @@ fn some_limits() -> impl Strategy<Value = Limits> {
 
 fn step() -> impl Strategy<Value = (u8, Index, u64)> {
     // Adding, claiming, ending and time are what there is most of.
-    let kind =
-        select(&[0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 13, 13, 14, 15, 16, 17, 18][..]);
+    let kind = select(
+        &[0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 13, 13, 14, 15, 16, 17, 18][..],
+    );
     (kind, any::<Index>(), 0..12_u64)
 }
 

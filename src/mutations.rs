@@ -21,6 +21,7 @@
 //! | `half-lease` | a lease ends when half of it is over |
 //! | `tokens-by-clock` | a process takes its first token from the clock alone |
 //! | `starts-forgotten` | rates begin anew with each process |
+//! | `inbox-row-stays` | a job's transaction leaves the job's row in bear.inbox, and does not look whether it was there |
 //! | `no-order` | jobs of one order are claimed as if they had none |
 //! | `panic-aside`, `panic-when-done-aside` | what is done aside panics, before or after (no checker finds it) |
 

@@ -22,6 +22,7 @@ use crate::core::jobs::suspects::{self, cause};
 
 use super::attempt::attempt;
 use super::course::{Abort, Course};
+use super::inbox::Known;
 use super::ledger;
 use super::present;
 use super::witness::Witness;
@@ -103,6 +104,7 @@ impl Applier {
     pub fn apply(&mut self, batch: &Batch) -> Option<Applied> {
         let mut backoff = OutageBackoff::default();
         let mut course = Course::new(batch);
+        let mut refused = false;
         while !self.control.is_stopping() {
             let (number, settings) = self.control.current();
             let (mut writer, is_new) = match self.writer.take() {
@@ -115,15 +117,22 @@ impl Applier {
                     }
                 },
             };
+            if is_new {
+                course.inbox = Known::default();
+            }
             let witness = course.suspects.need_witness().then(|| Witness::connect(&settings).ok()).flatten();
             let abort = match attempt(&mut writer, batch, &mut course, &self.control.promises) {
                 Ok(applied) => {
                     self.writer = Some((number, writer));
+                    if refused {
+                        (self.report)(ApplierEvent::Up);
+                    }
                     return Some(applied);
                 }
                 Err(abort) => abort,
             };
             log::debug!("a batch is tried again: {abort}");
+
             let must_wait = match &abort {
                 Abort::Stopped => break,
                 // One that had been idle may have ended long ago.
@@ -145,12 +154,19 @@ impl Applier {
                     !told && is_new
                 }
                 Abort::Busy(_) => true,
+                Abort::Learned(_) => false,
+                Abort::Refused(error) => {
+                    refused = true;
+                    (self.report)(ApplierEvent::Down { error: error.clone() });
+                    true
+                }
                 Abort::Again(_) => {
                     course.collisions += 1;
                     course.collisions > COLLISIONS_AT_ONCE
                 }
             };
-            if matches!(abort, Abort::Busy(_) | Abort::Again(_)) && writer.simple("ROLLBACK").is_ok() {
+            let is_good = matches!(abort, Abort::Busy(_) | Abort::Again(_) | Abort::Learned(_) | Abort::Refused(_));
+            if is_good && writer.simple("ROLLBACK").is_ok() {
                 self.writer = Some((number, writer));
             }
             if must_wait {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::core::catalog::job::{Job, JobBody, Order};
 use crate::core::feed::promise::Promises;
@@ -14,6 +14,7 @@ use crate::core::jobs::waves::{plan, Item};
 use crate::failpoints;
 
 use super::course::{Abort, Course};
+use super::inbox::{self, Rows};
 use super::isolate::Runner;
 use super::ledger::{self, OwnToken};
 use super::left_out::{self, LeftOut};
@@ -39,7 +40,7 @@ pub(in crate::postgres) fn attempt(
         let _ = writer.simple("ROLLBACK");
         return Ok(applied.clone());
     }
-    let tasks = take_in(writer, batch, &mut tally)?;
+    let (tasks, remembered) = take_in(writer, batch, &mut tally, &course.inbox)?;
     run(writer, batch, &tasks, &mut tally, course)?;
     let mut applied = tally.finish();
     if applied.spaces.iter().all(|space| matches!(space, SpaceApplied::Ledger(_))) {
@@ -47,6 +48,11 @@ pub(in crate::postgres) fn attempt(
         return Ok(applied);
     }
     writer.set_limit(batch.limits.statement_timeout_ms);
+    match inbox::settle(writer, batch, &applied.spaces, &remembered, &mut course.inbox)? {
+        Rows::Settled => {}
+        Rows::Again(what) => return Err(Abort::Learned(what)),
+        Rows::Refused(what) => return Err(Abort::Refused(what)),
+    }
     let at_commit = ledger::write(writer, batch, &applied.spaces);
     let at_commit = course.at_end(at_commit)?;
     // Behind a pooler the next transaction may be another server's, and nobody would notice.
@@ -65,8 +71,14 @@ pub(in crate::postgres) fn attempt(
     Ok(applied)
 }
 
-/// Settles what the ledger has settled and what does not fit, and returns the rest in the order of the batch.
-fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> Result<Vec<Task<'b>>, Abort> {
+/// Settles what the ledger has settled, or the inbox, and what does not fit; returns the rest in the order of the batch, and
+/// the inbox ids of jobs that the ledger has as failed.
+fn take_in<'b>(
+    writer: &mut Writer,
+    batch: &'b Batch,
+    tally: &mut Tally<'b>,
+    inbox: &inbox::Known,
+) -> Result<(Vec<Task<'b>>, FxHashSet<u64>), Abort> {
     let mut asked = Vec::new();
     for (index, space) in batch.spaces.iter().enumerate().filter(|(index, _)| !tally.has_ledger(*index)) {
         let may_have_row = |id| batch.lane == Lane::Side || id <= tally.mark(index);
@@ -75,6 +87,7 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
     let rows = left_out::find(writer, batch, &asked)?;
     let mut names: FxHashMap<usize, FxHashMap<&[u8], usize>> = FxHashMap::default();
     let mut tasks = Vec::new();
+    let (mut seen, mut remembered) = (FxHashSet::default(), FxHashSet::default());
     for (index, space) in batch.spaces.iter().enumerate() {
         if tally.has_ledger(index) {
             continue;
@@ -86,6 +99,7 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
         for (at, queued) in space.jobs.iter().enumerate() {
             let known = by_name.get(&*queued.name).copied();
             let checked = || fit(known.map(|job| &jobs[job]), &queued.name, &queued.data);
+            let second = queued.id.inbox().filter(|id| !seen.insert(*id));
             let is_old = batch.lane == Lane::Side || queued.id <= tally.mark(index);
             match (is_old, rows.get(&(index, queued.id))) {
                 (true, None) => {
@@ -96,6 +110,7 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
                 (true, Some(LeftOut::Failed { error, attempts })) => {
                     let failed = JobOutcome::Failed { error: error.clone(), attempts: *attempts };
                     tally.settle(index, at, failed);
+                    remembered.extend(queued.id.inbox());
                     continue;
                 }
                 (true, Some(LeftOut::Waiting)) if batch.lane == Lane::Main => {
@@ -105,10 +120,19 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
                 }
                 _ => {}
             }
+            if let Some(outcome) = inbox.outcome(queued.id) {
+                tally.settle(index, at, outcome);
+                continue;
+            }
             let checked = checked();
-            if queued.undue {
+            let waits = match second {
+                _ if queued.undue => Some(Left::Undue),
+                Some(id) => Some(Left::Isolated(inbox::second_of(id))),
+                None => None,
+            };
+            if let Some(why) = waits {
                 let keys = checked.map(|checked| checked.order).unwrap_or_default();
-                tally.settle(index, at, JobOutcome::Left { keys, barrier: false, why: Left::Undue });
+                tally.settle(index, at, JobOutcome::Left { keys, barrier: false, why });
                 continue;
             }
             match (known, checked) {
@@ -130,7 +154,7 @@ fn take_in<'b>(writer: &mut Writer, batch: &'b Batch, tally: &mut Tally<'b>) -> 
             }
         }
     }
-    Ok(tasks)
+    Ok((tasks, remembered))
 }
 
 /// The payload as its definition takes it.

@@ -3,6 +3,7 @@
 use crate::core::jobs::batch::{Applied, Batch};
 use crate::core::jobs::suspects::{End, JobPlace, Suspects};
 
+use super::inbox;
 use super::writer::Trouble;
 
 /// Why an attempt ended without an answer to its COMMIT.
@@ -20,6 +21,12 @@ pub(in crate::postgres) enum Abort {
     /// Run it again at once. The connection is good.
     #[error("collided: {0}")]
     Again(String),
+    /// The same, and it is no collision: it goes on with what has been learned of rows of the inbox.
+    #[error("{0}")]
+    Learned(String),
+    /// Something that an operator has to mend keeps the batch back. The connection is good.
+    #[error("{0}")]
+    Refused(String),
     #[error("stopped")]
     Stopped,
 }
@@ -46,6 +53,8 @@ pub(in crate::postgres) struct Course {
     /// Attempts that collided with others.
     pub(in crate::postgres) collisions: u32,
     pub(in crate::postgres) suspects: Suspects,
+    /// Of this connection: another one may lead to a server that has lost the last commits.
+    pub(in crate::postgres) inbox: inbox::Known,
     /// Did the end of a transaction fail? Something deferred may have: from then on each statement is told to check it.
     checks_deferred: bool,
 }
@@ -60,7 +69,13 @@ impl Course {
         let known = batch.spaces.iter().enumerate().flat_map(|(space, of_space)| {
             of_space.jobs.iter().enumerate().filter_map(move |(at, job)| Some(((space, at), job.ends?)))
         });
-        Course { in_doubt: None, collisions: 0, suspects: Suspects::new(known), checks_deferred: false }
+        Course {
+            in_doubt: None,
+            collisions: 0,
+            suspects: Suspects::new(known),
+            inbox: inbox::Known::default(),
+            checks_deferred: false,
+        }
     }
 
     pub(in crate::postgres) fn at_end<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {

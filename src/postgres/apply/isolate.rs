@@ -183,6 +183,10 @@ impl<'r, 'b> Runner<'r, 'b> {
         if !self.tally.admit(task) {
             return false;
         }
+        if let Some(error) = self.course.inbox.held(self.batch.spaces[task.space].jobs[task.at].id) {
+            self.tally.leave(task, Left::Isolated(error));
+            return false;
+        }
         let Some(aside) = self.course.suspects.set_aside((task.space, task.at)) else { return true };
         let is_guilty = aside.is_guilty();
         let what = match is_guilty {

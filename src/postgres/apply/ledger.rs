@@ -261,7 +261,10 @@ pub(in crate::postgres) fn write(
                 JobOutcome::Failed { error, attempts } => {
                     kept.push((index, job.id, Some((error, *attempts))));
                 }
-                JobOutcome::Completed(completed) if batch.lane == Lane::Side && !completed.earlier => {
+                // One that was completed earlier may have its row, too, where the inbox says so.
+                JobOutcome::Completed(completed)
+                    if batch.lane == Lane::Side && (!completed.earlier || job.id.inbox().is_some()) =>
+                {
                     gone.push((index, job.id));
                 }
                 JobOutcome::Completed(_) | JobOutcome::Left { .. } | JobOutcome::NotTaken => {}

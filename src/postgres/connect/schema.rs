@@ -127,9 +127,9 @@ pub(in crate::postgres) fn fingerprint(tables: &str) -> String {
     )
 }
 
-/// The same of the ledger.
+/// The same of what batches write to.
 pub(in crate::postgres) fn ledger_fingerprint() -> String {
-    fingerprint("ledger,left_out,ledger_version")
+    fingerprint("ledger,left_out,ledger_version,inbox")
 }
 
 /// Makes the ledger's tables where they are missing; refuses a format that is newer. Returns the fingerprint of what was

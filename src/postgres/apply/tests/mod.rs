@@ -2,5 +2,6 @@
 
 mod bad_jobs;
 mod batches;
+mod inbox;
 mod ledger;
 mod sections;

@@ -157,7 +157,9 @@ CREATE OR REPLACE FUNCTION bear.complete(space pg_catalog.text, id pg_catalog.te
 RETURNS pg_catalog.void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $complete$
 DECLARE
     parts text[] := regexp_match(complete.id, '^(?:([0-9]{1,20})-)?([0-9]{1,20})$');
-    inbox_id numeric := parts[2]::numeric - CASE WHEN parts[1] IS NULL THEN 0 ELSE 1000000000000 END;
+    -- The number of a job's id within its millisecond is a multiple of 10^12 and the row's: none for what was enqueued in Redis.
+    inbox_id numeric := CASE WHEN parts[1] IS NULL THEN parts[2]::numeric
+        WHEN parts[2]::numeric >= 1000000000000 THEN parts[2]::numeric % 1000000000000 ELSE 0 END;
     its_row record;
 BEGIN
     IF complete.space IS NULL OR complete.id IS NULL OR complete.token IS NULL THEN

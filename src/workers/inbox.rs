@@ -1,22 +1,36 @@
 //! The thread that takes rows of the inbox over and settles them, `bear-inbox`, with one connection.
 //!
+//! `messages` is what it is asked and tells, `life` is what it does while it is connected.
+//!
 //! Invariant: rows are told in the order in which they are to be taken; of a section that is not ours, none.
 
+mod life;
 mod messages;
+#[cfg(test)]
+mod tests;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 
-use crate::postgres::Settings;
+use crate::core::jobs::retry::OutageBackoff;
+use crate::postgres::{InboxLink, Linked, Settings};
 
-use super::{lock, Wake};
+use super::{guarded, lock, Wake};
+use life::{Desk, End, Life};
 
 pub use messages::{InboxOutcome, InboxRequest};
+
+/// How often the tables are looked for where they are not made.
+const LOOK_FOR_TABLES: Duration = Duration::from_secs(10);
+
+/// A connection that has lasted so long was well: what comes then is a new failure.
+const LASTED: Duration = Duration::from_secs(10);
 
 /// What to connect to, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +72,54 @@ impl InboxBell {
     pub fn set_followed(&self, is_followed: bool) {
         self.is_followed.store(is_followed, Ordering::Release);
     }
+
+    fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Acquire)
+    }
+
+    /// Rings each time that it is heard.
+    fn heard(&self) -> &Receiver<()> {
+        &self.rung.1
+    }
+}
+
+/// What the thread and its owner share.
+struct Shared {
+    stopping: Arc<AtomicBool>,
+    /// With their number; a greater one means others.
+    settings: Mutex<(u64, Arc<InboxSettings>)>,
+    bell: Arc<InboxBell>,
+    polls: AtomicU64,
+    /// Rows that have been told and not taken.
+    untaken_rows: AtomicUsize,
+    outcomes: Sender<InboxOutcome>,
+    wake: Wake,
+}
+
+impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn current(&self) -> (u64, Arc<InboxSettings>) {
+        lock(&self.settings).clone()
+    }
+
+    fn tell(&self, outcome: InboxOutcome) {
+        if let InboxOutcome::Rows(rows) = &outcome {
+            self.untaken_rows.fetch_add(rows.len(), Ordering::AcqRel);
+        }
+        // Nobody receives any more once the inbox has been dropped.
+        if self.outcomes.send(outcome).is_ok() {
+            (self.wake)();
+        }
+    }
 }
 
 pub struct Inbox {
     requests: Sender<InboxRequest>,
     results: Receiver<InboxOutcome>,
-    stopping: Arc<AtomicBool>,
-    polls: Arc<AtomicU64>,
-    bell: Arc<InboxBell>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -73,19 +127,21 @@ impl Inbox {
     /// Starts the thread, which connects at once.
     ///
     /// `wake` is called on that thread after each outcome; it must be quick and must not call back.
-    pub fn start(_settings: InboxSettings, bell: Arc<InboxBell>, _wake: Wake) -> io::Result<Inbox> {
-        let (requests, asked) = unbounded::<InboxRequest>();
+    pub fn start(settings: InboxSettings, bell: Arc<InboxBell>, wake: Wake) -> io::Result<Inbox> {
+        let (requests, asked) = unbounded();
         let (outcomes, results) = unbounded();
-        let (stopping, polls) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let own_stopping = stopping.clone();
-        let body = move || {
-            let _outcomes: Sender<InboxOutcome> = outcomes;
-            while !own_stopping.load(Ordering::Acquire) {
-                let _ = asked.recv_timeout(Duration::from_millis(50));
-            }
-        };
-        let thread = Builder::new().name("bear-inbox".to_owned()).spawn(body)?;
-        Ok(Inbox { requests, results, stopping, polls, bell, thread: Mutex::new(Some(thread)) })
+        let shared = Arc::new(Shared {
+            stopping: Arc::default(),
+            settings: Mutex::new((0, Arc::new(settings))),
+            bell,
+            polls: AtomicU64::new(0),
+            untaken_rows: AtomicUsize::new(0),
+            outcomes,
+            wake,
+        });
+        let own = shared.clone();
+        let thread = Builder::new().name("bear-inbox".to_owned()).spawn(move || inbox_loop(&own, &asked))?;
+        Ok(Inbox { requests, results, shared, thread: Mutex::new(Some(thread)) })
     }
 
     pub fn submit(&self, request: InboxRequest) {
@@ -99,20 +155,28 @@ impl Inbox {
 
     /// What has been told and not taken: the next of it, if there is one.
     pub fn take(&self) -> Option<InboxOutcome> {
-        self.results.try_recv().ok()
+        let outcome = self.results.try_recv().ok()?;
+        if let InboxOutcome::Rows(rows) = &outcome {
+            self.shared.untaken_rows.fetch_sub(rows.len(), Ordering::AcqRel);
+        }
+        Some(outcome)
     }
 
-    /// Another connection, if it takes one, and what else has changed; what was asked stays asked.
-    pub fn reconfigure(&self, _settings: InboxSettings) {}
+    /// Other settings from now on; with another way to Postgres a Down and an Up follow.
+    pub fn reconfigure(&self, settings: InboxSettings) {
+        let mut current = lock(&self.shared.settings);
+        *current = (current.0 + 1, Arc::new(settings));
+        self.shared.bell.ring();
+    }
 
     pub fn figures(&self) -> InboxFigures {
-        InboxFigures { polls: self.polls.load(Ordering::Relaxed) }
+        InboxFigures { polls: self.shared.polls.load(Ordering::Relaxed) }
     }
 
     /// Asks the thread to end, without waiting. It does at once, but for an attempt to connect, within its limit.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.bell.ring();
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.bell.ring();
     }
 
     /// Whether the thread has ended after [`Inbox::stop`]; takes its handle away.
@@ -130,4 +194,71 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What was told last of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Up,
+    Down(String),
+    Absent,
+}
+
+fn inbox_loop(shared: &Shared, asked: &Receiver<InboxRequest>) {
+    let mut desk = Desk::default();
+    let mut backoff = OutageBackoff::default();
+    let mut standing = None;
+    while !shared.is_stopping() {
+        let started = Instant::now();
+        let (number, settings) = shared.current();
+        let linked =
+            guarded(|| InboxLink::connect(Arc::new(settings.settings.clone()), settings.make, shared.stopping.clone()));
+        let (down, wait) = match linked {
+            Ok(Ok(Linked::Link(link))) => {
+                log::info!("the inbox is connected to Postgres");
+                report(shared, &mut standing, Standing::Up);
+                let ended = guarded(|| Life::new(link, shared, &settings, &mut desk, asked).run(number));
+                if started.elapsed() > LASTED {
+                    backoff = OutageBackoff::default();
+                }
+                match ended {
+                    Ok(End::Stopped) => return,
+                    Ok(End::Reconfigured) => {
+                        (Standing::Down("it connects anew, with other settings".to_owned()), Duration::ZERO)
+                    }
+                    Ok(End::Failed(error)) => (Standing::Down(error.to_string()), backoff.next(random())),
+                    Err(panic) => (Standing::Down(panic.to_string()), backoff.next(random())),
+                }
+            }
+            Ok(Ok(Linked::Absent)) => (Standing::Absent, LOOK_FOR_TABLES),
+            Ok(Err(error)) => (Standing::Down(error.to_string()), backoff.next(random())),
+            Err(panic) => (Standing::Down(panic.to_string()), backoff.next(random())),
+        };
+        if shared.is_stopping() {
+            return;
+        }
+        report(shared, &mut standing, down);
+        desk.wait(shared, asked, number, wait);
+    }
+}
+
+/// Tells of a change only.
+fn report(shared: &Shared, told: &mut Option<Standing>, now: Standing) {
+    if told.as_ref() == Some(&now) {
+        return;
+    }
+    shared.tell(match &now {
+        Standing::Up => InboxOutcome::Up,
+        Standing::Down(error) => {
+            log::warn!("the inbox in Postgres cannot be read: {error}");
+            InboxOutcome::Down { error: error.clone() }
+        }
+        Standing::Absent => InboxOutcome::Absent,
+    });
+    *told = Some(now);
+}
+
+/// Drawn by the standard library's hash tables from the system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

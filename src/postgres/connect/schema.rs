@@ -174,7 +174,11 @@ pub(in crate::postgres) fn make(client: &mut Client, is_there: &str, sql: &str) 
 }
 
 /// Is it there, and the fingerprint of the schema, of which nothing is strange: what is altered from then on shows.
-fn look(client: &mut Client, is_there: &str, fingerprint: &str) -> Result<(bool, String), MakeError> {
+pub(in crate::postgres) fn look(
+    client: &mut Client,
+    is_there: &str,
+    fingerprint: &str,
+) -> Result<(bool, String), MakeError> {
     let found = client.simple_query(&format!("{OWN_PATH} SELECT ({is_there})::text, {fingerprint}; {STRANGE}"))?;
     let mut rows = rows(&found);
     let (is_there, fingerprint) = rows

@@ -35,5 +35,5 @@ pub use self::connect::scheduler::{Scheduler, SchedulerWatch};
 pub use self::connect::settings::{check_url, mask, Settings, UrlSource};
 pub use self::read::rows::PresentRequest;
 pub use feed::FeedKind;
-pub use feed::{follow, FeedControl, FeedError, FeedSettings};
+pub use feed::{follow, FeedControl, FeedError, FeedSettings, InboxSign};
 pub use inbox::{CatalogJob, Found, Holding, InboxError, InboxLink, Linked, Listing, OpenRow, Owned, Settled};

@@ -19,9 +19,9 @@ use crate::core::changes::image::Image;
 use crate::core::feed::promise::Promises;
 use crate::core::feed::{FeedOutcome, Rows, SectionChange};
 use crate::core::jobs::retry::OutageBackoff;
-use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings};
+use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings, InboxSign};
 
-use super::{guarded, lock, Wake};
+use super::{guarded, lock, InboxBell, Wake};
 
 /// Outcomes that nobody has taken; the thread waits before it tells more. Redis' thread takes some hundreds in a tick.
 const MAX_UNTAKEN: usize = 1024;
@@ -147,6 +147,15 @@ impl Feed {
         let body = move || feed_loop(&settings, &own, &mut Teller { outcomes, turn: own_turn, control: &own, wake });
         let thread = Builder::new().name("bear-feed".to_owned()).spawn(body)?;
         Ok(Feed { results, kind, turn, control, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// From now on the bell is rung at each change of the inbox that the WAL tells of.
+    #[allow(dead_code, reason = "what uses it is being built")]
+    pub fn ring(&self, bell: Arc<InboxBell>) {
+        self.control.watch_inbox(move |sign| match sign {
+            InboxSign::Changed => bell.ring(),
+            InboxSign::Followed(is_followed) => bell.set_followed(is_followed),
+        });
     }
 
     /// Follows another catalog with the connections that it has, if it can: a new one would wait for the transactions that

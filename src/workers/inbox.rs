@@ -73,12 +73,12 @@ impl InboxBell {
         self.is_followed.store(is_followed, Ordering::Release);
     }
 
-    fn is_followed(&self) -> bool {
+    pub(super) fn is_followed(&self) -> bool {
         self.is_followed.load(Ordering::Acquire)
     }
 
     /// Rings each time that it is heard.
-    fn heard(&self) -> &Receiver<()> {
+    pub(super) fn heard(&self) -> &Receiver<()> {
         &self.rung.1
     }
 }

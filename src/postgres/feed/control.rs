@@ -1,7 +1,7 @@
 //! How the feed is told what to follow, and to end: every wait of its thread looks here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -28,6 +28,17 @@ pub struct FeedControl {
     sleep: Mutex<()>,
     woken: Condvar,
     pub(super) promises: Arc<Promises>,
+    inbox: OnceLock<Box<dyn Fn(InboxSign) + Send + Sync>>,
+    is_inbox_followed: AtomicBool,
+}
+
+/// What whoever reads the inbox is let know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InboxSign {
+    /// A transaction has been committed that has written rows of it. New snapshots may see it only a moment later.
+    Changed,
+    /// From now on each change is told, or none.
+    Followed(bool),
 }
 
 impl FeedControl {
@@ -43,6 +54,25 @@ impl FeedControl {
             lock_pace: Mutex::default(),
             sleep: Mutex::default(),
             woken: Condvar::new(),
+            inbox: OnceLock::new(),
+            is_inbox_followed: AtomicBool::new(false),
+        }
+    }
+
+    /// Has `sign` called now, and on the feed's thread; it must be quick. Once.
+    #[allow(dead_code, reason = "what uses it is being built")]
+    pub fn watch_inbox(&self, sign: impl Fn(InboxSign) + Send + Sync + 'static) {
+        // A second one is nobody's.
+        let _ = self.inbox.set(Box::new(sign));
+        self.sign(InboxSign::Followed(self.is_inbox_followed.load(Ordering::Acquire)));
+    }
+
+    pub(super) fn sign(&self, sign: InboxSign) {
+        if let InboxSign::Followed(is_followed) = sign {
+            self.is_inbox_followed.store(is_followed, Ordering::Release);
+        }
+        if let Some(inbox) = self.inbox.get() {
+            inbox(sign);
         }
     }
 

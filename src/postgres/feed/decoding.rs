@@ -147,6 +147,10 @@ fn changed(mut input: Input<'_>) -> Result<Message<'_>, Malformed> {
 }
 
 impl<'a> Row<'a> {
+    pub(super) fn is_delete(self) -> bool {
+        self.0.starts_with(b"DELETE:")
+    }
+
     /// The columns that are wanted, in their order.
     pub(super) fn read(self, wanted: Wanted<'_>) -> Result<Changed<'a>, Malformed> {
         let mut input = Input(self.0);

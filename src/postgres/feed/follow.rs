@@ -25,7 +25,7 @@ use crate::core::feed::promise::{Awaited, Promise, PromiseState};
 use crate::core::feed::{FeedOutcome, Gathered, SectionChange};
 use crate::postgres::connect::client::Client;
 
-use super::control::FeedControl;
+use super::control::{FeedControl, InboxSign};
 use super::decoding::{frame, message, status_update, Frame, Message, Row, Wanted};
 use super::error::FeedError;
 use super::pace::{Pace, NAP};
@@ -46,6 +46,9 @@ const PING_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::fr
 
 /// A stream that has not arrived by then may wait for WAL that nobody flushes.
 const NUDGE_AFTER: Duration = Duration::from_millis(250);
+
+/// Jobs that are enqueued in Postgres: who reads them is woken.
+const INBOX: &[u8] = b"bear.inbox";
 
 /// Two probes are so far apart, however short the grace is.
 const LEAST_GAP: Duration = Duration::from_millis(20);
@@ -75,6 +78,8 @@ struct Transaction {
     is_empty: bool,
     /// Some of its rows have been understood by the tables as they were.
     is_of_both: bool,
+    /// Has it written to the inbox?
+    has_inbox: bool,
     /// One of our own, of whose rows those are left out that its jobs have told.
     promise: Option<Arc<Promise>>,
 }
@@ -281,6 +286,7 @@ impl<'a> Follower<'a> {
         }
         self.epoch_of = Some(snapshot);
         self.parts.control.promises.set_followed(true);
+        self.parts.control.sign(InboxSign::Followed(true));
         if let Some(current) = &mut self.current {
             current.is_of_both = true;
         }
@@ -396,12 +402,16 @@ impl<'a> Follower<'a> {
                     gathered: Gathered::default(),
                     is_empty: true,
                     is_of_both: false,
+                    has_inbox: false,
                     promise,
                 });
             }
             Message::Commit { committed_us } => {
                 self.position = self.position.max(position);
                 if let Some(done) = self.current.take() {
+                    if done.has_inbox {
+                        self.parts.control.sign(InboxSign::Changed);
+                    }
                     if done.is_empty {
                         self.hasten_probe();
                     }
@@ -431,6 +441,10 @@ impl<'a> Follower<'a> {
     fn take_row(&mut self, name: &[u8], row: Row<'_>) -> Result<(), FeedError> {
         let Some((table, part)) = self.tables.named(name) else {
             self.note(name);
+            if let Some(current) = self.current.as_mut().filter(|_| name == INBOX) {
+                // What is deleted, we have deleted.
+                current.has_inbox |= !row.is_delete();
+            }
             return Ok(());
         };
         if let Some(current) = &mut self.current {

@@ -43,7 +43,7 @@ use super::connect::session::{connect, Access};
 use super::connect::settings::Settings;
 use super::connect::tls;
 
-pub use control::FeedControl;
+pub use control::{FeedControl, InboxSign};
 pub use error::FeedError;
 
 use dial::{dial, Login};
@@ -106,6 +106,7 @@ pub fn follow(settings: &FeedSettings, control: &Arc<FeedControl>, emit: &mut dy
         Ok(parts) => {
             let error = Follower::new(parts, emit).run();
             control.promises.set_followed(false);
+            control.sign(InboxSign::Followed(false));
             error
         }
         // Whatever a stop interrupts, fails.

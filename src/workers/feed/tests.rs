@@ -202,3 +202,28 @@ fn who_waits_to_tell_ends_with_a_stop_though_nobody_takes_it() {
     drop(results);
     teller.join().expect("it ends when nobody is there");
 }
+
+#[test]
+fn the_inbox_is_rung_for_at_each_commit_that_writes_to_it_and_for_no_deletion() {
+    let server = Server::logical();
+    server.run("CREATE TABLE t (id int PRIMARY KEY)");
+    server.run(include_str!("../../../schema/inbox.sql"));
+    let feed = Feed::start(settings(server.port, FeedKind::Wal), sections(CATALOG), Arc::default(), Arc::new(|| {}))
+        .expect("it starts");
+    let bell: Arc<InboxBell> = Arc::default();
+    feed.ring(bell.clone());
+    connected(feed.results(), &mut 0);
+    assert!(bell.is_followed());
+    let hears = || bell.heard().recv_timeout(Duration::from_secs(20)).expect("it is rung");
+    server.run("BEGIN; SELECT bear.enqueue('mail', 'A', '{}'); SELECT bear.enqueue('mail', 'B', '{}'); COMMIT");
+    hears();
+    server.run("SELECT bear.complete('mail', '1', 3)");
+    hears();
+    server.run("DELETE FROM bear.inbox; INSERT INTO t VALUES (1)");
+    // What was committed later has been told.
+    images(feed.results(), &mut 0);
+    assert!(bell.heard().is_empty());
+    feed.stop();
+    eventually("its end", || feed.is_stopped());
+    assert!(!bell.is_followed());
+}

@@ -29,7 +29,10 @@ mod reload;
 mod remove;
 mod resume;
 mod retry;
+mod schedule;
+mod schedules;
 mod stats;
+mod unschedule;
 mod update;
 mod verify;
 
@@ -62,6 +65,9 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<logs::Logs>(ctx)?;
     register::<update::Update>(ctx)?;
     register::<limitqueue::LimitQueue>(ctx)?;
+    register::<schedule::Schedule>(ctx)?;
+    register::<unschedule::Unschedule>(ctx)?;
+    register::<schedules::Schedules>(ctx)?;
     register::<verify::Verify>(ctx)?;
     register::<adopt::Adopt>(ctx)?;
     Ok(())

@@ -20,7 +20,6 @@ pub mod claims;
 pub mod feed;
 pub mod inbox;
 pub mod jobs;
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub mod schedules;
 pub mod sql;
 pub mod values;

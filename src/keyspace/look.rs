@@ -90,6 +90,10 @@ fn queue(ctx: Context, part: QueuePart, key: &[u8]) -> Look {
             let pair = fields(c"HRANDFIELD", &[key, b"1", b"WITHVALUES"]);
             proof(matches!(&pair[..], [row, told] if is_row(row) && Telling::read(told).is_some()))
         }
+        (QueuePart::Schedules | QueuePart::ScheduleStates, Some(KeyType::Hash)) => {
+            let pair = fields(c"HRANDFIELD", &[key, b"1", b"WITHVALUES"]);
+            proof(pair.get(1).is_none_or(|value| value.starts_with(br#"{"v":"#)))
+        }
         (QueuePart::Unique, Some(KeyType::SortedSet)) => Look::Likely,
         (QueuePart::Paused, Some(KeyType::String)) => {
             let is_ours = StringKey::open(ctx, key).is_some_and(|text| text.bytes() == jobs::PAUSED);

@@ -14,6 +14,7 @@
 //! | `jobs` | queues' keys |
 //! | `claims` | those of claimed jobs |
 //! | `inbox` | those of rows of the inbox |
+//! | `schedules` | those of schedules |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -30,6 +31,7 @@ mod look;
 pub mod owned;
 mod publish;
 mod remove;
+pub mod schedules;
 mod store;
 mod sweep;
 pub mod watch;

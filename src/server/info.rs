@@ -29,6 +29,9 @@ impl Server {
             for (name, value) in self.claims.figures() {
                 info.number(name, value);
             }
+            for (name, value) in self.schedules.figures() {
+                info.number(name, value);
+            }
             let (state, error) = self.queues.connection();
             info.text("appliers_state", state);
             if let Some(error) = error {

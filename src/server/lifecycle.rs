@@ -55,6 +55,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         queues: Queues::new(),
         claims: Claims::new(),
         inbox: Default::default(),
+        schedules: Default::default(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),
@@ -95,6 +96,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         with_server(|server| {
             server.look_for_idle_queues();
             server.look_at_claims();
+            server.look_at_schedules();
             server.look_at_lag();
             server.look_for_strangers();
             server.free_retired_catalogs();

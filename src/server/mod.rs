@@ -12,6 +12,7 @@
 //! | `queues` | jobs: enqueued, applied, settled |
 //! | `claims` | jobs that workers claim |
 //! | `inbox` | jobs that applications enqueue in Postgres |
+//! | `schedules` | jobs and fetches that come again and again |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -32,6 +33,7 @@ mod info;
 mod lifecycle;
 mod queues;
 pub mod reload;
+mod schedules;
 mod stats;
 mod threads;
 mod tick;
@@ -82,6 +84,7 @@ pub struct Server {
     queues: queues::Queues,
     claims: claims::Claims,
     inbox: inbox::Inbox,
+    schedules: schedules::Schedules,
     workers: threads::Threads,
     postgres: cache::fetching::PostgresView,
     stats: stats::Stats,

@@ -239,6 +239,7 @@ impl Server {
                 changed.into_iter().for_each(|section| self.make_section_cold(section));
             }
             self.work_redefined(&old);
+            self.schedules_redefined(&old);
             // Jobs may fit another catalog otherwise, and a new section may have a queue.
             self.forget_refusals();
             self.arm_soon();

@@ -70,6 +70,7 @@ impl Server {
         let more_forgotten = self.answer_forgotten();
         let more_jobs = self.work_on_queues(ctx, deadline);
         let more_claims = self.work_on_claims(ctx, deadline);
+        let more_schedules = self.work_on_schedules(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
@@ -86,6 +87,7 @@ impl Server {
             || more_read
             || more_jobs
             || more_claims
+            || more_schedules
             || more_to_verify
             || more_enqueued
             || more_errands

@@ -10,4 +10,5 @@ mod faults;
 mod feed;
 mod harness;
 mod jobs;
+mod schedules;
 mod server;

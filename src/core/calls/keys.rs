@@ -79,6 +79,10 @@ pub enum QueuePart {
     Inbox,
     /// Hash: what Postgres is to be told of rows of the inbox.
     InboxTell,
+    /// Hash: schedules that commands made.
+    Schedules,
+    /// Hash: how far schedules have come.
+    ScheduleStates,
     /// Stream: claimed jobs not yet settled.
     Work,
     /// Hash: jobs that workers hold.
@@ -107,7 +111,7 @@ pub enum QueuePart {
 }
 
 impl QueuePart {
-    const ALL: [QueuePart; 25] = [
+    const ALL: [QueuePart; 27] = [
         QueuePart::Jobs,
         QueuePart::Id,
         QueuePart::Delayed,
@@ -120,6 +124,8 @@ impl QueuePart {
         QueuePart::Failed,
         QueuePart::Inbox,
         QueuePart::InboxTell,
+        QueuePart::Schedules,
+        QueuePart::ScheduleStates,
         QueuePart::Work,
         QueuePart::WorkClaims,
         QueuePart::WorkToken,
@@ -140,6 +146,11 @@ impl QueuePart {
         self.suffix().starts_with(QueuePart::Work.suffix())
     }
 
+    /// Of schedules alone.
+    pub fn is_of_schedules(self) -> bool {
+        matches!(self, QueuePart::Schedules | QueuePart::ScheduleStates)
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             QueuePart::Jobs => "",
@@ -154,6 +165,8 @@ impl QueuePart {
             QueuePart::Failed => ":failed",
             QueuePart::Inbox => ":inbox",
             QueuePart::InboxTell => ":inbox:tell",
+            QueuePart::Schedules => ":schedules",
+            QueuePart::ScheduleStates => ":schedules:state",
             QueuePart::Work => ":work",
             QueuePart::WorkClaims => ":work:claims",
             QueuePart::WorkToken => ":work:token",

@@ -43,6 +43,7 @@ pub(in crate::core) fn read(fields: Fields<'_>, of: &Of<'_>, report: &mut Report
         });
         read.extend(definition.map(|definition| Schedule { name: name.as_str().into(), definition }));
     }
+    read.sort_by(|one: &Schedule, other| one.name.cmp(&other.name));
     read
 }
 

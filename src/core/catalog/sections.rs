@@ -17,6 +17,7 @@ use crate::core::calls::names::MAX_SECTION_NAME;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::{Comparison, Operand, Predicate, Test};
 use crate::core::calls::tags::TagTemplate;
+use crate::core::schedules::definition::Definition;
 use crate::core::sql::template::Template;
 use crate::core::values::value::{ArgType, ScalarType, Value};
 
@@ -106,7 +107,7 @@ pub struct Section {
     pub queries: Vec<Query>,
     /// By name.
     pub jobs: Vec<Job>,
-    /// In the order of the catalog.
+    /// By name.
     pub schedules: Vec<Schedule>,
     /// Of its claimed jobs, in each of its spaces.
     pub limits: Limits,
@@ -118,6 +119,12 @@ pub struct Section {
 }
 
 impl Section {
+    /// The schedule of this name.
+    pub fn schedule(&self, name: &str) -> Option<&Definition> {
+        let at = self.schedules.binary_search_by(|schedule| (*schedule.name).cmp(name)).ok()?;
+        Some(&self.schedules[at].definition)
+    }
+
     /// May anybody depend on the values that its rows have now?
     pub fn has_demand(&self) -> bool {
         self.has_predicates && self.demand.as_ref().is_none_or(|demand| demand.is_any())

@@ -17,6 +17,7 @@ use crate::core::changes::change::Changes;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
+use crate::server::schedules::ScheduledFetch;
 use crate::server::{errors, Server};
 use crate::workers::{Outcome, Request};
 
@@ -113,7 +114,10 @@ impl Server {
         }
         let mut fetched = match result {
             Ok(fetched) => fetched,
-            Err(error) => return self.answer_with_error(&finished.call, &error, finished.answer),
+            Err(error) => {
+                self.scheduled_fetch_ended(ticket, || ScheduledFetch::Failed(fetch_error(call, &error)));
+                return self.answer_with_error(&finished.call, &error, finished.answer);
+            }
         };
         let json = Arc::new(std::mem::take(&mut fetched.json));
         self.count_fill(call, &fetched, finished.struck);
@@ -123,14 +127,19 @@ impl Server {
             // What is stored may be older than what is now answered.
             self.keyspace.drop_older(&call.key, ticket);
         }
+        let is_stored = self.keyspace.publishing(&call.key).is_some();
+        self.scheduled_fetch_ended(ticket, || match (finished.store, is_stored) {
+            (false, _) => ScheduledFetch::Struck,
+            (true, false) => ScheduledFetch::NotStored,
+            (true, true) => ScheduledFetch::Stored,
+        });
         self.answer(finished.answer, &Answer::Bytes(json));
     }
 
     fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<WaiterId>) {
         self.with_stats(call, |stats| stats.failed += 1);
         self.rest(call);
-        let section = &call.catalog.sections[call.section];
-        let text = errors::of_fetch(error, &section.name, section.queries[call.query].call.text());
+        let text = fetch_error(call, error);
         self.answer(waiters, &Answer::Error(text.into()));
     }
 
@@ -181,6 +190,7 @@ impl Server {
 
     fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
         if let Some(finished) = self.fills.finish(ticket, Ended::Failed, may_belong) {
+            self.scheduled_fetch_ended(ticket, || ScheduledFetch::Failed(fetch_error(&finished.call, &error)));
             self.answer_with_error(&finished.call, &error, finished.answer);
         }
     }
@@ -204,7 +214,7 @@ impl Server {
 
     /// May we add to the server's memory? It evicts between commands only, so that a policy that evicts is given a
     /// little room; without one, `maxmemory` is the end.
-    fn has_memory(&self, ctx: Context) -> bool {
+    pub(in crate::server) fn has_memory(&self, ctx: Context) -> bool {
         ctx.memory_ratio() <= if self.evicts { 1.05 } else { 1.0 }
     }
 
@@ -236,6 +246,11 @@ impl Server {
         let publication = Publication { json, prefix_len, metas: fetched.metas, expires, facts, dependencies };
         self.keyspace.publish(&call.key, publication);
     }
+}
+
+fn fetch_error(call: &Call, error: &FetchError) -> String {
+    let section = &call.catalog.sections[call.section];
+    errors::of_fetch(error, &section.name, section.queries[call.query].call.text())
 }
 
 /// May one of the rows belong in the call's result?

@@ -46,7 +46,9 @@ impl Server {
     fn note_queue(&mut self, ctx: Context, key: &[u8]) {
         let catalog = self.catalog.clone();
         let Some((space, part)) = space::split_key(&catalog, self.deployment, key) else { return };
-        let is_wanted = |kind: &QueuePart| matches!(kind, QueuePart::Jobs | QueuePart::Work | QueuePart::InboxTell);
+        let is_wanted = |kind: &QueuePart| {
+            matches!(kind, QueuePart::Jobs | QueuePart::Work | QueuePart::InboxTell) || kind.is_of_schedules()
+        };
         let kind = queue_part(part).filter(is_wanted);
         let Some(kind) = kind.filter(|_| self.keyspace.is_owned(space.section)) else { return };
         let name = names::space_name(&catalog.sections[space.section].name, space.tenant);
@@ -54,6 +56,7 @@ impl Server {
         match kind {
             QueuePart::Work => return self.found_work(ctx, &name, prefix),
             QueuePart::InboxTell => return self.inbox_found(&name.into()),
+            kind if kind.is_of_schedules() => return self.found_schedules(&(*name).into()),
             _ => {}
         }
         let is_empty = self.queues.space(ctx, &name, prefix).jobs == 0;

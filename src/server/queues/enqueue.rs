@@ -47,20 +47,20 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Jobs of a name, as the catalog says: who carries them out.
 #[derive(Clone, Copy)]
-pub(super) enum JobKind<'a> {
+pub(in crate::server) enum JobKind<'a> {
     Sql(&'a Job),
     Claimed(ClaimedJob<'a>),
 }
 
 impl<'a> JobKind<'a> {
     /// None: the section has no such job.
-    pub(super) fn of(section: &'a Section, name: &[u8]) -> Option<JobKind<'a>> {
+    pub(in crate::server) fn of(section: &'a Section, name: &[u8]) -> Option<JobKind<'a>> {
         let sql = || section.jobs.iter().find(|job| job.name.as_bytes() == name).map(JobKind::Sql);
         section.claimed_job(name).map(JobKind::Claimed).or_else(sql)
     }
 
     /// What its payload is checked against; None: any JSON will do.
-    pub(super) fn job(self) -> Option<&'a Job> {
+    pub(in crate::server) fn job(self) -> Option<&'a Job> {
         match self {
             JobKind::Sql(job) => Some(job),
             JobKind::Claimed(of) => of.job,
@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// With what UNIQUE compares, where it has been worked out.
-    pub(super) fn add_job(
+    pub(in crate::server) fn add_job(
         &mut self,
         ctx: Context,
         space_name: &[u8],

@@ -52,6 +52,7 @@ impl Server {
         }
         self.queues.begin_anew();
         self.forget_claims();
+        self.forget_schedules();
         if self.is_master() {
             self.begin_discovery();
         }
@@ -88,8 +89,11 @@ impl Server {
         if notes.iter().any(|(part, _)| concerns_work(part)) {
             self.work_touched(ctx, name, prefix);
         }
-        // What is of claimed jobs alone says nothing of SQL jobs.
-        if notes.iter().all(|(part, _)| part.is_work()) {
+        if notes.iter().any(|(part, _)| part.is_of_schedules()) {
+            self.found_schedules(name);
+        }
+        // What is of claimed jobs, or of schedules, alone says nothing of SQL jobs.
+        if notes.iter().all(|(part, _)| part.is_work() || part.is_of_schedules()) {
             return;
         }
         self.queues.forget_ahead();

@@ -87,6 +87,7 @@ use crate::redis_api::Scan;
 
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
+pub(in crate::server) use enqueue::JobKind;
 pub use enqueue::{due_ms, is_own_past, EnqueueOptions, LARGE};
 pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 28] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 31] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
@@ -33,6 +33,9 @@ const COMMANDS: [(&str, i64, &str, &[&str]); 28] = [
     ("bear.logs", -3, "readonly", &["RO", "access"]),
     ("bear.update", 4, "write", &["RW", "access", "delete"]),
     ("bear.limitqueue", -3, "write admin", &["RW", "access", "delete"]),
+    ("bear.schedule", -7, "write", &["RW", "access", "delete"]),
+    ("bear.schedules", 2, "readonly", &["RO", "access"]),
+    ("bear.unschedule", 3, "write", &["RW", "access", "delete"]),
     ("bear.adopt", 2, "write admin", &[]),
     ("bear.verify", -2, "readonly admin", &["RO", "access"]),
 ];
@@ -104,6 +107,13 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.logs", "<space> id [COUNT count] [AFTER after-n]"),
         ("bear.update", "<space> id json"),
         ("bear.limitqueue", "<space> [BY field] [CONCURRENCY concurrency] [RATE rate] | DEFAULT"),
+        (
+            "bear.schedule",
+            "<space> name CRON expression | EVERY every-ms [ZONE zone] [FROM from-unix-ms] [UNTIL until-unix-ms] [LIMIT limit] \
+             [MISSED missed] JOB job json [PRIORITY priority] [ATTEMPTS attempts] [BACKOFF backoff-ms] | QUERY word...",
+        ),
+        ("bear.schedules", "<space>"),
+        ("bear.unschedule", "<space> name"),
     ] {
         let docs = docs(&redis, name);
         let arguments = docs.get("arguments").map(|arguments| arguments.list().to_vec()).unwrap_or_default();
@@ -192,8 +202,17 @@ fn every_command_has_its_tips() {
             _ => &[],
         };
         // The same command on the same data replies the same.
-        let is_certain = ["bear.reload", "bear.adopt", "bear.remove", "bear.pause", "bear.resume", "bear.limitqueue"]
-            .contains(&name);
+        let is_certain = [
+            "bear.reload",
+            "bear.adopt",
+            "bear.remove",
+            "bear.pause",
+            "bear.resume",
+            "bear.limitqueue",
+            "bear.schedule",
+            "bear.unschedule",
+        ]
+        .contains(&name);
         let mut expected: Vec<&str> = if is_certain { vec![] } else { vec!["nondeterministic_output"] };
         expected.extend(nodes);
         let reply = wire.run(&format!("COMMAND INFO {name}"));

@@ -113,6 +113,7 @@ fn the_page_of_keys_has_every_key_and_its_type() {
         r#"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE {"id":2,"size":77} BACKOFF 60000"#,
         "BEAR.QUERY bear size 100 200",
         "BEAR.QUERY bear count",
+        r#"BEAR.SCHEDULE bear yearly CRON @yearly JOB UPDATE_BEAR_SIZE {"id":1,"size":181}"#,
     ] {
         assert!(!wire.run(line).is_error(), "{line}");
     }

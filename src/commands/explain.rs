@@ -90,7 +90,7 @@ fn tags(explained: &Explained) -> Vec<String> {
     let kinds = explained.metas.iter().map(|(_, call)| keys::classify(call));
     let tags = kinds.filter_map(|kind| match kind {
         KeyKind::Metadata(Metadata::Tag(tag)) => Some(String::from_utf8_lossy(tag).into_owned()),
-        KeyKind::Metadata(Metadata::Row(_)) | KeyKind::Queue | KeyKind::Other => None,
+        KeyKind::Metadata(Metadata::Row(_)) | KeyKind::Queue | KeyKind::Lock | KeyKind::Other => None,
     });
     tags.collect()
 }
@@ -109,7 +109,7 @@ fn dropped_by(explained: &Explained) -> Vec<String> {
                 }
             }
             KeyKind::Metadata(Metadata::Tag(tag)) => by.push(format!("{space} TAG {}", String::from_utf8_lossy(tag))),
-            KeyKind::Queue | KeyKind::Other => {}
+            KeyKind::Queue | KeyKind::Lock | KeyKind::Other => {}
         }
     }
     let more = rows.saturating_sub(NAMED_ROWS) + explained.more_metas;

@@ -87,6 +87,7 @@ fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
     let kind = match keys::classify(call) {
         KeyKind::Metadata(_) => Kind::Metadata,
         KeyKind::Queue => Kind::Queue(keys::queue_part(call)?),
+        KeyKind::Lock => return None,
         KeyKind::Other => watch.catalog.sections[space.section].calls.is_canonical(call).then_some(Kind::Entry)?,
     };
     Some(Named { section: space.section, prefix_len: key.len() - call.len(), kind })

@@ -1,7 +1,7 @@
 //! The keys that a space owns, behind its prefix `P` ([`super::names::write_prefix`]).
 //!
 //! Invariant: keys of different kinds, rows, tags and calls differ. It rests on two rules: no call begins with `meta`,
-//! `tag` or `queue`, and the words of a key are encoded.
+//! `tag` or `queue`, nor with `@`, which is no part of a word; and the words of a key are encoded.
 
 use std::borrow::Cow;
 
@@ -34,6 +34,9 @@ const META: &[u8] = b"meta:";
 const CACHES: &[u8] = b":caches";
 const TAG: &[u8] = b"tag:";
 const QUEUE: &[u8] = b"queue";
+const LOCK: &[u8] = b"@lock:";
+const LIMIT: &[u8] = b"@limit:";
+const TOKEN: &[u8] = b"@token";
 
 fn write_row_part(row: &Row<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(META);
@@ -51,6 +54,32 @@ pub fn write_tag_key(prefix: &[u8], tag: &[u8], out: &mut Vec<u8>) {
     out.push(b':');
     out.extend_from_slice(TAG);
     out.extend_from_slice(tag);
+}
+
+/// `P:@lock:<name>`; the prefix stands there already.
+#[allow(dead_code, reason = "the server does not use it yet")]
+pub fn write_lock_key(name: &[u8], out: &mut Vec<u8>) {
+    out.push(b':');
+    out.extend_from_slice(LOCK);
+    encode_word(name, out);
+}
+
+/// `P:@token`: a token of the space's locks.
+#[allow(dead_code, reason = "the server does not use it yet")]
+pub fn token_key(prefix: &[u8]) -> Vec<u8> {
+    [prefix, b":", TOKEN].concat()
+}
+
+/// `P:@limit:<key>`, or `P:@limit:<limit>:<key>` of one with a name; the prefix stands there already.
+#[allow(dead_code, reason = "the server does not use it yet")]
+pub fn write_limit_key(limit: Option<&str>, key: &[u8], out: &mut Vec<u8>) {
+    out.push(b':');
+    out.extend_from_slice(LIMIT);
+    if let Some(limit) = limit {
+        out.extend_from_slice(limit.as_bytes());
+        out.push(b':');
+    }
+    encode_word(key, out);
 }
 
 /// The keys of a space's queue.
@@ -210,6 +239,8 @@ pub enum KeyKind<'a> {
     Metadata(Metadata<'a>),
     /// The queue or what belongs to it.
     Queue,
+    /// A lock.
+    Lock,
     /// An entry ([`super::lookup::Calls::is_canonical`] decides), or nothing of ours.
     Other,
 }
@@ -226,6 +257,9 @@ pub fn classify(part: &[u8]) -> KeyKind<'_> {
     }
     if part.strip_prefix(QUEUE).is_some_and(|rest| rest.is_empty() || rest.starts_with(b":")) {
         return KeyKind::Queue;
+    }
+    if part.starts_with(LOCK) {
+        return KeyKind::Lock;
     }
     match part.strip_prefix(META).and_then(|rest| rest.strip_suffix(CACHES)) {
         Some(id) => read_row(id, part).map_or(KeyKind::Other, |row| KeyKind::Metadata(Metadata::Row(row))),
@@ -287,11 +321,32 @@ mod tests {
             ("queue", KeyKind::Queue),
             ("queue:delayed", KeyKind::Queue),
             ("queues", KeyKind::Other),
+            ("@lock:door", KeyKind::Lock),
+            ("@lock:meta:5%3Acaches", KeyKind::Lock),
+            ("@lock", KeyKind::Other),
+            ("@limit:search:user%3A42", KeyKind::Other),
+            ("@token", KeyKind::Other),
             ("size:1:2", KeyKind::Other),
             ("", KeyKind::Other),
         ] {
             assert_eq!(classify(part.as_bytes()), kind, "{part}");
         }
+    }
+
+    #[test]
+    fn keys_of_locks_and_limits() {
+        let mut out = b"api".to_vec();
+        write_lock_key(b"a:b", &mut out);
+        out.extend(b" {7}:api");
+        write_limit_key(None, b"search:42", &mut out);
+        out.extend(b" {api}");
+        write_limit_key(Some("search"), b"42", &mut out);
+        out.push(b' ');
+        out.extend(token_key(b"api"));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "api:@lock:a%3Ab {7}:api:@limit:search%3A42 {api}:@limit:search:42 api:@token"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::outline::Outline;
 use super::read_claim;
 use super::read_job;
 use super::read_life;
+use super::read_limit;
 use super::read_query::QueryReader;
 use super::read_schedule;
 use super::section_names::SectionNames;
@@ -82,7 +83,9 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
     let jobs = fields.table("job", report).map(|jobs| read_job::read(jobs, outline.tenant, report)).unwrap_or_default();
-    let (limits, open) = read_claim::read_section(fields, &jobs, report);
+    let parts = report.within("limit".to_owned(), |report| read_limit::Parts::read(fields, report));
+    let (limits, open) = read_claim::read_section(fields, &parts.claimed, &jobs, report);
+    let named_limits = parts.named(report);
     let of = read_schedule::Of { section: outline.name, has_tenant: outline.tenant.is_some(), calls: calls.as_ref() };
     let schedules = read_schedule::read(fields, &of, report);
     let related = related(reader.names, &queries);
@@ -103,6 +106,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         jobs,
         schedules,
         limits,
+        named_limits,
         open,
     })
 }
@@ -133,6 +137,7 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) ->
     let mut toml = outline.toml.clone();
     // They do not change what is cached.
     toml.remove("schedule");
+    toml.remove("limit");
     let mut source = toml.to_string();
     for other in related.iter().map(|index| &outlines[*index]) {
         source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);

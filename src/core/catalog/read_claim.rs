@@ -139,22 +139,26 @@ fn read_names<'a>(fields: Fields<'a>, report: &mut Report) -> Vec<&'a str> {
     names
 }
 
-/// What a section says of its claimed jobs as a whole.
+/// What a section says of its claimed jobs as a whole. `claimed`: what stands under `limit` of them.
 pub(in crate::core) fn read_section(
     fields: Fields<'_>,
+    claimed: &[Table],
     jobs: &[Job],
     report: &mut Report,
 ) -> (Limits, Option<OpenJobs>) {
     let open = read_open(fields, report);
-    if !fields.has("limit") {
+    if claimed.is_empty() {
         return (Limits::default(), open);
     }
     if open.is_none() && !jobs.iter().any(|job| job.claim().is_some()) {
-        report.problem("limit is for claimed jobs, and the section has none: no job with claim, and no open = true");
+        report.problem(
+            "limit is for claimed jobs, and the section has none: no job with claim, and no open = true; one that BEAR.LIMIT \
+             asks has a name: [section.limit.NAME]",
+        );
         return (Limits::default(), open);
     }
     let limits = report.within("limit".to_owned(), |report| {
-        let limits = read_limits(fields, report);
+        let limits = read_limits(claimed, report);
         if let Some((field, _)) = &limits.by {
             let checked = check_limit_field(jobs, open.is_some(), field);
             report.keep("by", checked);
@@ -191,15 +195,10 @@ fn refuse_open(fields: Fields<'_>, report: &mut Report) -> Option<OpenJobs> {
 }
 
 /// At most one limit of the space as a whole, and one of each value of a field.
-fn read_limits<'a>(fields: Fields<'a>, report: &mut Report) -> Limits {
-    let read = |value: &'a Value| match value {
-        Value::Table(table) => Some(vec![table]),
-        Value::Array(tables) => tables.iter().map(Value::as_table).collect(),
-        _ => None,
-    };
+fn read_limits(tables: &[Table], report: &mut Report) -> Limits {
     let mut limits = Limits::default();
     let mut has_all = false;
-    for table in fields.typed("limit", "a table or an array of tables", read, report).unwrap_or_default() {
+    for table in tables {
         let (by, limit) = read_limit(table, report);
         match by {
             None if has_all => {
@@ -220,6 +219,9 @@ fn read_limits<'a>(fields: Fields<'a>, report: &mut Report) -> Limits {
 
 fn read_limit<'a>(table: &'a Table, report: &mut Report) -> (Option<&'a str>, Limit) {
     let fields = Fields::new(table, &LIMIT_KEYS, report);
+    if fields.has("burst") {
+        report.problem("burst is of a limit that BEAR.LIMIT asks, which has a name: [section.limit.NAME]");
+    }
     if !fields.has("concurrency") && !fields.has("rate") {
         report.problem("concurrency or rate is missing, such as concurrency = 5 or rate = \"80/s\"");
     }

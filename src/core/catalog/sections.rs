@@ -11,6 +11,7 @@ use super::demand::Demand;
 use super::fetch_plan::FetchPlan;
 use super::job::Job;
 use super::life::Life;
+use super::limit::NamedLimit;
 use super::schedule::Schedule;
 use crate::core::calls::lookup::Calls;
 use crate::core::calls::names::MAX_SECTION_NAME;
@@ -111,9 +112,12 @@ pub struct Section {
     pub schedules: Vec<Schedule>,
     /// Of its claimed jobs, in each of its spaces.
     pub limits: Limits,
+    /// Those that BEAR.LIMIT asks, by name.
+    #[allow(dead_code, reason = "the server does not use it yet")]
+    pub named_limits: Vec<NamedLimit>,
     /// Does it take claimed jobs of any name, too?
     pub open: Option<OpenJobs>,
-    /// The section in one spelling, without its schedules, and which other sections its results name: two catalogs whose `source` of a section is
+    /// The section in one spelling, without its schedules and limits, and which other sections its results name: two catalogs whose `source` of a section is
     /// equal cache the same under the same keys.
     pub source: Box<str>,
 }

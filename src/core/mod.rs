@@ -1,10 +1,10 @@
 //! Pure logic: names, values, the catalog, calls, fills, jobs. No I/O, no clock, no Redis, no Postgres.
 //!
 //! ```text
-//! locks   inbox
-//!    \   /
-//!   claims
-//!     |
+//! locks inbox events
+//!    \  |  /
+//!    claims
+//!      |
 //! jobs   cache          cache uses changes; jobs use changes and feed
 //!   \    /   \
 //!   feed   changes
@@ -19,6 +19,7 @@ pub mod calls;
 pub mod catalog;
 pub mod changes;
 pub mod claims;
+pub mod events;
 pub mod feed;
 pub mod inbox;
 pub mod jobs;

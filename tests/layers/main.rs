@@ -43,6 +43,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("claims", &["jobs", "catalog", "values"]),
             ("inbox", &["claims", "jobs", "catalog", "values"]),
             ("locks", &["claims"]),
+            ("events", &["claims", "jobs"]),
         ],
     ),
     (

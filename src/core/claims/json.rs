@@ -54,6 +54,17 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A list of texts.
+    pub fn texts(&mut self, name: &str, texts: impl Iterator<Item = impl AsRef<str>>) {
+        self.name(name);
+        self.out.push(b'[');
+        for (at, text) in texts.enumerate() {
+            self.out.extend((at > 0).then_some(b','));
+            write_string(text.as_ref(), self.out);
+        }
+        self.out.push(b']');
+    }
+
     /// An object within.
     pub fn object(&mut self, name: &str, write: impl FnOnce(&mut Object)) {
         self.name(name);
@@ -94,11 +105,15 @@ mod tests {
         object.value("none", b"{a}");
         object.value("cut", b"{} {}");
         object.value("bytes", b"\"\xff\"");
+        object.texts("s", ["a", "\""].into_iter());
         object.object("o", |_| {});
         object.objects("l", [1, 2].into_iter(), |n, object| object.number("n", n));
         object.end();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, r#"{"n":18446744073709551615,"t":"a\"\u0000é","v":{"a": 1},"o":{},"l":[{"n":1},{"n":2}]}"#);
+        assert_eq!(
+            text,
+            r#"{"n":18446744073709551615,"t":"a\"\u0000é","v":{"a": 1},"s":["a","\""],"o":{},"l":[{"n":1},{"n":2}]}"#
+        );
         assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
     }
 }

@@ -37,7 +37,7 @@ pub mod claim_record;
 pub mod claimers;
 pub mod facts;
 pub mod job;
-mod json;
+pub mod json;
 pub mod keep;
 pub mod limit;
 pub mod log_line;

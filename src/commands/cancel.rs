@@ -2,7 +2,7 @@
 //!
 //! Reply: failed, of a job that waited or was delayed; active, of one that is claimed: its worker is told by its next
 //! BEAR.EXTEND and by an event. A message is cut at 2 KB. O(log N) with N the jobs of the queue. Replicated as XDEL and XADD,
-//! or HSET; the event is PUBLISH on `bear:events:<space>`.
+//! or HSET; the event is PUBLISH and SPUBLISH on `bear:events:<space>`.
 //! Errors: ERR (wrong words, an unknown id, a job that has settled), WRONGTYPE, FOREIGN, NOWAIT (in MULTI or a script, while
 //! the queue is being read), READONLY (a replica).
 

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use super::remove::{Outcome, Pace, What, AT_ONCE};
+use super::remove::{pattern_of, Outcome, Pace, What, AT_ONCE};
 use super::{store, watch, Keyspace};
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::changes::change::Changes;
@@ -92,12 +92,14 @@ impl Keyspace {
         match (count, pace) {
             (None, Pace::InSlices) if is_full => {
                 let id = self.index.next_removal();
+                self.told.begins(id, pattern_of(what));
                 self.in_turn.push_back(InTurn { id, what: OwnedWhat::of(what) });
                 Outcome::Pending(id)
             }
             (None, Pace::AtOnce) if is_full => Outcome::Removed(self.remove_whole(ctx, what)),
             _ => {
                 let id = self.index.next_removal();
+                self.told.begins(id, pattern_of(what));
                 self.begin(ctx, id, what);
                 match (count, pace) {
                     (Some(count), _) => Outcome::Removed(count),
@@ -169,14 +171,18 @@ impl Keyspace {
             return;
         }
         let id = self.index.begin_removal(concern.clone());
+        self.told.begins(id, None);
         self.large.push_back(Large { id, source: Source::Index { from: None }, taken: 0, invalidates: Some(concern) });
     }
 
-    /// An entry that a removal under way was to take is overwritten: it is gone, too.
-    pub(super) fn count_overwritten(&mut self, key: &[u8]) {
-        if let Some(id) = self.index.taken_by(key) {
-            self.count_taken(id);
+    /// An entry that a removal under way was to take is overwritten: it is gone, too. False: no removal was to take it.
+    pub(super) fn count_overwritten(&mut self, key: &[u8]) -> bool {
+        let Some(id) = self.index.taken_by(key) else { return false };
+        self.count_taken(id);
+        if let Some(entry) = self.index.stored(key) {
+            self.told.took(id, key, entry.prefix_len());
         }
+        true
     }
 
     /// An entry that this removal was the first to be about is in the index no more.
@@ -241,7 +247,8 @@ impl Keyspace {
                 false => self.count_taken(by),
             }
         }
-        for Taken { key, remains, .. } in taken {
+        for Taken { key, remains, by, prefix_len } in taken {
+            self.told.took(by, &key, prefix_len);
             self.doomed.insert(key.clone());
             self.sweep_later(key, remains);
         }
@@ -250,6 +257,7 @@ impl Keyspace {
             return None;
         }
         self.index.end_removal(large.id);
+        self.told.ended(large.id);
         if !self.doomed.is_empty() {
             self.ending += 1;
         }
@@ -289,6 +297,7 @@ impl Keyspace {
     /// Ends all large removals at once: what they were about is forgotten as a whole. Returns tickets and counts.
     pub(super) fn abandon_removals(&mut self) -> Vec<(u64, u64)> {
         self.ending = 0;
+        self.told.clear();
         let large = self.large.drain(..).map(|large| (large.id, large.taken));
         large.chain(self.in_turn.drain(..).map(|in_turn| (in_turn.id, 0))).collect()
     }

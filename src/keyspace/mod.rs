@@ -9,6 +9,7 @@
 //! | `sweep` | metadata of dead entries |
 //! | `cold` | what is not served any more |
 //! | `owned` | what an earlier life left, told from what is somebody's |
+//! | `told` | what is told of all that, for events |
 //! | `look` | what a key looks like |
 //! | `watch` | notifications of other clients' writes |
 //! | `jobs` | queues' keys |
@@ -34,6 +35,7 @@ mod remove;
 pub mod schedules;
 mod store;
 mod sweep;
+pub mod told;
 pub mod watch;
 
 use std::collections::{BTreeSet, LinkedList, VecDeque};
@@ -71,6 +73,7 @@ pub struct Keyspace {
     /// Keys that we wrote, that are in the index no more, and in Redis still.
     doomed: BTreeSet<Key>,
     owned: owned::Owned,
+    pub told: told::Told,
     /// Is everything removed outside commands? In a cluster it must be: within a command, Redis 8 and Valkey look for
     /// every key in the slot of that command's own.
     outside_commands: bool,

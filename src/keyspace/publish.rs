@@ -190,8 +190,11 @@ impl Keyspace {
             self.abort_publication(key);
         }
         if self.index.stored(key).is_some_and(|entry| entry.facts.ticket < ticket) {
-            self.count_overwritten(key);
+            let is_counted = self.count_overwritten(key);
             if let Some(entry) = self.index.remove(key) {
+                if !is_counted {
+                    self.told.dropped(key, entry.prefix_len());
+                }
                 self.doomed.insert(key.into());
                 self.sweep_later(key, entry.into_remains());
             }
@@ -271,6 +274,7 @@ impl Keyspace {
             return;
         }
         self.stored += 1;
+        self.told.stored(&key, prefix_len, json.len(), facts.rows, left);
         self.doomed.remove(&key);
         self.count_overwritten(&key);
         if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, dependent) {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{store, Keyspace};
+use super::{store, told, Keyspace};
 use crate::core::cache::index::count::Group;
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::cache::meta_id::MetaId;
@@ -210,13 +210,24 @@ impl Keyspace {
     /// Removes those of the candidates that it is about, and counts those that Redis still had.
     fn remove_now(&mut self, ctx: Context, what: &What, candidates: Vec<Key>) -> Outcome {
         let id = self.index.begin_removal(self.concern_of(what));
+        self.told.begins(id, pattern_of(what));
         let taken = self.index.take(id, candidates);
         self.index.end_removal(id);
+        taken.iter().for_each(|taken| self.told.took(taken.by, &taken.key, taken.prefix_len));
+        self.told.ended(id);
         let (own, earlier): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.by == id);
         earlier.iter().for_each(|taken| self.count_taken(taken.by));
         self.unlink(ctx, earlier);
         let removed = self.unlink(ctx, own);
         self.removed += removed;
         Outcome::Removed(removed)
+    }
+}
+
+/// What the keys match that a removal is about, where that is less than all of their spaces.
+pub(super) fn pattern_of(what: &What) -> Option<Box<[u8]>> {
+    match what {
+        What::Calls { prefix, pattern } => Some(told::pattern_of(prefix, *pattern)),
+        What::Metas(_) | What::Rows { .. } | What::Space(_) | What::Key(_) => None,
     }
 }

@@ -18,6 +18,7 @@ mod load;
 mod log;
 mod open;
 mod processor;
+mod publish;
 mod reply;
 mod scan;
 mod sorted_set;

@@ -71,8 +71,38 @@ pub struct Config {
     pub feed_grace_ms: i64,
     /// What happens then.
     pub feed_behind: FeedBehind,
+    /// Of which sections is published what happens.
+    pub events: EventsChoice,
     /// A line in the log for each hit and miss.
     pub log_calls: bool,
+}
+
+/// `bear.events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsChoice {
+    /// Of those whose catalog says so.
+    Catalog,
+    /// Of all but those whose catalog says no.
+    All,
+    Off,
+}
+
+impl EventsChoice {
+    const ALL: [(&'static str, EventsChoice); 3] =
+        [("catalog", EventsChoice::Catalog), ("all", EventsChoice::All), ("off", EventsChoice::Off)];
+
+    pub fn name(self) -> &'static str {
+        EventsChoice::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
+    }
+
+    /// Is it published what happens in a section that says this?
+    pub fn tells_of(self, section: Option<bool>) -> bool {
+        match self {
+            EventsChoice::Catalog => section == Some(true),
+            EventsChoice::All => section != Some(false),
+            EventsChoice::Off => false,
+        }
+    }
 }
 
 /// `bear.feed`.
@@ -135,6 +165,7 @@ impl Default for Config {
             feed_url: String::new(),
             feed_grace_ms: 5000,
             feed_behind: FeedBehind::Refetch,
+            events: EventsChoice::Catalog,
             log_calls: false,
             drain: true,
             apply_threads: 2,
@@ -323,6 +354,7 @@ pub fn specs() -> Vec<ConfigSpec> {
         text_setting!("feed-url", feed_url, check_url_or_none),
         number_setting!("feed-grace-ms", feed_grace_ms, Live::Yes, 100, 3_600_000),
         choice_setting!("feed-behind", feed_behind, FeedBehind::ALL),
+        choice_setting!("events", events, EventsChoice::ALL),
         switch_setting!("prepare", prepare),
         switch_setting!("log-calls", log_calls),
     ]
@@ -392,6 +424,18 @@ mod tests {
         let default = |name: &str| specs.iter().find(|spec| spec.name == name).map(|spec| spec.default.clone());
         assert_eq!(default("fetch-threads"), Some(ConfigValue::Number { value: 7, min: 1, max: 64 }));
         assert_eq!(default("prepare"), Some(ConfigValue::Bool(false)));
+    }
+
+    #[test]
+    fn a_section_may_say_otherwise_unless_events_are_off() {
+        let table = [
+            (EventsChoice::Catalog, [false, true, false]),
+            (EventsChoice::All, [true, true, false]),
+            (EventsChoice::Off, [false; 3]),
+        ];
+        for (choice, expected) in table {
+            assert_eq!([None, Some(true), Some(false)].map(|section| choice.tells_of(section)), expected, "{choice:?}");
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ impl Server {
         info.number("foreign_keys", foreign_keys as u64);
         info.number("foreign_sections", foreign_sections as u64);
         info.number("cold", keyspace.cold);
+        let (sent, waiting) = self.events.counts();
+        info.number("events_sent", sent);
+        info.number("events_waiting", waiting);
         info.number("longest_tick_us", self.longest_tick_us);
         info.number("longest_tick_cpu_us", self.longest_tick_cpu_us);
         info.number("longest_command_us", longest_command_us());

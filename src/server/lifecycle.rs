@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::cache::owning;
 use super::claims::Claims;
 use super::config::{self, Config};
+use super::events::Events;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
@@ -66,6 +67,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),
+        events: Events::new(deployment),
         verifying: Default::default(),
         resting: Default::default(),
         masters_marks: Default::default(),
@@ -83,6 +85,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let members = owning::members(&server.catalog, deployment);
     server.keyspace.arrange(members.into_iter());
     server.read_policy(ctx);
+    server.arrange_events();
     redis_api::on_tick(ctx, tick::tick);
     redis_api::on_info(ctx, info::write);
     redis_api::on_keyspace(ctx, watch::on_event);
@@ -168,6 +171,7 @@ impl Server {
         if let Some(catalog) = catalog {
             self.catalog_is_set(catalog);
         }
+        self.arrange_events();
         // What is queued may be applied now.
         self.arm_soon();
         Ok(())
@@ -220,6 +224,7 @@ impl Server {
                 // At once: what is not committed yet is the new master's.
                 self.workers.end_applying();
                 self.end_feed();
+                self.forget_events();
                 self.forget_queues(ForgottenQueues::Demoted);
             }
         }

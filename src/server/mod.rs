@@ -13,6 +13,7 @@
 //! | `claims` | jobs that workers claim |
 //! | `inbox` | jobs that applications enqueue in Postgres |
 //! | `schedules` | jobs and fetches that come again and again |
+//! | `events` | what happens is published |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -27,6 +28,7 @@ pub mod config;
 mod done_aside;
 mod errands;
 mod errors;
+mod events;
 mod feed;
 mod inbox;
 mod info;
@@ -98,6 +100,7 @@ pub struct Server {
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: feed::changing::Changing,
     feed: feed::follow::FeedView,
+    events: events::Events,
     verifying: cache::verify::Verifying,
     resting: cache::refresh::Resting,
     /// On a replica: what its master owns.

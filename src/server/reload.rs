@@ -228,6 +228,7 @@ impl Server {
         self.retired.push(old.sections.clone());
         self.feed_takes_catalog(&old);
         self.stats.arrange(self.catalog.sections.iter().map(|section| section.name.as_ref()));
+        self.arrange_events();
         self.checked = Checked::new(&self.config.catalog);
         if self.is_master() {
             watch::watch(self.config.db as i32, self.catalog.clone(), self.deployment);

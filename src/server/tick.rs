@@ -74,6 +74,7 @@ impl Server {
         let more_to_verify = self.work_on_verifying(ctx, start);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
+        let more_events = self.send_events(ctx, deadline);
         self.send_answers();
         let left = match self.keyspace.left() {
             Left::Nothing => Left::Nothing,
@@ -81,6 +82,7 @@ impl Server {
             left if paused || !self.is_master() => left,
             _ => self.work(ctx, deadline.max(Instant::now() + SHARE)),
         };
+        self.tell_of_entries(ctx);
         let more = more_aside
             || more_outcomes
             || more_changes
@@ -91,6 +93,7 @@ impl Server {
             || more_to_verify
             || more_enqueued
             || more_errands
+            || more_events
             || more_gone
             || more_forgotten
             || !self.answers.is_empty()

@@ -35,7 +35,7 @@ impl ReplicationStream {
             let command = Command::from_reply(reply).expect("a command");
             match command.name().as_str() {
                 "PUBLISH" if command.text(1) == marker => return units(commands),
-                "PING" | "REPLCONF" | "PUBLISH" => {}
+                "PING" | "REPLCONF" | "PUBLISH" | "SPUBLISH" => {}
                 _ => commands.push(command),
             }
         }

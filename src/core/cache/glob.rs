@@ -78,6 +78,16 @@ fn match_class(class: &[u8], byte: u8) -> (bool, &[u8]) {
     (found != negated, rest)
 }
 
+/// Appends a pattern that matches this text alone.
+pub fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
+    for byte in text {
+        if b"*?[\\".contains(byte) {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +101,16 @@ mod tests {
             _ => text
                 .split_first()
                 .is_some_and(|(byte, tail)| match_one(pattern, *byte).is_some_and(|rest| reference(rest, tail))),
+        }
+    }
+
+    #[test]
+    fn an_escaped_text_matches_itself_alone() {
+        for text in [&b"plain:{7}"[..], b"a*b?[c]\\d", b"\xff*"] {
+            let mut pattern = Vec::new();
+            write_escaped(text, &mut pattern);
+            assert!(matches(&pattern, text), "{}", String::from_utf8_lossy(&pattern));
+            assert!(!matches(&pattern, b"axb") && !matches(&pattern, &[text, b"x"].concat()));
         }
     }
 

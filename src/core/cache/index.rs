@@ -52,6 +52,10 @@ pub struct Remains {
 }
 
 impl Entry {
+    pub fn prefix_len(&self) -> usize {
+        self.prefix_len as usize
+    }
+
     pub fn into_remains(self) -> Remains {
         Remains { metas: self.metas, dependent: self.dependent }
     }
@@ -64,6 +68,8 @@ pub struct Taken {
     pub remains: Remains,
     /// The first removal that was about it, which counts it: this one, or an earlier one that had yet to take it.
     pub by: u64,
+    /// Bytes of the key that are the prefix of its space, colon included.
+    pub prefix_len: usize,
 }
 
 /// What is kept of a result beside its metadata.
@@ -274,7 +280,8 @@ impl Index {
             }
             let by = self.first_taker(&key, entry).unwrap_or(id);
             if let Some(entry) = self.remove(&key) {
-                taken.push(Taken { key, remains: entry.into_remains(), by });
+                let prefix_len = entry.prefix_len();
+                taken.push(Taken { key, remains: entry.into_remains(), by, prefix_len });
             }
         }
         taken

@@ -61,6 +61,11 @@ pub fn write_prefix(space: &[u8], deployment: Deployment, out: &mut Vec<u8>) {
     }
 }
 
+/// Is it the prefix of a tenant's space?
+pub fn has_tenant(prefix: &[u8]) -> bool {
+    split_tenant(prefix).is_some()
+}
+
 /// The name of the section that a space's prefix is of.
 pub fn section_of_prefix(prefix: &[u8]) -> &[u8] {
     match split_tenant(prefix) {

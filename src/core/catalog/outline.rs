@@ -7,7 +7,7 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 16] = [
+const SECTION_KEYS: [&str; 17] = [
     "id",
     "ttl",
     "stale",
@@ -24,6 +24,7 @@ const SECTION_KEYS: [&str; 16] = [
     "open",
     "claim",
     "order",
+    "events",
 ];
 
 /// What other sections must know of a section.

@@ -108,6 +108,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         limits,
         named_limits,
         open,
+        events: fields.boolean("events", report),
     })
 }
 
@@ -138,6 +139,7 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) ->
     // They do not change what is cached.
     toml.remove("schedule");
     toml.remove("limit");
+    toml.remove("events");
     let mut source = toml.to_string();
     for other in related.iter().map(|index| &outlines[*index]) {
         source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);

@@ -117,7 +117,9 @@ pub struct Section {
     pub named_limits: Vec<NamedLimit>,
     /// Does it take claimed jobs of any name, too?
     pub open: Option<OpenJobs>,
-    /// The section in one spelling, without its schedules and limits, and which other sections its results name: two catalogs whose `source` of a section is
+    /// Is published what happens to its jobs and entries? None: as the setting says.
+    pub events: Option<bool>,
+    /// The section in one spelling, without its schedules, limits and events, and which other sections its results name: two catalogs whose `source` of a section is
     /// equal cache the same under the same keys.
     pub source: Box<str>,
 }

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::json::Object;
-use crate::core::jobs::job_id::JobId;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ClaimRecord<'a> {
@@ -55,16 +54,6 @@ impl<'a> ClaimRecord<'a> {
     }
 }
 
-/// What is published once a claimed job is cancelled.
-pub fn write_cancelled_event(id: JobId, token: u64, message: &str, out: &mut Vec<u8>) {
-    let mut object = Object::new(out);
-    object.text("event", "cancelled");
-    object.text("id", &id.to_string());
-    object.number("token", token);
-    object.text("message", message);
-    object.end();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,13 +95,5 @@ mod tests {
         }
         let least = ClaimRecord::read(br#"{"token":5,"started":1,"lease_ms":2,"later":[]}"#).unwrap();
         assert_eq!((least.token, least.attempt, &*least.worker), (5, 1, ""));
-    }
-
-    #[test]
-    fn an_event_tells_whom_it_concerns() {
-        let mut out = Vec::new();
-        write_cancelled_event(JobId { ms: 17, seq: 2 }, 5, "not \"wanted\"", &mut out);
-        let text = r#"{"event":"cancelled","id":"17-2","token":5,"message":"not \"wanted\""}"#;
-        assert_eq!(std::str::from_utf8(&out), Ok(text));
     }
 }

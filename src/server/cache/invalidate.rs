@@ -4,8 +4,10 @@ use super::call::Words;
 use crate::core::cache::glob;
 use crate::core::calls::keys;
 use crate::core::calls::names;
+use crate::core::catalog::space::SpaceRef;
 use crate::core::changes::change::Changes;
 use crate::core::changes::image::{Cell, Image, ImageError};
+use crate::core::events::entry::{Cause, Listed, Rows};
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::{self, Context};
 use crate::server::feed::changes::row_sets;
@@ -35,6 +37,19 @@ impl Server {
     /// Invalidates, and replies with the number of entries removed, at once or when it is known.
     pub fn invalidate(&mut self, ctx: Context, space_name: &[u8], target: &Target) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
+        self.entries_go(|| cause_of(space_name, target));
+        let result = self.invalidate_now(ctx, space_name, space, target);
+        self.tell_of_entries(ctx);
+        result
+    }
+
+    fn invalidate_now(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        space: SpaceRef,
+        target: &Target,
+    ) -> Result<(), String> {
         if !self.is_master() {
             return Err(
                 "READONLY entries are invalidated on the master; a write here would make this replica differ".into()
@@ -166,4 +181,22 @@ fn tag_set(prefix: &[u8], tag: &[u8]) -> Box<[u8]> {
     let mut key = Vec::new();
     keys::write_tag_key(prefix, tag, &mut key);
     key.into()
+}
+
+/// What events tell of it.
+fn cause_of(space: &[u8], target: &Target) -> Cause {
+    let texts = |words: &Words| Some(Listed::new(words.iter().map(|word| String::from_utf8_lossy(word))));
+    let rows = |ids| Cause::Row(Rows { of: String::from_utf8_lossy(space).into(), ids });
+    match target {
+        Target::Rows(ids) | Target::Changed(ids) => rows(texts(ids)),
+        Target::Image(json) => {
+            let image = Image::from_client(json).ok();
+            rows(image.as_ref().and_then(|image| image.get("id")).and_then(|id| match id {
+                Cell::Scalar(id) => Some(Listed::new(std::iter::once(id))),
+                _ => None,
+            }))
+        }
+        Target::Tags(tags) => Cause::Tag(texts(tags).unwrap_or_default()),
+        Target::Call(_) | Target::Pattern(_) | Target::All => Cause::Command,
+    }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::end::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
-use crate::core::claims::claim_record::{self, ClaimRecord};
+use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::State;
 use crate::core::jobs::job_id::JobId;
-use crate::keyspace::{claims as keys, jobs};
+use crate::keyspace::claims as keys;
 use crate::redis_api::{Answer, Context};
+use crate::server::events::hold;
 use crate::server::queues::{parse_id, wall_ms};
 use crate::server::Server;
 
@@ -52,11 +53,11 @@ impl Server {
         let record = ClaimRecord { cancelled: Some(message.into()), ..self.claims.workers.record(claim) };
         let mut text = Vec::with_capacity(200 + message.len());
         record.write(&mut text);
-        let mut event = Vec::with_capacity(100 + message.len());
-        claim_record::write_cancelled_event(id, claim.token, message, &mut event);
         let _ = keys::set(ctx, &space.keys.claims, &[(id, &text)]);
+        let hold = hold(claim, self.claims.workers.of(claim.worker).0);
+        let job = space.queue.claimed_facts(id).map(|facts| facts.name.clone()).unwrap_or_default();
         space.queue.cancel(id);
-        jobs::write(ctx, c"PUBLISH", &[format!("bear:events:{name}").as_bytes(), &event]);
+        self.events.tell_cancelled(ctx, name, (id, &job), hold, message);
     }
 
     /// Why a claimed job is to end, in the words of who cancelled it; empty where it is not.

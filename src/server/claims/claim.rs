@@ -168,6 +168,7 @@ impl Server {
         }
         if let (From::Space(name), false) = (from, taken.is_empty()) {
             self.write_claims(ctx, name, &unwritten);
+            self.tell_claimed(ctx, &taken, ask);
             self.claims_changed(name);
         }
         (taken, more && bytes < MAX_BYTES)

@@ -15,12 +15,14 @@ use crate::core::claims::keep::{Gone, Rule};
 use crate::core::claims::outcome::{self, End, Settled};
 use crate::core::claims::queue::{Claim, Facts};
 use crate::core::claims::record::{Total, WorkNumbers, WorkOptions, WorkRecord};
+use crate::core::events::job::{By, Failure, JobEvent};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context};
+use crate::server::events::hold;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 
@@ -57,6 +59,15 @@ impl Ending {
             Ending::Failed { error } => Telling::failed(&error.message, attempts, wall_ms()),
         }
     }
+
+    fn event<'a>(&'a self, by: By<'a>) -> JobEvent<'a> {
+        match self {
+            Ending::Completed { result } => JobEvent::Completed { by, rows: None, result: result.as_deref() },
+            Ending::Failed { error } => {
+                JobEvent::Failed { by, failure: Failure { message: &error.message, sqlstate: None } }
+            }
+        }
+    }
 }
 
 /// What is known of a job that settles, from memory and from its entry.
@@ -78,7 +89,7 @@ impl Server {
         let claims = &mut self.claims;
         let Some(space) = claims.spaces.get_mut(name) else { return };
         let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
-        let mut leaving = Leaving::default();
+        let (mut leaving, count) = (Leaving::default(), settling.len());
         let mut completed: Records = SmallVec::new();
         let mut tellings: SmallVec<[(JobId, Telling); 4]> = SmallVec::new();
         for Settling { id, ending } in settling {
@@ -101,6 +112,12 @@ impl Server {
                 false => Rule::completed(spec.keep, completed_max),
             };
             let is_waited_for = self.queues.waiters.waits_for(name, id);
+            self.events.note(name, id, || {
+                let of_claim = |claim: &Claim| hold(claim, claims.workers.of(claim.worker).0);
+                let tried = space.tried.get(&id).copied().unwrap_or(0);
+                let by = claim.as_ref().map_or(By::Attempts(tried), |claim| By::Worker(of_claim(claim)));
+                Some((&*facts.name, ending.event(by)))
+            });
             if is_failed {
                 space.totals.add(Total::Failed, 1);
                 claims.since_load.failed += 1;
@@ -152,6 +169,7 @@ impl Server {
         self.inbox.settled(ctx, &space.shared, name, &tellings);
         leaving.leave(ctx, space, Some(unique_end));
         space.totals_changed(ctx, now_ms);
+        self.events.flush(ctx, count);
     }
 
     /// The job's definition, as far as it is claimed.
@@ -214,6 +232,11 @@ impl Server {
         let now_ms = self.claims.now_ms();
         let Some(space) = self.claims.spaces.get_mut(name) else { return };
         keys::forget(ctx, &space.keys.claims, &[id]);
+        let (queue, workers) = (&space.queue, &self.claims.workers);
+        self.events.tell(ctx, name, id, || {
+            let hold = queue.claim(id).map(|claim| hold(claim, workers.of(claim.worker).0))?;
+            Some((&*queue.claimed_facts(id)?.name, JobEvent::Released { hold }))
+        });
         space.held.remove(&id);
         let facts = space.queue.claimed_facts(id).filter(|facts| facts.id.inbox().is_some()).cloned();
         let claim = space.queue.give_back(id, now_ms);

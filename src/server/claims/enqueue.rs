@@ -6,6 +6,7 @@ use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::space::parse_space;
 use crate::core::catalog::Section;
 use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
+use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record;
 use crate::keyspace::claims::WorkKeys;
@@ -112,6 +113,11 @@ impl Server {
         }
         self.keyspace.mark_queue(ctx, &space.keys.work);
         self.claims.since_load.enqueued += 1;
+        let priority = Some(record.options.priority);
+        self.events.tell(ctx, &name, id, || {
+            let event = JobEvent::Enqueued { due_ms, priority, unique: options.unique };
+            Some((std::str::from_utf8(job).unwrap_or_default(), event))
+        });
         self.claims_changed(&name);
         Ok(id)
     }

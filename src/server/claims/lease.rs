@@ -7,9 +7,11 @@ use super::end::{Ending, Settling};
 use super::settle::{check_claim, checked_json};
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::record::Total;
+use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::claims as keys;
 use crate::redis_api::{Answer, Context};
+use crate::server::events::hold;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 
@@ -44,6 +46,9 @@ impl Server {
             if let Some(progress) = progress {
                 let _ = keys::set(ctx, &space.keys.progress, &[(id, &progress)]);
                 space.in_progress.insert(id);
+                let hold = hold(&claim, server.claims.workers.of(claim.worker).0);
+                let event = JobEvent::Progress { hold, progress: &progress };
+                server.events.tell(ctx, name, id, || Some((&*space.queue.claimed_facts(id)?.name, event)));
             }
             space.queue.extend(id, lease_ms, now_ms);
             space.seen.insert(claim.worker, now_ms);
@@ -97,11 +102,15 @@ impl Server {
         if let Some(space) = self.claims.spaces.get_mut(name) {
             space.totals.add(Total::Expired, 1);
         }
+        let ended = JobEvent::LeaseEnded { hold: hold(&claim, worker), lease_ms: claim.lease_ms };
+        let space = self.claims.spaces.get(name);
+        self.events.note(name, id, || Some((&*space?.queue.claimed_facts(id)?.name, ended)));
         let attempts = self.attempts_of(ctx, name, id);
         if claim.cancelled || claim.attempt >= attempts {
             self.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
         } else {
             self.retry_claimed(ctx, name, id, error, 0);
         }
+        self.events.flush(ctx, 1);
     }
 }

@@ -19,9 +19,11 @@ use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::Catalog;
 use crate::core::changes::change::Changes;
 use crate::core::changes::image::Image;
+use crate::core::events::entry::Cause;
 use crate::keyspace::{Outcome, Pace};
 use crate::postgres::PresentRequest;
 use crate::redis_api::{Answer, BlockedClient, Context};
+use crate::server::events::rows_of_prefix;
 use crate::server::Server;
 use crate::workers::Request;
 
@@ -136,6 +138,7 @@ impl Server {
         let section = &change.catalog.sections[change.section];
         let sets = row_sets(&change.prefix, &change.ids);
         let changes = Changes::of_space(&change.prefix, images);
+        self.entries_go(|| Cause::Row(rows_of_prefix(&change.prefix, Some(&change.ids))));
         match self.remove_rows(ctx, &change.prefix, sets, changes, Pace::InSlices) {
             Outcome::Removed(count) => {
                 if let Some((index, _)) = self.catalog.section(section.name.as_bytes()) {
@@ -147,5 +150,6 @@ impl Server {
                 self.removing.insert(ticket, (change.client, section.name.as_ref().into()));
             }
         }
+        self.tell_of_entries(ctx);
     }
 }

@@ -15,11 +15,13 @@ use super::changes::{ChangedIds, ChangedRows, Whose};
 use crate::core::calls::names;
 use crate::core::catalog::Catalog;
 use crate::core::changes::image::Image;
+use crate::core::events::entry::Cause;
 use crate::core::feed::{
     Coverage, Depends, FeedEvent, FeedLife, FeedOutcome, FeedState, Rows, SectionChange, TableCoverage, Tenant, Wanted,
 };
 use crate::redis_api::Context;
 use crate::server::config::{FeedBehind, FeedChoice};
+use crate::server::events::rows_of;
 use crate::server::Server;
 use crate::workers::Told;
 
@@ -222,7 +224,14 @@ impl Server {
                 (ChangedIds::These(rows.into_iter().map(|(id, _)| id).collect()), images)
             }
         };
+        let catalog = self.catalog.clone();
+        self.entries_go(|| {
+            let tenant = if let Whose::Tenant(tenant) = tenant { tenant } else { None };
+            let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
+            Cause::Feed(rows_of(&names::space_name(&catalog.sections[section].name, tenant), ids))
+        });
         self.rows_changed(ctx, ChangedRows { section, tenant, ids, images });
+        self.tell_of_entries(ctx);
     }
 
     fn feed_down(&mut self, error: String, allowed: bool) {

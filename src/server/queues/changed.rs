@@ -4,9 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::calls::names;
 use crate::core::changes::change::Present;
+use crate::core::events::entry::{Cause, Listed};
 use crate::core::jobs::batch::{Batch, Changed, SpaceBatch};
+use crate::core::jobs::job_id::JobId;
 use crate::redis_api::Context;
+use crate::server::events::rows_of;
 use crate::server::feed::changes::{ChangedIds, ChangedRows, Whose};
 use crate::server::Server;
 
@@ -19,6 +23,7 @@ impl Server {
         of_space: &SpaceBatch,
         changed: &[Changed],
         mut present: Vec<Present>,
+        jobs: &[JobId],
     ) {
         let mut sections = BTreeSet::new();
         for change in changed {
@@ -38,8 +43,14 @@ impl Server {
             };
             let at = present.iter().position(|present| present.section == section);
             let images = at.map(|at| present.swap_remove(at).images);
+            self.entries_go(|| {
+                let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
+                let name = names::space_name(&batch.sections[section].name, of_space.tenant.as_deref());
+                Cause::Job { jobs: Listed::of_jobs(jobs.iter().copied()), rows: rows_of(&name, ids) }
+            });
             let rows = ChangedRows { section, tenant: Whose::Tenant(of_space.tenant.as_deref()), ids, images };
             self.rows_changed(ctx, rows);
+            self.tell_of_entries(ctx);
         }
     }
 }

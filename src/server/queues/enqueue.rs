@@ -11,6 +11,7 @@ use crate::core::calls::names;
 use crate::core::catalog::claimed::ClaimedJob;
 use crate::core::catalog::job::Job;
 use crate::core::catalog::Section;
+use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{JobRecord, DEFAULT_OPTIONS};
@@ -187,6 +188,8 @@ impl Server {
         if let (Some(key), Some(fingerprint)) = (options.unique, &fingerprint) {
             hold_unique(ctx, &space.keys, key, id, fingerprint);
         }
+        let event = JobEvent::Enqueued { due_ms: options_of.due_ms, priority: None, unique: options.unique };
+        self.events.tell(ctx, name, id, || Some((&*job.name, event)));
         Ok(id)
     }
 

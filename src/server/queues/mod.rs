@@ -80,6 +80,7 @@ use std::time::{Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 
+use crate::core::jobs::batch::JobError;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::refusals::Refusals;
 use crate::keyspace::jobs::LEAST_QUEUE_ID;
@@ -212,6 +213,12 @@ impl Queues {
     /// The epoch of what is written now: another one after each load and promotion.
     pub fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// Attempts that failed of a job that is tried again, the last error, and when its time comes.
+    pub fn retry_of(&self, name: &Arc<str>, id: JobId) -> Option<(u32, JobError, Option<u64>)> {
+        let retry = self.spaces.get(name)?.retries.get(&id)?;
+        Some((retry.attempts, retry.error.clone()?, retry.due_ms))
     }
 
     /// Jobs and bytes that the SQL queue of a space holds.

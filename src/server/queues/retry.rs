@@ -17,6 +17,7 @@ use super::search::FailedSearch;
 use super::settled::{read_failed, read_failed_work, FailedJob};
 use super::unique::{check_unique, fingerprint, hold_unique, Unique};
 use crate::core::catalog::Section;
+use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{cost, JobOptions, JobRecord, DEFAULT_OPTIONS};
@@ -239,6 +240,8 @@ impl Server {
         if let (Some(key), Some(fingerprint)) = (options.unique, fingerprint) {
             hold_unique(ctx, &self.queues.space(ctx, name, prefix).keys, key, id, fingerprint);
         }
+        let event = JobEvent::Enqueued { due_ms: None, priority: None, unique: options.unique };
+        self.events.tell(ctx, name, id, || Some((&*job.name, event)));
         Ok(id)
     }
 }

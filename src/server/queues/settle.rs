@@ -58,6 +58,11 @@ impl Server {
     /// Publishes outcomes until the deadline, at least one space's. True: some are left.
     pub(super) fn publish_outcomes(&mut self, ctx: Context, deadline: Instant) -> bool {
         while let Some(mut settling) = self.queues.settling.pop_front() {
+            if self.events.is_behind() {
+                // What came of others is to be told first.
+                self.queues.settling.push_front(settling);
+                return true;
+            }
             while let Some(outcome) = settling.spaces.pop_front() {
                 self.publish_space(ctx, &settling.batch, outcome);
                 if let Some(promised) = settling.promised.take_if(|_| settling.spaces.is_empty()) {
@@ -90,12 +95,19 @@ impl Server {
         if sorted.unknown_changes {
             changed.push(UNKNOWN);
         }
+        let retried = match self.events.tells_of(&name) {
+            true => self.retried_of(&name, sorted.attempts.iter().map(|(id, _)| *id)),
+            false => Vec::new(),
+        };
         if is_current {
             self.write_outcome(ctx, batch.lane, of_space, mark, &mut sorted);
         }
-        self.drop_changed(ctx, batch, of_space, &changed, present);
+        self.drop_changed(ctx, batch, of_space, &changed, present, &sorted.settled);
         failpoints::hit("after-publish");
         self.answer_settled(of_space, &sorted);
+        if self.events.tells_of(&name) {
+            self.tell_outcomes(ctx, batch, outcome.at, (sorted.completed, sorted.failed), retried);
+        }
         self.queues.wake(&name);
     }
 
@@ -106,7 +118,8 @@ impl Server {
             let is_earlier = |job: &JobOutcome| matches!(job, JobOutcome::Completed(completed) if completed.earlier);
             let unknown = jobs.iter().any(is_earlier).then_some(UNKNOWN);
             let changed: Vec<Changed> = changed.iter().cloned().chain(unknown).collect();
-            self.drop_changed(ctx, batch, of_space, &changed, present.clone());
+            let settled: Vec<JobId> = of_space.jobs.iter().map(|job| job.id).collect();
+            self.drop_changed(ctx, batch, of_space, &changed, present.clone(), &settled);
         }
         if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
             space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into(), promised: None });

@@ -7,6 +7,7 @@ use super::checks::{check_types, is_queued};
 use super::reading::read_one;
 use super::space::Extras;
 use super::wall_ms;
+use crate::core::events::job::{By, Failure, JobEvent};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::batch::JobError;
 use crate::core::jobs::job_id::JobId;
@@ -70,6 +71,11 @@ impl Server {
         for client in self.queues.waiters.take(&name, id) {
             self.answers.push_back((client, answer.clone()));
         }
+        self.events.tell(ctx, &name, id, || {
+            let failure = Failure { message: &error.message, sqlstate: None };
+            let of = std::str::from_utf8(&job.name).unwrap_or_default();
+            Some((of, JobEvent::Failed { by: By::Attempts(attempts), failure }))
+        });
         ctx.reply().text("failed");
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::support::bears::{self, selects};
 use crate::support::{eventually, Database, Redis, Reply};
 
 /// Name, default, values that are taken.
-const SETTINGS: [(&str, &str, &[&str]); 31] = [
+const SETTINGS: [(&str, &str, &[&str]); 32] = [
     ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
     ("apply-batch-jobs", "500", &["1", "10000"]),
     ("apply-linger-ms", "0", &["10000", "0"]),
@@ -16,6 +16,7 @@ const SETTINGS: [(&str, &str, &[&str]); 31] = [
     ("completed-max-bytes", "4194304", &["0", "1099511627776"]),
     ("db", "0", &[]),
     ("drain", "yes", &["no", "yes"]),
+    ("events", "catalog", &["all", "off", "catalog"]),
     ("failed-max-jobs", "500", &["1", "1000000"]),
     ("feed", "auto", &["off", "wal", "outbox", "auto"]),
     ("feed-behind", "refetch", &["serve", "refetch"]),

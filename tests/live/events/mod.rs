@@ -1,0 +1,8 @@
+//! Events: what is published of jobs and entries, to whom, in which order, and when nothing is.
+
+mod channels;
+mod entries;
+mod jobs;
+mod listener;
+mod many;
+mod switch;

@@ -13,6 +13,7 @@ mod drain;
 mod drain_feed;
 mod drain_holds;
 mod enqueue;
+mod events;
 mod feed;
 mod figures;
 mod followed;
@@ -45,7 +46,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 21] = [
+const PARTS: [(&str, Part); 22] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -67,6 +68,7 @@ const PARTS: [(&str, Part); 21] = [
     ("claims:wake", claims::run_waking),
     ("claims:waiting", claims::run_waiting),
     ("claims:holds", claims::run_holding),
+    ("events", events::run),
 ];
 
 /// What was asked for.

@@ -13,7 +13,6 @@ use crate::redis_api::{Context, HashKey};
 /// What stands behind the id of a job that BEAR.RETRY has made of a row that had failed.
 const AGAIN: &str = " again";
 
-#[allow(dead_code, reason = "what uses it is being built")]
 /// What Redis knows of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
@@ -25,6 +24,19 @@ pub enum Known {
     },
     /// Its outcome is still to be told.
     Told,
+}
+
+/// String: the number of the data set by which rows of the inbox are taken over.
+const OWNER: &[u8] = b"bear.module:inbox";
+
+/// Which data set it is.
+pub fn owner(ctx: Context) -> Option<i64> {
+    let text = jobs::read_text(ctx, c"GET", &[OWNER])?;
+    std::str::from_utf8(&text).ok()?.parse().ok().filter(|owner| *owner > 0)
+}
+
+pub fn set_owner(ctx: Context, owner: i64) {
+    jobs::write(ctx, c"SET", &[OWNER, owner.to_string().as_bytes()]);
 }
 
 /// The number of a row, spelled plainly.
@@ -41,7 +53,6 @@ pub fn job_of(value: &[u8]) -> Option<(JobId, bool)> {
     }
 }
 
-#[allow(dead_code, reason = "what uses it is being built")]
 /// What is known of a row.
 pub fn known(ctx: Context, keys: &QueueKeys, row: u64) -> Known {
     match taken(ctx, keys, row) {
@@ -82,13 +93,11 @@ pub fn leave(ctx: Context, keys: &QueueKeys, rows: &[u64]) {
     forget(ctx, &keys.inbox, rows);
 }
 
-#[allow(dead_code, reason = "what uses it is being built")]
 /// Postgres knows.
 pub fn told(ctx: Context, keys: &QueueKeys, rows: &[u64]) {
     forget(ctx, &keys.inbox_tell, rows);
 }
 
-#[allow(dead_code, reason = "what uses it is being built")]
 /// How many rows have become jobs that have not settled.
 pub fn taken_len(ctx: Context, keys: &QueueKeys) -> u64 {
     HashKey::open_to_read(ctx, &keys.inbox).map_or(0, |hash| hash.len())
@@ -99,7 +108,6 @@ pub fn untold_len(ctx: Context, keys: &QueueKeys) -> u64 {
     HashKey::open_to_read(ctx, &keys.inbox_tell).map_or(0, |hash| hash.len())
 }
 
-#[allow(dead_code, reason = "what uses it is being built")]
 /// The fields of one of the two hashes, some at a time: those behind a cursor, and the next one; 0: that was all.
 pub fn scan(ctx: Context, key: &[u8], cursor: u64, each: &mut dyn FnMut(u64, &[u8])) -> u64 {
     let texts = jobs::read_texts(ctx, c"HSCAN", &[key, cursor.to_string().as_bytes(), b"COUNT", b"64"]);

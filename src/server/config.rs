@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::postgres::{check_url, FeedKind, FeedSettings, Settings, UrlSource};
 use crate::redis_api::{ConfigSpec, ConfigValue, Live};
+use crate::workers::InboxSettings;
 
 /// Environment variable with the default URL, which may hold a password.
 pub const URL_VARIABLE: &str = "BEAR_POSTGRES_URL";
@@ -63,6 +64,10 @@ pub struct Config {
     pub failed_max_jobs: i64,
     /// Rows of the ledger that nobody touched for so long are removed, in days.
     pub ledger_keep_days: i64,
+    /// Are rows of the inbox taken over?
+    pub inbox: InboxChoice,
+    /// How often it is looked for new ones, in milliseconds.
+    pub inbox_poll_ms: i64,
     /// Which change feed is used.
     pub feed: FeedChoice,
     /// Where the feed connects, if not where all do: past a pooler.
@@ -129,6 +134,25 @@ impl FeedChoice {
     }
 }
 
+/// `bear.inbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InboxChoice {
+    /// Where its tables are.
+    Auto,
+    /// They are made.
+    Yes,
+    No,
+}
+
+impl InboxChoice {
+    const ALL: [(&'static str, InboxChoice); 3] =
+        [("auto", InboxChoice::Auto), ("yes", InboxChoice::Yes), ("no", InboxChoice::No)];
+
+    pub fn name(self) -> &'static str {
+        InboxChoice::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// `bear.feed-behind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedBehind {
@@ -161,6 +185,8 @@ impl Default for Config {
             max_call_bytes: 8 << 10,
             max_fills: 10_000,
             prepare: true,
+            inbox: InboxChoice::Auto,
+            inbox_poll_ms: 10,
             feed: FeedChoice::Auto,
             feed_url: String::new(),
             feed_grace_ms: 5000,
@@ -213,6 +239,17 @@ impl Config {
         settings.query_timeout_ms = self.query_timeout_ms as u64;
         settings.prepare = self.prepare;
         Some(settings)
+    }
+
+    /// What the thread of the inbox needs; None where there is to be none.
+    pub fn inbox_settings(&self) -> Option<InboxSettings> {
+        let settings = self.postgres_settings().filter(|_| self.inbox != InboxChoice::No)?;
+        Some(InboxSettings {
+            settings,
+            make: self.inbox == InboxChoice::Yes,
+            poll: Duration::from_millis(self.inbox_poll_ms as u64),
+            keep_days: self.ledger_keep_days as u32,
+        })
     }
 
     /// What the change feed needs; None where there is none to be.
@@ -350,6 +387,8 @@ pub fn specs() -> Vec<ConfigSpec> {
         number_setting!("completed-max-bytes", completed_max_bytes, Live::Yes, 0, 1 << 40),
         number_setting!("failed-max-jobs", failed_max_jobs, Live::Yes, 1, 1_000_000),
         number_setting!("ledger-keep-days", ledger_keep_days, Live::Yes, 1, 3650),
+        choice_setting!("inbox", inbox, InboxChoice::ALL),
+        number_setting!("inbox-poll-ms", inbox_poll_ms, Live::Yes, 1, 50),
         choice_setting!("feed", feed, FeedChoice::ALL),
         text_setting!("feed-url", feed_url, check_url_or_none),
         number_setting!("feed-grace-ms", feed_grace_ms, Live::Yes, 100, 3_600_000),

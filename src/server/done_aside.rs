@@ -12,6 +12,8 @@ pub enum Aside {
     Catalog(Box<ReadCatalog>),
     /// A job's payload, as it is stored.
     Payload(u64, Result<CheckedPayload, String>),
+    /// The same of a row of the inbox.
+    RowPayload(u64, Result<CheckedPayload, String>),
     /// A catalog's, to be shown to Postgres.
     Statements(Validation),
     /// They could not be worked out; with the ticket of the check.
@@ -19,7 +21,7 @@ pub enum Aside {
 }
 
 /// What is told of something done aside that has panicked.
-pub(super) const FAILED: &str = "internal error of bear: see the server's log";
+pub(in crate::server) const FAILED: &str = "internal error of bear: see the server's log";
 
 /// A catalog, as it was read.
 pub struct ReadCatalog {
@@ -29,6 +31,6 @@ pub struct ReadCatalog {
 
 /// A payload as it is stored, and what UNIQUE compares.
 pub struct CheckedPayload {
-    pub(super) data: Vec<u8>,
-    pub(super) fingerprint: Option<String>,
+    pub(in crate::server) data: Vec<u8>,
+    pub(in crate::server) fingerprint: Option<String>,
 }

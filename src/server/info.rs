@@ -38,6 +38,9 @@ impl Server {
                 info.text("appliers_last_error", error);
             }
         }
+        if info.section("inbox") {
+            self.write_inbox(info);
+        }
         if info.section("total") {
             for (name, value) in self.stats.total() {
                 info.number(name, value);

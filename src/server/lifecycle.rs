@@ -145,7 +145,8 @@ impl Server {
         };
         let (old, new) = (before.postgres_settings(), now.postgres_settings());
         self.config = now.clone();
-        if old != new {
+        let is_another_database = old != new;
+        if is_another_database {
             match (self.workers.current(), new) {
                 (Some(workers), Some(settings)) => {
                     workers.reconfigure(settings.clone());
@@ -166,6 +167,9 @@ impl Server {
         }
         if before.feed != now.feed || before.feed_settings() != now.feed_settings() {
             self.begin_feed_again();
+        }
+        if before.inbox_settings() != now.inbox_settings() {
+            self.reconfigure_inbox(is_another_database);
         }
         self.look_at_lag();
         if let Some(catalog) = catalog {

@@ -243,6 +243,7 @@ impl Server {
             self.schedules_redefined(&old);
             // Jobs may fit another catalog otherwise, and a new section may have a queue.
             self.forget_refusals();
+            self.inbox_takes_catalog();
             self.arm_soon();
         }
         // Under the names of a new section there may be keys already.

@@ -11,7 +11,7 @@ use crate::core::catalog::Section;
 use crate::core::feed::promise::Promises;
 use crate::mutations;
 use crate::redis_api;
-use crate::workers::{self, Appliers, Clerk, Feed, Workers};
+use crate::workers::{self, Appliers, Clerk, Feed, Inbox, InboxBell, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -21,6 +21,9 @@ pub struct Threads {
     at_work: Option<Workers>,
     applying: Option<Appliers>,
     feeding: Option<Feed>,
+    taking_over: Option<Inbox>,
+    /// Rung where rows have come to the inbox.
+    bell: Arc<InboxBell>,
     /// What those who apply promise the feed.
     promises: Arc<Promises>,
     /// Begun by the first that has something for it.
@@ -31,6 +34,7 @@ pub struct Threads {
     ending: Vec<Workers>,
     ending_appliers: Vec<Appliers>,
     ending_feeds: Vec<Feed>,
+    ending_inboxes: Vec<Inbox>,
     ending_clerks: Vec<Clerk<Aside>>,
 }
 
@@ -90,6 +94,26 @@ impl Threads {
         }
     }
 
+    /// Begins to take rows of the inbox over, if it is wanted and nobody does.
+    pub fn begin_inbox(&mut self, config: &Config) -> Result<bool, String> {
+        let Some(settings) = config.inbox_settings().filter(|_| self.taking_over.is_none()) else { return Ok(false) };
+        let inbox = Inbox::start(settings, self.bell.clone(), Arc::new(redis_api::wake));
+        self.taking_over = Some(inbox.map_err(|error| format!("cannot start the inbox's thread: {error}"))?);
+        Ok(true)
+    }
+
+    pub fn inbox(&self) -> Option<&Inbox> {
+        self.taking_over.as_ref()
+    }
+
+    /// Asks the thread of the inbox to end; what it has told and nobody has taken counts no more.
+    pub fn end_inbox(&mut self) {
+        if let Some(inbox) = self.taking_over.take() {
+            inbox.stop();
+            self.ending_inboxes.push(inbox);
+        }
+    }
+
     pub fn current(&self) -> Option<&Workers> {
         self.at_work.as_ref()
     }
@@ -140,6 +164,7 @@ impl Threads {
             self.ending.push(workers);
         }
         self.end_applying();
+        self.end_inbox();
         self.end_feed();
     }
 
@@ -165,6 +190,7 @@ impl Threads {
                 ("fetch", self.at_work.is_some() || !self.ending.is_empty()),
                 ("apply", self.applying.is_some() || !self.ending_appliers.is_empty()),
                 ("feed", self.feeding.is_some() || !self.ending_feeds.is_empty()),
+                ("inbox", self.taking_over.is_some() || !self.ending_inboxes.is_empty()),
                 ("clerk", self.clerk.is_some() || !self.ending_clerks.is_empty()),
             ];
             let names: Vec<&str> = there.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
@@ -195,6 +221,7 @@ impl Threads {
     pub fn forget_ended(&mut self) {
         self.ending.retain(|workers| !workers.is_stopped());
         self.ending_feeds.retain(|feed| !feed.is_stopped());
+        self.ending_inboxes.retain(|inbox| !inbox.is_stopped());
         self.ending_clerks.retain(|clerk| !clerk.is_stopped() || !clerk.outcomes().is_empty());
         self.ending_appliers.retain(|appliers| !appliers.is_stopped() || !appliers.results().is_empty());
     }

@@ -68,6 +68,7 @@ impl Server {
         self.answer_late_for_jobs(ctx, start, start + SHARE);
         self.answer_late_claimers(start);
         let more_forgotten = self.answer_forgotten();
+        let more_rows = self.work_on_inbox(ctx, deadline.min(Instant::now() + SHARE), paused);
         let more_jobs = self.work_on_queues(ctx, deadline);
         let more_claims = self.work_on_claims(ctx, deadline);
         let more_schedules = self.work_on_schedules(ctx, deadline);
@@ -87,6 +88,7 @@ impl Server {
             || more_outcomes
             || more_changes
             || more_read
+            || more_rows
             || more_jobs
             || more_claims
             || more_schedules

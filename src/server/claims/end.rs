@@ -23,7 +23,7 @@ use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::events::hold;
-use crate::server::queues::wall_ms;
+use crate::server::queues::{wall_ms, UnfitJob};
 use crate::server::Server;
 
 /// Records that go with one that comes, at most.
@@ -81,7 +81,7 @@ struct SettledJob {
 
 impl Server {
     /// Jobs settle that are claimed, or were about to be: waiting or delayed ones of which the caller says that they have failed.
-    pub(super) fn conclude(&mut self, ctx: Context, name: &Arc<str>, settling: Vec<Settling>) {
+    pub(in crate::server) fn conclude(&mut self, ctx: Context, name: &Arc<str>, settling: Vec<Settling>) {
         let catalog = self.catalog.clone();
         let now_ms = self.claims.now_ms();
         let (completed_max, failed_max) = (self.config.completed_max_bytes as u64, self.config.failed_max_jobs as u64);
@@ -146,7 +146,7 @@ impl Server {
                     redis_api::arm(Duration::ZERO);
                 }
                 match (keeps, is_failed) {
-                    (true, true) => space.write_failed(ctx, &known.facts, id, &record, &options),
+                    (true, true) => space.write_failed(ctx, &known.facts.name, id, &record, &options),
                     (true, false) => completed.push((known.facts.name.clone(), id, record)),
                     (false, _) => {}
                 }
@@ -170,6 +170,57 @@ impl Server {
         leaving.leave(ctx, space, Some(unique_end));
         space.totals_changed(ctx, now_ms);
         self.events.flush(ctx, count);
+    }
+
+    /// What can be no job is recorded as one that has failed.
+    pub(in crate::server) fn record_unfit_work(
+        &mut self,
+        ctx: Context,
+        name: &Arc<str>,
+        prefix: &[u8],
+        unfit: &UnfitJob,
+    ) {
+        let catalog = self.catalog.clone();
+        let failed_max = self.config.failed_max_jobs as u64;
+        let bytes_max = (self.config.completed_max_bytes as u64).max(1 << 20);
+        let now_ms = self.claims.now_ms();
+        let name = self.open_work(ctx, name, prefix);
+        let Some(space) = self.claims.spaces.get_mut(&name).filter(|space| space.wrong_type.is_none()) else { return };
+        let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
+        let spec =
+            section.and_then(|section| section.claimed_job(unfit.job)).map_or(&ClaimSpec::DEFAULT, |of| of.claim);
+        let priority = unfit.priority.unwrap_or(spec.priority);
+        let mut record = Vec::with_capacity(256);
+        let settled = Settled {
+            job: unfit.job,
+            data: unfit.data,
+            attempts: 0,
+            started_ms: None,
+            finished_ms: wall_ms(),
+            worker: b"",
+            token: None,
+            priority,
+            result: None,
+            progress: None,
+            log: 0,
+            error: Some((unfit.message.as_bytes(), None)),
+            errors: &[],
+            earlier: 0,
+        };
+        settled.write(End::Failed, &mut record);
+        let options = OwnedOptions {
+            priority,
+            attempts: unfit.attempts,
+            backoff_ms: unfit.backoff_ms,
+            unique: unfit.unique.map(Into::into),
+        };
+        let kind = String::from_utf8_lossy(unfit.job);
+        space.write_failed(ctx, &kind, unfit.id, &record, &options);
+        space.trim_records_now_and_then(ctx, true, &kind, Rule::failed(spec.keep_failed, failed_max, bytes_max));
+        space.totals.add(Total::Failed, 1);
+        self.claims.since_load.failed += 1;
+        space.totals_changed(ctx, now_ms);
+        self.claims.note_times(&name, now_ms);
     }
 
     /// The job's definition, as far as it is claimed.
@@ -342,13 +393,13 @@ impl WorkSpace {
         (out, options)
     }
 
-    fn write_failed(&mut self, ctx: Context, facts: &Facts, id: JobId, record: &[u8], options: &OwnedOptions) {
+    fn write_failed(&mut self, ctx: Context, kind: &str, id: JobId, record: &[u8], options: &OwnedOptions) {
         let text = id.text();
         let mut numbers = WorkNumbers::default();
         let options = options.options();
-        let fields = outcome::failed_fields(facts.name.as_bytes(), &text, record, &options, &mut numbers);
+        let fields = outcome::failed_fields(kind.as_bytes(), &text, record, &options, &mut numbers);
         if let Some(entry) = jobs::append(ctx, &self.keys.failed, &fields) {
-            self.kept_failed.written(entry, &facts.name, &[id], record.len() as u64, wall_ms());
+            self.kept_failed.written(entry, &kind.into(), &[id], record.len() as u64, wall_ms());
         }
     }
 

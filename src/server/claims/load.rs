@@ -164,7 +164,7 @@ impl Server {
     }
 
     /// Reads on until the jobs of a space are known, or the deadline has come. True: they are.
-    pub(super) fn knows_jobs(&mut self, ctx: Context, name: &Arc<str>, deadline: Instant) -> bool {
+    pub(in crate::server) fn knows_jobs(&mut self, ctx: Context, name: &Arc<str>, deadline: Instant) -> bool {
         let is_loaded = |server: &Server| server.claims.spaces.get(name).is_none_or(|space| space.is_loaded());
         if !is_loaded(self) {
             self.load_work(ctx, name, deadline);

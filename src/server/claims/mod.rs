@@ -83,6 +83,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use claim::ClaimRequest;
+pub use end::{Ending, Settling};
 pub use limits::LimitRequest;
 pub use promote::PromoteTarget;
 pub use records::{SettledWork, WorkSearch};
@@ -198,6 +199,11 @@ impl Claims {
             moment = (self.now_ms(), wall_us());
         }
         moment
+    }
+
+    /// Spaces that are in memory.
+    pub fn names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.spaces.keys().cloned()
     }
 
     /// What is in memory of a space.

@@ -99,7 +99,7 @@ impl Server {
 
     /// Something has changed in a space: types of which a job can be handed out take their turns, who waits is served in the
     /// next tick, and times are noted.
-    pub(super) fn claims_changed(&mut self, name: &Arc<str>) {
+    pub(in crate::server) fn claims_changed(&mut self, name: &Arc<str>) {
         let now_ms = self.claims.now_ms();
         let may_give = self.claims.join_turns(name, now_ms);
         let claims = &mut self.claims;

@@ -159,7 +159,6 @@ impl WorkSpace {
         self.queue.withhold(facts);
     }
 
-    #[allow(dead_code, reason = "what uses it is being built")]
     /// Postgres has been told, or has said that its row is open.
     pub fn let_out(&mut self, id: JobId) {
         if !self.untold.contains(&id) && !self.unverified.contains(&id) {

@@ -48,20 +48,20 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Jobs of a name, as the catalog says: who carries them out.
 #[derive(Clone, Copy)]
-pub(in crate::server) enum JobKind<'a> {
+pub enum JobKind<'a> {
     Sql(&'a Job),
     Claimed(ClaimedJob<'a>),
 }
 
 impl<'a> JobKind<'a> {
     /// None: the section has no such job.
-    pub(in crate::server) fn of(section: &'a Section, name: &[u8]) -> Option<JobKind<'a>> {
+    pub fn of(section: &'a Section, name: &[u8]) -> Option<JobKind<'a>> {
         let sql = || section.jobs.iter().find(|job| job.name.as_bytes() == name).map(JobKind::Sql);
         section.claimed_job(name).map(JobKind::Claimed).or_else(sql)
     }
 
     /// What its payload is checked against; None: any JSON will do.
-    pub(in crate::server) fn job(self) -> Option<&'a Job> {
+    pub fn job(self) -> Option<&'a Job> {
         match self {
             JobKind::Sql(job) => Some(job),
             JobKind::Claimed(of) => of.job,
@@ -114,15 +114,12 @@ impl Server {
         let section = &catalog.sections[space_ref.section];
         let of = JobKind::of(section, job_name).ok_or_else(|| no_job(section, job_name))?;
         if let (JobKind::Sql(job), Some(_)) = (of, options.priority) {
-            return Err(format!(
-                "ERR PRIORITY is for jobs that workers claim; '{}' is applied to Postgres, and the order of its rows decides",
-                job.name
-            ));
+            return Err(no_priority(job));
         }
         due_ms(options, wall_ms())?;
         let limit = self.config.max_job_bytes as usize;
         if data.len() > limit {
-            return Err(format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {}", data.len()));
+            return Err(too_large(limit, data.len()));
         }
         if data.len() > LARGE && !ctx.flags().cannot_block() {
             self.check_aside(ctx, space_name, (space_ref.section, job_name), data, options);
@@ -296,7 +293,18 @@ pub fn is_own_past(ctx: Context, keys: &QueueKeys, id: JobId, row: Option<u64>) 
     row.is_some() && id.inbox() == row && !stands(ctx, keys, id)
 }
 
-fn no_job(section: &Section, name: &[u8]) -> String {
+pub fn no_priority(job: &Job) -> String {
+    format!(
+        "ERR PRIORITY is for jobs that workers claim; '{}' is applied to Postgres, and the order of its rows decides",
+        job.name
+    )
+}
+
+pub fn too_large(limit: usize, len: usize) -> String {
+    format!("TOOLARGE a payload may hold {limit} bytes (bear.max-job-bytes), got {len}")
+}
+
+pub fn no_job(section: &Section, name: &[u8]) -> String {
     if section.open.is_some() {
         let text = "ERR a job's name is 1 to 128 letters, digits and _ - . :, beginning with a letter or a digit";
         return format!("{text}, got '{}'", shorten(name));

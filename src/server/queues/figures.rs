@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::space::Ledger;
 use super::{wall_ms, Queues};
 use crate::keyspace::claims::WorkKeys;
+use crate::keyspace::inbox;
 use crate::keyspace::jobs::{self, QueueKeys};
 use crate::redis_api::{Answer, Context, Role, Value};
 use crate::server::Server;
@@ -64,6 +65,7 @@ impl Server {
             ("failed", number(failed + work.failed_kept)),
             ("oldest_ms", number(oldest.map_or(0, |oldest| wall_ms().saturating_sub(oldest)))),
             ("rate", number(space.map_or(0, |space| space.rate.per_second(now_ms)) + work.rate)),
+            ("inbox", number(inbox::taken_len(ctx, &keys))),
             ("bytes", number(space.map_or(0, |space| space.bytes) + work.bytes)),
             ("lanes", number(lanes)),
             ("connection", Value::text(connection)),

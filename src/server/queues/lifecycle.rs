@@ -53,6 +53,7 @@ impl Server {
         self.queues.begin_anew();
         self.forget_claims();
         self.forget_schedules();
+        self.begin_inbox_anew();
         if self.is_master() {
             self.begin_discovery();
         }

@@ -13,6 +13,7 @@
 //! | `settle` | what came of them is published |
 //! | `settling` | outcomes on their way there |
 //! | `outcomes` | which of them have settled, and when the others are tried again |
+//! | `unfit` | what can be no job is recorded as failed |
 //! | `unit` | what is written of those that settled |
 //! | `changed` | what the changed rows were cached in is dropped |
 //! | `refusals` | job types that Postgres refuses |
@@ -69,6 +70,7 @@ mod settled;
 mod settling;
 mod space;
 mod take_out;
+mod unfit;
 mod unique;
 mod unit;
 mod waiting;
@@ -88,13 +90,13 @@ use crate::redis_api::Scan;
 
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
-pub(in crate::server) use enqueue::JobKind;
-pub use enqueue::{due_ms, is_own_past, EnqueueOptions, LARGE};
+pub use enqueue::{due_ms, is_own_past, no_job, no_priority, too_large, EnqueueOptions, JobKind, LARGE};
 pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;
 pub use promote::PromoteSqlJobs;
 pub use retry::RetryTarget;
+pub use unfit::UnfitJob;
 pub use unique::{check_unique, fingerprint, hold_unique, rehold_unique, Unique};
 
 /// Everything about queues but their keys.

@@ -66,7 +66,11 @@ impl Server {
         self.inbox.settled(ctx, &keys, &name, &[(id, telling)]);
         let error = JobError { code: None, message };
         let record = record::failed(&job, &error, attempts, wall_ms());
-        self.record_cancelled(ctx, &name, &keys, id, &record, extras);
+        self.record_failed(ctx, &name, &keys, id, &record, extras.as_ref());
+        if let Some(key) = extras.as_ref().and_then(|extras| extras.unique.as_deref()) {
+            let unique_end = (wall_ms() + self.config.unique_ms as u64).to_string();
+            jobs::write(ctx, c"ZADD", &[&keys.unique, unique_end.as_bytes(), key]);
+        }
         let answer = Answer::Value(Arc::new(super::of_record(id, "failed", &record)));
         for client in self.queues.waiters.take(&name, id) {
             self.answers.push_back((client, answer.clone()));
@@ -80,28 +84,25 @@ impl Server {
         Ok(())
     }
 
-    fn record_cancelled(
+    /// Of a job that ends as failed without having been applied.
+    pub(super) fn record_failed(
         &mut self,
         ctx: Context,
         name: &Arc<str>,
         keys: &QueueKeys,
         id: JobId,
         record: &[u8],
-        extras: Option<Extras>,
+        extras: Option<&Extras>,
     ) {
         let failed_max = self.config.failed_max_jobs as u64;
-        let unique_end = (wall_ms() + self.config.unique_ms as u64).to_string();
         let (text, mut numbers) = (id.to_string(), OptionNumbers::default());
         let mut fields = FieldList::new();
         fields.extend([&b"id"[..], text.as_bytes(), b"record", record]);
-        if let Some(extras) = &extras {
+        if let Some(extras) = extras {
             JobOptions { due_ms: None, ..extras.options() }.write(&mut numbers, &mut fields);
         }
         let entry = jobs::append(ctx, &keys.failed, &fields);
         jobs::keep_newest(ctx, &keys.failed, failed_max);
-        if let Some(key) = extras.as_ref().and_then(|extras| extras.unique.as_deref()) {
-            jobs::write(ctx, c"ZADD", &[&keys.unique, unique_end.as_bytes(), key]);
-        }
         self.queues.totals.failed += 1;
         let Some(space) = self.queues.spaces.get_mut(name) else { return };
         space.failures.extend(entry.map(|entry| (entry, id)));

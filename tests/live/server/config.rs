@@ -23,6 +23,8 @@ const SETTINGS: [(&str, &str, &[&str]); 32] = [
     ("feed-grace-ms", "5000", &["100", "3600000"]),
     ("feed-url", "", &["postgres://bear@db.internal:5433/bears", ""]),
     ("fetch-threads", "4", &[]),
+    ("inbox", "auto", &["no", "yes", "auto"]),
+    ("inbox-poll-ms", "10", &["1", "50"]),
     ("ledger-keep-days", "30", &["1", "3650"]),
     ("lock-timeout-ms", "100", &["10", "60000"]),
     ("log-calls", "no", &["yes", "no"]),
@@ -54,7 +56,7 @@ const SETTINGS: [(&str, &str, &[&str]); 32] = [
 const FIXED: [(&str, &str); 3] = [("apply-threads", "1"), ("db", "1"), ("fetch-threads", "2")];
 
 /// What is refused, and a part of the reason that says what would be right.
-const WRONG: [(&str, &str, &str); 41] = [
+const WRONG: [(&str, &str, &str); 43] = [
     ("query-timeout-ms", "9", "between 10 and 600000"),
     ("query-timeout-ms", "600001", "between 10 and 600000"),
     ("query-timeout-ms", "-1", "between 10 and 600000"),
@@ -75,6 +77,8 @@ const WRONG: [(&str, &str, &str); 41] = [
     ("prepare", "maybe", "'yes' or 'no'"),
     ("log-calls", "2", "'yes' or 'no'"),
     ("feed", "both", "must be one of auto, wal, outbox, off"),
+    ("inbox", "maybe", "must be one of auto, yes, no"),
+    ("inbox-poll-ms", "0", "between 1 and 50"),
     ("feed-behind", "wait", "must be one of refetch, serve"),
     ("feed-grace-ms", "99", "between 100 and 3600000"),
     ("feed-url", "hello", "postgres://user@host:5432/database"),

@@ -33,7 +33,6 @@ impl Queue {
         self.withheld.insert(facts.id, Withheld::Waiting(facts.clone()));
     }
 
-    #[allow(dead_code, reason = "what uses it is being built")]
     /// It may be handed out again, once it waits. False: it was not withheld.
     pub fn let_out(&mut self, id: JobId) -> bool {
         match self.withheld.remove(&id) {
@@ -51,8 +50,8 @@ impl Queue {
         self.withheld.contains_key(&id)
     }
 
-    #[allow(dead_code, reason = "what uses it is being built")]
     /// How many are.
+    #[cfg(test)]
     pub fn withheld_len(&self) -> u64 {
         self.withheld.len() as u64
     }

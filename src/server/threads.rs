@@ -63,7 +63,9 @@ impl Threads {
     pub fn begin_feed(&mut self, config: &Config, sections: &Arc<[Section]>) -> Result<bool, String> {
         let Some(settings) = config.feed_settings().filter(|_| self.feeding.is_none()) else { return Ok(false) };
         let feed = Feed::start(settings, sections.clone(), self.promises.clone(), Arc::new(redis_api::wake));
-        self.feeding = Some(feed.map_err(|error| format!("cannot start the change feed's thread: {error}"))?);
+        let feed = feed.map_err(|error| format!("cannot start the change feed's thread: {error}"))?;
+        feed.ring(self.bell.clone());
+        self.feeding = Some(feed);
         Ok(true)
     }
 

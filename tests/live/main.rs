@@ -10,6 +10,7 @@ mod events;
 mod faults;
 mod feed;
 mod harness;
+mod inbox;
 mod jobs;
 mod schedules;
 mod server;

@@ -65,7 +65,8 @@ impl InboxLink {
         let (mut client, _) = connect(&settings, Access::OfRole).map_err(|error| InboxError(error.to_string()))?;
         client.stop_by(stop.clone(), Duration::ZERO);
         client.set_deadline(Instant::now() + SETUP_LIMIT);
-        let read_only = first(&client.simple_query("SELECT current_setting('default_transaction_read_only')")?);
+        let read_only =
+            first(&client.simple_query("SELECT pg_catalog.current_setting('default_transaction_read_only')")?);
         if read_only.as_deref() == Some("on") {
             return match is_made {
                 true => Err(InboxError(

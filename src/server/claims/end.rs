@@ -23,7 +23,7 @@ use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::events::hold;
-use crate::server::queues::{wall_ms, UnfitJob};
+use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 /// Records that go with one that comes, at most.
@@ -170,57 +170,6 @@ impl Server {
         leaving.leave(ctx, space, Some(unique_end));
         space.totals_changed(ctx, now_ms);
         self.events.flush(ctx, count);
-    }
-
-    /// What can be no job is recorded as one that has failed.
-    pub(in crate::server) fn record_unfit_work(
-        &mut self,
-        ctx: Context,
-        name: &Arc<str>,
-        prefix: &[u8],
-        unfit: &UnfitJob,
-    ) {
-        let catalog = self.catalog.clone();
-        let failed_max = self.config.failed_max_jobs as u64;
-        let bytes_max = (self.config.completed_max_bytes as u64).max(1 << 20);
-        let now_ms = self.claims.now_ms();
-        let name = self.open_work(ctx, name, prefix);
-        let Some(space) = self.claims.spaces.get_mut(&name).filter(|space| space.wrong_type.is_none()) else { return };
-        let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
-        let spec =
-            section.and_then(|section| section.claimed_job(unfit.job)).map_or(&ClaimSpec::DEFAULT, |of| of.claim);
-        let priority = unfit.priority.unwrap_or(spec.priority);
-        let mut record = Vec::with_capacity(256);
-        let settled = Settled {
-            job: unfit.job,
-            data: unfit.data,
-            attempts: 0,
-            started_ms: None,
-            finished_ms: wall_ms(),
-            worker: b"",
-            token: None,
-            priority,
-            result: None,
-            progress: None,
-            log: 0,
-            error: Some((unfit.message.as_bytes(), None)),
-            errors: &[],
-            earlier: 0,
-        };
-        settled.write(End::Failed, &mut record);
-        let options = OwnedOptions {
-            priority,
-            attempts: unfit.attempts,
-            backoff_ms: unfit.backoff_ms,
-            unique: unfit.unique.map(Into::into),
-        };
-        let kind = String::from_utf8_lossy(unfit.job);
-        space.write_failed(ctx, &kind, unfit.id, &record, &options);
-        space.trim_records_now_and_then(ctx, true, &kind, Rule::failed(spec.keep_failed, failed_max, bytes_max));
-        space.totals.add(Total::Failed, 1);
-        self.claims.since_load.failed += 1;
-        space.totals_changed(ctx, now_ms);
-        self.claims.note_times(&name, now_ms);
     }
 
     /// The job's definition, as far as it is claimed.
@@ -393,7 +342,7 @@ impl WorkSpace {
         (out, options)
     }
 
-    fn write_failed(&mut self, ctx: Context, kind: &str, id: JobId, record: &[u8], options: &OwnedOptions) {
+    pub(super) fn write_failed(&mut self, ctx: Context, kind: &str, id: JobId, record: &[u8], options: &OwnedOptions) {
         let text = id.text();
         let mut numbers = WorkNumbers::default();
         let options = options.options();
@@ -420,7 +369,7 @@ impl WorkSpace {
     }
 
     /// The same of many records, some at a time: each by itself would be a command more for each job.
-    fn trim_records_now_and_then(&mut self, ctx: Context, is_failed: bool, name: &str, rule: Rule) {
+    pub(super) fn trim_records_now_and_then(&mut self, ctx: Context, is_failed: bool, name: &str, rule: Rule) {
         let kept = if is_failed { &self.kept_failed } else { &self.kept };
         self.untrimmed += 1;
         if self.untrimmed >= UNTRIMMED || kept.jobs_of(name) < FEW {
@@ -472,11 +421,11 @@ impl WorkSpace {
 
 /// What a retry of a failed job is given.
 #[derive(Default)]
-struct OwnedOptions {
-    priority: u8,
-    attempts: Option<u32>,
-    backoff_ms: Option<u64>,
-    unique: Option<Box<[u8]>>,
+pub(super) struct OwnedOptions {
+    pub(super) priority: u8,
+    pub(super) attempts: Option<u32>,
+    pub(super) backoff_ms: Option<u64>,
+    pub(super) unique: Option<Box<[u8]>>,
 }
 
 impl OwnedOptions {

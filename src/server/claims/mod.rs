@@ -13,6 +13,7 @@
 //! | `serve` | clients that wait for a job, and spaces that take turns |
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
 //! | `end` | what is written of a claim that ends |
+//! | `unfit` | what can be no job is recorded as failed |
 //! | `leave` | out of the stream, and of whatever else names the job |
 //! | `totals` | what has happened since the queue began |
 //! | `lease` | BEAR.EXTEND, and leases that end |
@@ -75,6 +76,7 @@ mod serve;
 mod settle;
 mod space;
 mod totals;
+mod unfit;
 mod update;
 mod workers;
 

@@ -33,7 +33,7 @@ impl Server {
 
     /// Takes these jobs out of a space that has been read; those that are claimed, or not there, are passed over. Who waits
     /// for one is told. Returns how many there were.
-    pub(super) fn take_out_work(&mut self, ctx: Context, name: &Arc<str>, ids: &[JobId]) -> usize {
+    pub(in crate::server) fn take_out_work(&mut self, ctx: Context, name: &Arc<str>, ids: &[JobId]) -> usize {
         let catalog = self.catalog.clone();
         let Some(space) = self.claims.spaces.get_mut(name) else { return 0 };
         let Some((_, section)) = catalog.section(space.section.as_bytes()) else { return 0 };

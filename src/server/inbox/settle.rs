@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::outcomes::Step;
 use crate::core::claims::attempts::AttemptError;
+use crate::core::claims::record::{WorkOptions, WorkRecord};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::jobs::QueueKeys;
@@ -13,7 +14,7 @@ use crate::keyspace::{claims, inbox as keys};
 use crate::postgres::Settled;
 use crate::redis_api::Context;
 use crate::server::claims::{Ending, Settling};
-use crate::server::queues::wall_ms;
+use crate::server::queues::{fingerprint, wall_ms, EnqueueOptions};
 use crate::server::Server;
 use crate::workers::InboxRequest;
 
@@ -77,6 +78,44 @@ impl Server {
             self.inbox.totals.completed_there += 1;
             self.conclude(ctx, name, vec![Settling { id, ending }]);
             self.claims_changed(name);
+        }
+        Step::Done
+    }
+}
+
+impl Server {
+    /// A job that BEAR.RETRY has made of a row that is no more: one of no row takes its place.
+    pub(super) fn let_go_of_row(&mut self, ctx: Context, name: &Arc<str>, id: JobId, until: Instant) -> Step {
+        let prefix = self.prefix_of(name);
+        if self.touch_work(ctx, name, &prefix).is_none() {
+            return Step::Done;
+        }
+        if !self.knows_jobs(ctx, name, until) {
+            return Step::NotYet(true);
+        }
+        let catalog = self.catalog.clone();
+        let Some((_, space)) = self.claims.space_of(name) else { return Step::Done };
+        let updated = claims::get(ctx, &space.keys.data, id, |data| data.to_vec());
+        let read = claims::entry(ctx, &space.keys.work, id, |fields| {
+            let record = WorkRecord::read(fields).ok()?;
+            let data = updated.unwrap_or_else(|| record.data.to_vec());
+            let unique = record.options.unique.map(<[u8]>::to_vec);
+            Some((record.name.to_vec(), data, unique, WorkOptions { unique: None, ..record.options }))
+        });
+        let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
+        let (Some((job, data, unique, options)), Some(section)) = (read.flatten(), section) else { return Step::Done };
+        let Some(of) = section.claimed_job(&job) else { return Step::Done };
+        self.take_out_work(ctx, name, &[id]);
+        let fingerprint = unique.as_ref().map(|_| fingerprint(of.job, &job, &data));
+        let options = EnqueueOptions {
+            unique: unique.as_deref(),
+            attempts: options.attempts,
+            backoff_ms: options.backoff_ms,
+            priority: Some(options.priority),
+            ..EnqueueOptions::default()
+        };
+        if let Err(text) = self.write_claimed_job(ctx, name, section, (&job, of), (&data, fingerprint), &options) {
+            log::warn!("job {id} of '{name}', which was to be tried again, is lost: {text}");
         }
         Step::Done
     }

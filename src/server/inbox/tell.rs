@@ -152,6 +152,8 @@ impl Server {
         until: Instant,
     ) -> Step {
         let step = match keys::taken(ctx, of, row) {
+            // It had failed, and its row went with time.
+            Some((id, true)) if result.is_none() => self.let_go_of_row(ctx, name, id, until),
             Some((id, _)) => self.settle_job_of(ctx, name, id, completed(result), until),
             None => Step::Done,
         };

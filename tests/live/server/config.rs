@@ -6,7 +6,7 @@ use crate::support::bears::{self, selects};
 use crate::support::{eventually, Database, Redis, Reply};
 
 /// Name, default, values that are taken.
-const SETTINGS: [(&str, &str, &[&str]); 32] = [
+const SETTINGS: [(&str, &str, &[&str]); 34] = [
     ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
     ("apply-batch-jobs", "500", &["1", "10000"]),
     ("apply-linger-ms", "0", &["10000", "0"]),

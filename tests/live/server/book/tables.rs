@@ -53,7 +53,7 @@ fn the_settings_page_has_their_ranges_and_says_which_are_live() {
 }
 
 /// What INFO shows only where something has gone wrong, or a replica would.
-const SOMETIMES: [&str; 3] = ["postgres_last_error", "feed_last_error", "appliers_last_error"];
+const SOMETIMES: [&str; 4] = ["inbox_last_error", "postgres_last_error", "feed_last_error", "appliers_last_error"];
 
 #[test]
 fn the_metrics_page_has_every_figure() {
@@ -136,6 +136,8 @@ fn the_page_of_keys_has_every_key_and_its_type() {
         .filter(|(key, _)| !key.starts_with("bear.module:"))
         // Those of claimed jobs: no command makes them yet.
         .filter(|(key, _)| !suffix(key).starts_with("queue:work"))
+        // And those of rows of `bear.inbox`.
+        .filter(|(key, _)| !suffix(key).starts_with("queue:inbox"))
         .map(|(key, kind)| (general(&suffix(key)), kind.clone()))
         .collect();
     let of_server: BTreeMap<String, String> = redis

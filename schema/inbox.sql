@@ -93,53 +93,58 @@ DECLARE
     new_id int8;
     wrong text;
 BEGIN
-    wrong := CASE
-        WHEN enqueue.space IS NULL THEN 'space must not be NULL'
-        WHEN its_section IS NULL OR octet_length(its_section) > 64 OR octet_length(enqueue.space) > 1024
-            THEN format('a space is written as section or as {tenant}:section, got %L', left(enqueue.space, 100))
-        WHEN enqueue.job IS NULL THEN 'job must not be NULL'
-        WHEN enqueue.job = '' OR octet_length(enqueue.job) > 128
-            THEN format('the name of a job has 1 to 128 bytes, got %s', octet_length(enqueue.job))
-        WHEN enqueue.data IS NULL THEN 'data must not be NULL; a job without fields takes ''{}'''
-        WHEN octet_length(enqueue.unique_key) > 1024
-            THEN format('unique_key may hold 1024 bytes, got %s', octet_length(enqueue.unique_key))
-        WHEN enqueue.delay IS NOT NULL AND enqueue.at IS NOT NULL
-            THEN 'delay and at both say when the job is due; give one of them'
-        WHEN enqueue.delay < '0'::interval THEN format('delay must be from 0 to 365 days, got %s', enqueue.delay)
-        WHEN enqueue.at IN ('infinity', '-infinity') THEN format('at must be a moment, got %s', enqueue.at)
-        WHEN enqueue.attempts NOT BETWEEN 1 AND 100 THEN format('attempts must be from 1 to 100, got %s', enqueue.attempts)
-        WHEN enqueue.backoff NOT BETWEEN '0'::interval AND '1 day'::interval
-            THEN format('backoff must be from 0 to 1 day, got %s', enqueue.backoff)
-        WHEN enqueue.priority NOT BETWEEN 1 AND 10 THEN format('priority must be from 1 to 10, got %s', enqueue.priority)
-    END;
-    IF wrong IS NULL AND coalesce(enqueue.delay > '366 days'::interval, false) THEN
-        wrong := format('delay must be from 0 to 365 days, got %s', enqueue.delay);
-    ELSIF wrong IS NULL THEN
-        its_due := coalesce(enqueue.at, moment + enqueue.delay);
-        IF its_due > moment + '365 days'::interval THEN
-            wrong := format('a job is due within 365 days, got %s', coalesce(enqueue.at::text, enqueue.delay::text));
-        ELSIF its_due <= moment THEN
-            its_due := NULL;
+    -- What is as a rule: nothing is wrong, and there are no options.
+    IF its_section IS NULL OR octet_length(enqueue.space) > 64 OR coalesce(octet_length(enqueue.job), 0) NOT BETWEEN 1 AND 128 OR enqueue.data IS NULL THEN
+        wrong := CASE
+            WHEN enqueue.space IS NULL THEN 'space must not be NULL'
+            WHEN its_section IS NULL OR octet_length(its_section) > 64 OR octet_length(enqueue.space) > 1024
+                THEN format('a space is written as section or as {tenant}:section, got %L', left(enqueue.space, 100))
+            WHEN enqueue.job IS NULL THEN 'job must not be NULL'
+            WHEN octet_length(enqueue.job) NOT BETWEEN 1 AND 128
+                THEN format('the name of a job has 1 to 128 bytes, got %s', octet_length(enqueue.job))
+            WHEN enqueue.data IS NULL THEN 'data must not be NULL; a job without fields takes ''{}''' END;
+    END IF;
+    IF wrong IS NULL AND num_nonnulls(enqueue.unique_key, enqueue.delay, enqueue.at, enqueue.attempts, enqueue.backoff, enqueue.priority) > 0 THEN
+        wrong := CASE
+            WHEN octet_length(enqueue.unique_key) > 1024
+                THEN format('unique_key may hold 1024 bytes, got %s', octet_length(enqueue.unique_key))
+            WHEN enqueue.delay IS NOT NULL AND enqueue.at IS NOT NULL
+                THEN 'delay and at both say when the job is due; give one of them'
+            WHEN enqueue.delay NOT BETWEEN '0'::interval AND '366 days'::interval
+                THEN format('delay must be from 0 to 365 days, got %s', enqueue.delay)
+            WHEN enqueue.at IN ('infinity', '-infinity') THEN format('at must be a moment, got %s', enqueue.at)
+            WHEN enqueue.attempts NOT BETWEEN 1 AND 100 THEN format('attempts must be from 1 to 100, got %s', enqueue.attempts)
+            WHEN enqueue.backoff NOT BETWEEN '0'::interval AND '1 day'::interval
+                THEN format('backoff must be from 0 to 1 day, got %s', enqueue.backoff)
+            WHEN enqueue.priority NOT BETWEEN 1 AND 10 THEN format('priority must be from 1 to 10, got %s', enqueue.priority) END;
+        IF wrong IS NULL THEN
+            its_due := coalesce(enqueue.at, moment + enqueue.delay);
+            IF its_due > moment + '365 days'::interval THEN
+                wrong := format('a job is due within 365 days, got %s', coalesce(enqueue.at::text, enqueue.delay::text));
+            ELSIF its_due <= moment THEN
+                its_due := NULL;
+            END IF;
         END IF;
     END IF;
     IF wrong IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'bear.enqueue: ' || wrong;
     END IF;
 
-    SELECT j.kind INTO its_kind FROM bear.inbox_job j
-        WHERE j.section = its_section AND j.job IN (enqueue.job, '*') ORDER BY j.job = '*' LIMIT 1;
-    IF NOT FOUND AND EXISTS (SELECT FROM bear.inbox_job) THEN
-        IF EXISTS (SELECT FROM bear.inbox_job j WHERE j.section = its_section) THEN
+    its_kind := (SELECT j.kind FROM bear.inbox_job j WHERE j.section = its_section AND j.job = enqueue.job);
+    IF its_kind IS NULL THEN
+        its_kind := (SELECT j.kind FROM bear.inbox_job j WHERE j.section = its_section AND j.job = '*');
+        IF its_kind IS NULL AND EXISTS (SELECT FROM bear.inbox_job j WHERE j.section = its_section) THEN
             wrong := format('section %L has no job %L; it has %s', its_section, enqueue.job,
                 (SELECT string_agg(j.job, ', ' ORDER BY j.job) FROM bear.inbox_job j WHERE j.section = its_section));
-        ELSE
+        ELSIF its_kind IS NULL AND EXISTS (SELECT FROM bear.inbox_job) THEN
             wrong := format('no section with jobs is called %L; there are %s', its_section,
                 (SELECT string_agg(s.section, ', ') FROM (SELECT DISTINCT j.section FROM bear.inbox_job j ORDER BY 1) s));
         END IF;
-        RAISE invalid_parameter_value USING MESSAGE = 'bear.enqueue: ' || wrong;
     ELSIF its_kind = 'sql' AND enqueue.priority IS NOT NULL THEN
-        RAISE invalid_parameter_value
-            USING MESSAGE = 'bear.enqueue: a job for Postgres has no priority: the order of its row decides';
+        wrong := 'a job for Postgres has no priority: the order of its row decides';
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'bear.enqueue: ' || wrong;
     END IF;
 
     INSERT INTO bear.inbox (xid, due, enqueued, backoff_ms, attempts, priority, space, job, data, unique_key)

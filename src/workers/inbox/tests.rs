@@ -301,3 +301,46 @@ fn a_ring_is_heard_at_once() {
     }
     tried.stop();
 }
+
+/// Figures: settles whatever comes into the inbox of BEAR_INBOX_URL for BEAR_INBOX_SECONDS, and says how that went.
+#[test]
+#[ignore = "for figures, beside a load by hand"]
+fn drains_what_comes() {
+    let seconds = std::env::var("BEAR_INBOX_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
+    let settings = Settings::new(std::env::var("BEAR_INBOX_URL").expect("a URL"), UrlSource::Config);
+    let mut tried = Tried::with(InboxSettings { settings, make: true, poll: Duration::from_millis(10), keep_days: 7 });
+    tried.own(1);
+    tried.wait_for_list();
+    let (started, mut rows, mut told, mut late_ms) = (Instant::now(), 0, 0, Vec::new());
+    while started.elapsed() < Duration::from_secs(seconds) {
+        tried.take();
+        let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+        let news: Vec<_> = tried
+            .rows
+            .drain(..)
+            .map(|row| {
+                late_ms.push(now_ms.saturating_sub(row.enqueued_ms));
+                (row.id, Telling::Done)
+            })
+            .collect();
+        rows += news.len();
+        if !news.is_empty() {
+            tried.inbox.submit(InboxRequest::Tell(news));
+        }
+        told += tried
+            .told
+            .drain(..)
+            .map(|told| if let InboxOutcome::Told(told) = told { told.len() } else { 0 })
+            .sum::<usize>();
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    late_ms.sort_unstable();
+    let at = |share: usize| late_ms.get(late_ms.len() * share / 100).copied().unwrap_or_default();
+    println!(
+        "{rows} rows, {told} told, {} polls, late by {} ms (median), {} ms (99 %)",
+        tried.inbox.figures().polls,
+        at(50),
+        at(99)
+    );
+    tried.stop();
+}

@@ -1,11 +1,14 @@
 //! The thread that takes rows of the inbox over and settles them, `bear-inbox`, with one connection.
 //!
-//! `messages` is what it is asked and tells, `life` is what it does while it is connected.
+//! `messages` is what it is asked and tells, `life` is what it does while it is connected, `news` what it has not told yet, and
+//! `desk` what it knows beyond that.
 //!
 //! Invariant: rows are told in the order in which they are to be taken; of a section that is not ours, none.
 
+mod desk;
 mod life;
 mod messages;
+mod news;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +25,8 @@ use crate::core::jobs::retry::OutageBackoff;
 use crate::postgres::{InboxLink, Linked, Settings};
 
 use super::{guarded, lock, Wake};
-use life::{Desk, End, Life};
+use desk::Desk;
+use life::{End, Life};
 
 pub use messages::{InboxOutcome, InboxRequest};
 

@@ -1,5 +1,6 @@
 //! The connection of the thread `bear-inbox`: what its statements run under, and whether the tables are there and ours.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,8 +56,8 @@ pub struct InboxLink {
     limit: Duration,
     /// Of the schema bear as it was found to be ours.
     fingerprint: String,
-    /// The statement of a poll as it was prepared.
-    pub(super) prepared: Option<Box<str>>,
+    /// Statements as they were prepared, by name.
+    pub(super) prepared: HashMap<&'static str, Box<str>>,
 }
 
 impl InboxLink {
@@ -86,7 +87,7 @@ impl InboxLink {
             )));
         }
         let limit = Duration::from_millis(settings.statement_timeout_ms()).saturating_add(GRACE);
-        let mut link = InboxLink { client, settings, stop, limit, fingerprint, prepared: None };
+        let mut link = InboxLink { client, settings, stop, limit, fingerprint, prepared: HashMap::new() };
         if link.settings.prepare {
             let planning: String = PLANNING.iter().map(|(name, value)| format!("SET {name} = {value}; ")).collect();
             link.client.batch_execute(&planning)?;

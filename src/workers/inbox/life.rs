@@ -7,20 +7,20 @@
 //! ```
 //! Rule: rows that a poll brings are told at once only where none wait before them, as ids or to be fetched.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select, Receiver};
 
+use super::desk::Desk;
 use super::messages::{InboxOutcome, InboxRequest};
+use super::news::News;
 use super::{InboxSettings, Shared};
-use crate::core::catalog::Section;
 use crate::core::inbox::row::section_of;
 use crate::core::inbox::snapshot::Snapshot;
-use crate::core::inbox::tell::Telling;
-use crate::postgres::{CatalogJob, Found, Holding, InboxError, InboxLink, Listing, OpenRow, Owned};
+use crate::postgres::{Found, InboxError, InboxLink, Listing, OpenRow, Owned};
 
 /// Rows that nobody has taken; the thread reads no more before some are.
 const MAX_UNTAKEN_ROWS: usize = 5_000;
@@ -28,13 +28,6 @@ const MAX_UNTAKEN_ROWS: usize = 5_000;
 /// Ids told at once, and how many such pages wait for a Fetch.
 const IDS_A_PAGE: usize = 1_000;
 const PAGES: u32 = 2;
-
-/// Rows that are told of at once, and bytes of what is told.
-const TOLD_AT_ONCE: usize = 500;
-const TOLD_BYTES: usize = 1 << 20;
-
-/// How soon, and then how late at most, one that somebody holds is told of again.
-const TELL_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(320));
 
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -51,60 +44,6 @@ const FOLLOWED_GAP: Duration = Duration::from_millis(50);
 
 /// What the bell has rung for may become visible only a moment later.
 const RUNG_AGAIN: [u64; 5] = [1, 2, 4, 8, 16];
-
-/// What outlives a connection: what is to be owned.
-#[derive(Default)]
-pub(super) struct Desk {
-    holding: Option<Holding>,
-}
-
-impl Desk {
-    /// Waits without a connection: what is to be owned is noted, all else forgotten.
-    pub(super) fn wait(&mut self, shared: &Shared, asked: &Receiver<InboxRequest>, number: u64, time: Duration) {
-        let until = Instant::now() + time;
-        while !shared.is_stopping() && shared.current().0 == number {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            select! {
-                recv(asked) -> request => match request {
-                    Ok(request) => drop(self.note(request)),
-                    // The owner is gone.
-                    Err(_) => return std::thread::sleep(left.min(FOLLOWED_GAP)),
-                },
-                recv(shared.bell.heard()) -> _ => {}
-                recv(after(left)) -> _ => {}
-            }
-        }
-        asked.try_iter().for_each(|request| drop(self.note(request)));
-    }
-
-    /// What is left to be done of it.
-    fn note(&mut self, request: InboxRequest) -> Option<InboxRequest> {
-        match request {
-            InboxRequest::Own { owner, name, sections } => {
-                let new = Holding::new(owner, name, jobs_of(&sections));
-                self.holding = Some(match self.holding.take() {
-                    Some(before) => new.replaces(before),
-                    None => new,
-                });
-                None
-            }
-            other => Some(other),
-        }
-    }
-}
-
-fn jobs_of(sections: &[Section]) -> Vec<CatalogJob> {
-    let of = |section: &Section| {
-        let declared = section.jobs.iter().map(|job| (job.name.clone(), job.claim().is_some()));
-        let open = section.open.as_ref().map(|_| ("*".into(), true));
-        let named = |(job, is_claimed)| CatalogJob { section: section.name.clone(), job, is_claimed };
-        declared.chain(open).map(named).collect::<Vec<_>>()
-    };
-    sections.iter().flat_map(of).collect()
-}
 
 /// Why a life has ended.
 pub(super) enum End {
@@ -140,13 +79,7 @@ pub(super) struct Life<'a> {
     pages: u32,
     fetches: VecDeque<Vec<u64>>,
     verifies: VecDeque<Verifying>,
-    news: HashMap<u64, Telling>,
-    /// In the order in which they came; one that was told since is passed over.
-    to_tell: VecDeque<u64>,
-    /// Rows that somebody holds.
-    held: VecDeque<u64>,
-    held_gap: Duration,
-    held_at: Instant,
+    news: News,
     renew_at: Instant,
     look_at: Instant,
     clean_at: Instant,
@@ -177,11 +110,7 @@ impl<'a> Life<'a> {
             pages: 0,
             fetches: VecDeque::new(),
             verifies: VecDeque::new(),
-            news: HashMap::new(),
-            to_tell: VecDeque::new(),
-            held: VecDeque::new(),
-            held_gap: TELL_AGAIN.0,
-            held_at: now,
+            news: News::new(now),
             renew_at: now,
             look_at: now + LOOK_EVERY,
             clean_at: now + CLEAN.0,
@@ -239,17 +168,15 @@ impl<'a> Life<'a> {
     }
 
     fn wait(&mut self) -> Result<(), InboxError> {
-        let has_work = !self.to_tell.is_empty()
+        let has_work = self.news.is_any_due()
             || !self.verifies.is_empty()
             || (!self.fetches.is_empty() && self.has_room())
             || (!self.waiting.is_empty() && self.pages < PAGES);
         if has_work {
             return Ok(());
         }
-        let mut until = self.renew_at.min(self.poll_at).min(self.look_at).min(self.clean_at);
-        if !self.held.is_empty() {
-            until = until.min(self.held_at);
-        }
+        let until = self.renew_at.min(self.poll_at).min(self.look_at).min(self.clean_at);
+        let until = self.news.due_at().map_or(until, |at| until.min(at));
         select! {
             recv(self.asked) -> request => match request {
                 Ok(request) => return self.take(request),
@@ -285,13 +212,7 @@ impl<'a> Life<'a> {
                 }
                 self.waiting.push_back(Waiting::Listed { space: Some(space) });
             }
-            InboxRequest::Tell(news) => {
-                for (id, telling) in news {
-                    if self.news.insert(id, telling).is_none() {
-                        self.to_tell.push_back(id);
-                    }
-                }
-            }
+            InboxRequest::Tell(news) => news.into_iter().for_each(|(id, telling)| self.news.add(id, telling)),
         }
         Ok(())
     }
@@ -349,37 +270,12 @@ impl<'a> Life<'a> {
     }
 
     fn tell(&mut self, now: Instant) -> Result<(), InboxError> {
-        if !self.held.is_empty() && now >= self.held_at {
-            self.to_tell.append(&mut self.held);
-        }
-        let (mut slice, mut bytes) = (Vec::new(), 0);
-        while slice.len() < TOLD_AT_ONCE && bytes < TOLD_BYTES {
-            let Some(id) = self.to_tell.pop_front() else { break };
-            if let Some(telling) = self.news.get(&id) {
-                bytes += if let Telling::Failed(error) = telling { error.len() } else { 0 };
-                slice.push((id, telling.clone()));
-            }
-        }
+        let slice = self.news.slice(now);
         if slice.is_empty() {
             return Ok(());
         }
         let answers = self.link.tell(&slice)?;
-        let had_held = slice.len() > answers.len();
-        let mut told = Vec::with_capacity(answers.len());
-        for (id, as_what) in answers {
-            if let Some(telling) = self.news.remove(&id) {
-                told.push((id, telling, as_what));
-            }
-        }
-        self.held.extend(slice.iter().map(|(id, _)| *id).filter(|id| self.news.contains_key(id)));
-        self.held_gap = match (had_held, told.is_empty()) {
-            (false, _) => TELL_AGAIN.0,
-            (true, false) => self.held_gap,
-            (true, true) => (self.held_gap * 2).min(TELL_AGAIN.1),
-        };
-        if had_held {
-            self.held_at = Instant::now() + self.held_gap;
-        }
+        let told = self.news.told(&slice, answers, Instant::now());
         if !told.is_empty() {
             self.shared.tell(InboxOutcome::Told(told));
         }

@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 use super::listener::Listener;
 use crate::support::feed::wait_told;
 use crate::support::jobs::{enqueue, wait_settled};
-use crate::support::{bears, Database, Postgres, Redis, Wire};
+use crate::support::{bears, eventually, Database, Postgres, Redis, Wire};
 
 /// The shipped catalog, of which all is told.
 fn start(database: &Database) -> (Redis, Wire, Listener) {
@@ -109,6 +109,23 @@ fn jobs_and_the_feed_say_whose_rows_have_changed() {
     assert!(wire.run("BEAR.RELOAD").is_ok());
     let cold = next(&mut told);
     assert_eq!((&cold["why"], &cold["keys"]), (&json!("cold"), &json!(["bear:size:90:90"])));
+}
+
+#[test]
+fn what_happens_while_writes_are_paused_is_told_afterwards() {
+    let database = bears::database_in(Postgres::shared_logical());
+    let redis = Redis::builder().postgres(&database).configs(&[("bear.events", "all"), ("bear.feed", "wal")]).start();
+    wait_told(&redis);
+    let mut wire = redis.wire();
+    let mut told = Listener::new(redis.wire(), "SUBSCRIBE bear:events:bear");
+    fill(&mut wire, &mut told, "size 90 90");
+    assert!(wire.run("CLIENT PAUSE 100000 WRITE").is_ok());
+    database.run("UPDATE bear SET name = 'Grizzly' WHERE id = 8");
+    eventually("it is served no more", || wire.run("BEAR.QUERY bear CACHED size 90 90").is_nil());
+    told.assert_no_more();
+    assert!(wire.run("CLIENT UNPAUSE").is_ok());
+    let gone = told.next();
+    assert_eq!((&gone["why"], &gone["rows"], &gone["count"]), (&json!("feed"), &json!(["8"]), &json!(1)), "{gone}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! Redis serves others meanwhile.
 
 use super::listener::Listener;
-use crate::support::{bears, burst, eventually, Postgres, Redis, Reply};
+use crate::support::{bears, burst, eventually, Command, Postgres, Redis, Reply};
 
 const ITEMS: &str = r#"
 [item]
@@ -14,15 +14,18 @@ call = "of {n:int}"
 sql = "SELECT 1 + {n} % 4 AS id, 1 + {n} % 4 AS _item"
 "#;
 
-/// A share of it in builds for tests.
-const ENTRIES: usize = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+/// How many entries. `BEAR_TEST_SWEEP=100000` (`make test-long`) is the number of the promise; it takes long.
+fn entries() -> usize {
+    std::env::var("BEAR_TEST_SWEEP").ok().and_then(|number| number.parse().ok()).unwrap_or(10_000)
+}
 
 #[test]
 fn a_large_removal_is_one_message() {
     let database = Postgres::shared().database("CREATE TABLE item(id int)");
     database.log_errors_only();
     let redis = Redis::builder().postgres(&database).catalog(ITEMS).config("bear.query-timeout-ms", 60_000).start();
-    let lines: Vec<String> = (0..ENTRIES).map(|n| format!("BEAR.QUERY item of {n}")).collect();
+    let entries = entries();
+    let lines: Vec<String> = (0..entries).map(|n| format!("BEAR.QUERY item of {n}")).collect();
     burst(&redis, &lines);
     redis.wait_stored();
     for (words, cause, pattern) in [
@@ -31,7 +34,7 @@ fn a_large_removal_is_one_message() {
     ] {
         let mut told = Listener::new(redis.wire(), "SUBSCRIBE bear:events:item");
         let count = redis.run(&format!("BEAR.INVALIDATE item {words}")).int();
-        assert!(count >= ENTRIES as i64 / 4, "{count}");
+        assert!(count >= entries as i64 / 4, "{count}");
         let expected =
             format!(r#"{{"event":"invalidated","space":"item",{cause},"count":{count},"pattern":"{pattern}"}}"#);
         assert_eq!(told.timeless(), expected);
@@ -47,6 +50,7 @@ fn a_large_batch_is_told_in_its_order_while_others_are_served() {
     database.log_errors_only();
     let redis = Redis::builder()
         .postgres(&database)
+        .append_only()
         .configs(&[("bear.events", "all"), ("bear.drain", "no"), ("bear.apply-batch-jobs", "10000")])
         .start();
     let mut wire = redis.wire();
@@ -65,4 +69,8 @@ fn a_large_batch_is_told_in_its_order_while_others_are_served() {
         );
     }
     told.assert_no_more();
+    let info = redis.info("bear");
+    assert_eq!((info.int("bear_events_sent"), info.int("bear_events_waiting")), (2 * JOBS as i64, 0));
+    let names: Vec<String> = redis.aof().iter().flatten().map(Command::name).collect();
+    assert!(names.iter().all(|name| !name.contains("PUBLISH")), "nothing of it is in the AOF");
 }

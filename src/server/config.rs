@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::postgres::{check_url, FeedKind, FeedSettings, Settings, UrlSource};
 use crate::redis_api::{ConfigSpec, ConfigValue, Live};
+use crate::server::events::EventsChoice;
 use crate::workers::InboxSettings;
 
 /// Environment variable with the default URL, which may hold a password.
@@ -80,34 +81,6 @@ pub struct Config {
     pub events: EventsChoice,
     /// A line in the log for each hit and miss.
     pub log_calls: bool,
-}
-
-/// `bear.events`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventsChoice {
-    /// Of those whose catalog says so.
-    Catalog,
-    /// Of all but those whose catalog says no.
-    All,
-    Off,
-}
-
-impl EventsChoice {
-    const ALL: [(&'static str, EventsChoice); 3] =
-        [("catalog", EventsChoice::Catalog), ("all", EventsChoice::All), ("off", EventsChoice::Off)];
-
-    pub fn name(self) -> &'static str {
-        EventsChoice::ALL.iter().find(|(_, choice)| *choice == self).map_or("", |(name, _)| name)
-    }
-
-    /// Is it published what happens in a section that says this?
-    pub fn tells_of(self, section: Option<bool>) -> bool {
-        match self {
-            EventsChoice::Catalog => section == Some(true),
-            EventsChoice::All => section != Some(false),
-            EventsChoice::Off => false,
-        }
-    }
 }
 
 /// `bear.feed`.
@@ -463,18 +436,6 @@ mod tests {
         let default = |name: &str| specs.iter().find(|spec| spec.name == name).map(|spec| spec.default.clone());
         assert_eq!(default("fetch-threads"), Some(ConfigValue::Number { value: 7, min: 1, max: 64 }));
         assert_eq!(default("prepare"), Some(ConfigValue::Bool(false)));
-    }
-
-    #[test]
-    fn a_section_may_say_otherwise_unless_events_are_off() {
-        let table = [
-            (EventsChoice::Catalog, [false, true, false]),
-            (EventsChoice::All, [true, true, false]),
-            (EventsChoice::Off, [false; 3]),
-        ];
-        for (choice, expected) in table {
-            assert_eq!([None, Some(true), Some(false)].map(|section| choice.tells_of(section)), expected, "{choice:?}");
-        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::core::claims::keep::{Gone, Rule};
 use crate::core::claims::outcome::{self, End, Settled};
 use crate::core::claims::queue::{Claim, Facts};
 use crate::core::claims::record::{Total, WorkNumbers, WorkOptions, WorkRecord};
-use crate::core::events::job::{By, Failure, JobEvent};
+use crate::core::events::job::{By, JobEvent};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
@@ -57,15 +57,6 @@ impl Ending {
         match self {
             Ending::Completed { .. } => Telling::Done,
             Ending::Failed { error } => Telling::failed(&error.message, attempts, wall_ms()),
-        }
-    }
-
-    fn event<'a>(&'a self, by: By<'a>) -> JobEvent<'a> {
-        match self {
-            Ending::Completed { result } => JobEvent::Completed { by, rows: None, result: result.as_deref() },
-            Ending::Failed { error } => {
-                JobEvent::Failed { by, failure: Failure { message: &error.message, sqlstate: None } }
-            }
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::core::catalog::claim::Keep;
 use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Started, StartedNumbers, Total};
-use crate::core::events::job::{Hold, JobEvent};
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
@@ -115,16 +114,6 @@ impl Server {
         self.write_claims(ctx, name, &unwritten);
         self.tell_claimed(ctx, taken.as_slice(), ask);
         taken
-    }
-
-    /// Publishes that jobs were claimed, once that is written.
-    pub(super) fn tell_claimed(&mut self, ctx: Context, taken: &[Taken], ask: Ask) {
-        let worker = self.claims.workers.of(ask.worker).0;
-        for job in taken {
-            let hold = Hold { token: job.token, worker, attempt: job.attempt };
-            let event = JobEvent::Claimed { hold, lease_ms: job.lease_ms };
-            self.events.tell(ctx, &job.space, job.id, || Some((&*job.job, event)));
-        }
     }
 
     /// Writes what [`Server::hand_out_unwritten`] has left to be written, in the same callback.

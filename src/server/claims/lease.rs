@@ -103,8 +103,7 @@ impl Server {
             space.totals.add(Total::Expired, 1);
         }
         let ended = JobEvent::LeaseEnded { hold: hold(&claim, worker), lease_ms: claim.lease_ms };
-        let space = self.claims.spaces.get(name);
-        self.events.note(name, id, || Some((&*space?.queue.claimed_facts(id)?.name, ended)));
+        self.events.note(name, id, || Some((&*self.claims.spaces.get(name)?.queue.claimed_facts(id)?.name, ended)));
         let attempts = self.attempts_of(ctx, name, id);
         if claim.cancelled || claim.attempt >= attempts {
             self.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);

@@ -15,6 +15,7 @@
 //! | `end` | what is written of a claim that ends |
 //! | `unfit` | what can be no job is recorded as failed |
 //! | `leave` | out of the stream, and of whatever else names the job |
+//! | `told` | what is published of them |
 //! | `totals` | what has happened since the queue began |
 //! | `lease` | BEAR.EXTEND, and leases that end |
 //! | `promote` | BEAR.PROMOTE |
@@ -75,6 +76,7 @@ mod report;
 mod serve;
 mod settle;
 mod space;
+mod told;
 mod totals;
 mod unfit;
 mod update;

@@ -11,7 +11,6 @@ use super::end::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
 use crate::core::claims::backoff::delay_ms;
 use crate::core::claims::queue::{Claim, State};
-use crate::core::events::job::{By, Failure, JobEvent};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::values::value::shorten;
@@ -19,8 +18,7 @@ use crate::keyspace::claims as keys;
 use crate::mutations;
 use crate::redis_api::{Answer, Context, Value};
 use crate::server::errands::Errand;
-use crate::server::events::hold;
-use crate::server::queues::{parse_id, wall_ms};
+use crate::server::queues::parse_id;
 use crate::server::Server;
 
 /// Why a job failed, and how it goes on.
@@ -106,16 +104,6 @@ impl Server {
             server.claims_changed(name);
             Ok(Answer::Bytes(Arc::new(state.into())))
         })
-    }
-
-    fn note_retried(&mut self, name: &Arc<str>, id: JobId, claim: &Claim, message: &str, delay_ms: u64) {
-        let (space, workers) = (self.claims.spaces.get(name), &self.claims.workers);
-        self.events.note(name, id, || {
-            let by = By::Worker(hold(claim, workers.of(claim.worker).0));
-            let due_ms = (delay_ms > 0).then(|| wall_ms() + delay_ms);
-            let event = JobEvent::Retried { by, failure: Failure { message, sqlstate: None }, due_ms };
-            Some((&*space?.queue.claimed_facts(id)?.name, event))
-        });
     }
 
     /// BEAR.RELEASE.

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `choice` | of which sections |
 //! | `send` | messages on their way: in order, some of them a tick where there are many |
 //! | `outcomes` | what came of a batch of SQL jobs |
 //! | `entries` | entries that were stored, or are served no more |
@@ -15,10 +16,12 @@
 //!
 //! A new event is a variant in `core/events` and a hook where it happens.
 
+mod choice;
 mod entries;
 mod outcomes;
 mod send;
 
+pub use choice::EventsChoice;
 pub use entries::{rows_of, rows_of_prefix};
 
 use rustc_hash::FxHashSet;
@@ -29,7 +32,6 @@ use crate::core::claims::queue::Claim;
 use crate::core::events::job::{Hold, JobEvent, OfJob};
 use crate::core::jobs::job_id::JobId;
 use crate::redis_api::Context;
-use crate::server::config::EventsChoice;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::core::catalog::space::parse_space;
+use crate::core::events::job::{By, Failure, JobEvent};
 use crate::core::inbox::row::InboxRow;
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::inbox_id::MAX_INBOX_ID;
@@ -61,5 +62,9 @@ impl Server {
         }
         self.keyspace.mark_queue(ctx, &of.jobs);
         self.inbox.settled(ctx, &of, &name, &[(id, telling)]);
+        self.events.tell(ctx, &name, id, || {
+            let failure = Failure { message, sqlstate: None };
+            Some((&*row.job, JobEvent::Failed { by: By::Attempts(0), failure }))
+        });
     }
 }

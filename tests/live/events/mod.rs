@@ -2,6 +2,7 @@
 
 mod channels;
 mod entries;
+mod inbox;
 mod jobs;
 mod listener;
 mod many;

@@ -14,7 +14,7 @@ use crate::core::changes::change::Changes;
 use crate::core::changes::dependency::Dependency;
 use crate::core::changes::dependency::DependentId;
 use crate::mutations;
-use crate::redis_api::Context;
+use crate::redis_api::{Context, StringKey};
 
 /// A result to be stored.
 pub struct Publication {
@@ -268,7 +268,11 @@ impl Keyspace {
         metas.sort_unstable();
         let is_ours = self.index.stored(&key).is_some() || self.doomed.contains(&key);
         let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, &key));
-        if !may_write || !store::set_entry(ctx, &key, &json, left) {
+        // A refresh that finds nothing new writes no result again: it may have a megabyte.
+        let is_the_same = self.index.stored(&key).is_some()
+            && StringKey::open(ctx, &key).is_some_and(|entry| entry.bytes() == json.as_slice());
+        let put = || (is_the_same && store::renew_entry(ctx, &key, left)) || store::set_entry(ctx, &key, &json, left);
+        if !may_write || !put() {
             self.give_up(&key, metas, dependent);
             self.drop_older(&key, facts.ticket);
             return;

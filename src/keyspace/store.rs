@@ -94,6 +94,13 @@ pub fn set_entry(ctx: Context, key: &[u8], value: &[u8], ttl_ms: u64) -> bool {
     own(|| ctx.call(c"SET", Replicate::Yes, &[key, value, b"PX", ttl.as_bytes()])).is_some()
 }
 
+/// Has an entry that stands live on for so long. False where it does not stand.
+pub fn renew_entry(ctx: Context, key: &[u8], ttl_ms: u64) -> bool {
+    let ttl = ttl_ms.to_string();
+    let reply = own(|| ctx.call(c"PEXPIRE", Replicate::Yes, &[key, ttl.as_bytes()]));
+    reply.and_then(|reply| reply.integer()) == Some(1)
+}
+
 pub fn put_tombstone(ctx: Context) {
     own(|| ctx.call(c"SET", Replicate::Yes, &[TOMBSTONE, b"entries are being removed"]));
 }

@@ -52,7 +52,10 @@ impl Server {
             }
         }
         let is_due = self.schedules.next_ms().is_some_and(|at_ms| at_ms <= wall_ms());
-        self.schedules.arm();
+        if !is_due {
+            // Armed at once, it would come later than the wake-up that follows a tick with more to do.
+            self.schedules.arm();
+        }
         is_due
     }
 

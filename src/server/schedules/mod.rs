@@ -94,9 +94,10 @@ impl Schedules {
     }
 
     /// For INFO.
-    pub fn figures(&self) -> [(&'static str, u64); 5] {
+    pub fn figures(&self) -> [(&'static str, u64); 6] {
         [
             ("schedules", self.by_id.len() as u64),
+            ("schedules_next_ms", self.next_ms().unwrap_or(0)),
             ("schedules_trying", self.trying.len() as u64),
             ("schedule_ticks", self.figures.ticks),
             ("schedule_ticks_passed_over", self.figures.passed_over),

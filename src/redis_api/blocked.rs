@@ -28,12 +28,12 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Bytes that replying costs, for budgets.
-    pub fn cost(&self) -> usize {
+    /// Bytes that replying costs, for budgets; of what costs more than the limit, anything above it.
+    pub fn cost_upto(&self, limit: usize) -> usize {
         match self {
             Answer::Bytes(bytes) => bytes.len(),
             Answer::Error(text) => text.len(),
-            Answer::Value(value) => value.cost(),
+            Answer::Value(value) => value.cost_upto(limit),
             Answer::Integer(_) | Answer::Ok | Answer::Written => 16,
         }
     }

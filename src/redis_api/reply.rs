@@ -23,12 +23,27 @@ impl Value {
 
     /// Bytes that replying costs: an element costs as much as some hundred bytes.
     pub fn cost(&self) -> usize {
+        self.cost_upto(usize::MAX)
+    }
+
+    /// The same; of what costs more than the limit, anything above it. A hundred thousand elements are not all looked at.
+    pub fn cost_upto(&self, limit: usize) -> usize {
         const ELEMENT: usize = 256;
+        let all = |values: &mut dyn Iterator<Item = (&Value, usize)>| {
+            let mut cost = ELEMENT;
+            for (value, more) in values {
+                cost += more + value.cost_upto(limit);
+                if cost > limit {
+                    break;
+                }
+            }
+            cost
+        };
         match self {
             Value::Null | Value::Integer(_) => ELEMENT,
             Value::Bytes(bytes) => bytes.len() + ELEMENT,
-            Value::Array(values) => ELEMENT + values.iter().map(Value::cost).sum::<usize>(),
-            Value::Map(pairs) => ELEMENT + pairs.iter().map(|(_, value)| ELEMENT + value.cost()).sum::<usize>(),
+            Value::Array(values) => all(&mut values.iter().map(|value| (value, 0))),
+            Value::Map(pairs) => all(&mut pairs.iter().map(|(_, value)| (value, ELEMENT))),
         }
     }
 }

@@ -28,14 +28,14 @@ impl Letters {
 const LARGE: usize = 128 << 10;
 
 pub(super) fn is_large(answer: &Answer) -> bool {
-    answer.cost() > LARGE && !matches!(answer, Answer::Error(_))
+    answer.cost_upto(LARGE) > LARGE && !matches!(answer, Answer::Error(_))
 }
 
 impl Server {
     /// Answers a client that waits. Returns what that cost this thread, in bytes.
     pub(super) fn send_answer(&mut self, client: BlockedClient, answer: Answer) -> usize {
-        let cost = answer.cost();
         if !is_large(&answer) {
+            let cost = answer.cost_upto(LARGE);
             client.answer(answer);
             return cost;
         }

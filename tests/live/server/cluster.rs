@@ -1,8 +1,10 @@
 //! In a cluster: a space is one slot, and keys of several slots never go in one command. One node that has all slots.
 
+use std::time::Duration;
+
 use crate::support::bears;
 use crate::support::process::free_port;
-use crate::support::{eventually, Database, Redis, Reply};
+use crate::support::{eventually, stays, Database, Redis, Reply};
 
 #[track_caller]
 fn wait_ready(redis: &Redis) {
@@ -29,6 +31,32 @@ fn fill(redis: &Redis) {
     assert_eq!(redis.run("BEAR.QUERY den x 1").text(), r#"[{"id":1}]"#);
     redis.wait_stored();
     assert_eq!(redis.run("SMEMBERS {bear}:meta:5:caches").sorted_texts(), ["{bear}:all", "{den}:x:1"]);
+}
+
+/// Its keys are in one slot, and only the node of that slot carries it out.
+#[test]
+fn a_schedule_is_its_slots_nodes() {
+    let redis = Redis::builder()
+        .catalog("[mail]\n[mail.job.SEND]\nclaim = {}\n[mail.schedule.own]\nevery = \"100ms\"\njob = \"SEND\"\n")
+        .append_only()
+        .config("appendfsync", "always")
+        .config("cluster-enabled", "yes")
+        .config("cluster-port", free_port())
+        .config("cluster-require-full-coverage", "no")
+        .start();
+    let slot = redis.run("CLUSTER KEYSLOT {mail}").int();
+    assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
+    wait_ready(&redis);
+    let ticks = || redis.run("XLEN {mail}:queue:work");
+    eventually("it ticks", || ticks().int() > 2);
+    assert!(redis.run("EXISTS {mail}:queue:schedules:state").int() == 1);
+    assert!(redis.run(&format!("CLUSTER DELSLOTS {slot}")).is_ok());
+    assert!(ticks().is_error());
+    // What was under way when the slot went is in the file by now.
+    let written = redis.aof().len();
+    stays("it rests", Duration::from_millis(500), || redis.aof().len() == written);
+    assert!(redis.run(&format!("CLUSTER ADDSLOTS {slot}")).is_ok());
+    eventually("it is taken up again", || redis.aof().len() > written);
 }
 
 /// In a cluster, Valkey 9 refuses a module's UNLINK and DEL outside commands: what is removed is not served, and its keys

@@ -6,12 +6,16 @@ use smallvec::SmallVec;
 use super::claims::set_fields;
 use super::jobs::{self, QueueKeys};
 use super::store::own;
+use crate::core::claims::attempts::AttemptError;
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::redis_api::{Context, HashKey};
 
 /// What stands behind the id of a job that BEAR.RETRY has made of a row that had failed.
-const AGAIN: &str = " again";
+const AGAIN: &[u8] = b"again";
+
+/// What stands behind the id of one that has failed for good, if its row was not completed: then the error, JSON.
+const FAILING: &[u8] = b"failing ";
 
 /// What Redis knows of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +51,15 @@ pub fn parse_row(text: &[u8]) -> Option<u64> {
 
 /// The job that the hash names, and whether it is one that was tried again.
 pub fn job_of(value: &[u8]) -> Option<(JobId, bool)> {
-    match value.strip_suffix(AGAIN.as_bytes()) {
-        Some(id) => JobId::parse(id).map(|id| (id, true)),
-        None => JobId::parse(value).map(|id| (id, false)),
+    let (id, beside) = split(value);
+    JobId::parse(id).map(|id| (id, beside == AGAIN))
+}
+
+/// The id, and what stands behind it.
+fn split(value: &[u8]) -> (&[u8], &[u8]) {
+    match value.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&value[..at], &value[at + 1..]),
+        None => (value, &[]),
     }
 }
 
@@ -74,9 +84,24 @@ pub fn telling(ctx: Context, keys: &QueueKeys, row: u64) -> Option<Telling> {
 
 /// A row has become a job.
 pub fn take(ctx: Context, keys: &QueueKeys, row: u64, id: JobId, again: bool) {
-    let value = format!("{id}{}", if again { AGAIN } else { "" });
+    let id = id.text();
+    let value = [id.as_bytes(), if again { b" " } else { b"" }, if again { AGAIN } else { b"" }].concat();
     // The type of the key was looked at when the space was read, and whenever another hand touched it.
-    let _ = set_fields(ctx, &keys.inbox, &[(row.to_string().as_bytes(), value.as_bytes())]);
+    let _ = set_fields(ctx, &keys.inbox, &[(row.to_string().as_bytes(), &value)]);
+}
+
+/// Its job has failed for good, unless Postgres says that it was completed.
+pub fn fail(ctx: Context, keys: &QueueKeys, row: u64, id: JobId, error: &AttemptError) {
+    // Numbers and texts: nothing here can fail to be written.
+    let error = serde_json::to_vec(error).unwrap_or_default();
+    let value = [id.text().as_bytes(), b" ", FAILING, &error].concat();
+    let _ = set_fields(ctx, &keys.inbox, &[(row.to_string().as_bytes(), &value)]);
+}
+
+/// Why its job is to fail.
+pub fn failing(ctx: Context, keys: &QueueKeys, row: u64) -> Option<AttemptError> {
+    let read = |value: &[u8]| serde_json::from_slice(split(value).1.strip_prefix(FAILING)?).ok();
+    get(ctx, &keys.inbox, row, read).flatten()
 }
 
 /// Postgres is to be told this.

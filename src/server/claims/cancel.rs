@@ -37,7 +37,9 @@ impl Server {
                 }
                 _ => {
                     let error = AttemptError { message, at_ms: wall_ms(), ..AttemptError::default() };
-                    server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+                    if !server.inbox_cancels(ctx, name, id, &error) {
+                        server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+                    }
                     server.claims_changed(name);
                     "failed"
                 }

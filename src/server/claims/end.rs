@@ -19,7 +19,7 @@ use crate::core::events::job::{By, JobEvent};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
-use crate::keyspace::{claims as keys, jobs};
+use crate::keyspace::{claims as keys, inbox, jobs};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::events::hold;
@@ -59,6 +59,21 @@ impl Ending {
             Ending::Failed { error } => Telling::failed(&error.message, attempts, wall_ms()),
         }
     }
+
+    /// The attempt that failed, and who tried; 0: it was nobody's.
+    fn attempt(&self) -> u32 {
+        match self {
+            Ending::Completed { .. } => 0,
+            Ending::Failed { error } => error.attempt,
+        }
+    }
+
+    fn worker(&self) -> &str {
+        match self {
+            Ending::Completed { .. } => "",
+            Ending::Failed { error } => error.worker.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 /// What is known of a job that settles, from memory and from its entry.
@@ -94,7 +109,7 @@ impl Server {
                 .map_or(&ClaimSpec::DEFAULT, |of| of.claim);
             let is_failed = matches!(ending, Ending::Failed { .. });
             if id.inbox().is_some() {
-                let tried = || space.tried.get(&id).map_or(0, |tried| *tried);
+                let tried = || space.tried.get(&id).map_or(0, |tried| *tried).max(ending.attempt());
                 let attempts = claim.as_ref().map_or_else(tried, |claim| claim.attempt);
                 tellings.push((id, ending.telling(attempts)));
             }
@@ -105,7 +120,7 @@ impl Server {
             let is_waited_for = self.queues.waiters.waits_for(name, id);
             self.events.note(name, id, || {
                 let of_claim = |claim: &Claim| hold(claim, claims.workers.of(claim.worker).0);
-                let tried = space.tried.get(&id).copied().unwrap_or(0);
+                let tried = space.tried.get(&id).copied().unwrap_or(0).max(ending.attempt());
                 let by = claim.as_ref().map_or(By::Attempts(tried), |claim| By::Worker(of_claim(claim)));
                 Some((&*facts.name, ending.event(by)))
             });
@@ -218,6 +233,23 @@ impl Server {
         space.totals_changed(ctx, now_ms);
     }
 
+    /// A claimed job fails for good. That of a row may have been completed in Postgres by then, or be about to: until that is known
+    /// it waits, and nobody has it.
+    pub(super) fn fail_claimed(&mut self, ctx: Context, name: &Arc<str>, id: JobId, error: AttemptError) {
+        let now_ms = self.claims.now_ms();
+        let Some(row) = id.inbox() else {
+            return self.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+        };
+        let Some(space) = self.claims.spaces.get_mut(name) else { return };
+        keys::forget(ctx, &space.keys.claims, &[id]);
+        space.held.remove(&id);
+        inbox::fail(ctx, &space.shared, row, id, &error);
+        let facts = space.queue.claimed_facts(id).cloned();
+        let claim = space.queue.give_back(id, now_ms);
+        self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
+        space.totals_changed(ctx, now_ms);
+    }
+
     /// The worker gives a job back that it has not done.
     pub(super) fn release_claimed(&mut self, ctx: Context, name: &Arc<str>, id: JobId) {
         let now_ms = self.claims.now_ms();
@@ -292,10 +324,10 @@ impl WorkSpace {
             let settled = Settled {
                 job: record.name,
                 data: updated.as_deref().unwrap_or(record.data),
-                attempts: of_claim.map_or(known.attempts.attempts, |claim| claim.attempt),
+                attempts: of_claim.map_or(known.attempts.attempts.max(known.ending.attempt()), |claim| claim.attempt),
                 started_ms: of_claim.map(|claim| claim.started_ms),
                 finished_ms: wall_ms(),
-                worker: worker.as_bytes(),
+                worker: if worker.is_empty() { known.ending.worker() } else { worker }.as_bytes(),
                 token: of_claim.map(|claim| claim.token),
                 priority: record.options.priority,
                 result,

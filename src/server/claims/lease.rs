@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::end::{Ending, Settling};
 use super::settle::{check_claim, checked_json};
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::record::Total;
@@ -106,7 +105,7 @@ impl Server {
         self.events.note(name, id, || Some((&*self.claims.spaces.get(name)?.queue.claimed_facts(id)?.name, ended)));
         let attempts = self.attempts_of(ctx, name, id);
         if claim.cancelled || claim.attempt >= attempts {
-            self.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+            self.fail_claimed(ctx, name, id, error);
         } else {
             self.retry_claimed(ctx, name, id, error, 0);
         }

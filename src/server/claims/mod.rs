@@ -83,6 +83,7 @@ mod update;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -205,9 +206,15 @@ impl Claims {
         moment
     }
 
-    /// Spaces that are in memory.
-    pub fn names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
-        self.spaces.keys().cloned()
+    /// The space in memory that follows another one.
+    pub fn name_after(&self, name: &str) -> Option<Arc<str>> {
+        let after = (Bound::Excluded(name), Bound::Unbounded);
+        self.spaces.range::<str, _>(after).next().map(|(name, _)| name.clone())
+    }
+
+    /// Jobs of the inbox that wait for Postgres' word that their rows are open.
+    pub fn unverified_len(&self) -> u64 {
+        self.spaces.values().map(|space| space.unverified.len() as u64).sum()
     }
 
     /// What is in memory of a space.

@@ -88,7 +88,7 @@ impl Server {
             let error = AttemptError { stack, ..server.claims.workers.error(&claim, message) };
             let attempts = server.attempts_of(ctx, name, id);
             let state = if is_final || claim.cancelled || claim.attempt >= attempts {
-                server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+                server.fail_claimed(ctx, name, id, error);
                 "failed"
             } else {
                 let delay_ms = backoff_ms.unwrap_or_else(|| server.backoff_of(ctx, name, id, claim.attempt));
@@ -114,7 +114,7 @@ impl Server {
             let state = if claim.cancelled {
                 let message = server.cancel_message(ctx, name, id).into();
                 let error = server.claims.workers.error(&claim, message);
-                server.conclude(ctx, name, vec![Settling { id, ending: Ending::Failed { error } }]);
+                server.fail_claimed(ctx, name, id, error);
                 "failed"
             } else {
                 server.release_claimed(ctx, name, id);

@@ -29,7 +29,7 @@ impl Server {
         info.number("inbox_told", inbox.totals.told);
         info.number("inbox_completed_there", inbox.totals.completed_there);
         info.number("inbox_untold", (inbox.untold.len() + inbox.telling.len()) as u64);
-        info.number("inbox_unverified", (inbox.unverified.len() + inbox.verifying.len()) as u64);
+        info.number("inbox_unverified", self.claims.unverified_len());
         info.number("inbox_spaces_passed_over", inbox.full.len() as u64);
         info.number("inbox_lag_ms", inbox.totals.lag_ms);
         info.number("inbox_polls", self.workers.inbox().map_or(0, |thread| thread.figures().polls));

@@ -2,6 +2,8 @@
 //! over, so that its order holds, and asked for again once there is room; other spaces go on.
 
 use std::collections::btree_map::Entry;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,21 +31,63 @@ pub struct Full {
     is_asked: bool,
 }
 
+/// All of them.
+#[derive(Default)]
+pub struct PassedOver {
+    spaces: BTreeMap<Arc<str>, Full>,
+    /// The one that was looked at last, and when the next are.
+    seen: Option<Arc<str>>,
+    look_at: Option<Instant>,
+}
+
+/// Spaces that are looked at, at once.
+const SOME: usize = 32;
+
+impl PassedOver {
+    pub fn len(&self) -> usize {
+        self.spaces.len()
+    }
+
+    pub fn clear(&mut self) {
+        *self = PassedOver::default();
+    }
+
+    /// Some whose time has come; with what they lack, and whether they have waited long.
+    fn due(&mut self, now: Instant) -> Vec<(Arc<str>, bool, bool)> {
+        if self.spaces.is_empty() || self.look_at.is_some_and(|at| at > now) {
+            return Vec::new();
+        }
+        self.look_at = Some(now + LOOK_AGAIN);
+        let after = self.seen.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let some: Vec<_> = self.spaces.range::<Arc<str>, _>((after, Bound::Unbounded)).take(SOME).collect();
+        if some.len() == SOME {
+            self.seen = some.last().map(|(name, _)| (*name).clone());
+            // The others have their turn soon.
+            self.look_at = Some(now + LOOK_AGAIN / 10);
+        }
+        let is_due = |(_, full): &(&Arc<str>, &Full)| !full.is_asked && full.look_at <= now;
+        let with_what = |(name, full): (&Arc<str>, &Full)| (name.clone(), full.lacks_room, now - full.since >= AT_LAST);
+        some.into_iter().filter(is_due).map(with_what).collect()
+    }
+}
+
 impl Inbox {
     pub(super) fn is_passed_over(&self, space: &str) -> bool {
-        self.full.contains_key(space)
+        self.full.spaces.contains_key(space)
     }
 
     /// From now on rows of a space are passed over.
     pub(super) fn pass_over(&mut self, space: &str, lacks_room: bool) {
         let now = Instant::now();
-        self.full.insert(space.into(), Full { since: now, look_at: now + LOOK_AGAIN, lacks_room, is_asked: false });
+        self.full
+            .spaces
+            .insert(space.into(), Full { since: now, look_at: now + LOOK_AGAIN, lacks_room, is_asked: false });
         redis_api::arm(LOOK_AGAIN);
     }
 
     /// Ids of a space are told. False: not those that it was asked for; they come again.
     pub(super) fn is_listed_again(&mut self, space: &Arc<str>) -> bool {
-        match self.full.entry(space.clone()) {
+        match self.full.spaces.entry(space.clone()) {
             Entry::Vacant(_) => true,
             Entry::Occupied(full) if full.get().is_asked => {
                 full.remove();
@@ -56,8 +100,8 @@ impl Inbox {
     /// All ids of a listing have been told.
     pub(super) fn listed(&mut self, space: Option<&str>) {
         if let Some(space) = space {
-            if self.full.get(space).is_some_and(|full| full.is_asked) {
-                self.full.remove(space);
+            if self.full.spaces.get(space).is_some_and(|full| full.is_asked) {
+                self.full.spaces.remove(space);
             }
         }
     }
@@ -66,28 +110,20 @@ impl Inbox {
 impl Server {
     /// Asks for the rows of spaces that may have room by now.
     pub(super) fn ask_for_passed_over(&mut self) {
-        if self.inbox.full.is_empty() {
-            return;
-        }
         let now = Instant::now();
-        let due = |(name, full): (&Arc<str>, &Full)| {
-            (!full.is_asked && full.look_at <= now)
-                .then(|| (name.clone(), full.lacks_room, now - full.since >= AT_LAST))
-        };
-        let due: Vec<_> = self.inbox.full.iter().filter_map(due).collect();
-        for (name, lacks_room, at_last) in due {
+        for (name, lacks_room, at_last) in self.inbox.full.due(now) {
             let room = if at_last { 1 } else { ROOM.min(self.config.queue_max_jobs as u64 / 10).max(1) };
             let is_time = match lacks_room {
                 true => self.has_room(&name, room),
                 false => at_last,
             };
             let asked = is_time && self.ask_inbox(InboxRequest::Rescan { space: (*name).into() });
-            if let Some(full) = self.inbox.full.get_mut(&name) {
+            if let Some(full) = self.inbox.full.spaces.get_mut(&name) {
                 (full.is_asked, full.look_at) = (asked, now + LOOK_AGAIN);
             }
         }
-        if self.inbox.full.values().any(|full| !full.is_asked) {
-            redis_api::arm(LOOK_AGAIN);
+        if let Some(at) = self.inbox.full.look_at.filter(|_| self.inbox.full.len() > 0) {
+            redis_api::arm(at.saturating_duration_since(now).max(Duration::from_millis(1)));
         }
     }
 

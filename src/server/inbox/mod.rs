@@ -41,7 +41,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::core::inbox::tell::Telling;
-use crate::core::jobs::job_id::JobId;
 use crate::redis_api::Context;
 use crate::server::Server;
 
@@ -61,17 +60,12 @@ pub struct Inbox {
     reading: Option<(Arc<str>, u64)>,
     /// What the thread is telling.
     telling: BTreeMap<u64, (Arc<str>, Telling)>,
-    /// Jobs that were read from the keys: are their rows open? And those that the thread has been asked of.
-    unverified: VecDeque<(u64, Arc<str>)>,
-    verifying: BTreeMap<u64, Arc<str>>,
-    /// Spaces whose jobs are to be looked at once more, after the connection was lost; how far one of them has been walked.
-    recheck: BTreeSet<Arc<str>>,
-    rechecking: Option<(Arc<str>, JobId)>,
+    verifying: verify::Verifying,
     /// Spaces where another hand has touched what rows have become; how far one of them has been looked at.
     touched: BTreeSet<Arc<str>>,
     looking: Option<hands::Looking>,
     /// Spaces whose rows are passed over for now.
-    full: BTreeMap<Arc<str>, full::Full>,
+    full: full::PassedOver,
     totals: figures::Totals,
 }
 

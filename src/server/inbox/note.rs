@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Inbox;
+use crate::core::claims::attempts::AttemptError;
 use crate::core::claims::queue::{Claim, Facts};
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
@@ -50,12 +51,13 @@ impl Inbox {
 
     /// The jobs of a space have been read from the keys.
     pub fn loaded(&mut self, name: &Arc<str>, space: &WorkSpace) {
-        let rows = space.unverified.iter().filter_map(|id| id.inbox());
-        self.unverified.extend(rows.map(|row| (row, name.clone())));
+        if !space.unverified.is_empty() {
+            self.verifying.loaded(name);
+        }
         if !space.unlinked.is_empty() {
             self.touched.insert(name.clone());
         }
-        if !self.unverified.is_empty() || !space.untold.is_empty() {
+        if !space.unverified.is_empty() || !space.untold.is_empty() || !space.unlinked.is_empty() {
             redis_api::arm(Duration::ZERO);
         }
     }
@@ -93,6 +95,19 @@ impl Server {
         if let Some(facts) = facts.filter(|_| space.is_loaded()) {
             space.withhold_untold(&facts);
         }
+    }
+
+    /// A job that waits is cancelled. True: first it is to be known whether its last claim's worker has completed it.
+    pub(in crate::server) fn inbox_cancels(
+        &mut self,
+        ctx: Context,
+        name: &Arc<str>,
+        id: JobId,
+        error: &AttemptError,
+    ) -> bool {
+        let Some((_, space)) = self.claims.space_of(name) else { return false };
+        let row = id.inbox().filter(|_| space.untold.contains(&id));
+        row.map(|row| keys::fail(ctx, &space.shared, row, id, error)).is_some()
     }
 
     /// There is something that Postgres is to be told.

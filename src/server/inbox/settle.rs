@@ -25,7 +25,7 @@ impl Server {
     pub(super) fn row_is_settled(&mut self, ctx: Context, row: u64, settled: &Settled, until: Instant) -> Step {
         let name: Arc<str> = match settled {
             Settled::Done { space, .. } | Settled::Failed { space, .. } => (**space).into(),
-            Settled::Gone => match self.inbox.verifying.get(&row) {
+            Settled::Gone => match self.inbox.verifying.asked(row) {
                 Some(name) => name.clone(),
                 None => return Step::Done,
             },

@@ -9,6 +9,7 @@ use crate::core::inbox::tell::{Telling, ToldAs};
 use crate::keyspace::inbox as keys;
 use crate::keyspace::jobs::QueueKeys;
 use crate::redis_api::Context;
+use crate::server::claims::Ending;
 use crate::server::Server;
 use crate::workers::InboxRequest;
 
@@ -118,6 +119,9 @@ impl Server {
                 self.inbox.tell(ctx, of, name, &[(row, Telling::Done)]);
                 Step::Done
             }
+            ToldAs::Told if is_fence && keys::failing(ctx, of, row).is_some() => {
+                self.job_has_failed(ctx, name, of, row, until)
+            }
             ToldAs::Told | ToldAs::Gone | ToldAs::Completed { .. } => {
                 keys::told(ctx, of, &[row]);
                 if is_fence {
@@ -126,6 +130,18 @@ impl Server {
                 Step::Done
             }
         }
+    }
+
+    /// It was its last claim, and nobody has completed it.
+    fn job_has_failed(&mut self, ctx: Context, name: &Arc<str>, of: &QueueKeys, row: u64, until: Instant) -> Step {
+        let (taken, error) = (keys::taken(ctx, of, row), keys::failing(ctx, of, row));
+        let (Some((id, _)), Some(error)) = (taken, error) else { return Step::Done };
+        let step = self.settle_job_of(ctx, name, id, Ending::Failed { error }, until);
+        if matches!(step, Step::Done) && matches!(keys::telling(ctx, of, row), Some(Telling::Fence(_))) {
+            // There was no such job any more.
+            keys::told(ctx, of, &[row]);
+        }
+        step
     }
 
     /// The claim that ended counts no more: somebody else may have the job.

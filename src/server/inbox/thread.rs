@@ -91,7 +91,7 @@ impl Inbox {
         for (_, (name, _)) in std::mem::take(&mut self.telling) {
             self.unread.insert(name);
         }
-        self.unverified.extend(std::mem::take(&mut self.verifying));
+        self.verifying.ask_again();
         self.full.clear();
     }
 }
@@ -153,7 +153,7 @@ impl Server {
         (link.state, link.error) = (State::Up, None);
         log::info!("the inbox in Postgres is read");
         if was_up {
-            self.inbox.recheck.extend(self.claims.names());
+            self.inbox.verifying.recheck();
         }
         self.name_data_set(ctx);
         self.own_inbox();

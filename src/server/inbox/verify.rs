@@ -2,7 +2,8 @@
 //! set believes to be undone may have been done since it was written down. After each loss of the connection all claimed jobs
 //! are asked for once more: Postgres may be an earlier one by now.
 
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,46 @@ use crate::workers::InboxRequest;
 const AT_ONCE: usize = 1_000;
 const ON_THEIR_WAY: usize = 5_000;
 
+/// Whose rows are asked for.
+#[derive(Default)]
+pub struct Verifying {
+    /// Spaces with jobs that were read from the keys; how far one of them has been walked.
+    loaded: BTreeSet<Arc<str>>,
+    walked: Option<(Arc<str>, JobId)>,
+    /// Spaces are looked at once more from this one on, with all of their jobs; how far one of them has been walked.
+    from: Option<Arc<str>>,
+    rechecked: Option<(Arc<str>, JobId)>,
+    /// Rows that the thread has been asked for.
+    asked: BTreeMap<u64, Arc<str>>,
+}
+
+impl Verifying {
+    pub fn loaded(&mut self, name: &Arc<str>) {
+        self.loaded.insert(name.clone());
+    }
+
+    /// Whose row it is that was asked for.
+    pub fn asked(&self, row: u64) -> Option<&Arc<str>> {
+        self.asked.get(&row)
+    }
+
+    /// What was asked will not be answered.
+    pub fn ask_again(&mut self) {
+        self.loaded.extend(self.walked.take().map(|(name, _)| name));
+        self.loaded.extend(std::mem::take(&mut self.asked).into_values());
+        (self.from, self.rechecked) = (None, None);
+    }
+
+    /// All jobs are to be looked at once more.
+    pub fn recheck(&mut self) {
+        self.from = Some("".into());
+    }
+
+    fn has_more(&self) -> bool {
+        !self.loaded.is_empty() || self.walked.is_some() || self.from.is_some() || self.rechecked.is_some()
+    }
+}
+
 impl Server {
     /// True: there is more to do at once.
     pub(super) fn ask_what_is_open(&mut self, ctx: Context, until: Instant) -> bool {
@@ -24,15 +65,9 @@ impl Server {
             return false;
         }
         let mut rows = Vec::new();
-        while rows.len() < AT_ONCE && self.inbox.verifying.len() < ON_THEIR_WAY {
-            match self.inbox.unverified.pop_front() {
-                Some((row, name)) => {
-                    if self.inbox.verifying.insert(row, name).is_none() {
-                        rows.push(row);
-                    }
-                }
-                None if self.recheck_some(ctx, until) => {}
-                None => break,
+        while rows.len() < AT_ONCE && self.inbox.verifying.asked.len() < ON_THEIR_WAY {
+            if !self.walk_loaded(&mut rows) && !self.recheck_some(ctx, until, &mut rows) {
+                break;
             }
             if Instant::now() >= until {
                 break;
@@ -41,25 +76,50 @@ impl Server {
         if !rows.is_empty() {
             self.ask_inbox(InboxRequest::Verify(rows));
         }
-        let inbox = &self.inbox;
-        let has_more = !inbox.unverified.is_empty() || !inbox.recheck.is_empty() || inbox.rechecking.is_some();
-        has_more && inbox.verifying.len() < ON_THEIR_WAY
+        let verifying = &self.inbox.verifying;
+        verifying.has_more() && verifying.asked.len() < ON_THEIR_WAY
+    }
+
+    /// Some of the jobs that were read from the keys. False: there are none.
+    fn walk_loaded(&mut self, rows: &mut Vec<u64>) -> bool {
+        /// Between two looks at the clock.
+        const SOME: usize = 64;
+
+        let verifying = &mut self.inbox.verifying;
+        let next = verifying.loaded.pop_first().map(|name| (name, JobId::ZERO));
+        let Some((name, after)) = verifying.walked.take().or(next) else { return false };
+        let Some((name, space)) = self.claims.space_of(&name) else { return true };
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        let some: Vec<JobId> = space.unverified.range(range).take(SOME).copied().collect();
+        for row in some.iter().filter_map(|id| id.inbox()) {
+            if verifying.asked.insert(row, name.clone()).is_none() {
+                rows.push(row);
+            }
+        }
+        verifying.walked = some.last().filter(|_| some.len() == SOME).map(|last| (name, *last));
+        true
     }
 
     /// Walks over claimed jobs of a space that is to be looked at once more. False: there is none.
-    fn recheck_some(&mut self, ctx: Context, until: Instant) -> bool {
-        let (name, from) = match self.inbox.rechecking.take() {
-            Some(rechecking) => rechecking,
-            None => match self.inbox.recheck.pop_first() {
-                Some(name) => (name, JobId::ZERO),
-                None => return false,
-            },
+    fn recheck_some(&mut self, ctx: Context, until: Instant, rows: &mut Vec<u64>) -> bool {
+        let (name, from) = match self.inbox.verifying.rechecked.take() {
+            Some(rechecked) => rechecked,
+            None => {
+                let Some(after) = self.inbox.verifying.from.take() else { return false };
+                let Some(name) = self.claims.name_after(&after) else { return true };
+                self.inbox.verifying.from = Some(name.clone());
+                (name, JobId::ZERO)
+            }
         };
         let Some((_, space)) = self.claims.space_of(&name) else { return true };
+        let asked = &mut self.inbox.verifying.asked;
         let (mut next, mut looked_at) = (None, 0);
-        let unverified = &mut self.inbox.unverified;
         jobs::walk(ctx, &space.keys.work, Direction::Forward, (from, LAST), &mut |id, _| {
-            unverified.extend(id.inbox().map(|row| (row, name.clone())));
+            if let Some(row) = id.inbox() {
+                if asked.insert(row, name.clone()).is_none() {
+                    rows.push(row);
+                }
+            }
             looked_at += 1;
             if looked_at >= AT_ONCE || Instant::now() >= until {
                 next = id.next();
@@ -67,27 +127,23 @@ impl Server {
             }
             ControlFlow::Continue(())
         });
-        self.inbox.rechecking = next.map(|next| (name, next));
+        self.inbox.verifying.rechecked = next.map(|next| (name, next));
         true
     }
 
     /// All that is to be said of a row has been said: if its job stands, the row is open.
     pub(super) fn row_is_verified(&mut self, ctx: Context, row: u64) {
-        let Some(name) = self.inbox.verifying.remove(&row) else { return };
+        let Some(name) = self.inbox.verifying.asked.remove(&row) else { return };
         let of = QueueKeys::new(&self.prefix_of(&name));
         let Some((id, _)) = keys::taken(ctx, &of, row) else { return };
-        self.let_out_verified(&name, id);
-    }
-
-    fn let_out_verified(&mut self, name: &Arc<str>, id: JobId) {
-        let Some((_, space)) = self.claims.space_of(name) else { return };
+        let Some((_, space)) = self.claims.space_of(&name) else { return };
         let was_unverified = space.unverified.remove(&id);
         if let Some(loading) = &mut space.loading {
             loading.unverified.remove(&id);
         }
         if was_unverified {
             space.let_out(id);
-            self.claims_changed(name);
+            self.claims_changed(&name);
         }
     }
 }

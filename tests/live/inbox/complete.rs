@@ -1,7 +1,7 @@
 //! `bear.complete`: a job settles with the transaction of its worker's effect, or that transaction fails.
 
 use crate::support::claims::{claim_one, tell};
-use crate::support::inbox::{database, effects, enqueue, rows, server, wait_empty};
+use crate::support::inbox::{database, effects, enqueue, enqueue_with, rows, server, wait_empty};
 use crate::support::jobs::{find, ids_in, wait_state};
 use crate::support::{eventually, stays, Reply};
 use std::time::Duration;
@@ -112,4 +112,55 @@ fn a_job_is_withheld_while_a_transaction_that_completes_it_is_open() {
         wait_empty(&mut client);
     }
     assert_eq!(rows(&mut client), 0);
+}
+
+/// No attempt is left, or the job is cancelled: it has failed only if nobody has completed it.
+#[test]
+fn a_job_fails_for_good_only_if_its_worker_has_not_completed_it() {
+    let database = database();
+    let redis = server(&database);
+    let (mut client, mut wire) = (database.client(), redis.wire());
+    for how in ["lease", "fail", "cancel"] {
+        for commits in [true, false] {
+            enqueue_with(&mut client, "mail", "SHORT", r#"{"v": 1}"#, ", attempts => 1");
+            eventually("it is there", || ids_in(&mut wire, "mail", "waiting").len() == 1);
+            let job = claim_one(&mut wire, "mail");
+            let mut transaction = client.transaction().expect("a transaction");
+            transaction.execute(&complete("mail", &job.id, job.token), &[]).expect("completed");
+            match how {
+                "lease" => {
+                    eventually("its lease has ended", || wire.run("HLEN mail:queue:work:claims") == Reply::Int(0));
+                }
+                "fail" => assert_eq!(tell(&mut wire, "FAIL", &job, "no-answer").text(), "failed"),
+                _ => {
+                    assert_eq!(tell(&mut wire, "RELEASE", &job, "").text(), "waiting");
+                    assert_eq!(wire.run(&format!("BEAR.CANCEL mail {} enough", job.id)).text(), "failed");
+                }
+            }
+            stays("nobody knows yet", Duration::from_millis(100), || {
+                find(&mut wire, "mail", &job.id).expect("a job")["state"].text() == "waiting"
+            });
+            if commits {
+                transaction.commit().expect("committed");
+                wait_state(&mut wire, "mail", &job.id, "completed");
+                wait_empty(&mut client);
+            } else {
+                transaction.rollback().expect("rolled back");
+                let failed = wait_state(&mut wire, "mail", &job.id, "failed");
+                let (message, _) = crate::support::jobs::error_of(&failed);
+                let expected = match how {
+                    "lease" => "the lease of worker",
+                    "fail" => "no-answer",
+                    _ => "enough",
+                };
+                assert!(message.contains(expected), "{message}");
+                assert_eq!(failed["attempts"].int(), i64::from(how != "cancel"));
+                let sql = "SELECT failed->>'message' FROM bear.inbox";
+                eventually("Postgres knows", || {
+                    client.query_one(sql, &[]).expect("a row").get::<_, Option<String>>(0).as_ref() == Some(&message)
+                });
+                client.execute("DELETE FROM bear.inbox", &[]).expect("deleted");
+            }
+        }
+    }
 }

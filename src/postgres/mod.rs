@@ -19,7 +19,6 @@ mod apply;
 mod check;
 mod connect;
 mod feed;
-#[allow(dead_code, reason = "what uses it is being built")]
 mod inbox;
 mod read;
 #[cfg(test)]

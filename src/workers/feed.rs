@@ -150,7 +150,6 @@ impl Feed {
     }
 
     /// From now on the bell is rung at each change of the inbox that the WAL tells of.
-    #[allow(dead_code, reason = "what uses it is being built")]
     pub fn ring(&self, bell: Arc<InboxBell>) {
         self.control.watch_inbox(move |sign| match sign {
             InboxSign::Changed => bell.ring(),

@@ -14,7 +14,6 @@
 mod appliers;
 mod clerk;
 mod feed;
-#[allow(dead_code, reason = "what uses it is being built")]
 mod inbox;
 #[cfg(test)]
 mod tests;
@@ -37,8 +36,7 @@ use crate::postgres::{
 pub use appliers::{AppliedOutcome, Appliers};
 pub use clerk::{attempt, Clerk};
 pub use feed::{Feed, Told};
-#[allow(unused_imports, reason = "what uses it is being built")]
-pub use inbox::{Inbox, InboxBell, InboxFigures, InboxOutcome, InboxRequest, InboxSettings};
+pub use inbox::{Inbox, InboxBell, InboxOutcome, InboxRequest, InboxSettings};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

@@ -15,8 +15,6 @@
 //! once Postgres has been told. So whichever of the two loses what it knew, the row's effect is there once: where both
 //! remember nothing of an outcome, there was none. `model` tries every loss after every step.
 
-#![allow(dead_code, reason = "what uses it is being built")]
-
 #[cfg(test)]
 mod model;
 pub mod row;

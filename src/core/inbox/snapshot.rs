@@ -36,8 +36,9 @@ impl Snapshot {
         })
     }
 
-    /// Has the transaction ended before it was taken?
-    pub fn sees(&self, xid: u64) -> bool {
+    /// Has the transaction ended before it was taken? Postgres itself goes by it.
+    #[cfg(test)]
+    fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && self.under_way.binary_search(&xid).is_err())
     }
 

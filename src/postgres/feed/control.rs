@@ -60,7 +60,6 @@ impl FeedControl {
     }
 
     /// Has `sign` called now, and on the feed's thread; it must be quick. Once.
-    #[allow(dead_code, reason = "what uses it is being built")]
     pub fn watch_inbox(&self, sign: impl Fn(InboxSign) + Send + Sync + 'static) {
         // A second one is nobody's.
         let _ = self.inbox.set(Box::new(sign));

@@ -23,6 +23,8 @@
 //! | `starts-forgotten` | rates begin anew with each process |
 //! | `inbox-row-stays` | a job's transaction leaves the job's row in bear.inbox, and does not look whether it was there |
 //! | `no-order` | jobs of one order are claimed as if they had none |
+//! | `locks-forgotten` | a process takes every lock that an earlier one has granted for free |
+//! | `unlock-any-token` | whoever names a lock gives it back |
 //! | `panic-aside`, `panic-when-done-aside` | what is done aside panics, before or after (no checker finds it) |
 
 /// Is this the mutation that was asked for?

@@ -84,7 +84,7 @@ fn all(reply: Replier, server: &Server) {
 }
 
 fn section(reply: Replier, sections: &[Section], section: &Section) {
-    reply.map(9 + LIFE_FIELDS);
+    reply.map(10 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
@@ -109,6 +109,17 @@ fn section(reply: Replier, sections: &[Section], section: &Section) {
     }
     reply.text("limit");
     limits(reply, &section.limits);
+    reply.text("named_limits");
+    reply.array(section.named_limits.len());
+    for limit in &section.named_limits {
+        reply.map(3);
+        reply.text("name");
+        reply.text(&limit.name);
+        reply.text("burst");
+        reply.integer(limit.burst as i64);
+        reply.text("rate");
+        reply.text(&limit.rate.to_string());
+    }
     reply.text("open");
     match &section.open {
         Some(jobs) => open(reply, jobs),

@@ -120,7 +120,8 @@ impl<'a> Cursor<'a> {
 
     /// The next word, a whole number within limits; `name` is what stands before it.
     pub fn number(&mut self, name: &str, min: u64, max: u64) -> Result<u64, String> {
-        let word = self.next(&format!("the number after {name}"))?;
+        let Some(word) = self.args.get(self.at) else { return Err(format!("ERR the number after {name} is missing")) };
+        self.at += 1;
         let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u64>().ok());
         number
             .filter(|number| (min..=max).contains(number))

@@ -23,9 +23,7 @@ pub mod events;
 pub mod feed;
 pub mod inbox;
 pub mod jobs;
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub mod limits;
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub mod locks;
 pub mod schedules;
 pub mod sql;

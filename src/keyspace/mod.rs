@@ -16,6 +16,7 @@
 //! | `claims` | those of claimed jobs |
 //! | `inbox` | those of rows of the inbox |
 //! | `schedules` | those of schedules |
+//! | `locks` | those of locks and limits |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -28,6 +29,7 @@ mod cold;
 pub mod inbox;
 pub mod jobs;
 mod large;
+pub mod locks;
 mod look;
 pub mod owned;
 mod publish;

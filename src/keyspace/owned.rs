@@ -352,6 +352,8 @@ impl Keyspace {
         let prefix = &name[..named.prefix_len - 1];
         let look = match named.kind {
             watch::Kind::Queue(_) if owned.begun.iter().any(|begun| **begun == *prefix) => return,
+            // Whoever asks for it is told.
+            watch::Kind::Lock => return,
             // What else is wrong with it is its own trouble, not the section's.
             watch::Kind::Queue(_) if QueueKeys::new(prefix).shows_identity(ctx) => Look::Proof,
             kind => look::look(ctx, kind, name),
@@ -365,8 +367,8 @@ impl Keyspace {
         for name in names {
             let Some(named) = watch::named(&name) else { continue };
             let is_ours = self.index.stored(&name).is_some() || self.doomed.contains(name.as_ref());
-            let is_queue = matches!(named.kind, watch::Kind::Queue(_));
-            if is_queue || is_ours || !self.owned.ownership.is_to_sweep(named.section) {
+            let is_kept = matches!(named.kind, watch::Kind::Queue(_) | watch::Kind::Lock);
+            if is_kept || is_ours || !self.owned.ownership.is_to_sweep(named.section) {
                 continue;
             }
             if self.index.metas.find(&name).is_some() {

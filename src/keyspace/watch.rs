@@ -21,6 +21,7 @@ pub enum Kind {
     Entry,
     Metadata,
     Queue(QueuePart),
+    Lock,
 }
 
 /// A key under the names of a section.
@@ -35,6 +36,14 @@ pub struct Named {
 
 /// What other clients did to keys of one queue: each thing once, however often it was done.
 pub type QueueNotes = Vec<(QueuePart, KeyEvent)>;
+
+/// What happened to the key of a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockNote {
+    /// By its TTL or by eviction it has gone, and nobody has touched it.
+    Lapsed,
+    Touched,
+}
 
 struct Note {
     event: KeyEvent,
@@ -53,6 +62,8 @@ thread_local! {
     static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
     /// By the prefix of the space's keys, without the colon.
     static QUEUE_NOTES: RefCell<BTreeMap<Box<[u8]>, QueueNotes>> = const { RefCell::new(BTreeMap::new()) };
+    /// By the name of the lock's key.
+    static LOCK_NOTES: RefCell<BTreeMap<Box<[u8]>, LockNote>> = const { RefCell::new(BTreeMap::new()) };
     /// Was something written, so that being in Redis no longer makes an entry live?
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
     /// Did another client touch what the module keeps beside the sections?
@@ -69,6 +80,7 @@ pub fn pause() {
     WATCH.set(None);
     NOTES.take();
     QUEUE_NOTES.take();
+    LOCK_NOTES.take();
     WRITTEN.set(false);
 }
 
@@ -87,7 +99,7 @@ fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
     let kind = match keys::classify(call) {
         KeyKind::Metadata(_) => Kind::Metadata,
         KeyKind::Queue => Kind::Queue(keys::queue_part(call)?),
-        KeyKind::Lock => return None,
+        KeyKind::Lock => Kind::Lock,
         KeyKind::Other => watch.catalog.sections[space.section].calls.is_canonical(call).then_some(Kind::Entry)?,
     };
     Some(Named { section: space.section, prefix_len: key.len() - call.len(), kind })
@@ -105,8 +117,10 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
             crate::redis_api::arm(std::time::Duration::ZERO);
         }
         let Some(named) = named_in(watch, key) else { return };
-        if let Kind::Queue(part) = named.kind {
-            return note_queue(part, event, &key[..named.prefix_len - 1]);
+        match named.kind {
+            Kind::Queue(part) => return note_queue(part, event, &key[..named.prefix_len - 1]),
+            Kind::Lock => return note_lock(event, key),
+            Kind::Entry | Kind::Metadata => {}
         }
         let harmless = matches!((event, named.kind), (KeyEvent::Removed(_), Kind::Entry));
         if !harmless {
@@ -125,6 +139,30 @@ fn note_queue(part: QueuePart, event: KeyEvent, prefix: &[u8]) {
         None => drop(notes.insert(prefix.into(), vec![(part, event)])),
     });
     crate::redis_api::arm(std::time::Duration::ZERO);
+}
+
+fn note_lock(event: KeyEvent, key: &[u8]) {
+    let is_lapse = matches!(event, KeyEvent::Removed(Removal::Expired | Removal::Evicted));
+    LOCK_NOTES.with_borrow_mut(|notes| match is_lapse {
+        true => drop(notes.entry(key.into()).or_insert(LockNote::Lapsed)),
+        false => drop(notes.insert(key.into(), LockNote::Touched)),
+    });
+    crate::redis_api::arm(std::time::Duration::ZERO);
+}
+
+/// Has anything happened to keys of locks that nobody has looked at since?
+pub fn has_lock_notes() -> bool {
+    LOCK_NOTES.with_borrow(|notes| !notes.is_empty())
+}
+
+/// What happened to the key of some lock.
+pub fn next_lock_note() -> Option<(Box<[u8]>, LockNote)> {
+    LOCK_NOTES.with_borrow_mut(BTreeMap::pop_first)
+}
+
+/// The same, of one lock.
+pub fn take_lock_note(key: &[u8]) -> Option<LockNote> {
+    LOCK_NOTES.with_borrow_mut(|notes| if notes.is_empty() { None } else { notes.remove(key) })
 }
 
 /// Did another client touch a queue that nobody has looked at since?

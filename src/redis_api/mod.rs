@@ -23,6 +23,7 @@ mod reply;
 mod scan;
 mod sorted_set;
 mod stream;
+mod string;
 mod wake;
 
 pub use blocked::{has_gone, take_gone, Answer, BlockedClient, ClientHandle, Gone};
@@ -49,6 +50,7 @@ pub use reply::{Replier, Value};
 pub use scan::Scan;
 pub use sorted_set::SortedSetKey;
 pub use stream::{Direction, Fields, StreamKey};
+pub use string::TimedString;
 pub use wake::{arm, is_posted, on_tick, rearm_if_late, wake};
 
 /// One function of Redis' table. Used inside `unsafe` only: the table is written once, by Export_RedisModule_Init,

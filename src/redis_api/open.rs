@@ -32,11 +32,25 @@ pub(super) struct OpenKey<'a> {
 impl<'a> OpenKey<'a> {
     /// `wanted` is one of `REDISMODULE_KEYTYPE_…`.
     pub fn open(ctx: Context<'a>, name: &[u8], mode: Mode, wanted: isize) -> Result<OpenKey<'a>, WrongType> {
+        OpenKey::open_named(ctx, name_of(name), mode, wanted)
+    }
+
+    /// The same of a key that is one of many, and will hardly be the next that is opened: its name is not held.
+    pub fn open_anew(ctx: Context<'a>, name: &[u8], mode: Mode, wanted: isize) -> Result<OpenKey<'a>, WrongType> {
+        OpenKey::open_named(ctx, make_string(name), mode, wanted)
+    }
+
+    /// Takes the name's reference.
+    fn open_named(
+        ctx: Context<'a>,
+        name: *mut raw::RedisModuleString,
+        mode: Mode,
+        wanted: isize,
+    ) -> Result<OpenKey<'a>, WrongType> {
         let flags = match mode {
             Mode::Read => raw::REDISMODULE_READ,
             Mode::Write => raw::REDISMODULE_READ | raw::REDISMODULE_WRITE,
         };
-        let name = name_of(name);
         // SAFETY: name is a live string of ours, the context is valid during its callback.
         let key = unsafe { api!(RedisModule_OpenKey)(ctx.raw(), name, flags as c_int) };
         let open = OpenKey { ctx, key: key.cast(), name };
@@ -98,7 +112,7 @@ impl<'a> OpenKey<'a> {
 
 impl Drop for OpenKey<'_> {
     fn drop(&mut self) {
-        // SAFETY: the key was opened, and the name's reference taken, in `open`; both are released once, and closing a null key
+        // SAFETY: the key was opened, and the name's reference taken, in `open_named`; both are released once, and closing a null key
         // does nothing.
         unsafe {
             api!(RedisModule_CloseKey)(self.key);

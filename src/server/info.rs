@@ -41,6 +41,11 @@ impl Server {
         if info.section("inbox") {
             self.write_inbox(info);
         }
+        if info.section("locks") {
+            for (name, value) in self.locks.figures() {
+                info.number(name, value);
+            }
+        }
         if info.section("total") {
             for (name, value) in self.stats.total() {
                 info.number(name, value);

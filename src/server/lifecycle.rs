@@ -13,6 +13,7 @@ use super::cache::owning;
 use super::claims::Claims;
 use super::config::{self, Config};
 use super::events::Events;
+use super::locks::Locks;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
@@ -57,6 +58,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         claims: Claims::new(),
         inbox: Default::default(),
         schedules: Default::default(),
+        locks: Locks::new(),
         workers,
         postgres: Default::default(),
         stats: Default::default(),
@@ -100,6 +102,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_for_idle_queues();
             server.look_at_claims();
             server.look_at_schedules();
+            server.look_at_locks();
             server.look_at_lag();
             server.look_for_strangers();
             server.free_retired_catalogs();

@@ -14,6 +14,7 @@
 //! | `inbox` | jobs that applications enqueue in Postgres |
 //! | `schedules` | jobs and fetches that come again and again |
 //! | `events` | what happens is published |
+//! | `locks` | locks and limits |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -33,6 +34,7 @@ mod feed;
 mod inbox;
 mod info;
 mod lifecycle;
+mod locks;
 mod queues;
 pub mod reload;
 mod schedules;
@@ -61,6 +63,7 @@ pub use self::cache::call::{Call, Freshness, Words};
 pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
 pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
+pub use self::locks::{LimitBy, LockRequest};
 pub use lifecycle::{start, stop};
 pub use queues::{EnqueueOptions, ListRequest, ListedState, RetryTarget};
 
@@ -87,6 +90,7 @@ pub struct Server {
     claims: claims::Claims,
     inbox: inbox::Inbox,
     schedules: schedules::Schedules,
+    locks: locks::Locks,
     workers: threads::Threads,
     postgres: cache::fetching::PostgresView,
     stats: stats::Stats,

@@ -67,9 +67,11 @@ impl Server {
         self.answer_late(start);
         self.answer_late_for_jobs(ctx, start, start + SHARE);
         self.answer_late_claimers(start);
+        self.answer_late_for_locks(start);
         let more_forgotten = self.answer_forgotten();
         let more_rows = self.work_on_inbox(ctx, deadline.min(Instant::now() + SHARE), paused);
         let more_jobs = self.work_on_queues(ctx, deadline);
+        let more_locks = self.work_on_locks(ctx, deadline);
         let more_claims = self.work_on_claims(ctx, deadline);
         let more_schedules = self.work_on_schedules(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
@@ -92,6 +94,7 @@ impl Server {
             || more_jobs
             || more_claims
             || more_schedules
+            || more_locks
             || more_to_verify
             || more_enqueued
             || more_errands
@@ -110,6 +113,7 @@ impl Server {
             self.waiting.next_deadline(),
             self.queues.next_deadline(),
             self.next_claimers_deadline(),
+            self.next_lock_deadline(),
             self.changing.next_deadline(),
             self.verifying.next_deadline(),
         ];
@@ -145,7 +149,7 @@ impl Server {
             match miss.or_else(|| self.queues.take_gone(&gone)) {
                 // It frees what Redis keeps of the client.
                 Some(client) => self.answers.push_back((client, Answer::Ok)),
-                None => match self.claimer_gone(gone.handle) {
+                None => match self.claimer_gone(gone.handle).or_else(|| self.lock_waiter_gone(gone.handle)) {
                     Some(client) => self.answers.push_back((client, Answer::Ok)),
                     None if self.errands.client_gone(gone.handle) => {}
                     None => self.verifying.give_up(gone.handle),

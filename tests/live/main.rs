@@ -12,5 +12,6 @@ mod feed;
 mod harness;
 mod inbox;
 mod jobs;
+mod locks;
 mod schedules;
 mod server;

@@ -26,6 +26,7 @@ pub mod info;
 pub mod jobs;
 pub mod keyspace_model;
 pub mod load;
+pub mod locks;
 pub mod markdown;
 pub mod marked;
 pub mod one_client;

@@ -57,7 +57,6 @@ pub fn write_tag_key(prefix: &[u8], tag: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `P:@lock:<name>`; the prefix stands there already.
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub fn write_lock_key(name: &[u8], out: &mut Vec<u8>) {
     out.push(b':');
     out.extend_from_slice(LOCK);
@@ -65,13 +64,11 @@ pub fn write_lock_key(name: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `P:@token`: a token of the space's locks.
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub fn token_key(prefix: &[u8]) -> Vec<u8> {
     [prefix, b":", TOKEN].concat()
 }
 
 /// `P:@limit:<key>`, or `P:@limit:<limit>:<key>` of one with a name; the prefix stands there already.
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub fn write_limit_key(limit: Option<&str>, key: &[u8], out: &mut Vec<u8>) {
     out.push(b':');
     out.extend_from_slice(LIMIT);

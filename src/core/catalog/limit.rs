@@ -10,7 +10,6 @@ const MAX_NAME: usize = 64;
 const RESERVED: [&str; 5] = ["by", "concurrency", "rate", "burst", "name"];
 
 #[derive(Debug, Clone, PartialEq)]
-#[allow(dead_code, reason = "the server does not use it yet")]
 pub struct NamedLimit {
     pub name: Box<str>,
     /// How many may come at once beyond the first.

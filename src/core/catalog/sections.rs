@@ -113,7 +113,6 @@ pub struct Section {
     /// Of its claimed jobs, in each of its spaces.
     pub limits: Limits,
     /// Those that BEAR.LIMIT asks, by name.
-    #[allow(dead_code, reason = "the server does not use it yet")]
     pub named_limits: Vec<NamedLimit>,
     /// Does it take claimed jobs of any name, too?
     pub open: Option<OpenJobs>,

@@ -202,11 +202,6 @@ impl Locks {
         self.waiting.len()
     }
 
-    /// The tickets of all who wait.
-    pub fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
-        self.waiting.keys().copied()
-    }
-
     fn enter(&mut self, name: &Name, state: State) {
         match self.locks.get_mut(name) {
             Some(lock) => {

@@ -54,6 +54,7 @@ impl Server {
         self.forget_claims();
         self.forget_schedules();
         self.begin_inbox_anew();
+        self.forget_locks();
         if self.is_master() {
             self.begin_discovery();
         }

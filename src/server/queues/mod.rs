@@ -312,3 +312,8 @@ pub(in crate::server) fn wall_ms() -> u64 {
 pub(in crate::server) fn wall_us() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
+
+/// Unix time in nanoseconds.
+pub(in crate::server) fn wall_ns() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}

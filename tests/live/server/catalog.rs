@@ -68,6 +68,7 @@ fn a_section_shows_its_queries_and_jobs() {
                 "jitter_percent",
                 "jobs",
                 "limit",
+                "named_limits",
                 "open",
                 "queries",
                 "refresh_ahead_ms",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 31] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 35] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
@@ -36,6 +36,10 @@ const COMMANDS: [(&str, i64, &str, &[&str]); 31] = [
     ("bear.schedule", -7, "write", &["RW", "access", "delete"]),
     ("bear.schedules", 2, "readonly", &["RO", "access"]),
     ("bear.unschedule", 3, "write", &["RW", "access", "delete"]),
+    ("bear.lock", -4, "write", &["RW", "access", "delete"]),
+    ("bear.unlock", 4, "write", &["RW", "access", "delete"]),
+    ("bear.extendlock", 5, "write", &["RW", "access", "delete"]),
+    ("bear.limit", -4, "write", &["RW", "access", "delete"]),
     ("bear.adopt", 2, "write admin", &[]),
     ("bear.verify", -2, "readonly admin", &["RO", "access"]),
 ];

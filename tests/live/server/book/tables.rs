@@ -104,7 +104,8 @@ fn the_page_of_keys_has_every_key_and_its_type() {
     ));
     let catalog = include_str!("../../../../catalogs/bear.toml").to_owned();
     let counted = "[[bear.query]]\ncall = \"count\"\nrows = false\nsingle = true\nsql = \"SELECT count(*) FROM bear\"\n\n[color]\n";
-    let redis = Redis::builder().postgres(&database).catalog(catalog.replacen("[color]\n", counted, 1)).start();
+    let limit = "\n[bear.limit.search]\nburst = 1\nrate = \"1/h\"\n";
+    let redis = Redis::builder().postgres(&database).catalog(catalog.replacen("[color]\n", counted, 1) + limit).start();
     let mut wire = redis.wire();
     // The jobs first, for they drop what is cached.
     for line in [
@@ -113,6 +114,9 @@ fn the_page_of_keys_has_every_key_and_its_type() {
         r#"BEAR.ENQUEUE bear UPDATE_BEAR_SIZE {"id":2,"size":77} BACKOFF 60000"#,
         "BEAR.QUERY bear size 100 200",
         "BEAR.QUERY bear count",
+        "BEAR.LOCK bear nightly 60000",
+        "BEAR.LIMIT bear user:42 1 1 3600000",
+        "BEAR.LIMIT bear search user:42",
         r#"BEAR.SCHEDULE bear yearly CRON @yearly JOB UPDATE_BEAR_SIZE {"id":1,"size":181}"#,
     ] {
         assert!(!wire.run(line).is_error(), "{line}");
@@ -128,7 +132,10 @@ fn the_page_of_keys_has_every_key_and_its_type() {
         ["meta", "*", "caches"] => "meta:*:caches".to_owned(),
         ["meta", _, "caches"] => "meta:N:caches".to_owned(),
         ["tag", ..] => "tag:T".to_owned(),
-        ["queue", ..] => rest.to_owned(),
+        ["queue", ..] | ["@token"] => rest.to_owned(),
+        ["@lock", _] => "@lock:N".to_owned(),
+        ["@limit", _] => "@limit:K".to_owned(),
+        ["@limit", _, _] => "@limit:N:K".to_owned(),
         _ => "entry".to_owned(),
     };
     let of_page: BTreeMap<String, String> = shown

@@ -7,6 +7,7 @@ mod drain_outage;
 mod drain_roles;
 mod freshness;
 mod identity;
+mod locks;
 mod lost_ledger;
 mod outage;
 mod poison;

@@ -37,7 +37,7 @@ pub fn benchmark(redis: &Redis, pipeline: usize, requests: usize, command: &[Str
 const FIGURES: usize = 7;
 
 /// Processor time of the server's main thread so far.
-fn cpu_seconds(redis: &Redis) -> f64 {
+pub fn cpu_seconds(redis: &Redis) -> f64 {
     let info = redis.info("cpu");
     let of = |name: &str| info.get(name).and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN);
     of("used_cpu_sys_main_thread") + of("used_cpu_user_main_thread")

@@ -24,6 +24,7 @@ mod holds;
 mod invalidations;
 mod jobs;
 mod latency;
+mod limits;
 mod memory;
 mod misses;
 mod one_client;
@@ -46,7 +47,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 22] = [
+const PARTS: [(&str, Part); 23] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -63,6 +64,7 @@ const PARTS: [(&str, Part); 22] = [
     ("drain-feed", drain_feed::run),
     ("bullmq", bullmq::run),
     ("drain-holds", drain_holds::run),
+    ("limits", limits::run),
     ("claims:rates", claims::run_rates),
     ("claims:enqueue", claims::run_enqueueing),
     ("claims:wake", claims::run_waking),

@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
 #                                                  freshness memory misses enqueue queue-memory latency drain
-#                                                  drain-feed bullmq drain-holds claims events; none: all; of claims alone
+#                                                  drain-feed bullmq drain-holds claims events limits; none: all; of claims alone
 #                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds
 #
 # The table goes to standard output, progress to standard error. About half an hour for all; keep the machine quiet.

@@ -18,6 +18,7 @@ use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::calls::names::Deployment;
+use crate::core::schedules::zone;
 use crate::keyspace::{watch, Forgotten, Keyspace};
 use crate::mutations;
 use crate::redis_api::{self, Context, Loading, Role};
@@ -28,6 +29,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     // Redis keeps pointers to the settings for the life of the process; a load leaks a kilobyte.
     redis_api::register_configs(ctx, Box::leak(specs.into_boxed_slice()))?;
     let config = config::current();
+    zone::list_zones();
     let mut catalog = reload::load(&config.catalog)?;
     if !ctx.select_db(config.db as i32) {
         return Err(format!(

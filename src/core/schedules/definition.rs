@@ -169,6 +169,7 @@ impl Definition {
             (None, Some(words)) => What::Query(words),
             _ => return Err("it has neither job nor query, or both".into()),
         };
+        let rule = rule.and_then(|rule| rule.check_days().map(|()| rule));
         Ok(Definition {
             rule: rule.map_err(|error| error.to_string())?,
             until_ms: stored.until,
@@ -275,6 +276,7 @@ mod tests {
             (r#"{"v":1}"#, "neither cron nor every"),
             (r#"{"v":1,"cron":"x"}"#, "neither job nor query"),
             (r#"{"v":1,"cron":"x","job":"A"}"#, "no cron expression"),
+            (r#"{"v":1,"cron":"0 0 30 2 *","job":"A"}"#, "never ticks"),
             (r#"{"v":1,"every":1,"job":"A"}"#, "every is from 100"),
             (r#"{"v":1,"every":1000,"job":"A","query":["a"]}"#, "neither job nor query"),
             (r#"{"v":1,"every":1000,"cron":"* * * * *","job":"A"}"#, "neither cron nor every"),

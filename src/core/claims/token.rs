@@ -45,6 +45,17 @@ impl Tokens {
         self.last = self.last.max(greatest);
     }
 
+    /// Only greater ones follow: data of the queue that are lost since knew of claims up to this one. True: it is to be kept.
+    pub fn fenced(&mut self, greatest: u64) -> bool {
+        // Another hand may have written anything there.
+        let is_news = greatest > self.last && greatest <= MAX_TOKEN / 2;
+        if is_news {
+            self.last = greatest;
+            self.bound = greatest + AHEAD_US;
+        }
+        is_news
+    }
+
     /// The next one. True: it is to be kept, with the time, before anybody has it.
     pub fn next(&mut self, wall_us: u64) -> (u64, bool) {
         self.last = wall_us.max(self.last + 1);
@@ -89,6 +100,14 @@ mod tests {
         let mut tokens = Tokens::default();
         tokens.go_on(1_000, 10 * AHEAD_US);
         assert_eq!(tokens.next(0), (1_001 + AHEAD_US, true), "no more than that was handed out of this space");
+    }
+
+    #[test]
+    fn a_fence_that_stands_above_is_gone_beyond() {
+        let mut tokens = Tokens::default();
+        assert_eq!(tokens.next(1_000), (1_000, true));
+        assert!(tokens.fenced(5_000) && !tokens.fenced(4_000) && !tokens.fenced(MAX_TOKEN));
+        assert_eq!(tokens.next(2_000), (5_001, false), "it was kept with the fence");
     }
 
     /// What a key keeps: token and time.

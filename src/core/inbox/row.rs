@@ -18,6 +18,8 @@ pub struct InboxRow {
     pub priority: Option<u8>,
     /// When it was written, Unix time in ms.
     pub enqueued_ms: u64,
+    /// Tokens up to it are not in force: an earlier life of the queue, or a claim that has failed since, had them.
+    pub fence: Option<u64>,
 }
 
 /// `mail` of `{7}:mail`: what the catalog calls it. None: no name of a space.

@@ -50,7 +50,7 @@ pub(super) const SECTION: &str =
 
 /// Of an open row, in the order of [`read_row`].
 const COLUMNS: &str = "i.id, i.place, i.space, i.job, i.unique_key, (extract(epoch FROM i.due) * 1000)::int8 AS due, i.attempts, i.backoff_ms, \
-    i.priority, (extract(epoch FROM i.enqueued) * 1000)::int8 AS enqueued";
+    i.priority, (extract(epoch FROM i.enqueued) * 1000)::int8 AS enqueued, i.fence";
 
 impl InboxLink {
     /// What is new since a snapshot, which becomes the present one. Without `with_rows` only the ids are told.
@@ -165,7 +165,7 @@ impl InboxLink {
                          SELECT {columns}, i.failed FROM bear.inbox i WHERE i.xid = ANY ({under_way})) i \
                        WHERE i.failed IS NULL AND {SECTION} = ANY ({ours}) LIMIT {limit}) l) t) w \
                  ORDER BY 1, 4, 3",
-                none = "NULL::int8 AS id, NULL::int8 AS place, NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int4, NULL::int8, NULL::int2, NULL::int8",
+                none = "NULL::int8 AS id, NULL::int8 AS place, NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int4, NULL::int8, NULL::int2, NULL::int8, NULL::int8",
                 of_row = of_row("w"),
                 ours = holding.ours_sql(),
                 limit = ROWS_AT_ONCE + 1,
@@ -178,7 +178,7 @@ impl InboxLink {
         let (mut count, mut is_whole) = (0, true);
         for row in answers {
             count += 1;
-            match (row.get(13), read_row(row, 2)) {
+            match (row.get(14), read_row(row, 2)) {
                 (Some(_), _) => found.done.extend(number::<u64>(row, 2)),
                 (None, Some(row)) => found.rows.push(row),
                 (None, None) => is_whole = false,
@@ -218,7 +218,7 @@ impl InboxLink {
 
 fn of_row(table: &str) -> String {
     let columns =
-        ["id", "place", "space", "job", "unique_key", "due", "attempts", "backoff_ms", "priority", "enqueued"];
+        ["id", "place", "space", "job", "unique_key", "due", "attempts", "backoff_ms", "priority", "enqueued", "fence"];
     columns.map(|column| format!("{table}.{column}")).join(", ")
 }
 
@@ -243,6 +243,7 @@ fn read_row(row: &SimpleQueryRow, at: usize) -> Option<InboxRow> {
         backoff_ms: number(row, at + 7),
         priority: number(row, at + 8),
         enqueued_ms: number(row, at + 9).unwrap_or_default(),
-        data: row.get(at + 10)?.as_bytes().into(),
+        fence: number(row, at + 10),
+        data: row.get(at + 11)?.as_bytes().into(),
     })
 }

@@ -77,6 +77,7 @@ impl Server {
         };
         let least = has_sql_jobs(section).then(|| self.newest_sql_job(ctx, &name)).flatten();
         let has_id = self.queues.has_identity(&name);
+        self.claim_above(ctx, &name, options.fence);
         let Some(space) = self.claims.spaces.get_mut(&name) else { return Err("ERR the queue cannot be read".into()) };
         if !has_id && !space.has_id && KeyType::of(ctx, &space.shared.id).is_none() {
             jobs::write(ctx, c"SET", &[&space.shared.id, self.queues.random_id().to_string().as_bytes()]);

@@ -208,14 +208,31 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Tokens of a space grow from a row's fence on: data of the queue that are lost since knew of claims up to it, and
+    /// bear.complete takes none of those.
+    pub(super) fn claim_above(&mut self, ctx: Context, name: &Arc<str>, fence: Option<u64>) {
+        let epoch = self.queues.epoch();
+        let (_, wall_us) = self.claims.moment();
+        let Some(space) = self.claims.spaces.get_mut(name) else { return };
+        if let Some(fence) = fence.filter(|fence| space.tokens.fenced(*fence)) {
+            space.keep_token(ctx, fence, epoch, wall_us);
+        }
+    }
+}
+
 impl WorkSpace {
     fn next_token(&mut self, ctx: Context, epoch: i64, wall_us: u64) -> u64 {
         let (token, is_kept) = self.tokens.next(wall_us);
         if is_kept {
-            let text = format!("{token} {epoch} {wall_us}");
-            jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
+            self.keep_token(ctx, token, epoch, wall_us);
         }
         token
+    }
+
+    fn keep_token(&self, ctx: Context, token: u64, epoch: i64, wall_us: u64) {
+        let text = format!("{token} {epoch} {wall_us}");
+        jobs::write(ctx, c"SET", &[&self.keys.token, text.as_bytes()]);
     }
 
     /// Where there is a rate: when the claim was begun outlives the process.

@@ -108,6 +108,7 @@ impl Server {
             backoff_ms: row.backoff_ms,
             priority: row.priority,
             row: Some(row.id),
+            fence: row.fence,
             ..EnqueueOptions::default()
         };
         let data = (checked.data.as_slice(), checked.fingerprint);

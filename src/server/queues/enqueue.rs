@@ -38,6 +38,8 @@ pub struct EnqueueOptions<'a> {
     pub block_ms: Option<u64>,
     /// The row of the inbox that it comes from.
     pub row: Option<u64>,
+    /// Claims of it up to this token are over.
+    pub fence: Option<u64>,
 }
 
 /// A job may be due so far from now.

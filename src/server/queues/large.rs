@@ -197,6 +197,7 @@ impl Server {
             priority: pending.priority,
             block_ms: None,
             row: None,
+            fence: None,
         };
         match (of, pending.update) {
             (JobKind::Claimed(of), Some(id)) => self.update_checked(ctx, &pending.space, id, of, &data).map(|()| id),

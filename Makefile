@@ -23,14 +23,14 @@ test-long: ## the tests whose full numbers take minutes: 100,000 entries come an
 	@scripts/setup.sh
 	BEAR_TEST_SWEEP=100000 cargo test --locked --test live $(ARGS) -- sweep:: events::many::
 
-crash: ## the crash sweeps in full: 500 kills, 300 with workers, 100,000 jobs with bad ones, a minute's outage; BEAR_TEST_SEED repeats a run
+crash: ## the crash sweeps in full: 500 kills, 300 with workers, 300 with the inbox, 100,000 jobs with bad ones, a minute's outage; BEAR_TEST_SEED repeats a run
 	@scripts/setup.sh
 	cargo test --locked --lib $(ARGS) -- --include-ignored claims::queue::model::
 	BEAR_TEST_KILLS=$${BEAR_TEST_KILLS:-500} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} BEAR_TEST_POISON=100000 \
 	BEAR_TEST_OUTAGE_S=60 cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=2 \
 		crash:: restore:: lost_ledger:: drain_roles:: poison:: drain_outage::
 	BEAR_TEST_KILLS=$${BEAR_TEST_KILLS:-300} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
-	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 workers::
+	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 workers:: faults::inbox::
 
 check-freshness: ## the freshness checker in full: 10,000,000 answers checked under faults; BEAR_TEST_READS, BEAR_TEST_SEED
 	@scripts/setup.sh

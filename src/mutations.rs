@@ -22,6 +22,9 @@
 //! | `tokens-by-clock` | a process takes its first token from the clock alone |
 //! | `starts-forgotten` | rates begin anew with each process |
 //! | `inbox-row-stays` | a job's transaction leaves the job's row in bear.inbox, and does not look whether it was there |
+//! | `inbox-taken-twice` | a row that has become a job becomes another one when all rows are looked at |
+//! | `inbox-told-early` | a row is told of as done as soon as it is a job |
+//! | `inbox-no-fence` | tokens of claims that have ended stay in force for bear.complete |
 //! | `no-order` | jobs of one order are claimed as if they had none |
 //! | `locks-forgotten` | a process takes every lock that an earlier one has granted for free |
 //! | `unlock-any-token` | whoever names a lock gives it back |

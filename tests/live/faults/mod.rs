@@ -8,6 +8,7 @@ mod drain_roles;
 mod freshness;
 mod identity;
 mod locks;
+mod inbox;
 mod lost_ledger;
 mod outage;
 mod poison;

@@ -11,13 +11,13 @@
 //! `BEAR_TEST_KILLS` says how many processes are killed, `BEAR_TEST_SEED` repeats the choices of a run (not its moments).
 
 mod check;
-mod event;
+pub mod event;
 mod history;
 mod load;
 mod operator;
 mod rules;
 mod site;
-mod worker;
+pub mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -196,7 +196,8 @@ fn difference(after: Work, before: &Work) -> Work {
     after.into_iter().map(|(name, nanos)| (name, nanos - before.get(name).copied().unwrap_or(0).min(nanos))).collect()
 }
 
-fn children(of: u32) -> Vec<u32> {
+/// Processes that this one has begun.
+pub fn children(of: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
     let parent = |pid: &u32| {
@@ -208,6 +209,6 @@ fn children(of: u32) -> Vec<u32> {
 }
 
 /// Nanoseconds on a processor.
-fn nanos(process: &Path) -> Option<u64> {
+pub fn nanos(process: &Path) -> Option<u64> {
     std::fs::read_to_string(process.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
 }

@@ -1,17 +1,16 @@
 //! What a change feed costs those who write: single-row UPDATEs by pgbench without a feed and with each kind, in turn.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::figures::{count, median, ms, Table};
 use crate::followed::{self, Feed};
+use crate::pgbench::pgbench;
 use crate::queue::Durable;
 use crate::setup::{self, bear, call, Servers, FIRST_ID};
-use crate::support::{eventually, guardian, Database};
+use crate::support::{eventually, Database};
 
 const BEARS: usize = 100_000;
-const CLIENTS: &str = "8";
+const CLIENTS: usize = 8;
 const RUN_SECS: usize = 4;
 
 /// Results of ten bears each that are cached as the run begins.
@@ -68,7 +67,7 @@ fn measure(database: &Database, feed: Feed, is_synchronous: bool) -> Run {
         redis.wait_stored();
         let told = || bear(&redis.info("bear"), "feed_transactions");
         let before = told();
-        let (per_second, updates) = pgbench(database, is_synchronous);
+        let (per_second, updates) = update(database, is_synchronous);
         let begun = Instant::now();
         // To be sure that nothing more comes takes longer than that it has come.
         let is_told = || ((told() - before) as f64) >= updates || followed::has_told(redis, begun);
@@ -80,40 +79,14 @@ fn measure(database: &Database, feed: Feed, is_synchronous: bool) -> Run {
 }
 
 /// Transactions a second, and their number.
-fn pgbench(database: &Database, is_synchronous: bool) -> (f64, f64) {
-    let folder = guardian::folder("pgbench");
-    let script = folder.join("update.sql");
+fn update(database: &Database, is_synchronous: bool) -> (f64, f64) {
     let last = FIRST_ID + BEARS - 1;
-    let text = format!(
+    let script = format!(
         "\\set id random({FIRST_ID}, {last})\n\\set n random(1, 1000000)\n\
          UPDATE bear SET name = 'Bench bear ' || :n WHERE id = :id;\n"
     );
-    std::fs::write(&script, text).expect("a script");
-    let mut command = Command::new(program());
-    command.args(["--no-vacuum", "--protocol=prepared", "--jobs=2", "--client", CLIENTS, "--time"]);
-    command.arg(RUN_SECS.to_string()).arg("--file").arg(&script).arg(database.url());
-    command.env("PGOPTIONS", format!("-c synchronous_commit={}", on_off(is_synchronous)));
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("pgbench runs");
-    let id = child.id();
-    guardian::watch(id, "KILL");
-    let output = child.wait_with_output().expect("a child of this process");
-    guardian::forget(id);
-    let _ = std::fs::remove_dir_all(folder);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "pgbench ended with {}: {told}", output.status);
-    let figure = |name: &str| {
-        let rest =
-            told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {told}"));
-        let digits = rest.trim_start().split([' ', '/']).next().unwrap_or_default();
-        digits.parse::<f64>().unwrap_or_else(|_| panic!("{name} is no number in {told}"))
-    };
-    (figure("tps = "), figure("number of transactions actually processed:"))
-}
-
-/// Where the tests' Postgres is, or on the path.
-fn program() -> PathBuf {
-    let folder = std::env::var_os("BEAR_TEST_POSTGRES_BIN").map(PathBuf::from);
-    folder.map(|folder| folder.join("pgbench")).filter(|path| path.exists()).unwrap_or_else(|| "pgbench".into())
+    let options = format!("-c synchronous_commit={}", on_off(is_synchronous));
+    pgbench(database, &script, CLIENTS, RUN_SECS, &options)
 }
 
 fn on_off(is_on: bool) -> &'static str {

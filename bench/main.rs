@@ -21,6 +21,7 @@ mod freshness;
 mod generator;
 mod hits;
 mod holds;
+mod inbox;
 mod invalidations;
 mod jobs;
 mod latency;
@@ -28,6 +29,7 @@ mod limits;
 mod memory;
 mod misses;
 mod one_client;
+mod pgbench;
 mod plain_client;
 mod predicates;
 mod probe;
@@ -47,7 +49,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 23] = [
+const PARTS: [(&str, Part); 28] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -71,6 +73,11 @@ const PARTS: [(&str, Part); 23] = [
     ("claims:waiting", claims::run_waiting),
     ("claims:holds", claims::run_holding),
     ("events", events::run),
+    ("inbox:insert", inbox::run_inserting),
+    ("inbox:drain", inbox::run_draining),
+    ("inbox:wake", inbox::run_waking),
+    ("inbox:wal", inbox::run_writing),
+    ("inbox:bloat", inbox::run_growing),
 ];
 
 /// What was asked for.

@@ -3,11 +3,12 @@
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
 #                                                  freshness memory misses enqueue queue-memory latency drain
-#                                                  drain-feed bullmq drain-holds claims events limits; none: all; of claims alone
-#                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds
+#                                                  drain-feed bullmq drain-holds claims events limits inbox; none: all; of claims alone
+#                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds,
+#                                                  of inbox inbox:insert inbox:drain inbox:wake inbox:wal inbox:bloat
 #
-# The table goes to standard output, progress to standard error. About half an hour for all; keep the machine quiet.
-# Only `bullmq` and `claims:rates` need Node and npm, which bring BullMQ in; `feed` needs pgbench, which comes with Postgres.
+# The table goes to standard output, progress to standard error. About three quarters of an hour for all; keep the machine quiet.
+# Only `bullmq` and `claims:rates` need Node and npm, which bring BullMQ in; `feed` and `inbox` need pgbench, which comes with Postgres.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin

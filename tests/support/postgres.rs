@@ -40,7 +40,13 @@ struct Cluster {
     fsync: &'static str,
     /// `logical` where a test has changes decoded.
     wal_level: Mutex<&'static str>,
+    /// Beside those of all clusters of tests, or in their place.
+    settings: &'static [&'static str],
 }
+
+/// What a server has that nobody has configured, in the place of what spares the tests time.
+const ORDINARY: [&str; 5] =
+    ["autovacuum=on", "full_page_writes=on", "max_wal_size=1GB", "shared_buffers=128MB", "log_statement=none"];
 
 impl Postgres {
     /// The cluster that the tests of this process share. Never stop it.
@@ -75,6 +81,13 @@ impl Postgres {
         Postgres::start_with("on", "logical")
     }
 
+    /// One that waits for its disk, vacuums by itself, writes whole pages after checkpoints, and whose changes can be decoded.
+    pub fn start_ordinary() -> Postgres {
+        let data = guardian::folder("postgres").join("data");
+        copy(template(), &data);
+        Postgres::start_set(data, "on", "logical", &ORDINARY)
+    }
+
     fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);
@@ -82,8 +95,17 @@ impl Postgres {
     }
 
     fn start_in(data: PathBuf, fsync: &'static str, wal_level: &'static str) -> Postgres {
-        let cluster =
-            Cluster { data, port: free_port(), process: Mutex::new(None), fsync, wal_level: Mutex::new(wal_level) };
+        Postgres::start_set(data, fsync, wal_level, &[])
+    }
+
+    fn start_set(
+        data: PathBuf,
+        fsync: &'static str,
+        wal_level: &'static str,
+        settings: &'static [&'static str],
+    ) -> Postgres {
+        let wal_level = Mutex::new(wal_level);
+        let cluster = Cluster { data, port: free_port(), process: Mutex::new(None), fsync, wal_level, settings };
         let postgres = Postgres { cluster: Arc::new(cluster) };
         postgres.start_again();
         postgres
@@ -244,6 +266,10 @@ impl Cluster {
             "full_page_writes=off",
             "autovacuum=off",
         ] {
+            command.arg("-c").arg(setting);
+        }
+        // The last one counts.
+        for setting in self.settings {
             command.arg("-c").arg(setting);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

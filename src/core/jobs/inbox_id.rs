@@ -11,21 +11,17 @@ use super::job_id::JobId;
 pub const FIRST_INBOX_SEQ: u64 = 1_000_000_000_000;
 
 /// Rows of the inbox have smaller ids.
-#[allow(dead_code, reason = "what uses it is being built")]
 pub const MAX_INBOX_ID: u64 = FIRST_INBOX_SEQ - 1;
 
 /// Numbers stay below what Postgres' int8 holds.
-#[allow(dead_code, reason = "what uses it is being built")]
 const MAX_ROUND: u64 = 9_000_000;
 
 impl JobId {
     /// The row of the inbox that the job came from.
-    #[allow(dead_code, reason = "what uses it is being built")]
     pub fn inbox(self) -> Option<u64> {
         (self.seq >= FIRST_INBOX_SEQ).then_some(self.seq % FIRST_INBOX_SEQ)
     }
 
-    #[allow(dead_code, reason = "what uses it is being built")]
     /// The id of a job of the inbox, after all others of its queue. `in_first_round`: its number shall be among the
     /// smallest, see [`crate::core::claims::place`].
     pub fn of_inbox(row: u64, newest: JobId, now_ms: u64, in_first_round: bool) -> JobId {

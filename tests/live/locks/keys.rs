@@ -98,7 +98,7 @@ fn keys_end_with_what_they_say() {
     let mut wire = redis.wire();
     lock(&mut wire, "api door 1500");
     limit(&mut wire, "api 42 0 1 1500");
-    assert!((1..=1_500).contains(&wire.run("PTTL api:@limit:42").int()));
+    assert!((1..=1_501).contains(&wire.run("PTTL api:@limit:42").int()));
     assert_eq!(redis.keys(), ["api:@limit:42", "api:@lock:door", "api:@token"]);
     eventually("both have gone", || redis.keys() == ["api:@token"]);
     eventually("and are known no more", || redis.info("bear").int("bear_locks_held") == 0);

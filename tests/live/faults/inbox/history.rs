@@ -14,7 +14,8 @@ pub fn check(units: &[Unit], marker: &str) -> Result<(), String> {
             "HSET" if key.ends_with(":queue:inbox") => {
                 for at in (2..command.0.len() - 1).step_by(2) {
                     let (row, job) = (command.text(at), command.text(at + 1));
-                    let id = job.trim_end_matches(" again").to_owned();
+                    // What follows the id is what is known of the job.
+                    let id = job.split(' ').next().unwrap_or_default().to_owned();
                     match taken.insert((key.clone(), row.clone()), id.clone()) {
                         Some(other) if other != id => {
                             return Err(format!(

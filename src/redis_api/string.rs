@@ -48,15 +48,35 @@ impl<'a> TimedString<'a> {
     pub fn set_until(&mut self, text: &[u8], unix_ms: u64) {
         let mut words = self.0.words();
         let value = words.push(text);
-        // SAFETY: the key is open for writing and a string or empty; the string lives as long as `words`, and Redis takes a
-        // reference of its own.
-        unsafe {
-            api!(RedisModule_StringSet)(self.0.raw(), value);
-            api!(RedisModule_SetAbsExpire)(self.0.raw(), unix_ms as i64);
+        if !self.overwrite(text) {
+            // SAFETY: the key is open for writing and a string or empty; the string lives as long as `words`, and Redis takes a
+            // reference of its own.
+            unsafe { api!(RedisModule_StringSet)(self.0.raw(), value) };
         }
+        // SAFETY: the key is open for writing, and there is one by now.
+        unsafe { api!(RedisModule_SetAbsExpire)(self.0.raw(), unix_ms as i64) };
         words.push(b"PXAT");
         words.push(unix_ms.to_string().as_bytes());
         self.0.replicate(c"SET", &mut words);
+    }
+
+    /// Puts a text of the same length in the place of the one that stands there: to set it anew, Redis takes the key out of the
+    /// database and puts it in again. False: there is none of that length.
+    fn overwrite(&mut self, text: &[u8]) -> bool {
+        if !self.0.exists() {
+            return false;
+        }
+        let (mut len, mode) = (0, (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int);
+        // SAFETY: the key is open for writing and a string; Redis sees to it that nobody shares the bytes, which are `len`, and
+        // nothing else touches them while we hold the main thread in this call.
+        unsafe {
+            let start = api!(RedisModule_StringDMA)(self.0.raw(), &mut len, mode);
+            if len != text.len() {
+                return false;
+            }
+            std::ptr::copy_nonoverlapping(text.as_ptr(), start.cast::<u8>(), len);
+        }
+        true
     }
 
     /// Deletes it. False: there was none. The key is open for writing.

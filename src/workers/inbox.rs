@@ -253,10 +253,7 @@ fn report(shared: &Shared, told: &mut Option<Standing>, now: Standing) {
     }
     shared.tell(match &now {
         Standing::Up => InboxOutcome::Up,
-        Standing::Down(error) => {
-            log::warn!("the inbox in Postgres cannot be read: {error}");
-            InboxOutcome::Down { error: error.clone() }
-        }
+        Standing::Down(error) => InboxOutcome::Down { error: error.clone() },
         Standing::Absent => InboxOutcome::Absent,
     });
     *told = Some(now);

@@ -42,6 +42,10 @@ const PLANNING: [(&str, &str); 4] = [
     ("synchronous_commit", "on"),
 ];
 
+/// When the server was started, in a form that no setting changes.
+pub(super) const STARTED: &str =
+    "(pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8";
+
 /// A connection, and what it found.
 pub enum Linked {
     Link(Box<InboxLink>),
@@ -56,6 +60,8 @@ pub struct InboxLink {
     limit: Duration,
     /// Of the schema bear as it was found to be ours.
     fingerprint: String,
+    /// When the server was started that was found: behind a pooler it may become another without a word.
+    pub(super) started: Box<str>,
     /// Statements as they were prepared, by name.
     pub(super) prepared: HashMap<&'static str, Box<str>>,
 }
@@ -87,7 +93,8 @@ impl InboxLink {
             )));
         }
         let limit = Duration::from_millis(settings.statement_timeout_ms()).saturating_add(GRACE);
-        let mut link = InboxLink { client, settings, stop, limit, fingerprint, prepared: HashMap::new() };
+        let started = first(&client.simple_query(&format!("SELECT {STARTED}"))?).unwrap_or_default().into();
+        let mut link = InboxLink { client, settings, stop, limit, fingerprint, started, prepared: HashMap::new() };
         if link.settings.prepare {
             let planning: String = PLANNING.iter().map(|(name, value)| format!("SET {name} = {value}; ")).collect();
             link.client.batch_execute(&planning)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-use super::link::{rows, InboxLink};
+use super::link::{rows, InboxLink, STARTED};
 use super::owner::Holding;
 use super::quote::{ints, text};
 use super::InboxError;
@@ -20,6 +20,9 @@ use crate::core::inbox::snapshot::Snapshot;
 /// Rows that are read at once with their data, and bytes of it.
 const ROWS_AT_ONCE: usize = 500;
 const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// Rows that get another transaction's id at once.
+const RENUMBERED_AT_ONCE: usize = 2_000;
 
 /// An open row, of which more is asked for later.
 pub type OpenRow = (u64, Arc<str>);
@@ -94,6 +97,19 @@ impl InboxLink {
         self.list_from(holding, "SELECT i.id, i.place, i.space, i.done, i.failed FROM bear.inbox i", &of)
     }
 
+    /// Rows of ours that came with ids of another server's transactions, as a dump or logical replication brings them: each poll
+    /// would find them until this server's have come so far.
+    pub fn renumber(&mut self, holding: &Holding) -> Result<(), InboxError> {
+        let sql = format!(
+            "UPDATE bear.inbox i SET xid = pg_current_xact_id() WHERE i.id = ANY (ARRAY(SELECT i.id FROM bear.inbox i \
+               WHERE i.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND {SECTION} = ANY ({}) LIMIT {RENUMBERED_AT_ONCE} \
+               FOR UPDATE SKIP LOCKED)) RETURNING i.id",
+            holding.ours_sql()
+        );
+        while rows(&self.write(&sql)?).count() == RENUMBERED_AT_ONCE {}
+        Ok(())
+    }
+
     /// Open ones of these rows, by their place, as many as may be read at once: of the others the ids come back.
     pub fn fetch(&mut self, holding: &Holding, ids: &[u64]) -> Result<(Vec<InboxRow>, Vec<u64>), InboxError> {
         let (now, later) = ids.split_at(ids.len().min(ROWS_AT_ONCE));
@@ -118,16 +134,20 @@ impl InboxLink {
         Ok((read, left))
     }
 
-    /// Has anything become visible since, whosever it is? And the snapshot that says so.
+    /// Has anything become visible since, whosever it is? And the snapshot that says so: of the server that was asked before, for
+    /// ids of another's transactions say nothing.
     fn is_any(&mut self, last: &Snapshot) -> Result<(bool, Snapshot), InboxError> {
         let sql = |xmax: &str, under_way: &str| {
             format!(
                 "SELECT pg_current_snapshot()::text, EXISTS (SELECT FROM bear.inbox i WHERE i.xid >= {xmax}) \
-                 OR EXISTS (SELECT FROM bear.inbox i WHERE i.xid = ANY ({under_way}))"
+                 OR EXISTS (SELECT FROM bear.inbox i WHERE i.xid = ANY ({under_way})), {STARTED}"
             )
         };
         let messages = self.ask_since("bear_inbox_any", last, sql)?;
         let row = rows(&messages).next();
+        if row.is_some_and(|row| row.get(2) != Some(&*self.started)) {
+            return Err(InboxError("Postgres is another server, or was started anew".to_owned()));
+        }
         let now = snapshot(row.and_then(|row| row.get(0)))?;
         Ok((row.and_then(|row| row.get(1)) == Some("t"), now))
     }

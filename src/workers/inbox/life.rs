@@ -236,6 +236,7 @@ impl<'a> Life<'a> {
             self.shared.tell(InboxOutcome::Owned(changed));
         }
         let Some(holding) = &self.desk.holding else { return Ok(()) };
+        self.link.renumber(holding)?;
         if is_first {
             let (found, seen) = self.link.list(holding, Listing::All)?;
             self.last = Some(seen);

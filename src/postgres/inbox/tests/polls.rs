@@ -189,3 +189,33 @@ fn a_poll_reads_no_table_as_a_whole() {
     assert_eq!(before.0, after.0, "the table was read");
     assert!(after.1 - before.1 < 100, "{before:?} {after:?}");
 }
+
+#[test]
+fn rows_with_ids_of_another_servers_transactions_are_found_once() {
+    let server = Server::new();
+    let mut side = Side::new(&server, 1, MAIL);
+    // As pg_restore or a subscription writes them.
+    server.run(
+        "INSERT INTO bear.inbox (xid, space, job, data) SELECT '9000000000', 'mail', 'A', '{}' FROM generate_series(1, 4001)",
+    );
+    server.run("INSERT INTO bear.inbox (xid, space, job, data) VALUES ('9000000000', 'bear', 'B', '{}')");
+    assert_eq!(side.poll().ids.len(), 4_001);
+    assert_eq!(side.poll().ids.len(), 4_001, "until this server has come so far");
+    side.link.renumber(&side.holding).unwrap();
+    assert_eq!(side.poll().ids.len(), 4_001);
+    assert!(side.names().is_empty());
+    let left = server.client().query_one("SELECT count(*) FROM bear.inbox WHERE xid = '9000000000'", &[]).unwrap();
+    assert_eq!(left.get::<_, i64>(0), 1, "rows of others are theirs");
+}
+
+#[test]
+fn a_server_that_a_pooler_has_put_in_the_place_of_another_is_noticed() {
+    let server = Server::new();
+    for prepare in [true, false] {
+        let mut side = Side::with(&server, 1, MAIL, prepare);
+        assert!(side.names().is_empty());
+        side.link.started = "1".into();
+        let error = side.link.poll(&side.holding, &mut side.last, true).unwrap_err();
+        assert_eq!(error.to_string(), "Postgres is another server, or was started anew");
+    }
+}

@@ -1,6 +1,6 @@
 -- The ledger of bear's write queue, format 1. May be run again: what exists is left as it is.
 -- The role that bear connects as needs USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on its tables:
---   GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app;
+--   GRANT USAGE ON SCHEMA bear TO bear_role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO bear_role;
 
 CREATE SCHEMA IF NOT EXISTS bear;
 

@@ -1,7 +1,7 @@
 -- The outbox, format 1: what the change feed reads where Postgres may not decode its WAL. May be run again.
 -- The role that bear connects as needs
---   GRANT USAGE ON SCHEMA bear TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO app;
---   GRANT SELECT, UPDATE ON SEQUENCE bear.outbox_alive TO app;
+--   GRANT USAGE ON SCHEMA bear TO bear_role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bear TO bear_role;
+--   GRANT SELECT, UPDATE ON SEQUENCE bear.outbox_alive TO bear_role;
 -- and, to make the triggers by itself, CREATE on the schema and the ownership of the tables that the catalog names.
 -- Roles of applications need no rights here: the triggers' functions run as whoever made them.
 --

@@ -167,7 +167,7 @@ fi
 if [[ -n ${KEEP-} ]]; then persistence=(--appendonly yes); else persistence=(--appendonly no --save ''); fi
 BEAR_POSTGRES_URL="postgresql://bear@/bear?host=$dir/socket" \
     setsid setpriv --pdeathsig TERM redis-server --port "$port" --bind 127.0.0.1 --dir "$data/redis" --daemonize no \
-    "${persistence[@]}" --loadmodule "$module" "$@" >"$redis_log" 2>&1 </dev/null &
+    "${persistence[@]}" --loadmodule "$module" --bear.inbox yes "$@" >"$redis_log" 2>&1 </dev/null &
 redis_pid=$! began=$SECONDS
 # by its pid: another server may have taken the port in the meantime
 until redis-cli -p "$port" info server 2>/dev/null | grep -q "^process_id:$redis_pid\b"; do
@@ -188,6 +188,7 @@ Try, in another terminal:
   redis-cli -p $port BEAR.QUERY bear size 150 160
   redis-cli -p $port BEAR.EXPLAIN bear size 150 160
   redis-cli -p $port BEAR.INVALIDATE bear ROW 5
+  psql 'postgresql://bear@/bear?host=$dir/socket' -c \"SELECT bear.enqueue('bear', 'UPDATE_BEAR_NAME', jsonb_build_object('id', 5, 'name', 'Ann'))\"
 
 Its Postgres:  psql 'postgresql://bear@/bear?host=$dir/socket'
 Logs:          $redis_log, $postgres_log

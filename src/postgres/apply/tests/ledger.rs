@@ -72,7 +72,8 @@ fn a_connection_cut_in_the_middle_repeats_nothing() {
     settings.url = settings.url.replace(&database.server.port.to_string(), &proxy.port().to_string());
     let (mut applier, ..) = applier(settings);
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (flag, cutter) = (stop.clone(), std::sync::Arc::new(proxy));
+    let proxy = std::sync::Arc::new(proxy);
+    let (flag, cutter) = (stop.clone(), proxy.clone());
     let cutting = std::thread::spawn(move || {
         // Now early and now late in a batch, and sometimes not at all.
         // Not for ever: where a batch takes longer than the pauses, no other would get through.

@@ -25,6 +25,7 @@ struct Held {
     space: String,
     id: String,
     token: u64,
+    attempt: i64,
     mark: String,
 }
 
@@ -83,7 +84,8 @@ impl Worker<'_> {
             .map(|job| {
                 let job = job.map();
                 let mark = job["data"].json()["mark"].as_str().expect("a mark").to_owned();
-                Held { space: job["space"].text(), id: job["id"].text(), token: job["token"].int() as u64, mark }
+                let (token, attempt) = (job["token"].int() as u64, job["attempt"].int());
+                Held { space: job["space"].text(), id: job["id"].text(), token, attempt, mark }
             })
             .collect();
         for of in &held {
@@ -98,7 +100,7 @@ impl Worker<'_> {
             "" | "UNBLOCKED" => Ok(()),
             "LOADING" | "READONLY" | "MASTERDOWN" => Err(Broken),
             _ => {
-                let nothing = Held { space: "-".into(), id: "-".into(), token: 0, mark: "-".into() };
+                let nothing = Held { space: "-".into(), id: "-".into(), token: 0, attempt: 0, mark: "-".into() };
                 self.note(&nothing, What::Odd, line.to_owned());
                 Err(Broken)
             }
@@ -111,7 +113,11 @@ impl Worker<'_> {
         match choice {
             0..=7 => return self.give_up(wire, of),
             // It stands still, and goes on with a claim that is over.
-            8..=9 => thread::sleep(Duration::from_millis(1000 + self.random.below(500) as u64)),
+            8..=11 => thread::sleep(Duration::from_millis(1000 + self.random.below(500) as u64)),
+            // Within its lease, so that who had the job before may come too late.
+            _ if of.attempt > 1 && self.random.below(3) > 0 => {
+                thread::sleep(Duration::from_millis(self.random.below(900) as u64));
+            }
             _ => {}
         }
         let mut transaction = client.transaction()?;
@@ -137,7 +143,7 @@ impl Worker<'_> {
         }
         match choice {
             // With the transaction open, for longer than its lease at times.
-            10..=13 => thread::sleep(Duration::from_millis(self.random.below(2000) as u64)),
+            12..=13 => thread::sleep(Duration::from_millis(self.random.below(2000) as u64)),
             14..=18 => {
                 transaction.rollback()?;
                 return self.give_up(wire, of);

@@ -51,6 +51,8 @@ pub fn is_posted() -> bool {
 
 unsafe extern "C" fn one_shot(_: *mut c_void) {
     POSTED.store(false, Ordering::Release);
+    // One that was armed within a tick comes a millisecond later, however early it is due.
+    disarm();
     arm(Duration::ZERO);
 }
 

@@ -240,6 +240,8 @@ impl<'a> Life<'a> {
         if is_first {
             let (found, seen) = self.link.list(holding, Listing::All)?;
             self.last = Some(seen);
+            // Until now there was nothing to look for.
+            self.poll_at = Instant::now();
             self.found(found);
             self.waiting.push_back(Waiting::Listed { space: None });
         } else if !gained.is_empty() {

@@ -101,6 +101,22 @@ fn enqueue(server: &Server, space: &str, job: &str) -> u64 {
 }
 
 #[test]
+fn one_that_connects_before_it_is_told_what_to_own_looks_for_rows_from_then_on() {
+    let server = Server::new();
+    let mut tried = Tried::with(settings(&server));
+    tried.wait("a connection", |told| matches!(told, InboxOutcome::Up));
+    // It has been told of no section: its look for rows comes to nothing.
+    std::thread::sleep(Duration::from_millis(20));
+    tried.own(1);
+    tried.wait_for_list();
+    let since = Instant::now();
+    enqueue(&server, "mail", "A");
+    assert_eq!(tried.wait_for_rows(1), ["A"]);
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    tried.stop();
+}
+
+#[test]
 fn rows_are_taken_and_settled() {
     let server = Server::new();
     let mut tried = Tried::new(&server);

@@ -89,6 +89,8 @@ DECLARE
     moment timestamptz := clock_timestamp();
     its_section text := substring(enqueue.space FROM '^(?:\{[^{}]+\}:)?([a-z_][a-z0-9_]*)$');
     its_kind text;
+    known_jobs text[];
+    known_sections text[];
     its_due timestamptz;
     new_id int8;
     wrong text;
@@ -133,12 +135,15 @@ BEGIN
     its_kind := (SELECT j.kind FROM bear.inbox_job j WHERE j.section = its_section AND j.job = enqueue.job);
     IF its_kind IS NULL THEN
         its_kind := (SELECT j.kind FROM bear.inbox_job j WHERE j.section = its_section AND j.job = '*');
-        IF its_kind IS NULL AND EXISTS (SELECT FROM bear.inbox_job j WHERE j.section = its_section) THEN
-            wrong := format('section %L has no job %L; it has %s', its_section, enqueue.job,
-                (SELECT string_agg(j.job, ', ' ORDER BY j.job) FROM bear.inbox_job j WHERE j.section = its_section));
-        ELSIF its_kind IS NULL AND EXISTS (SELECT FROM bear.inbox_job) THEN
-            wrong := format('no section with jobs is called %L; there are %s', its_section,
-                (SELECT string_agg(s.section, ', ') FROM (SELECT DISTINCT j.section FROM bear.inbox_job j ORDER BY 1) s));
+        IF its_kind IS NULL THEN
+            -- In one statement, which sees one moment: bear may be writing its catalog.
+            SELECT array_agg(j.job ORDER BY j.job) FILTER (WHERE j.section = its_section), array_agg(DISTINCT j.section)
+                INTO known_jobs, known_sections FROM bear.inbox_job j;
+            IF known_jobs IS NULL AND known_sections IS NOT NULL THEN
+                wrong := format('no section with jobs is called %L; there are %s', its_section, array_to_string(known_sections, ', '));
+            ELSIF NOT known_jobs && ARRAY[enqueue.job, '*'] THEN
+                wrong := format('section %L has no job %L; it has %s', its_section, enqueue.job, array_to_string(known_jobs, ', '));
+            END IF;
         END IF;
     ELSIF its_kind = 'sql' AND enqueue.priority IS NOT NULL THEN
         wrong := 'a job for Postgres has no priority: the order of its row decides';

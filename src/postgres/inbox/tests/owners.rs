@@ -138,3 +138,25 @@ fn tables_of_somebody_else_are_not_used() {
     };
     assert!(error.0.contains("bear.inbox has the trigger spy"), "{error}");
 }
+
+#[test]
+fn who_enqueues_while_the_catalog_is_written_is_not_refused() {
+    let server = Server::new();
+    let _owner = Side::new(&server, 1, &[("mail", "SEND")]);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = server.client();
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                // As when a data set begins with an empty table, and leaves it again.
+                client.batch_execute("DELETE FROM bear.inbox_job").unwrap();
+                let job = "INSERT INTO bear.inbox_job VALUES ('mail', 'SEND', 'claimed'), ('sms', 'X', 'claimed')";
+                client.batch_execute(job).unwrap();
+            }
+        });
+        let mut client = server.client();
+        let refused = (0..3_000).find_map(|_| client.execute("SELECT bear.enqueue('mail', 'SEND', '{}')", &[]).err());
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
+}

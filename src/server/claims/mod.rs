@@ -14,6 +14,7 @@
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
 //! | `end` | what is written of a claim that ends |
 //! | `unfit` | what can be no job is recorded as failed |
+//! | `recorded` | its record is written, and old ones go |
 //! | `leave` | out of the stream, and of whatever else names the job |
 //! | `told` | what is published of them |
 //! | `totals` | what has happened since the queue began |
@@ -70,6 +71,7 @@ mod loading;
 mod logs;
 mod promote;
 mod read_keys;
+mod recorded;
 mod records;
 mod remove;
 mod report;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::end::OwnedOptions;
+use super::recorded::OwnedOptions;
 use crate::core::catalog::claim::ClaimSpec;
 use crate::core::claims::keep::Rule;
 use crate::core::claims::outcome::{End, Settled};

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::take::Taking;
+use super::take::{Run, Taking};
 use crate::core::inbox::row::InboxRow;
 use crate::core::inbox::tell::{Telling, ToldAs};
 use crate::keyspace::inbox as keys;
-use crate::keyspace::jobs::QueueKeys;
 use crate::postgres::Settled;
 use crate::redis_api::Context;
 use crate::server::Server;
@@ -75,11 +74,12 @@ impl Server {
 
     /// None: all of it is taken. Or else it is kept for the next slice.
     fn take_from(&mut self, ctx: Context, mut at_hand: AtHand, until: Instant) -> Option<Step> {
+        let mut run = None;
         loop {
             let step = match &mut at_hand {
                 AtHand::Ids { ids, unknown } => match ids.next() {
                     Some((row, space)) => {
-                        if self.is_to_be_fetched(ctx, row, &space) {
+                        if self.is_to_be_fetched(ctx, row, &space, &mut run) {
                             unknown.push(row);
                         }
                         Step::Done
@@ -91,7 +91,7 @@ impl Server {
                     }
                 },
                 AtHand::Rows(rows) => match rows.peek() {
-                    Some(row) => match self.take_row(ctx, row) {
+                    Some(row) => match self.take_row(ctx, row, &mut run) {
                         Taking::Done => {
                             rows.next();
                             Step::Done
@@ -136,11 +136,11 @@ impl Server {
     }
 
     /// Is nothing known of an open row, and may it be taken?
-    fn is_to_be_fetched(&mut self, ctx: Context, row: u64, space: &Arc<str>) -> bool {
+    fn is_to_be_fetched(&mut self, ctx: Context, row: u64, space: &Arc<str>, run: &mut Option<Run>) -> bool {
         if !self.inbox.is_listed_again(space) {
             return false;
         }
-        let of = QueueKeys::new(&self.prefix_of(space));
-        keys::known(ctx, &of, row) == keys::Known::Nothing || crate::mutations::is("inbox-taken-twice")
+        let of = &self.run_of(ctx, space, run).keys;
+        keys::known(ctx, of, row) == keys::Known::Nothing || crate::mutations::is("inbox-taken-twice")
     }
 }

@@ -61,13 +61,32 @@ impl From<String> for Trouble {
     }
 }
 
+/// Rows of one space that follow one another in a slice: what no other hand can change within it is looked at once.
+pub(super) struct Run {
+    space: Box<str>,
+    pub(super) keys: QueueKeys,
+    wrong_type: Option<String>,
+}
+
 impl Server {
-    pub(super) fn take_row(&mut self, ctx: Context, row: &InboxRow) -> Taking {
+    /// The run that a row belongs to; `run`: of the row before in this slice.
+    pub(super) fn run_of<'r>(&mut self, ctx: Context, space: &str, run: &'r mut Option<Run>) -> &'r Run {
+        if let Some(same) = run.take().filter(|run| *run.space == *space) {
+            return run.insert(same);
+        }
+        let prefix = self.prefix_of(space);
+        self.look_at_foreign_writes_to(ctx, space, &prefix);
+        let keys = QueueKeys::new(&prefix);
+        let wrong_type = keys.wrong_type(ctx);
+        run.insert(Run { space: space.into(), keys, wrong_type })
+    }
+
+    pub(super) fn take_row(&mut self, ctx: Context, row: &InboxRow, run: &mut Option<Run>) -> Taking {
         if self.inbox.is_passed_over(&row.space) {
             return Taking::Done;
         }
-        let of = QueueKeys::new(&self.prefix_of(&row.space));
-        match self.try_to_take(ctx, row, &of) {
+        let run = self.run_of(ctx, &row.space, run);
+        match self.try_to_take(ctx, row, run) {
             Ok(()) => {}
             Err(Trouble::IsChecked) => return Taking::IsChecked,
             Err(Trouble::Waits { lacks_room }) => self.inbox.pass_over(&row.space, lacks_room),
@@ -77,7 +96,8 @@ impl Server {
         Taking::Done
     }
 
-    fn try_to_take(&mut self, ctx: Context, row: &InboxRow, of: &QueueKeys) -> Result<(), Trouble> {
+    fn try_to_take(&mut self, ctx: Context, row: &InboxRow, run: &Run) -> Result<(), Trouble> {
+        let of = &run.keys;
         let space_ref = match self.space(ctx, row.space.as_bytes()) {
             Ok(space) => space,
             // Of a section that has left the catalog since: whoever has it takes the row.
@@ -87,13 +107,11 @@ impl Server {
         self.check_owned(ctx, space_ref)?;
         self.check_safe()?;
         let is_oom = ctx.memory_ratio() >= 1.0;
-        let prefix = self.prefix_of(&row.space);
-        self.look_at_foreign_writes_to(ctx, &row.space, &prefix);
         if keys::known(ctx, of, row.id) != keys::Known::Nothing && !mutations::is("inbox-taken-twice") {
             return Ok(());
         }
-        if let Some(text) = of.wrong_type(ctx) {
-            return Err(text.into());
+        if let Some(text) = &run.wrong_type {
+            return Err(text.clone().into());
         }
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space_ref.section];
@@ -201,16 +219,14 @@ impl Server {
     }
 
     fn row_is_taken(&mut self, ctx: Context, row: &InboxRow, of: &QueueKeys, id: JobId) {
-        let name: Arc<str> = (*row.space).into();
-        if id.inbox() != Some(row.id) {
+        let is_anothers = id.inbox() != Some(row.id);
+        if is_anothers || mutations::is("inbox-told-early") {
             // The same job holds its UNIQUE key.
-            self.inbox.tell(ctx, of, &name, &[(row.id, Telling::Done)]);
-        } else if keys::taken(ctx, of, row.id).is_none() {
-            // It stands already, and another hand has taken it out of the hash.
-            keys::take(ctx, of, row.id, id, false);
+            self.inbox.tell(ctx, of, &(*row.space).into(), &[(row.id, Telling::Done)]);
         }
-        if mutations::is("inbox-told-early") {
-            self.inbox.tell(ctx, of, &name, &[(row.id, Telling::Done)]);
+        if !is_anothers && row.unique.is_some() && keys::taken(ctx, of, row.id).is_none() {
+            // By its UNIQUE key it stands already, and another hand has taken it out of the hash.
+            keys::take(ctx, of, row.id, id, false);
         }
         self.inbox.totals.taken += 1;
         self.inbox.totals.lag_ms = wall_ms().saturating_sub(row.enqueued_ms);

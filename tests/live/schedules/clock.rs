@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::{count, enqueued, half_past, next, schedule, shift_to, unix_seconds, HOUR};
-use crate::support::{eventually, stays, Clock, Redis, Reply};
+use crate::support::{eventually, stays, Clock, Redis, Reply, Wire};
 
 const CATALOG: &str = r#"
 [mail]
@@ -42,6 +42,13 @@ fn a_clock_that_steps_back_repeats_nothing_and_one_that_steps_on_misses_ticks() 
     assert_eq!(enqueued(&mut wire, "mail", "none"), [hour + HOUR]);
 }
 
+/// A schedule by Berlin's time, of which every tick counts.
+fn make(wire: &mut Wire, name: &str, cron: &str) {
+    let words =
+        ["BEAR.SCHEDULE", "mail", name, "CRON", cron, "ZONE", "Europe/Berlin", "MISSED", "all", "JOB", "SEND", "{}"];
+    assert!(wire.call(&words).is_ok(), "{name}");
+}
+
 /// Berlin: 2026-03-29 has no 02:00 to 02:59, 2026-10-25 has it twice.
 #[test]
 fn ticks_at_changes_of_clocks() {
@@ -49,26 +56,8 @@ fn ticks_at_changes_of_clocks() {
     clock.shift(shift_to("2026-03-29T00:50:00"));
     let redis = start(&clock);
     let mut wire = redis.wire();
-    let mut make = |name: &str, cron: &str| {
-        let words = [
-            "BEAR.SCHEDULE",
-            "mail",
-            name,
-            "CRON",
-            cron,
-            "ZONE",
-            "Europe/Berlin",
-            "MISSED",
-            "all",
-            "JOB",
-            "SEND",
-            "{}",
-        ];
-        assert!(wire.call(&words).is_ok(), "{name}");
-    };
-    make("daily", "30 2 * * *");
-    make("often", "*/30 2 * * *");
-    let mut wire = redis.wire();
+    make(&mut wire, "daily", "30 2 * * *");
+    make(&mut wire, "often", "*/30 2 * * *");
     let at = |moments: &[&str]| moments.iter().map(|moment| unix_seconds(moment) as u64 * 1000).collect::<Vec<u64>>();
     assert_eq!(next(&mut wire, "mail", "daily")[0] as u64, at(&["2026-03-29T01:00:00"])[0], "right after the gap");
     clock.shift(shift_to("2026-03-29T01:00:05"));
@@ -82,26 +71,8 @@ fn ticks_at_changes_of_clocks() {
         assert_eq!(wire.run(&format!("BEAR.UNSCHEDULE mail {name}")), Reply::Int(1));
     }
     clock.shift(shift_to("2026-10-24T23:59:00"));
-    let mut make = |name: &str, cron: &str| {
-        let words = [
-            "BEAR.SCHEDULE",
-            "mail",
-            name,
-            "CRON",
-            cron,
-            "ZONE",
-            "Europe/Berlin",
-            "MISSED",
-            "all",
-            "JOB",
-            "SEND",
-            "{}",
-        ];
-        assert!(wire.call(&words).is_ok(), "{name}");
-    };
-    make("once", "30 2 * * *");
-    make("twice", "*/30 2 * * *");
-    let mut wire = redis.wire();
+    make(&mut wire, "once", "30 2 * * *");
+    make(&mut wire, "twice", "*/30 2 * * *");
     clock.shift(shift_to("2026-10-25T00:45:00"));
     eventually("the first time", || enqueued(&mut wire, "mail", "once") == at(&["2026-10-25T00:30:00"]));
     eventually("the first time", || {

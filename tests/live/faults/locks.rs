@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::faults::sweep::number_of_env;
 use crate::support::server::Builder;
 use crate::support::wire::packed;
 use crate::support::{Clock, Random, Redis, Reply, Wire};
@@ -32,11 +33,6 @@ struct Faults {
     kills: usize,
     /// The clock on the wall steps back at each kill.
     clock: Option<Clock>,
-}
-
-fn number_of_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
 fn builder() -> Builder {

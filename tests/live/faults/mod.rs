@@ -13,4 +13,5 @@ mod lost_ledger;
 mod outage;
 mod poison;
 mod restore;
+mod sweep;
 mod workers;

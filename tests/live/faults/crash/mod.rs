@@ -17,19 +17,15 @@ mod site;
 
 use std::time::Instant;
 
+use crate::faults::sweep::{draw, number_of_env};
 use crate::support::Random;
 
 use check::Checker;
 use load::Load;
-use site::{all_strikes, pause, Site, Strike};
+use site::{all_strikes, pause, Site};
 
 /// Kills of one pair of servers, whose append-only file and tables grow with them.
 const KILLS_OF_A_SITE: usize = 25;
-
-fn number_of_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
-}
 
 #[test]
 fn each_accepted_job_is_applied_once_through_kills() {
@@ -48,7 +44,7 @@ fn each_accepted_job_is_applied_once_through_kills() {
             let name = format!("s{number}r{round}");
             let load = Load::start(site.redis.port(), &name, &mut random);
             for _ in 0..=random.below(3) {
-                let strike = draw(&mut strikes, &mut random);
+                let strike = draw(&mut strikes, &all_strikes(), &mut random);
                 eprintln!("seed {seed}, {name}: {strike:?}");
                 pause(&mut random, 100);
                 site.strike(strike, &mut random);
@@ -66,12 +62,4 @@ fn each_accepted_job_is_applied_once_through_kills() {
             break;
         }
     }
-}
-
-/// The next of all strikes in an order of chance; each comes before one comes again.
-fn draw(strikes: &mut Vec<Strike>, random: &mut Random) -> Strike {
-    if strikes.is_empty() {
-        *strikes = all_strikes();
-    }
-    strikes.swap_remove(random.below(strikes.len()))
 }

@@ -22,6 +22,7 @@ mod writer;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::faults::sweep::{draw, number_of_env};
 use crate::support::{Random, Redis};
 
 use exact::Exactness;
@@ -40,11 +41,6 @@ const READS_OF_A_ROUND: u64 = 400_000;
 
 /// The longest that a writer waits between two writes: the more is written, the less is answered from the cache.
 const PAUSES_MS: [usize; 4] = [4, 10, 40, 100];
-
-fn number_of_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
-}
 
 #[test]
 fn no_answer_is_older_than_what_was_seen_before_and_no_entry_goes_in_vain() {
@@ -83,7 +79,7 @@ fn check_rounds(run: &Run, reads: u64) -> Exactness {
         under_load(run, &database, &mut random, pause_ms, |random| {
             for _ in 0..FAULTS_OF_A_ROUND {
                 pause(random, 300);
-                let fault = draw(&mut left, random);
+                let fault = draw(&mut left, &FAULTS, random);
                 site.strike(fault, run, random);
                 faults += 1;
                 if run.has_failed() {
@@ -108,14 +104,6 @@ fn check_rounds(run: &Run, reads: u64) -> Exactness {
     }
     run.check();
     exactness
-}
-
-/// The next of all faults in an order of chance; each comes before one comes again.
-fn draw(left: &mut Vec<Fault>, random: &mut Random) -> Fault {
-    if left.is_empty() {
-        *left = FAULTS.to_vec();
-    }
-    left.swap_remove(random.below(left.len()))
 }
 
 /// What the checker says of a module with a fault in it, None where it has found none in so many reads.

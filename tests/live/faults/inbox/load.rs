@@ -1,19 +1,15 @@
 //! The load: applications that enqueue in transactions of their own, clients that enqueue in Redis beside them, and workers, some of
 //! which are processes of their own.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use postgres::{Client, Transaction};
-use rustix::process::Signal;
-
-use super::worker::{connect, Worker, PROCESS, SETTINGS};
+use super::worker::{connect, settings, Worker, PROGRAM};
+use crate::faults::sweep::WorkerProcesses;
 use crate::faults::workers::event::Event;
 use crate::faults::workers::worker::{Control, Sign};
-use crate::support::process::Process;
-use crate::support::{guardian, Random, Wire};
+use crate::support::{Random, Wire};
+use postgres::{Client, Transaction};
 
 const APPLICATIONS: usize = 3;
 const THREADS: usize = 4;
@@ -32,28 +28,7 @@ pub struct Load {
     name: String,
     applications: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<Vec<Event>>>,
-    processes: Vec<ProcessWorker>,
-    /// What processes wrote that are no more.
-    files: Vec<PathBuf>,
-}
-
-/// A worker that can be stopped and killed.
-struct ProcessWorker {
-    process: Process,
-    file: PathBuf,
-}
-
-impl ProcessWorker {
-    fn start(place: &Place, name: &str, random: &mut Random) -> ProcessWorker {
-        let file = guardian::folder("worker").join("events");
-        let Place { redis_port, postgres_url, control } = place;
-        let seed = random.next();
-        let settings = format!("{redis_port} {postgres_url} {seed} {name} {} {}", control.0.display(), file.display());
-        let mut command = Command::new(std::env::current_exe().expect("this binary"));
-        command.args(["--exact", PROCESS, "--ignored", "--nocapture"]).env(SETTINGS, settings);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        ProcessWorker { process: Process::spawn(&mut command, "KILL"), file }
-    }
+    processes: WorkerProcesses,
 }
 
 impl Load {
@@ -79,27 +54,24 @@ impl Load {
             })
         });
         let workers = workers.collect();
-        let processes = (0..PROCESSES).map(|number| ProcessWorker::start(place, &format!("{name}.p{number}"), random));
-        let processes = processes.collect();
-        Load { place: place.clone(), name: name.to_owned(), applications, workers, processes, files: Vec::new() }
+        let mut processes = WorkerProcesses::new(PROGRAM);
+        for number in 0..PROCESSES {
+            let seed = random.next();
+            processes.start(|file| settings(place, seed, &format!("{name}.p{number}"), file));
+        }
+        Load { place: place.clone(), name: name.to_owned(), applications, workers, processes }
     }
 
     /// A worker's process is killed, and there is another one.
     pub fn kill_worker(&mut self, random: &mut Random) {
-        let at = random.below(self.processes.len());
         let name = format!("{}.q{}", self.name, random.below(1000));
-        let worker = ProcessWorker::start(&self.place, &name, random);
-        let ProcessWorker { process, file } = std::mem::replace(&mut self.processes[at], worker);
-        process.end(Signal::KILL);
-        self.files.push(file);
+        let seed = random.next();
+        self.processes.kill(random, |file| settings(&self.place, seed, &name, file));
     }
 
-    /// One stands still for longer than a lease, wherever it is: perhaps with its transaction open.
+    /// One stands still for longer than a lease, perhaps with its transaction open.
     pub fn stop_worker(&mut self, random: &mut Random) {
-        let at = random.below(self.processes.len());
-        self.processes[at].process.signal(Signal::STOP);
-        thread::sleep(Duration::from_millis(1100 + random.below(400) as u64));
-        self.processes[at].process.signal(Signal::CONT);
+        self.processes.stop(random);
     }
 
     /// No job comes any more, and whoever has one does it at once.
@@ -116,14 +88,7 @@ impl Load {
         let workers = std::mem::take(&mut self.workers);
         let mut events: Vec<Event> =
             workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not fail")).collect();
-        for ProcessWorker { mut process, file } in std::mem::take(&mut self.processes) {
-            crate::support::wait_for("a worker's process ends", || process.ended());
-            self.files.push(file);
-        }
-        for file in &self.files {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            events.extend(text.lines().filter_map(Event::parse));
-        }
+        events.extend(self.processes.end());
         events.sort_by_key(|event| event.at_us);
         events
     }

@@ -21,6 +21,7 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
+use crate::faults::sweep::{draw, number_of_env};
 use crate::support::Random;
 
 use check::Counts;
@@ -33,11 +34,6 @@ const KILLS_OF_A_SITE: usize = 40;
 /// How long it may take until nothing is left once all is well: where Redis has died right after FLUSHALL, before its number was
 /// written again, it waits for 30 s until nobody else can be there.
 const DRAINED_WITHIN: Duration = Duration::from_secs(75);
-
-fn number_of_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
-}
 
 #[test]
 fn what_was_committed_is_done_whatever_happens_to_servers_and_workers() {
@@ -54,7 +50,7 @@ fn what_was_committed_is_done_whatever_happens_to_servers_and_workers() {
         while site.kills < limit {
             let name = format!("s{number}r{round}");
             let count = 3 + random.below(1 + (kills / 20).min(6));
-            let drawn: Vec<Strike> = (0..count).map(|_| draw(&mut strikes, &mut random)).collect();
+            let drawn: Vec<Strike> = (0..count).map(|_| draw(&mut strikes, &STRIKES, &mut random)).collect();
             eprintln!("seed {seed}, {name}: {drawn:?}");
             let of_round = run_round(&mut site, &name, &drawn, DRAINED_WITHIN, &mut random)
                 .unwrap_or_else(|fault| panic!("seed {seed}, {name}, {drawn:?}: {fault}"));
@@ -71,14 +67,6 @@ fn what_was_committed_is_done_whatever_happens_to_servers_and_workers() {
         }
     }
     assert!(total.committed > 100, "{total:?}");
-}
-
-/// The next of all strikes in an order of chance; each comes before one comes again.
-fn draw(strikes: &mut Vec<Strike>, random: &mut Random) -> Strike {
-    if strikes.is_empty() {
-        *strikes = STRIKES.to_vec();
-    }
-    strikes.swap_remove(random.below(strikes.len()))
 }
 
 /// Strikes under load, and then a look at everything. What changes the master comes first, and once.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use postgres::{Client, NoTls};
 
 use super::load::Place;
+use crate::faults::sweep::Program;
 use crate::faults::workers::event::{now_us, Answer, Event, Verb, What};
 use crate::faults::workers::worker::{Control, Sign};
 use crate::support::{Random, Reply, Wire};
@@ -217,16 +218,20 @@ fn call(wire: &mut Wire, words: &[String]) -> Result<Reply, Broken> {
     wire.try_receive().map_err(|_| Broken)
 }
 
-/// What a process of its own runs; see [`super::load`].
-pub const PROCESS: &str = "faults::inbox::worker::a_process";
+/// What a process of its own runs.
+pub const PROGRAM: Program = Program { test: "faults::inbox::worker::a_process", variable: "BEAR_TEST_INBOX_WORKER" };
 
-pub const SETTINGS: &str = "BEAR_TEST_INBOX_WORKER";
+/// What it is told.
+pub fn settings(place: &Place, seed: u64, name: &str, file: &Path) -> String {
+    let Place { redis_port, postgres_url, control } = place;
+    format!("{redis_port} {postgres_url} {seed} {name} {} {}", control.0.display(), file.display())
+}
 
 #[test]
 #[ignore = "the sweep starts it as a process of its own"]
 fn a_process() {
     use std::io::Write;
-    let Ok(settings) = std::env::var(SETTINGS) else { return };
+    let Ok(settings) = std::env::var(PROGRAM.variable) else { return };
     let words: Vec<&str> = settings.split(' ').collect();
     let [port, url, seed, name, control, file] = words[..] else { panic!("{settings}") };
     let mut file = std::fs::File::options().create(true).append(true).open(file).expect("a file");

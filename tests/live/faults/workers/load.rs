@@ -1,19 +1,15 @@
 //! The load: clients that enqueue, and workers, some of which are processes of their own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use rustix::process::Signal;
 
 use super::check::Seen;
 use super::event::Event;
 use super::operator;
-use super::worker::{ask_once, Control, Sign, Worker, PROCESS, SETTINGS};
-use crate::support::process::Process;
-use crate::support::{guardian, Random, Reply, Wire};
+use super::worker::{ask_once, settings, Control, Sign, Worker, PROGRAM};
+use crate::faults::sweep::WorkerProcesses;
+use crate::support::{Random, Reply, Wire};
 
 const CLIENTS: usize = 2;
 const THREADS: usize = 5;
@@ -38,29 +34,9 @@ pub struct Load {
     clients: Vec<JoinHandle<BTreeMap<String, Sent>>>,
     operator: Option<JoinHandle<Vec<String>>>,
     workers: Vec<JoinHandle<Vec<Event>>>,
-    processes: Vec<ProcessWorker>,
-    /// What processes wrote that are no more.
-    files: Vec<PathBuf>,
+    processes: WorkerProcesses,
     port: u16,
     pub name: String,
-}
-
-/// A worker that can be stopped and killed.
-pub struct ProcessWorker {
-    process: Process,
-    file: PathBuf,
-}
-
-impl ProcessWorker {
-    fn start(port: u16, name: &str, control: &Control, random: &mut Random) -> ProcessWorker {
-        let file = guardian::folder("worker").join("events");
-        let seed = random.next();
-        let settings = format!("{port} {seed} {name} {} {}", control.0.display(), file.display());
-        let mut command = Command::new(std::env::current_exe().expect("this binary"));
-        command.args(["--exact", PROCESS, "--ignored", "--nocapture"]).env(SETTINGS, settings);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        ProcessWorker { process: Process::spawn(&mut command, "KILL"), file }
-    }
 }
 
 impl Load {
@@ -91,37 +67,24 @@ impl Load {
             })
         });
         let workers = workers.collect();
-        let processes =
-            (0..PROCESSES).map(|number| ProcessWorker::start(port, &format!("{name}.p{number}"), control, random));
-        let processes = processes.collect();
-        Load {
-            control: control.clone(),
-            clients,
-            operator,
-            workers,
-            processes,
-            files: Vec::new(),
-            port,
-            name: name.to_owned(),
+        let mut processes = WorkerProcesses::new(PROGRAM);
+        for number in 0..PROCESSES {
+            let seed = random.next();
+            processes.start(|file| settings(port, seed, &format!("{name}.p{number}"), control, file));
         }
+        Load { control: control.clone(), clients, operator, workers, processes, port, name: name.to_owned() }
     }
 
     /// A worker's process is killed, and there is another one.
     pub fn kill_worker(&mut self, random: &mut Random) {
-        let at = random.below(self.processes.len());
-        let worker =
-            ProcessWorker::start(self.port, &format!("{}.q{}", self.name, random.below(1000)), &self.control, random);
-        let ProcessWorker { process, file } = std::mem::replace(&mut self.processes[at], worker);
-        process.end(Signal::KILL);
-        self.files.push(file);
+        let name = format!("{}.q{}", self.name, random.below(1000));
+        let seed = random.next();
+        self.processes.kill(random, |file| settings(self.port, seed, &name, &self.control, file));
     }
 
     /// One stands still for longer than a lease.
     pub fn stop_worker(&mut self, random: &mut Random) {
-        let at = random.below(self.processes.len());
-        self.processes[at].process.signal(Signal::STOP);
-        thread::sleep(Duration::from_millis(1100 + random.below(400) as u64));
-        self.processes[at].process.signal(Signal::CONT);
+        self.processes.stop(random);
     }
 
     /// No job comes any more, and whoever has one says so.
@@ -137,14 +100,7 @@ impl Load {
         let workers = std::mem::take(&mut self.workers);
         let mut events: Vec<Event> =
             workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not fail")).collect();
-        for ProcessWorker { mut process, file } in std::mem::take(&mut self.processes) {
-            crate::support::wait_for("a worker's process ends", || process.ended());
-            self.files.push(file);
-        }
-        for file in &self.files {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            events.extend(text.lines().filter_map(Event::parse));
-        }
+        events.extend(self.processes.end());
         events.sort_by_key(|event| event.at_us);
         Seen { sent, events }
     }

@@ -22,6 +22,7 @@ pub mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::faults::sweep::{draw, number_of_env};
 use crate::support::{Random, Redis, Reply, Wire};
 
 use check::Seen;
@@ -44,11 +45,6 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(20);
 const MUTATED_DRAINED_WITHIN: Duration = Duration::from_secs(12);
 
 const SPACES: [&str; 6] = ["work", "lane", "tight", "{t1}:mail", "{t2}:mail", "{t3}:mail"];
-
-fn number_of_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
-}
 
 #[derive(Default)]
 struct Tally {
@@ -74,7 +70,7 @@ fn each_job_ends_once_whatever_happens_to_servers_and_workers() {
             let name = format!("s{number}r{round}");
             // The longer a run, the more happens between two looks.
             let count = 3 + random.below(1 + (kills / 20).min(6));
-            let drawn: Vec<Strike> = (0..count).map(|_| draw(&mut strikes, &mut random)).collect();
+            let drawn: Vec<Strike> = (0..count).map(|_| draw(&mut strikes, &STRIKES, &mut random)).collect();
             eprintln!("seed {seed}, {name}: {drawn:?}");
             let of_round = run_round(&mut site, &name, &drawn, &mut random);
             let of_round = of_round.unwrap_or_else(|fault| panic!("seed {seed}, {name}, {drawn:?}: {fault}"));
@@ -201,14 +197,6 @@ fn a_rate_that_begins_anew_with_a_process_is_caught() {
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn an_order_that_is_not_kept_is_caught() {
     assert_is_caught("no-order", &[], &["of its order"]);
-}
-
-/// The next of all strikes in an order of chance; each comes before one comes again.
-fn draw(strikes: &mut Vec<Strike>, random: &mut Random) -> Strike {
-    if strikes.is_empty() {
-        *strikes = STRIKES.to_vec();
-    }
-    strikes.swap_remove(random.below(strikes.len()))
 }
 
 /// Strikes under load, and then a look at everything. What changes the master comes first, and once.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::event::{now_us, Answer, Event, Verb, What};
+use crate::faults::sweep::Program;
 use crate::support::wire::packed;
 use crate::support::{Random, Reply, Wire};
 
@@ -331,16 +332,19 @@ pub fn ask_once(wire: &mut Wire, words: &[String], replicated: bool) -> Option<(
     call_and_wait(wire, words, replicated).ok()
 }
 
-/// What a process of its own runs; see [`super::load::ProcessWorker`].
-pub const PROCESS: &str = "faults::workers::worker::a_process";
+/// What a process of its own runs.
+pub const PROGRAM: Program = Program { test: "faults::workers::worker::a_process", variable: "BEAR_TEST_WORKER" };
 
-pub const SETTINGS: &str = "BEAR_TEST_WORKER";
+/// What it is told.
+pub fn settings(port: u16, seed: u64, name: &str, control: &Control, file: &Path) -> String {
+    format!("{port} {seed} {name} {} {}", control.0.display(), file.display())
+}
 
 #[test]
 #[ignore = "the sweep starts it as a process of its own"]
 fn a_process() {
     use std::io::Write;
-    let Ok(settings) = std::env::var(SETTINGS) else { return };
+    let Ok(settings) = std::env::var(PROGRAM.variable) else { return };
     let words: Vec<&str> = settings.split(' ').collect();
     let [port, seed, name, control, file] = words[..] else { panic!("{settings}") };
     let mut file = std::fs::File::options().create(true).append(true).open(file).expect("a file");

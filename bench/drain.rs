@@ -66,7 +66,7 @@ fn in_turns(name: String, rounds: usize, plain: impl Fn() -> f64, bear: impl Fn(
 }
 
 /// As [`bear_rate`], while a change feed follows and hears of all jobs.
-fn followed_rate(durable: &Durable, jobs: &[Job], batch: usize) -> f64 {
+pub fn followed_rate(durable: &Durable, jobs: &[Job], batch: usize) -> f64 {
     durable.with_fresh_tables(|database| {
         let redis = queue::redis(database);
         let begun = Instant::now();

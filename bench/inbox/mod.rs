@@ -38,20 +38,28 @@ fn schema() -> String {
     format!("{SCHEMA}\n{RIVER}\n{INBOX}")
 }
 
-/// A database in which the inbox is, and a Redis that takes its rows over; drained as they come.
+/// A database in which the inbox is, and a Redis that takes its rows over; drained as they come, without a feed.
 fn with_redis<T>(postgres: &Postgres, settings: &[(&str, &str)], run: impl FnOnce(&Database, &Redis) -> T) -> T {
     let database = postgres.database(&schema());
     let redis = redis_with(&database, &format!("{CATALOG}\n{SECTIONS}"));
     let mut wire = redis.wire();
-    for (name, value) in [("bear.inbox", "yes"), ("bear.drain", "yes")].iter().chain(settings) {
+    for (name, value) in [("bear.feed", "off"), ("bear.inbox", "yes"), ("bear.drain", "yes")].iter().chain(settings) {
         crate::queue::set(&mut wire, name, value);
     }
-    // It has taken the sections over once a job of theirs is done.
-    database.run(&format!("SELECT bear.enqueue('nothing', 'SEND', '{PAYLOAD}')"));
-    eventually("the inbox is served", || is_empty(&database));
+    wait_served(&database, &format!("SELECT bear.enqueue('nothing', 'SEND', '{PAYLOAD}')"));
     let result = run(&database, &redis);
     drop(redis);
     result
+}
+
+/// It has taken the sections over once a job of theirs is done.
+fn wait_served(database: &Database, enqueue: &str) {
+    let mut client = database.client();
+    eventually("the catalog's jobs are known", || {
+        let known = client.query_one("SELECT count(*) FROM bear.inbox_job", &[]);
+        known.is_ok_and(|row| row.get::<_, i64>(0) > 0) && client.batch_execute(enqueue).is_ok()
+    });
+    eventually("the inbox is served", || is_empty(database));
 }
 
 /// Has everything that was enqueued settled?

@@ -61,9 +61,8 @@ pub fn run(_: &Servers, _: usize) -> Vec<Table> {
         row("an SQL job, `bear.enqueue` to its effect", own);
         row("… the same by BEAR.ENQUEUE: bear's ledger alone", plain);
         row("a claimed job, `bear.enqueue` to BEAR.ACK", claimed);
-        let mut client = database.client();
-        river(&mut client);
-        row("River: insert, fetch, complete, delete", written(database, || river(&mut client)));
+        river(database);
+        row("River: insert, fetch, complete, delete", written(database, || river(database)));
     });
     table.note(format!(
         "{} jobs of {} bytes of payload, each enqueued in a transaction of its own, done as they come; full_page_writes on, no checkpoint meanwhile. \
@@ -86,8 +85,8 @@ fn written(database: &Database, run: impl FnOnce()) -> Written {
 }
 
 fn figures(client: &mut Client) -> Vec<f64> {
-    // Backends tell what they did when they are idle, at most once a second.
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    // Of what backends did they tell the last after ten idle seconds.
+    std::thread::sleep(std::time::Duration::from_secs(11));
     let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8, sum(n_tup_ins)::float8, sum(n_tup_upd)::float8, \
         sum(n_tup_hot_upd)::float8, sum(n_tup_del)::float8 FROM pg_stat_user_tables";
     let row = client.query_one(sql, &[]).expect("statistics");
@@ -111,7 +110,9 @@ fn acknowledge(redis: &Redis) {
     }
 }
 
-fn river(client: &mut Client) {
+fn river(database: &Database) {
+    // A session tells what it has done when it ends, at the latest.
+    let mut client = database.client();
     let insert = format!(
         "INSERT INTO river_job (args, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags) \
          VALUES ('{PAYLOAD}', 'send', 25, '{{}}', 1, 'default', now(), 'available', '{{}}')"

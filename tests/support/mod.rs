@@ -50,5 +50,5 @@ pub use proxy::{Proxy, Verdict};
 pub use random::Random;
 pub use replication::ReplicationStream;
 pub use server::Redis;
-pub use wait::{eventually, stays, wait_for};
+pub use wait::{eventually, stays, wait_at_most, wait_for};
 pub use wire::{Reply, Wire};

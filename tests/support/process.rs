@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{kill_process, Pid, Signal};
 
 use super::guardian;
-use super::wait::wait_at_most;
+use super::wait_at_most;
 
 /// How long a server may take to end when asked.
 const END_PATIENCE: Duration = Duration::from_secs(15);

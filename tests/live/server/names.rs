@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::feed::{is_cached, wait_told};
-use crate::support::{eventually, Database, Postgres, Redis, Wire};
+use crate::support::{wait_at_most, Database, Postgres, Redis, Wire};
 
 /// What Postgres takes in quotes; the longest has 63 bytes.
 const ODD: [&str; 19] = [
@@ -227,7 +228,9 @@ fn query(wire: &mut Wire, call: &str) -> String {
 
 fn works(feed: &str) {
     let World { names, database, redis } = World::new(feed);
-    eventually("the catalog is checked", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
+    // Some hundred sections, each with statements of every kind.
+    let is_checked = || (redis.run("BEAR.CATALOG").map()["checked"].text() == "yes").then_some(());
+    wait_at_most(Duration::from_secs(90), is_checked).expect("the catalog is checked");
     let found = redis.run("BEAR.CATALOG").map();
     assert!(found["errors"].list().is_empty(), "{:?}", found["errors"]);
     wait_told(&redis);

@@ -4,8 +4,10 @@ use crate::support::jobs::complete;
 use crate::support::{eventually, Database, Postgres, Redis, Wire};
 
 const SCHEMA: &str = "CREATE TABLE person (id int PRIMARY KEY); CREATE TABLE team (id int PRIMARY KEY, name text); \
-    CREATE TABLE member (id int PRIMARY KEY, person_id int REFERENCES person, team_id int REFERENCES team ON DELETE CASCADE); \
-    INSERT INTO person VALUES (1), (2); INSERT INTO team VALUES (7, 'red'), (8, 'blue'); INSERT INTO member VALUES (1, 1, 7), (2, 2, 8)";
+    CREATE TABLE member (id int PRIMARY KEY, person_id int REFERENCES person, team_id int REFERENCES team ON DELETE CASCADE)";
+
+const ROWS: &str = "INSERT INTO person VALUES (1), (2); INSERT INTO team VALUES (7, 'red'), (8, 'blue'); \
+    INSERT INTO member VALUES (1, 1, 7), (2, 2, 8)";
 
 /// The teams of a person.
 const CATALOG: &str = r#"
@@ -38,6 +40,10 @@ data = { id = "int" }
 sql = "DELETE FROM team USING {jobs} job WHERE team.id = job.id RETURNING job.n, team.id"
 "#;
 
+fn database() -> Database {
+    Postgres::shared_logical().database(&format!("{SCHEMA}; {ROWS}"))
+}
+
 fn following(database: &Database, feed: &str, catalog: &str) -> Redis {
     let redis = Redis::builder().postgres(database).catalog(catalog).config("bear.feed", feed).start();
     wait_told(&redis);
@@ -60,6 +66,9 @@ fn teams(wire: &mut Wire, person: u32) -> String {
 #[test]
 fn what_a_select_found_by_rows_that_are_gone_is_not_stale() {
     for feed in ["wal", "outbox"] {
+        let database = database();
+        let redis = following(&database, feed, CATALOG);
+        let mut wire = redis.wire();
         for (sql, expected) in [
             ("DELETE FROM member WHERE id = 1", [r#"[]"#, r#"["blue"]"#]),
             ("UPDATE member SET person_id = 2 WHERE id = 1", [r#"[]"#, r#"["blue","red"]"#]),
@@ -72,9 +81,8 @@ fn what_a_select_found_by_rows_that_are_gone_is_not_stale() {
             ("TRUNCATE member", [r#"[]"#, r#"[]"#]),
             ("TRUNCATE team CASCADE", [r#"[]"#, r#"[]"#]),
         ] {
-            let database = Postgres::shared_logical().database(SCHEMA);
-            let redis = following(&database, feed, CATALOG);
-            let mut wire = redis.wire();
+            database.run(&format!("TRUNCATE person, team, member; {ROWS}"));
+            wait_told(&redis);
             for (person, expected) in [(1, r#"["red"]"#), (2, r#"["blue"]"#)] {
                 assert!(teams(&mut wire, person).contains(expected));
             }
@@ -92,7 +100,7 @@ fn what_a_select_found_by_rows_that_are_gone_is_not_stale() {
 #[test]
 fn what_a_job_does_beside_what_it_tells_reaches_what_a_select_found() {
     for feed in ["wal", "outbox"] {
-        let database = Postgres::shared_logical().database(SCHEMA);
+        let database = database();
         let redis = following(&database, feed, CATALOG);
         let mut wire = redis.wire();
         assert!(teams(&mut wire, 1).contains("red"));
@@ -113,7 +121,7 @@ fn what_a_job_does_beside_what_it_tells_reaches_what_a_select_found() {
 #[test]
 fn a_link_table_whose_rows_tell_the_id_leaves_the_others_cached() {
     for feed in ["wal", "outbox"] {
-        let database = Postgres::shared_logical().database(SCHEMA);
+        let database = database();
         database.run("ALTER TABLE member REPLICA IDENTITY FULL");
         let redis = following(&database, feed, CATALOG);
         let mut wire = redis.wire();
@@ -135,7 +143,7 @@ fn a_link_table_whose_rows_tell_the_id_leaves_the_others_cached() {
 
 #[test]
 fn loading_says_which_select_drops_all_and_what_would_be_better() {
-    let database = Postgres::shared_logical().database(SCHEMA);
+    let database = database();
     let redis = following(&database, "wal", CATALOG);
     eventually("it is checked", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
     let warnings: Vec<String> =

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::end::{Ending, Settling};
+use super::ending::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
 use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::State;

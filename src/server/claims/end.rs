@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::ending::{Ending, Settling};
 use super::leave::Leaving;
 use super::recorded::{Records, SettledJob};
 use super::space::WorkSpace;
@@ -24,47 +25,6 @@ use crate::redis_api::{self, Answer, Context};
 use crate::server::events::hold;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
-
-/// A job that settles.
-pub struct Settling {
-    pub id: JobId,
-    pub ending: Ending,
-}
-
-pub enum Ending {
-    /// With its result, JSON.
-    Completed {
-        result: Option<Vec<u8>>,
-    },
-    Failed {
-        error: AttemptError,
-    },
-}
-
-impl Ending {
-    /// What Postgres is told, of a job of the inbox.
-    fn telling(&self, attempts: u32) -> Telling {
-        match self {
-            Ending::Completed { .. } => Telling::Done,
-            Ending::Failed { error } => Telling::failed(&error.message, attempts, wall_ms()),
-        }
-    }
-
-    /// The attempt that failed, and who tried; 0: it was nobody's.
-    pub(super) fn attempt(&self) -> u32 {
-        match self {
-            Ending::Completed { .. } => 0,
-            Ending::Failed { error } => error.attempt,
-        }
-    }
-
-    pub(super) fn worker(&self) -> &str {
-        match self {
-            Ending::Completed { .. } => "",
-            Ending::Failed { error } => error.worker.as_deref().unwrap_or_default(),
-        }
-    }
-}
 
 impl Server {
     /// Jobs settle that are claimed, or were about to be: waiting or delayed ones of which the caller says that they have failed.

@@ -13,6 +13,7 @@
 //! | `serve` | clients that wait for a job, and spaces that take turns |
 //! | `settle` | BEAR.ACK, BEAR.FAIL, BEAR.RELEASE |
 //! | `end` | what is written of a claim that ends |
+//! | `ending` | how a job settles |
 //! | `unfit` | what can be no job is recorded as failed |
 //! | `recorded` | its record is written, and old ones go |
 //! | `leave` | out of the stream, and of whatever else names the job |
@@ -58,6 +59,7 @@ mod cancel;
 mod claim;
 mod clean;
 mod end;
+mod ending;
 mod enqueue;
 mod figures;
 mod hand_out;
@@ -90,7 +92,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use claim::ClaimRequest;
-pub use end::{Ending, Settling};
+pub use ending::{Ending, Settling};
 pub use limits::LimitRequest;
 pub use promote::PromoteTarget;
 pub use records::{SettledWork, WorkSearch};

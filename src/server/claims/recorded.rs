@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::end::Ending;
+use super::ending::Ending;
 use super::space::WorkSpace;
 use crate::core::claims::attempts::Attempts;
 use crate::core::claims::keep::{Gone, Rule};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::end::{Ending, Settling};
+use super::ending::{Ending, Settling};
 use crate::core::claims::attempts::{cut, AttemptError};
 use crate::core::claims::backoff::delay_ms;
 use crate::core::claims::queue::{Claim, State};

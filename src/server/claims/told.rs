@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::end::Ending;
+use super::ending::Ending;
 use super::hand_out::{Ask, Taken};
 use crate::core::claims::queue::Claim;
 use crate::core::events::job::{By, Failure, Hold, JobEvent};

@@ -2,7 +2,7 @@
 
 use crate::core::values::value::shorten;
 use crate::redis_api::Args;
-use crate::server::Words;
+use crate::server::{Freshness, Words};
 
 /// Words of one list: what is done for each of them, in one piece, takes about a millisecond.
 pub const MAX_WORDS: usize = 2_000;
@@ -86,6 +86,17 @@ impl<'a> Cursor<'a> {
         let found = self.is_at(word);
         self.at += usize::from(found);
         found
+    }
+
+    /// FRESH or CACHED, if one of them is next.
+    pub fn freshness(&mut self) -> Freshness {
+        if self.take("FRESH") {
+            Freshness::Fresh
+        } else if self.take("CACHED") {
+            Freshness::Cached
+        } else {
+            Freshness::Any
+        }
     }
 
     /// All words that are left, if they are not too many.

@@ -24,6 +24,7 @@ mod limitqueue;
 mod lock;
 mod log;
 mod logs;
+mod mquery;
 mod pause;
 mod promote;
 mod query;
@@ -44,6 +45,7 @@ use crate::redis_api::{register, Context};
 
 pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<query::Query>(ctx)?;
+    register::<mquery::MQuery>(ctx)?;
     register::<invalidate::Invalidate>(ctx)?;
     register::<explain::Explain>(ctx)?;
     register::<catalog::Catalog>(ctx)?;

@@ -7,7 +7,7 @@
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
-use crate::server::{self, Freshness};
+use crate::server;
 
 pub struct Query;
 
@@ -40,13 +40,7 @@ impl Command for Query {
         server::serve(ctx, |server| {
             let mut cursor = Cursor::new(args);
             let space = cursor.next("the space")?;
-            let freshness = if cursor.take("FRESH") {
-                Freshness::Fresh
-            } else if cursor.take("CACHED") {
-                Freshness::Cached
-            } else {
-                Freshness::Any
-            };
+            let freshness = cursor.freshness();
             let words = cursor.rest()?;
             server.query(ctx, space, freshness, &words)
         });

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use redis_module::raw;
 
+use super::reply::ELEMENT;
 use super::{api, Context, Value};
 
 /// What a waiting client is told.
@@ -17,7 +18,10 @@ use super::{api, Context, Value};
 pub enum Answer {
     /// A bulk string, shared by all who wait for it.
     Bytes(Arc<Vec<u8>>),
+    Null,
     Integer(i64),
+    /// An array, of errors too.
+    Many(Arc<Vec<Answer>>),
     /// Anything else, shared by all who wait for it.
     Value(Arc<Value>),
     /// An error; its first word is the code.
@@ -34,14 +38,29 @@ impl Answer {
             Answer::Bytes(bytes) => bytes.len(),
             Answer::Error(text) => text.len(),
             Answer::Value(value) => value.cost_upto(limit),
-            Answer::Integer(_) | Answer::Ok | Answer::Written => 16,
+            Answer::Many(answers) => {
+                let mut cost = ELEMENT;
+                for answer in answers.iter() {
+                    cost += ELEMENT + answer.cost_upto(limit);
+                    if cost > limit {
+                        break;
+                    }
+                }
+                cost
+            }
+            Answer::Null | Answer::Integer(_) | Answer::Ok | Answer::Written => 16,
         }
     }
 
     pub fn reply(&self, ctx: Context) {
         match self {
             Answer::Bytes(bytes) => ctx.reply().bytes(bytes),
+            Answer::Null => ctx.reply().null(),
             Answer::Integer(value) => ctx.reply().integer(*value),
+            Answer::Many(answers) => {
+                ctx.reply().array(answers.len());
+                answers.iter().for_each(|answer| answer.reply(ctx));
+            }
             Answer::Value(value) => ctx.reply().value(value),
             Answer::Error(text) => ctx.reply().error(text),
             Answer::Ok => ctx.reply().ok(),

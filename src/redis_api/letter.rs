@@ -66,7 +66,8 @@ impl Letter {
 }
 
 impl Pen {
-    /// Writes the whole reply, on any thread. An error is none for a letter: Redis counts those, on its own thread.
+    /// Writes the whole reply, on any thread. An error is none for a letter, but for one in an array: Redis keeps those beside the
+    /// reply until it is handed over, and counts them then.
     pub fn write(self, answer: &Answer) {
         if !matches!(answer, Answer::Error(_)) {
             self.begin();

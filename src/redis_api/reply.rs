@@ -4,6 +4,9 @@ use std::ffi::{c_char, c_long, CString};
 
 use super::{api, Context};
 
+/// What an element of a reply costs beside its bytes, in bytes.
+pub(super) const ELEMENT: usize = 256;
+
 /// A reply as data, for clients that are answered later.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -28,7 +31,6 @@ impl Value {
 
     /// The same; of what costs more than the limit, anything above it. A hundred thousand elements are not all looked at.
     pub fn cost_upto(&self, limit: usize) -> usize {
-        const ELEMENT: usize = 256;
         let all = |values: &mut dyn Iterator<Item = (&Value, usize)>| {
             let mut cost = ELEMENT;
             for (value, more) in values {

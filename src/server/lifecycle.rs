@@ -56,6 +56,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         keyspace,
         fills: Default::default(),
         waiting: Default::default(),
+        many: Default::default(),
         queues: Queues::new(),
         claims: Claims::new(),
         inbox: Default::default(),

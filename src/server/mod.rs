@@ -62,6 +62,7 @@ use crate::redis_api::{Answer, BlockedClient, Context, Role};
 pub use self::cache::call::{Call, Freshness, Words};
 pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
+pub use self::cache::many::Calls;
 pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
 pub use self::locks::{LimitBy, LockRequest};
 pub use lifecycle::{start, stop};
@@ -84,8 +85,9 @@ pub struct Server {
     /// Does the memory policy keep keys without a TTL only by refusing writes?
     evicts: bool,
     keyspace: Keyspace,
-    fills: Fills<Rc<Call>, cache::waiting::WaiterId>,
+    fills: Fills<Rc<Call>, cache::waiting::Waiter>,
     waiting: cache::waiting::Waiting,
+    many: cache::many::Many,
     queues: queues::Queues,
     claims: claims::Claims,
     inbox: inbox::Inbox,
@@ -97,7 +99,7 @@ pub struct Server {
     /// Who is to be told what, oldest first.
     answers: VecDeque<(BlockedClient, Answer)>,
     /// The same of those who wait for a fetch.
-    telling: VecDeque<(std::vec::IntoIter<cache::waiting::WaiterId>, Answer)>,
+    telling: VecDeque<(std::vec::IntoIter<cache::waiting::Waiter>, Answer)>,
     errands: errands::Errands,
     letters: aside::Letters,
     /// Clients that wait for a large removal, by its ticket.

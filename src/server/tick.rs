@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::cache::fetching::Told;
 use super::{errors, Server};
 use crate::keyspace::Left;
 use crate::redis_api::{self, Answer, Context};
@@ -16,6 +17,9 @@ const SHARE: Duration = Duration::from_micros(150);
 
 /// Clients unblocked in one tick: each costs Redis a reply and a write to its socket.
 pub(super) const ANSWERS: usize = 64;
+
+/// Parts of replies that cost as much as a client.
+const PARTS: usize = 8;
 
 /// Clients told in one tick that their time is up.
 pub(super) const LATE: usize = 256;
@@ -76,6 +80,7 @@ impl Server {
         let more_schedules = self.work_on_schedules(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
+        let more_calls = self.work_on_many(ctx, deadline);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
         let more_events = self.send_events(ctx, deadline);
         self.send_answers();
@@ -97,6 +102,7 @@ impl Server {
             || more_locks
             || more_to_verify
             || more_enqueued
+            || more_calls
             || more_errands
             || more_events
             || more_gone
@@ -145,7 +151,9 @@ impl Server {
         for _ in 0..LATE {
             let Some(gone) = redis_api::take_gone() else { return false };
             let misses = &mut self.waiting;
-            let miss = misses.find(gone.handle).and_then(|waiter| misses.take(waiter));
+            let waiter = misses.find(gone.handle);
+            let miss = waiter.and_then(|waiter| misses.take(waiter));
+            waiter.into_iter().for_each(|waiter| self.many.forget(waiter));
             match miss.or_else(|| self.queues.take_gone(&gone)) {
                 // It frees what Redis keeps of the client.
                 Some(client) => self.answers.push_back((client, Answer::Ok)),
@@ -166,17 +174,24 @@ impl Server {
     /// Who has waited too long is told so; the fetch goes on for the others, up to its own deadline.
     fn answer_late(&mut self, now: Instant) {
         for _ in 0..LATE {
-            let Some(client) = self.waiting.take_late(now) else { return };
-            let text = errors::timeout(self.config.query_timeout_ms);
-            self.answers.push_back((client, Answer::Error(text.into())));
+            let Some(waiter) = self.waiting.first_late(now) else { return };
+            let error = Answer::Error(errors::timeout(self.config.query_timeout_ms).into());
+            let answer = self.many.late(waiter, &error).unwrap_or(error);
+            self.answers.extend(self.waiting.take(waiter).map(|client| (client, answer)));
         }
     }
 
     fn send_answers(&mut self) {
-        let mut bytes = 0;
-        for _ in 0..ANSWERS {
-            let Some((client, answer)) = self.next_answer() else { return };
-            bytes += self.send_answer(client, answer);
+        let (mut bytes, mut left) = (0, ANSWERS * PARTS);
+        while left > 0 {
+            match self.next_told() {
+                None => return,
+                Some(Told::Part) => left -= 1,
+                Some(Told::Client(client, answer)) => {
+                    left = left.saturating_sub(PARTS);
+                    bytes += self.send_answer(client, answer);
+                }
+            }
             if bytes >= ANSWER_BYTES {
                 return;
             }

@@ -159,7 +159,19 @@ fn large_result(redis: &Redis, sizes: &Sizes, waiters: usize) {
 }
 
 /// In the order in which they are run: what one leaves is what another finds.
-pub const CASES: [Case; 22] = [
+/// Of one BEAR.MQUERY, at most as many as it takes.
+fn many_calls(sizes: &Sizes) -> usize {
+    sizes.calls.min(1_000)
+}
+
+/// So many calls in one command, with results of `bytes` and more.
+fn mquery(redis: &Redis, option: &str, calls: usize, bytes: usize) -> Reply {
+    let mut words = vec!["BEAR.MQUERY".to_owned(), "thing".into(), option.into()];
+    words.extend((0..calls).flat_map(|n| ["2".into(), "text".into(), (bytes + n).to_string()]));
+    redis.wire().call(&words)
+}
+
+pub const CASES: [Case; 25] = [
     Case {
         name: |sizes| format!("EXPLAIN of an entry of {} rows", sizes.rows),
         prepare: |redis, sizes| {
@@ -236,6 +248,27 @@ pub const CASES: [Case; 22] = [
             let call = |n: usize| packed(&["BEAR.QUERY", "thing", "FRESH", "text", &n.to_string()]);
             wire.send_bytes(&(0..sizes.calls).flat_map(call).collect::<Vec<u8>>());
             (0..sizes.calls).for_each(|_| assert!(!wire.receive().bulk().is_empty()));
+        },
+    },
+    Case {
+        name: |sizes| format!("BEAR.MQUERY of {} misses", many_calls(sizes)),
+        prepare: nothing,
+        ask: |redis, sizes| assert_eq!(mquery(redis, "FRESH", many_calls(sizes), 0).list().len(), many_calls(sizes)),
+    },
+    Case {
+        name: |sizes| format!("BEAR.MQUERY of {} hits", many_calls(sizes)),
+        prepare: |redis, sizes| drop(mquery(redis, "FRESH", many_calls(sizes), 0)),
+        ask: |redis, sizes| {
+            let reply = mquery(redis, "CACHED", many_calls(sizes), 0);
+            assert!(reply.list().iter().all(|reply| !reply.bulk().is_empty()));
+        },
+    },
+    Case {
+        name: |sizes| format!("BEAR.MQUERY of {} hits of {} bytes", many_calls(sizes) / 10, sizes.payload / 10),
+        prepare: |redis, sizes| drop(mquery(redis, "FRESH", many_calls(sizes) / 10, sizes.payload / 10)),
+        ask: |redis, sizes| {
+            let reply = mquery(redis, "CACHED", many_calls(sizes) / 10, sizes.payload / 10);
+            assert!(reply.list().iter().all(|reply| reply.bulk().len() >= sizes.payload / 10));
         },
     },
     Case {

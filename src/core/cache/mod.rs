@@ -6,6 +6,7 @@
 //! | `membership` | which metadata sets a result belongs to |
 //! | `fetch` | what a fetch asks of Postgres and what it brings back |
 //! | `fills` | which clients wait for which fetch, and whether its result may be stored |
+//! | `gather` | replies that are put together from parts |
 //! | `glob` | Redis' globs over bytes |
 //! | `index` | which entries are live, and which metadata each belongs to |
 //! | `meta_id` | the number of a metadata set |
@@ -24,6 +25,7 @@
 pub mod asked;
 pub mod fetch;
 pub mod fills;
+pub mod gather;
 pub mod glob;
 pub mod index;
 pub mod membership;

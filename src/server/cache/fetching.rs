@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::verify;
-use super::waiting::WaiterId;
+use super::waiting::Waiter;
 use crate::core::cache::asked::Asked;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::fills::Ended;
@@ -20,6 +20,13 @@ use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::server::schedules::ScheduledFetch;
 use crate::server::{errors, Server};
 use crate::workers::{Outcome, Request};
+
+/// Who is told something.
+pub(in crate::server) enum Told {
+    Client(BlockedClient, Answer),
+    /// A part of a reply has come, of which others are missing.
+    Part,
+}
 
 /// What is known of Postgres.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +143,7 @@ impl Server {
         self.answer(finished.answer, &Answer::Bytes(json));
     }
 
-    fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<WaiterId>) {
+    fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<Waiter>) {
         self.with_stats(call, |stats| stats.failed += 1);
         self.rest(call);
         let text = fetch_error(call, error);
@@ -144,29 +151,37 @@ impl Server {
     }
 
     /// Tells waiters, some of them a tick: there may be ten thousand. Until then each may still run out of time.
-    fn answer(&mut self, waiters: Vec<WaiterId>, answer: &Answer) {
+    fn answer(&mut self, waiters: Vec<Waiter>, answer: &Answer) {
         // The tick that is under way goes on until all are told. A timer armed in it would come a millisecond later, and keep
         // what comes meanwhile waiting for as long.
         self.telling.push_back((waiters.into_iter(), answer.clone()));
     }
 
-    /// The next who is to be told something, and what.
-    pub(in crate::server) fn next_answer(&mut self) -> Option<(BlockedClient, Answer)> {
-        if let Some(next) = self.answers.pop_front() {
-            return Some(next);
+    /// The next who is to be told something.
+    pub(in crate::server) fn next_told(&mut self) -> Option<Told> {
+        if let Some((client, answer)) = self.answers.pop_front() {
+            return Some(Told::Client(client, answer));
         }
         loop {
             let (waiters, answer) = self.telling.front_mut()?;
-            let Some(client) = waiters.find_map(|waiter| self.waiting.take(waiter)) else {
-                self.forget_told();
-                continue;
-            };
-            let told = (client, answer.clone());
+            let waiter = waiters.next();
+            let answer = waiter.map(|_| answer.clone());
             // Else another tick would come to find nobody.
             if waiters.as_slice().is_empty() {
                 self.forget_told();
             }
-            return Some(told);
+            match (waiter, answer) {
+                (Some(Waiter::Client(client)), Some(answer)) => {
+                    if let Some(client) = self.waiting.take(client) {
+                        return Some(Told::Client(client, answer));
+                    }
+                }
+                (Some(Waiter::Slot(client, at)), Some(answer)) => {
+                    let told = self.gather(client, at, answer);
+                    return Some(told.map_or(Told::Part, |(client, answer)| Told::Client(client, answer)));
+                }
+                _ => {}
+            }
         }
     }
 

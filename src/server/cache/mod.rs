@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `call` | a call as a client makes it, and once it is checked |
 //! | `query` | BEAR.QUERY: a call becomes a hit, a wait, or an error |
+//! | `many` | BEAR.MQUERY: several calls, one reply |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
@@ -25,6 +26,7 @@ pub(in crate::server) mod call;
 pub(in crate::server) mod explain;
 pub(in crate::server) mod fetching;
 pub(in crate::server) mod invalidate;
+pub(in crate::server) mod many;
 pub(in crate::server) mod owning;
 pub(in crate::server) mod query;
 pub(in crate::server) mod refresh;

@@ -1,10 +1,12 @@
 //! BEAR.QUERY: a hit is answered from the key's memory; a miss waits for a fetch.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::call::{Call, Freshness, Words};
 use super::refresh;
+use super::waiting::Waiter;
 use crate::core::cache::fills::Joined;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
@@ -12,6 +14,42 @@ use crate::core::catalog::space::SpaceRef;
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 use crate::server::{errors, Server};
+
+/// A cached result, while it is looked at.
+pub(in crate::server) enum Cached<'a> {
+    /// It is about to be the entry.
+    Publishing(&'a Arc<Vec<u8>>),
+    Stored(&'a [u8]),
+}
+
+impl Cached<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Cached::Publishing(json) => json,
+            Cached::Stored(bytes) => bytes,
+        }
+    }
+
+    /// To be kept beyond the look.
+    pub fn share(self) -> Arc<Vec<u8>> {
+        match self {
+            Cached::Publishing(json) => json.clone(),
+            Cached::Stored(bytes) => Arc::new(bytes.to_vec()),
+        }
+    }
+}
+
+/// Refuses a miss where nothing can wait.
+pub(in crate::server) fn check_may_wait(ctx: Context) -> Result<(), String> {
+    match ctx.flags().cannot_block() {
+        true => Err(
+            "NOWAIT the result is not in the cache, and in MULTI or a script nothing can wait for Postgres; query it \
+                     outside, or with CACHED"
+                .into(),
+        ),
+        false => Ok(()),
+    }
+}
 
 impl Server {
     /// Answers a query, or makes the client wait.
@@ -24,17 +62,56 @@ impl Server {
     ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
         self.check_owned(ctx, space)?;
-        let catalog = self.catalog.clone();
-        let section = &catalog.sections[space.section];
+        let query = self.write_call_key(space_name, space, words)?;
+        let reply = |cached: Cached| ctx.reply().bytes(cached.bytes());
+        if self.look(ctx, (space_name, space), query, freshness, words, reply).is_some() {
+            return Ok(());
+        }
+        if freshness == Freshness::Cached {
+            ctx.reply().null();
+            return Ok(());
+        }
+        check_may_wait(ctx)?;
+        let begun = Instant::now();
+        let wait = |server: &mut Server, until| Waiter::Client(server.waiting.add(ctx.block(), until));
+        let begins = self.fetch((space_name, space), freshness, words, wait);
+        crate::redis_api::note_command(begun);
+        begins
+    }
+
+    /// Has `self.key` name the call's entry. Returns its query.
+    pub(in crate::server) fn write_call_key(
+        &mut self,
+        space_name: &[u8],
+        space: SpaceRef,
+        words: &Words,
+    ) -> Result<usize, String> {
         self.key.clear();
         names::write_prefix(space_name, self.deployment, &mut self.key);
         self.key.push(b':');
         let limit = self.config.max_call_bytes as usize;
-        let query = section.calls.write_key(words, limit, &mut self.key).map_err(errors::usage)?;
+        let calls = &self.catalog.sections[space.section].calls;
+        calls.write_key(words, limit, &mut self.key).map_err(errors::usage)
+    }
+
+    /// Looks for the entry that `self.key` names, of a call to this query, and hands it over where it may answer. Counts a hit or
+    /// a miss.
+    pub(in crate::server) fn look<R>(
+        &mut self,
+        ctx: Context,
+        (space_name, space): (&[u8], SpaceRef),
+        query: usize,
+        freshness: Freshness,
+        words: &Words,
+        take: impl FnOnce(Cached) -> R,
+    ) -> Option<R> {
+        let catalog = self.catalog.clone();
+        let section = &catalog.sections[space.section];
         // Only entries of some queries have an age that Redis does not tell; the others cost no look-up.
         let age = if section.has_soft_life { self.age_of_key(&section.queries[query].life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
-        if is_wanted && self.answer_from_cache(ctx, space.section) {
+        let found = if is_wanted { self.cached(ctx, space.section, take) } else { None };
+        if found.is_some() {
             let stats = self.stats.section(space.section);
             stats.hits += 1;
             stats.stale_hits += u64::from(age == Age::Stale);
@@ -42,58 +119,43 @@ impl Server {
             if age != Age::Fresh {
                 self.refresh(space_name, space, words);
             }
-            return Ok(());
+            return found;
         }
         self.stats.section(space.section).misses += 1;
         self.log_call(ctx, "MISS");
-        if freshness == Freshness::Cached {
-            ctx.reply().null();
-            return Ok(());
-        }
-        if ctx.flags().cannot_block() {
-            return Err(
-                "NOWAIT the result is not in the cache, and in MULTI or a script nothing can wait for Postgres; \
-                 query it outside, or with CACHED"
-                    .into(),
-            );
-        }
-        let begun = Instant::now();
-        let begins = self.fetch(ctx, space_name, space, freshness, words);
-        crate::redis_api::note_command(begun);
-        begins
+        None
     }
 
-    /// Replies with the entry that `self.key` names, if it is live.
-    fn answer_from_cache(&mut self, ctx: Context, section: usize) -> bool {
+    /// Hands the entry over that `self.key` names, if it is live.
+    fn cached<R>(&mut self, ctx: Context, section: usize, take: impl FnOnce(Cached) -> R) -> Option<R> {
         if self.is_master() {
             if watch::is_written() {
                 self.settle();
             }
             // Fetched, not struck, and about to be the entry: newer than the one that stands.
             if let Some(json) = self.keyspace.publishing(&self.key) {
-                ctx.reply().bytes(json);
-                return true;
+                return Some(take(Cached::Publishing(json)));
             }
             let trusted = !self.keyspace.is_strict() || self.keyspace.live(&self.key).is_some();
             let entry = if trusted { StringKey::open(ctx, &self.key) } else { None };
-            return entry.inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some();
+            return entry.map(|entry| take(Cached::Stored(entry.bytes())));
         }
         let key = std::mem::take(&mut self.key);
         let may_serve = ctx.flags().replica_in_sync() && self.replica_may_serve(ctx, section, &key);
         self.key = key;
         if !may_serve {
-            return false;
+            return None;
         }
-        StringKey::open(ctx, &self.key).inspect(|entry| ctx.reply().bytes(entry.bytes())).is_some()
+        StringKey::open(ctx, &self.key).map(|entry| take(Cached::Stored(entry.bytes())))
     }
 
-    fn fetch(
+    /// Has somebody wait for the call's fetch, until the time that `wait` is told; begins it where none can answer.
+    pub(in crate::server) fn fetch(
         &mut self,
-        ctx: Context,
-        space_name: &[u8],
-        space: SpaceRef,
+        (space_name, space): (&[u8], SpaceRef),
         freshness: Freshness,
         words: &Words,
+        wait: impl FnOnce(&mut Server, Instant) -> Waiter,
     ) -> Result<(), String> {
         self.begin_fetching()?;
         let section = space.section;
@@ -107,7 +169,7 @@ impl Server {
             return Err(format!("OVERLOADED {limit} fetches are under way (bear.max-fills); try again later"));
         }
         let deadline = Instant::now() + self.config.query_timeout();
-        let waiter = self.waiting.add(ctx.block(), deadline);
+        let waiter = wait(self, deadline);
         crate::redis_api::arm(self.config.query_timeout());
         match self.fills.join(&call.key, call.clone(), waiter) {
             Joined::Waits => self.stats.section(section).joined += 1,

@@ -13,6 +13,14 @@ use crate::redis_api::{BlockedClient, ClientHandle};
 /// Number of a waiting client.
 pub type WaiterId = u64;
 
+/// Who waits for a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiter {
+    Client(WaiterId),
+    /// A call of many that a client has made: see [`super::many`].
+    Slot(WaiterId, usize),
+}
+
 #[derive(Default)]
 pub struct Waiting {
     /// A tree, for a map would hold the thread whenever it grows.
@@ -40,9 +48,13 @@ impl Waiting {
         Some(client)
     }
 
-    /// The next client whose time is up.
-    pub fn take_late(&mut self, now: Instant) -> Option<BlockedClient> {
-        self.first_late(now).and_then(|id| self.take(id))
+    /// Gives a client more time.
+    pub fn postpone(&mut self, id: WaiterId, deadline: Instant) {
+        if let Some((_, until)) = self.clients.get_mut(&id) {
+            self.deadlines.remove(&(*until, id));
+            *until = deadline;
+            self.deadlines.insert((deadline, id));
+        }
     }
 
     /// Who has waited longest beyond his time.

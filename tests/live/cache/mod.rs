@@ -8,6 +8,7 @@ mod foreign;
 mod invalidate;
 mod large;
 mod limits;
+mod many;
 mod metadata;
 mod multi;
 mod overload;

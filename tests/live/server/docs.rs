@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 35] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 36] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
+    ("bear.mquery", -4, "readonly", &["RO", "access"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
     ("bear.catalog", -1, "readonly", &[]),
@@ -76,6 +77,7 @@ fn the_syntax_of_every_command_is_documented() {
     let redis = Redis::builder().start();
     for (name, expected) in [
         ("bear.query", "<space> [FRESH | CACHED] word..."),
+        ("bear.mquery", "<space> [FRESH | CACHED] n word......"),
         ("bear.explain", "<space> word..."),
         ("bear.invalidate", "<space> ROW id... | CHANGED id... | IMAGE image | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
         ("bear.catalog", "[section]"),

@@ -192,7 +192,7 @@ fn vector(random: &mut Random) -> Vec<Vec<u8>> {
         _ => random.one(&SPACES).into(),
     };
     match random.below(20) {
-        0..=9 => {
+        0..=7 => {
             args.extend([b"BEAR.QUERY".to_vec(), space.clone()]);
             match random.below(6) {
                 0 => args.push(b"FRESH".to_vec()),
@@ -200,6 +200,20 @@ fn vector(random: &mut Random) -> Vec<Vec<u8>> {
                 _ => {}
             }
             args.extend(call(random, &space));
+        }
+        8 | 9 => {
+            args.extend([b"BEAR.MQUERY".to_vec(), space.clone()]);
+            match random.below(6) {
+                0 => args.push(b"FRESH".to_vec()),
+                1 => args.push(b"cached".to_vec()),
+                _ => {}
+            }
+            for _ in 0..=random.below(5) {
+                let call = call(random, &space);
+                let wrong = random.below(20) == 0;
+                args.push(if wrong { word(random) } else { call.len().to_string().into_bytes() });
+                args.extend(call);
+            }
         }
         10..=15 => {
             args.extend([b"BEAR.INVALIDATE".to_vec(), space.clone()]);

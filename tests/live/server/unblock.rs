@@ -47,6 +47,7 @@ fn a_miss_ends_and_its_fetch_goes_on_for_others() {
     other.begin("BEAR.QUERY bear size 100 200");
     gate.wait(1);
     unblock(&redis, "BEAR.QUERY bear size 100 200");
+    unblock(&redis, "BEAR.MQUERY bear 3 size 100 200 1 nothing");
     eventually("one waits", || redis.info("bear").int("bear_clients_waiting") == 1);
     assert_eq!(redis.info("bear").int("bear_fills_running"), 1);
     gate.open();

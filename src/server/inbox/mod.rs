@@ -92,6 +92,7 @@ impl Server {
     fn has_work_for_inbox(&self) -> bool {
         let inbox = &self.inbox;
         let has_words = || self.workers.inbox().is_some_and(|thread| !thread.is_empty());
-        inbox.at_hand.is_some() || !inbox.untold.is_empty() || !inbox.touched.is_empty() || has_words()
+        let is_left = !inbox.untold.is_empty() || !inbox.touched.is_empty() || inbox.verifying.has_more();
+        is_left || inbox.at_hand.is_some() || has_words()
     }
 }

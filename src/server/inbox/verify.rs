@@ -48,12 +48,17 @@ impl Verifying {
         (self.from, self.rechecked) = (None, None);
     }
 
+    /// The space that is being walked, and how far it has been; or else the next one.
+    fn next_to_walk(&mut self) -> Option<(Arc<str>, JobId)> {
+        self.walked.take().or_else(|| self.loaded.pop_first().map(|name| (name, JobId::ZERO)))
+    }
+
     /// All jobs are to be looked at once more.
     pub fn recheck(&mut self) {
         self.from = Some("".into());
     }
 
-    fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         !self.loaded.is_empty() || self.walked.is_some() || self.from.is_some() || self.rechecked.is_some()
     }
 }
@@ -86,8 +91,7 @@ impl Server {
         const SOME: usize = 64;
 
         let verifying = &mut self.inbox.verifying;
-        let next = verifying.loaded.pop_first().map(|name| (name, JobId::ZERO));
-        let Some((name, after)) = verifying.walked.take().or(next) else { return false };
+        let Some((name, after)) = verifying.next_to_walk() else { return false };
         let Some((name, space)) = self.claims.space_of(&name) else { return true };
         let range = (Bound::Excluded(after), Bound::Unbounded);
         let some: Vec<JobId> = space.unverified.range(range).take(SOME).copied().collect();

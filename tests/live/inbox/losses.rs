@@ -127,6 +127,41 @@ fn after_a_crash_with_an_append_only_file() {
     check_claimed_jobs(&database, &mut wire, &[]);
 }
 
+/// Of each space whose jobs were read from the keys, however many there are, Postgres is asked.
+#[test]
+fn after_a_crash_of_many_spaces_with_many_jobs() {
+    const JOBS: usize = 150;
+
+    let database = database();
+    let mut redis = durable(&database);
+    let mut client = database.client();
+    let spaces = ["mail", "both", "open", "{1}:shop", "{2}:shop"];
+    for space in spaces {
+        let some =
+            format!("SELECT count(bear.enqueue('{space}', 'SEND', '{{\"v\": 1}}')) FROM generate_series(1, {JOBS})");
+        client.execute(&some, &[]).expect("jobs");
+    }
+    let mut wire = redis.wire();
+    let all_wait =
+        |wire: &mut crate::support::Wire| spaces.iter().all(|space| stat(wire, space, "waiting") == JOBS as i64);
+    eventually("all are there", || all_wait(&mut wire));
+    redis.kill9();
+    redis.start_again();
+    let mut wire = redis.wire();
+    eventually("all are there again", || all_wait(&mut wire));
+    for space in spaces {
+        let mut left = JOBS;
+        eventually("each is handed out", || {
+            for job in claim(&mut wire, &format!("{space} COUNT 100")) {
+                ack(&mut wire, &job);
+                left -= 1;
+            }
+            left == 0
+        });
+    }
+    eventually("no row is left", || rows(&mut client) == 0);
+}
+
 /// The jobs that had an outcome since are not handed out again.
 #[test]
 fn after_an_older_dump() {

@@ -5,9 +5,10 @@
 
 use super::cursor::Cursor;
 use crate::core::catalog::claim::{Backoff, ClaimSpec, Keep, Limit, Limits, OpenJobs};
+use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
-use crate::core::catalog::{OnRule, Query, Section};
+use crate::core::catalog::{Computed, OnRule, Query, Section};
 use crate::core::values::duration;
 use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
@@ -84,7 +85,7 @@ fn all(reply: Replier, server: &Server) {
 }
 
 fn section(reply: Replier, sections: &[Section], section: &Section) {
-    reply.map(10 + LIFE_FIELDS);
+    reply.map(11 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
@@ -98,9 +99,16 @@ fn section(reply: Replier, sections: &[Section], section: &Section) {
     let tables: Vec<&str> = section.tables.iter().map(|table| table.name.as_ref()).collect();
     reply.texts(&tables);
     reply.text("queries");
-    reply.array(section.queries.len());
-    for one in &section.queries {
-        query(reply, sections, one);
+    let of_sql = || section.queries.iter().filter_map(|query| Some((query, query.plan()?)));
+    reply.array(of_sql().count());
+    for (one, plan) in of_sql() {
+        query(reply, sections, one, plan);
+    }
+    reply.text("values");
+    let values = || section.queries.iter().filter_map(|query| Some((query, query.computed()?)));
+    reply.array(values().count());
+    for (one, computed) in values() {
+        value(reply, sections, one, computed);
     }
     reply.text("jobs");
     reply.array(section.jobs.len());
@@ -183,17 +191,34 @@ fn claim(reply: Replier, claim: &ClaimSpec) {
     }
 }
 
-fn query(reply: Replier, sections: &[Section], query: &Query) {
+fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed) {
+    reply.map(6 + LIFE_FIELDS);
+    reply.text("call");
+    reply.text(query.call.text());
+    reply.text("type");
+    reply.text(computed.kind.name());
+    reply.text("lease_ms");
+    reply.integer(computed.lease_ms as i64);
+    life(reply, &query.life);
+    dependencies(reply, sections, query);
+}
+
+fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) {
     reply.map(7 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
-    reply.text(&query.plan.sql);
+    reply.text(&plan.sql);
     life(reply, &query.life);
     reply.text("single");
     reply.boolean(query.single);
     reply.text("rows");
     reply.boolean(query.rows);
+    dependencies(reply, sections, query);
+}
+
+/// Three fields.
+fn dependencies(reply: Replier, sections: &[Section], query: &Query) {
     reply.text("match");
     optional_text(reply, query.match_.as_ref().map(ToString::to_string).as_deref());
     reply.text("on");

@@ -45,13 +45,18 @@ fn reply(ctx: Context, explained: &Explained) {
     let section = &call.catalog.sections[call.section];
     let query = &section.queries[call.query];
     let reply = ctx.reply();
-    reply.map(13);
+    reply.map(15);
     reply.text("key");
     reply.bytes(&call.key);
     reply.text("query");
     reply.text(query.call.text());
+    reply.text("kind");
+    reply.text(if query.computed().is_some() { "value" } else { "query" });
     reply.text("sql");
-    reply.text(&query.plan.sql);
+    match query.plan() {
+        Some(plan) => reply.text(&plan.sql),
+        None => reply.null(),
+    }
     reply.text("params");
     let params = call.params();
     reply.array(params.len());
@@ -77,6 +82,7 @@ fn reply(ctx: Context, explained: &Explained) {
         Some(stale) => reply.boolean(stale),
         None => reply.null(),
     }
+    optional("lease_ms", explained.lease_ms);
     optional("bytes", explained.bytes.map(|bytes| bytes as i64));
     optional("rows", explained.rows.map(i64::from));
     reply.text("tags");

@@ -158,6 +158,11 @@ impl Keyspace {
         self.publications.result(key)
     }
 
+    /// May something be stored under this key, or is it somebody's?
+    pub fn may_store_under(&mut self, ctx: Context, key: &[u8]) -> bool {
+        self.index.stored(key).is_some() || self.doomed.contains(key) || self.owned.is_free(ctx, key)
+    }
+
     /// Is there room for one more publication?
     pub fn may_publish(&self) -> bool {
         self.publications.has_room()

@@ -24,6 +24,8 @@ pub enum Answer {
     Many(Arc<Vec<Answer>>),
     /// Anything else, shared by all who wait for it.
     Value(Arc<Value>),
+    /// A value and the token of a lease, where there are such.
+    Leased(Option<Arc<Vec<u8>>>, Option<Arc<str>>),
     /// An error; its first word is the code.
     Error(Arc<str>),
     Ok,
@@ -48,6 +50,7 @@ impl Answer {
                 }
                 cost
             }
+            Answer::Leased(value, _) => value.as_ref().map_or(0, |value| value.len()) + ELEMENT,
             Answer::Null | Answer::Integer(_) | Answer::Ok | Answer::Written => 16,
         }
     }
@@ -62,6 +65,18 @@ impl Answer {
                 answers.iter().for_each(|answer| answer.reply(ctx));
             }
             Answer::Value(value) => ctx.reply().value(value),
+            Answer::Leased(value, token) => {
+                let reply = ctx.reply();
+                reply.array(2);
+                match value {
+                    Some(value) => reply.bytes(value),
+                    None => reply.null(),
+                }
+                match token {
+                    Some(token) => reply.text(token),
+                    None => reply.null(),
+                }
+            }
             Answer::Error(text) => ctx.reply().error(text),
             Answer::Ok => ctx.reply().ok(),
             Answer::Written => {}

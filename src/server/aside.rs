@@ -85,6 +85,7 @@ impl Server {
             Aside::Catalog(read) => self.catalog_read(*read),
             Aside::Payload(ticket, result) => self.payload_checked(ticket, result),
             Aside::RowPayload(row, result) => self.row_payload_checked(row, result),
+            Aside::Value(ticket, result) => self.value_checked(ticket, result),
             Aside::Statements(validation) => self.submit_validation(validation),
             Aside::NoStatements(ticket) => self.catalog_unchecked(ticket),
         }

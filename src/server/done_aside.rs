@@ -14,6 +14,8 @@ pub enum Aside {
     Payload(u64, Result<CheckedPayload, String>),
     /// The same of a row of the inbox.
     RowPayload(u64, Result<CheckedPayload, String>),
+    /// A value, as it is stored.
+    Value(u64, Result<Vec<u8>, String>),
     /// A catalog's, to be shown to Postgres.
     Statements(Validation),
     /// They could not be worked out; with the ticket of the check.

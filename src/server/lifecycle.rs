@@ -75,6 +75,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         events: Events::new(deployment),
         verifying: Default::default(),
         resting: Default::default(),
+        values: Default::default(),
         masters_marks: Default::default(),
         strangers_seen: Instant::now(),
         jitter: Default::default(),
@@ -119,7 +120,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
 
 /// Stops the module; the error refuses the unload. Redis itself refuses while clients wait or a tick is armed.
 pub fn stop(_: Context) -> Result<(), String> {
-    let fetching = super::with(|server| server.fills.running());
+    let fetching = super::with(|server| server.fetches_running());
     if fetching.is_some_and(|fetching| fetching > 0) {
         return Err("fetches are under way; try again".into());
     }

@@ -63,6 +63,8 @@ pub use self::cache::call::{Call, Freshness, Words};
 pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
 pub use self::cache::many::Calls;
+pub use self::cache::put::PutRequest;
+pub use self::cache::values::GetOptions;
 pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
 pub use self::locks::{LimitBy, LockRequest};
 pub use lifecycle::{start, stop};
@@ -109,6 +111,7 @@ pub struct Server {
     events: events::Events,
     verifying: cache::verify::Verifying,
     resting: cache::refresh::Resting,
+    values: cache::values::Values,
     /// On a replica: what its master owns.
     masters_marks: MastersMarks,
     /// When keys of others were last looked at.

@@ -423,12 +423,12 @@ fn validation_of(sections: &[Section], ticket: u64) -> Validation {
     let mut columns_of = match_columns(sections);
     for (index, section) in sections.iter().enumerate() {
         let what = |of: &str| format!("section '{}', {of}", section.name);
-        for query in &section.queries {
+        for (query, plan) in section.queries.iter().filter_map(|query| query.plan().map(|plan| (query, plan))) {
             statements.push(ValidateStatement {
                 what: what(&format!("query '{}'", query.call.text())),
-                sql: query.plan.sql.clone(),
-                params: query.plan.params.iter().copied().map(Some).collect(),
-                kind: StatementKind::Query(query.plan.clone()),
+                sql: plan.sql.clone(),
+                params: plan.params.iter().copied().map(Some).collect(),
+                kind: StatementKind::Query(plan.clone()),
             });
         }
         let mut other = |of: &str, template: &Template, types: Vec<Option<_>>, kind: StatementKind| {

@@ -26,6 +26,14 @@ pub struct SectionStats {
     pub struck: u64,
     /// Results that were answered and not stored for another reason: size, life, role, memory, policy.
     pub discarded: u64,
+    /// Leases given: to compute a value.
+    pub leased: u64,
+    /// Those whose time was over before a value came, or that were given up.
+    pub lease_ends: u64,
+    /// Values that were put and stored.
+    pub puts_stored: u64,
+    /// Values that were put and not stored.
+    pub puts_refused: u64,
     /// Entries removed by invalidations of this section's rows, tags or calls.
     pub invalidated: u64,
     /// Rows that invalidations named.
@@ -71,6 +79,10 @@ impl SectionStats {
         self.failed += other.failed;
         self.struck += other.struck;
         self.discarded += other.discarded;
+        self.leased += other.leased;
+        self.lease_ends += other.lease_ends;
+        self.puts_stored += other.puts_stored;
+        self.puts_refused += other.puts_refused;
         self.invalidated += other.invalidated;
         self.rows_invalidated += other.rows_invalidated;
     }
@@ -91,6 +103,10 @@ impl SectionStats {
             ("failed", self.failed),
             ("struck", self.struck),
             ("discarded", self.discarded),
+            ("leased", self.leased),
+            ("lease_ends", self.lease_ends),
+            ("puts_stored", self.puts_stored),
+            ("puts_refused", self.puts_refused),
             ("entries_invalidated", self.invalidated),
             ("rows_invalidated", self.rows_invalidated),
             ("fetch_us_p50", fetch_us.at_quantile(0.5)),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::cache::fetching::Told;
+use super::cache::waiting::Asker;
 use super::{errors, Server};
 use crate::keyspace::Left;
 use crate::redis_api::{self, Answer, Context};
@@ -68,6 +69,7 @@ impl Server {
         let more_read = !paused && self.finish_changes(ctx, start, deadline);
         self.check_catalog_late(start);
         let more_gone = self.let_gone_go(start + SHARE);
+        self.end_leases(start);
         self.answer_late(start);
         self.answer_late_for_jobs(ctx, start, start + SHARE);
         self.answer_late_claimers(start);
@@ -79,6 +81,7 @@ impl Server {
         let more_claims = self.work_on_claims(ctx, deadline);
         let more_schedules = self.work_on_schedules(ctx, deadline);
         let more_to_verify = self.work_on_verifying(ctx, start);
+        self.put_what_is_checked(ctx, paused);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
         let more_calls = self.work_on_many(ctx, deadline);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
@@ -117,6 +120,7 @@ impl Server {
         }
         let deadlines = [
             self.waiting.next_deadline(),
+            self.values.leases.next_deadline(),
             self.queues.next_deadline(),
             self.next_claimers_deadline(),
             self.next_lock_deadline(),
@@ -175,8 +179,11 @@ impl Server {
     fn answer_late(&mut self, now: Instant) {
         for _ in 0..LATE {
             let Some(waiter) = self.waiting.first_late(now) else { return };
-            let error = Answer::Error(errors::timeout(self.config.query_timeout_ms).into());
-            let answer = self.many.late(waiter, &error).unwrap_or(error);
+            let answer = match self.waiting.asker(waiter) {
+                Some(Asker::Value { .. }) => Answer::Leased(None, None),
+                _ => Answer::Error(errors::timeout(self.config.query_timeout_ms).into()),
+            };
+            let answer = self.many.late(waiter, &answer).unwrap_or(answer);
             self.answers.extend(self.waiting.take(waiter).map(|client| (client, answer)));
         }
     }

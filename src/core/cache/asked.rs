@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::membership::{Found, Membership, Related};
+use crate::core::calls::keys;
 use crate::core::calls::names::{self, Deployment};
+use crate::core::calls::tags::TooManyTags;
 use crate::core::catalog::Section;
 use crate::core::values::value::Value;
 
@@ -26,6 +28,7 @@ impl Asked {
     pub fn membership(&self, found: &Found) -> Membership {
         let section = &self.sections[self.section];
         let query = &section.queries[self.query];
+        let asked_for = query.asked_for(&self.args);
         let depends_on = |index: usize| query.on.iter().any(|on| on.section == index);
         let listed = found.listed.iter().filter_map(|(name, _)| self.sections.iter().position(|of| of.name == *name));
         let mut others: Vec<usize> = query.on.iter().map(|on| on.section).chain(listed).collect();
@@ -39,15 +42,30 @@ impl Asked {
                 section: section.name.clone(),
                 prefix: self.prefix.clone(),
                 id: section.id,
-                depends_on: true,
+                // Of a value it is known which rows it is made of, where they are named or asked for.
+                depends_on: query.computed().is_none() || (section.id.is_some() && asked_for.is_empty()),
             },
-            lists_own_rows: query.plan.row_id.is_some(),
+            lists_own_rows: query.plan().is_some_and(|plan| plan.row_id.is_some()),
             others: others.into_iter().map(|index| self.related(index, depends_on(index))).collect(),
-            asked_for: query.asked_for(&self.args),
+            asked_for,
             tags: query.tags.clone(),
             args: self.args.clone(),
             tenant: self.tenant.clone(),
         }
+    }
+
+    /// Names of the sets that a value belongs to for which these rows, by section, and these tags are named; sorted.
+    pub fn named(&self, rows: Vec<(Box<str>, Vec<Box<str>>)>, tags: &[&[u8]]) -> Result<Vec<Box<[u8]>>, TooManyTags> {
+        let found = Found { listed: rows, ..Found::default() };
+        let mut metas = self.membership(&found).metas(&found)?;
+        metas.extend(tags.iter().map(|tag| {
+            let mut key = Vec::new();
+            keys::write_tag_key(&self.prefix, tag, &mut key);
+            key.into_boxed_slice()
+        }));
+        metas.sort_unstable();
+        metas.dedup();
+        Ok(metas)
     }
 
     fn related(&self, index: usize, depends_on: bool) -> Related {
@@ -94,6 +112,54 @@ mod tests {
         };
         let metas = asked.membership(found).metas(found).unwrap();
         metas.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_value_belongs_to_what_is_named_or_to_any_row() {
+        let text = r#"
+            [bear]
+            id = "int"
+            row = "SELECT id FROM bear WHERE id = ANY({ids})"
+            [[bear.value]]
+            call = "one {id:int}"
+            match = "id = {id}"
+            tags = ["one:{id}"]
+            [[bear.value]]
+            call = "page"
+            on = { den = "*" }
+            [den]
+            id = "text"
+            [page]
+            [[page.value]]
+            call = "front"
+        "#;
+        let catalog = read_catalog::parse(text, &mut || 1).unwrap();
+        let named = |section: &str, query, rows: &[(&str, &[&str])], tags: &[&[u8]]| -> Vec<String> {
+            let asked = Asked {
+                sections: catalog.sections.clone(),
+                section: catalog.section(section.as_bytes()).unwrap().0,
+                query,
+                args: vec![Value::Scalar("1".into())],
+                tenant: None,
+                prefix: section.as_bytes().into(),
+                deployment: Deployment::Standalone,
+            };
+            let rows = rows.iter().map(|(of, ids)| ((*of).into(), ids.iter().map(|id| (*id).into()).collect()));
+            let metas = asked.named(rows.collect(), tags).unwrap();
+            metas.into_iter().map(|name| String::from_utf8(name.into()).unwrap()).collect()
+        };
+        assert_eq!(named("bear", 0, &[], &[b"x"]), ["bear:meta:1:caches", "bear:tag:one:1", "bear:tag:x"]);
+        assert_eq!(
+            named("bear", 0, &[("bear", &["7"])], &[]),
+            ["bear:meta:1:caches", "bear:meta:7:caches", "bear:tag:one:1"]
+        );
+        assert_eq!(named("bear", 1, &[], &[]), ["bear:meta:*:caches", "den:meta:*:caches"]);
+        assert_eq!(
+            named("bear", 1, &[("bear", &["1", "2"]), ("den", &["a"])], &[]),
+            ["bear:meta:1:caches", "bear:meta:2:caches", "den:meta:a:caches"]
+        );
+        assert_eq!(named("page", 0, &[], &[]), [""; 0], "it has no rows, and nothing is named");
+        assert_eq!(named("page", 0, &[("bear", &["3"])], &[b"x", b"x"]), ["bear:meta:3:caches", "page:tag:x"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! have (ROW, TAG), or calls in which rows may belong that have changed. The latter two are kept in a log while fetches
 //! run, and looked up when a result is there.
 
+pub mod computed;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -138,9 +139,10 @@ impl<C: Clone, W> Fills<C, W> {
         self.tickets.len()
     }
 
-    /// One that is under way.
-    pub fn any_ticket(&self) -> Option<u64> {
-        self.tickets.keys().next().copied()
+    /// Those that are under way of such calls.
+    pub fn tickets(&self, of: impl Fn(&C) -> bool) -> Vec<u64> {
+        let is_one = |key: &Rc<[u8]>| self.slots.get(key).is_some_and(|slot| of(&slot.call));
+        self.tickets.iter().filter(|(_, key)| is_one(key)).map(|(ticket, _)| *ticket).collect()
     }
 
     /// Would joining begin a fetch, rather than wait for one?
@@ -295,7 +297,21 @@ impl<C: Clone, W> Fills<C, W> {
             .into_iter()
             .partition(|(joined, _)| struck.is_none_or(|strike| *joined < strike) || joins_struck());
         let store = matches!(ended, Ended::Got(_)) && (struck.is_none() || mutations::is("no-strike-check"));
-        let mut waiting: Vec<(Seq, W)> = late;
+        let call = slot.call.clone();
+        let send = self.pass_on(&key, late);
+        Some(Finished {
+            answer: answer.into_iter().map(|(_, waiter)| waiter).collect(),
+            store,
+            struck: struck.is_some(),
+            send,
+            call,
+        })
+    }
+
+    /// A fetch is over, and these who waited for it were not answered: they wait for one that runs, or for a successor, which
+    /// is returned.
+    fn pass_on(&mut self, key: &Rc<[u8]>, mut waiting: Vec<(Seq, W)>) -> Option<(u64, C)> {
+        let slot = self.slots.get_mut(key)?;
         let call = slot.call.clone();
         let successor_runs = slot.running.last().is_some_and(|last| last.struck.is_none());
         if !successor_runs {
@@ -314,16 +330,10 @@ impl<C: Clone, W> Fills<C, W> {
             for (joined, _) in &mut waiting {
                 *joined = self.seq;
             }
-            Some((self.send(&key, waiting), call.clone()))
+            Some((self.send(key, waiting), call))
         };
-        self.forget(&key);
-        Some(Finished {
-            answer: answer.into_iter().map(|(_, waiter)| waiter).collect(),
-            store,
-            struck: struck.is_some(),
-            send,
-            call,
-        })
+        self.forget(key);
+        send
     }
 
     /// Drops what nobody needs any more: an empty slot, changes older than every fetch under way.

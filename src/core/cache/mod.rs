@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `asked` | a call as the thread that fetches it knows it |
+//! | `leases` | until when a client may compute a value |
 //! | `membership` | which metadata sets a result belongs to |
 //! | `fetch` | what a fetch asks of Postgres and what it brings back |
 //! | `fills` | which clients wait for which fetch, and whether its result may be stored |
@@ -28,6 +29,7 @@ pub mod fills;
 pub mod gather;
 pub mod glob;
 pub mod index;
+pub mod leases;
 pub mod membership;
 pub mod meta_id;
 pub mod metas;

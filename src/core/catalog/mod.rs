@@ -17,6 +17,7 @@
 //! | `read_limit` | reads a section's limits, and tells their two kinds apart |
 //! | `read_query` | reads the queries of a section |
 //! | `read_schedule` | reads the schedules of a section |
+//! | `read_value` | reads the values of a section, which the application computes |
 //! | `schedule` | a schedule of the catalog |
 //! | `section_names` | names of sections, found by name and within SQL |
 //! | `sections` | the catalog itself |
@@ -45,6 +46,7 @@ pub mod read_life;
 pub mod read_limit;
 pub mod read_query;
 pub mod read_schedule;
+pub mod read_value;
 pub mod schedule;
 pub mod section_names;
 pub mod sections;

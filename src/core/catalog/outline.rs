@@ -7,7 +7,7 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 17] = [
+const SECTION_KEYS: [&str; 18] = [
     "id",
     "ttl",
     "stale",
@@ -18,6 +18,7 @@ const SECTION_KEYS: [&str; 17] = [
     "tables",
     "row",
     "query",
+    "value",
     "job",
     "schedule",
     "limit",

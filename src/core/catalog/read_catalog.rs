@@ -3,6 +3,7 @@
 //! Two passes, since sections name each other: the outlines (types of ids and tenants) first, then the rest.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use toml::Table as TomlTable;
 
@@ -14,6 +15,7 @@ use super::read_life;
 use super::read_limit;
 use super::read_query::QueryReader;
 use super::read_schedule;
+use super::read_value;
 use super::section_names::SectionNames;
 use super::sections::{Catalog, CatalogError, On, OnRule, Query, Section, Table, TableRows, DEFAULT_TTL_MS};
 use super::toml_reader::Report;
@@ -39,7 +41,8 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
         report.problem("the catalog has no section");
     }
     let names = SectionNames::new(outlines.iter().map(|outline| outline.name));
-    let mut reader = QueryReader { outlines: &outlines, names: &names, plan_id };
+    let all_sections = digest(&outlines);
+    let mut reader = QueryReader { outlines: &outlines, names: &names, all_sections, plan_id };
     let sections = (0..outlines.len()).filter_map(|i| {
         report.within(format!("section '{}'", outlines[i].name), |report| read_section(i, &mut reader, report))
     });
@@ -49,6 +52,13 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
         sections[index].has_predicates = true;
     }
     Ok(Catalog::new(sections))
+}
+
+/// Of the sections' names and their types, which may be thousands.
+fn digest(outlines: &[Outline<'_>]) -> u64 {
+    let mut all = DefaultHasher::new();
+    outlines.iter().for_each(|of| (of.name, of.id.map(|id| id.name()), of.tenant.map(|id| id.name())).hash(&mut all));
+    all.finish()
 }
 
 /// What is wrong and where. Not the line: the file may be anything that somebody has named, and hold secrets.
@@ -73,22 +83,31 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         }
     }
     let row = fields.string("row", report).and_then(|sql| with_ids("row", sql, outline, report));
-    let queries: Vec<Query> = fields
+    let mut queries: Vec<Query> = fields
         .tables("query", report)
         .unwrap_or_default()
         .into_iter()
         .enumerate()
         .filter_map(|(i, query)| reader.query(index, i, query, life, report))
         .collect();
+    let values = fields.tables("value", report).unwrap_or_default().into_iter().enumerate();
+    let before = queries.len();
+    queries.extend(values.filter_map(|(i, value)| read_value::read(reader, (index, i), value, life, report)));
     let calls = Calls::new(outline.name, queries.iter().map(|query| query.call.clone()).collect());
     let calls = calls.map_err(|conflicts| conflicts.into_iter().for_each(|conflict| report.problem(conflict))).ok();
     let jobs = fields.table("job", report).map(|jobs| read_job::read(jobs, outline.tenant, report)).unwrap_or_default();
     let parts = report.within("limit".to_owned(), |report| read_limit::Parts::read(fields, report));
     let (limits, open) = read_claim::read_section(fields, &parts.claimed, &jobs, report);
     let named_limits = parts.named(report);
-    let of = read_schedule::Of { section: outline.name, has_tenant: outline.tenant.is_some(), calls: calls.as_ref() };
+    let of = read_schedule::Of {
+        section: outline.name,
+        has_tenant: outline.tenant.is_some(),
+        calls: calls.as_ref(),
+        queries: before,
+    };
     let schedules = read_schedule::read(fields, &of, report);
     let related = related(reader.names, &queries);
+    let has_values = queries.len() > before;
     Some(Section {
         name: outline.name.into(),
         id: outline.id,
@@ -101,8 +120,9 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         has_predicates: false,
         demand: None,
         calls: calls?,
-        source: source(outline, reader.outlines, &related),
+        source: source(outline, reader.outlines, &related, has_values.then_some(reader.all_sections)),
         queries,
+        has_values,
         jobs,
         schedules,
         limits,
@@ -128,13 +148,13 @@ fn related(names: &SectionNames, queries: &[Query]) -> Box<[usize]> {
     let mut related = BTreeSet::new();
     for query in queries {
         related.extend(query.on.iter().map(|on| on.section));
-        names.find_columns(&query.plan.sql, &mut related);
+        query.plan().into_iter().for_each(|plan| names.find_columns(&plan.sql, &mut related));
     }
     related.into_iter().collect()
 }
 
-/// See [`Section::source`].
-fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) -> Box<str> {
+/// See [`Section::source`]. `all` stands for all sections, of which values may name rows.
+fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize], all: Option<u64>) -> Box<str> {
     let mut toml = outline.toml.clone();
     // They do not change what is cached.
     toml.remove("schedule");
@@ -143,6 +163,9 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize]) ->
     let mut source = toml.to_string();
     for other in related.iter().map(|index| &outlines[*index]) {
         source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
+    }
+    if let Some(all) = all {
+        source += &format!("\n# all {all}");
     }
     source.into()
 }
@@ -173,12 +196,24 @@ fn read_tables(outline: &Outline<'_>, report: &mut Report) -> Vec<Table> {
 mod tests {
     use super::*;
     use crate::core::calls::predicate::{Operand, Test};
+    use crate::core::catalog::fetch_plan::FetchPlan;
     use crate::core::catalog::job::{Job, JobBody, Order};
-    use crate::core::catalog::sections::ParamSource;
+    use crate::core::catalog::sections::{ParamSource, Source};
     use crate::core::values::value::{ArgType, ScalarType};
 
     fn job<'a>(section: &'a Section, name: &str) -> &'a Job {
         section.jobs.iter().find(|job| *job.name == *name).unwrap()
+    }
+
+    fn plan(query: &Query) -> &FetchPlan {
+        query.plan().expect("a query of SQL")
+    }
+
+    fn params(query: &Query) -> &[ParamSource] {
+        match &query.source {
+            Source::Sql { params, .. } => params,
+            Source::Computed(_) => &[],
+        }
     }
 
     fn load(text: &str) -> Result<Catalog, String> {
@@ -214,17 +249,17 @@ mod tests {
         );
         let size = &bear.queries[1];
         assert!(
-            size.plan.sql.contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"),
+            plan(size).sql.contains("BETWEEN $1 AND $2 AND b.id > coalesce($3, 0) ORDER BY b.id LIMIT $4"),
             "{}",
-            size.plan.sql
+            plan(size).sql
         );
-        assert_eq!(size.params, [0, 1, 3, 2].map(ParamSource::Arg));
-        assert_eq!(size.plan.params, [ArgType::scalar(ScalarType::Int); 4]);
+        assert_eq!(params(size), [0, 1, 3, 2].map(ParamSource::Arg));
+        assert_eq!(plan(size).params, [ArgType::scalar(ScalarType::Int); 4]);
         assert_eq!(size.match_.as_ref().unwrap().terms[0].test, Test::Between(Operand::Arg(0), Operand::Arg(1)));
-        assert_eq!(size.plan.tag_columns, ["colors".into()]);
-        assert_eq!(size.plan.row_id, Some(ScalarType::Int));
-        assert_eq!(size.plan.sections.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["bear", "color"]);
-        let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| q.plan.id).collect();
+        assert_eq!(plan(size).tag_columns, ["colors".into()]);
+        assert_eq!(plan(size).row_id, Some(ScalarType::Int));
+        assert_eq!(plan(size).sections.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["bear", "color"]);
+        let ids: Vec<_> = catalog.sections.iter().flat_map(|s| &s.queries).map(|q| plan(q).id).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
 
         let update = job(bear, "UPDATE_BEAR");
@@ -250,7 +285,7 @@ mod tests {
         let (question, _) = catalog.section(b"question").unwrap();
         assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
         let open = &exam.queries[2];
-        assert_eq!((open.life.ttl_ms, open.rows, open.plan.row_id), (30_000, false, None));
+        assert_eq!((open.life.ttl_ms, open.rows, plan(open).row_id), (30_000, false, None));
         assert!(exam.source.contains("# question"), "a column names the section");
         assert!(!exam.source.contains("# user"));
     }
@@ -264,9 +299,9 @@ mod tests {
         let one = &booking.queries[0];
         let id = crate::core::values::value::Value::Scalar("b".into());
         assert_eq!(one.bind_params(&[id], Some("t")), [Some("t".to_owned()), Some("b".to_owned())]);
-        assert_eq!(one.params, [ParamSource::Tenant, ParamSource::Arg(0)]);
-        assert_eq!(one.plan.tag_columns, ["customer_id".into(), "status".into()]);
-        assert!(one.single && one.plan.single);
+        assert_eq!(params(one), [ParamSource::Tenant, ParamSource::Arg(0)]);
+        assert_eq!(plan(one).tag_columns, ["customer_id".into(), "status".into()]);
+        assert!(one.single && plan(one).single);
         let (_, dashboard) = catalog.section(b"dashboard").unwrap();
         assert_eq!(dashboard.id, None);
         assert!(dashboard.queries[0].on.iter().all(|on| on.rule == OnRule::Any));
@@ -290,7 +325,7 @@ mod tests {
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, job, schedule"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, value, job, schedule"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),

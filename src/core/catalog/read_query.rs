@@ -9,7 +9,7 @@ use super::life::Life;
 use super::outline::Outline;
 use super::read_life;
 use super::section_names::SectionNames;
-use super::sections::{On, OnRule, ParamSource, Query};
+use super::sections::{On, OnRule, ParamSource, Query, Source};
 use super::toml_reader::{Fields, Report};
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
@@ -24,6 +24,8 @@ const QUERY_KEYS: [&str; 11] =
 pub(in crate::core) struct QueryReader<'a, 'p> {
     pub outlines: &'a [Outline<'a>],
     pub names: &'a SectionNames,
+    /// Changes with the names and types of sections.
+    pub all_sections: u64,
     /// See [`super::read_catalog::parse`].
     pub plan_id: &'p mut dyn FnMut() -> u64,
 }
@@ -105,11 +107,12 @@ impl QueryReader<'_, '_> {
             sections: self.names.all(),
             tag_columns,
         };
-        Some(Query { call, plan: Arc::new(plan), params: sources, life, single, rows, match_, on, tags })
+        let source = Source::Sql { plan: Arc::new(plan), params: sources };
+        Some(Query { call, source, life, single, rows, match_, on, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.
-    fn predicates(
+    pub(in crate::core) fn predicates(
         &self,
         section: usize,
         fields: Fields<'_>,

@@ -20,6 +20,8 @@ pub(in crate::core) struct Of<'a> {
     pub has_tenant: bool,
     /// None: they are wrong.
     pub calls: Option<&'a Calls>,
+    /// Calls from this one on are values.
+    pub queries: usize,
 }
 
 pub(in crate::core) fn read(fields: Fields<'_>, of: &Of<'_>, report: &mut Report) -> Vec<Schedule> {
@@ -35,7 +37,7 @@ pub(in crate::core) fn read(fields: Fields<'_>, of: &Of<'_>, report: &mut Report
     let mut read = Vec::new();
     for (name, schedule) in schedules {
         let definition = report.within(format!("schedule '{name}'"), |report| match schedule.as_table() {
-            Some(table) => read_one(name, table, of.calls, report),
+            Some(table) => read_one(name, table, of, report),
             None => {
                 report.problem("a schedule is a table with cron or every, and job or query");
                 None
@@ -47,7 +49,7 @@ pub(in crate::core) fn read(fields: Fields<'_>, of: &Of<'_>, report: &mut Report
     read
 }
 
-fn read_one(name: &str, table: &Table, calls: Option<&Calls>, report: &mut Report) -> Option<Definition> {
+fn read_one(name: &str, table: &Table, of: &Of<'_>, report: &mut Report) -> Option<Definition> {
     if !is_name(name.as_bytes()) {
         report.problem(NAME_RULE);
     }
@@ -56,7 +58,7 @@ fn read_one(name: &str, table: &Table, calls: Option<&Calls>, report: &mut Repor
     let missed = read_missed(fields, report);
     let what = match (fields.has("job"), fields.has("query")) {
         (true, false) => read_job(fields, report).map(What::Job),
-        (false, true) => read_query(fields, calls, report).map(What::Query),
+        (false, true) => read_query(fields, of, report).map(What::Query),
         (true, true) => {
             report.problem("job and query exclude each other; keep one");
             None
@@ -132,7 +134,7 @@ fn read_job(fields: Fields<'_>, report: &mut Report) -> Option<ScheduledJob> {
 }
 
 /// The words of a call: a text that is split at its spaces, or an array of words.
-fn read_query(fields: Fields<'_>, calls: Option<&Calls>, report: &mut Report) -> Option<Vec<Box<str>>> {
+fn read_query(fields: Fields<'_>, of: &Of<'_>, report: &mut Report) -> Option<Vec<Box<str>>> {
     for key in OF_JOB.into_iter().filter(|key| fields.has(key)) {
         report.problem(format!("{key} is of a job, and a query has none"));
     }
@@ -144,8 +146,12 @@ fn read_query(fields: Fields<'_>, calls: Option<&Calls>, report: &mut Report) ->
     let words: Vec<Box<str>> =
         fields.typed("query", "the words of a call, such as \"page 1\", or an array of them", read, report)?;
     let bytes: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    let bound = calls?.bind(&bytes, usize::MAX);
-    report.keep("query", bound)?;
+    let bound = of.calls?.bind(&bytes, usize::MAX);
+    let bound = report.keep("query", bound)?;
+    if bound.query >= of.queries {
+        report.problem("query: that call is a value, which the application computes, and nobody can fetch it");
+        return None;
+    }
     Some(words)
 }
 

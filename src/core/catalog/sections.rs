@@ -25,6 +25,12 @@ use crate::core::values::value::{ArgType, ScalarType, Value};
 /// The catalog of the bear example, for a server that is given none.
 pub const DEFAULT: &str = include_str!("../../../catalogs/bear.toml");
 
+/// How long an application may compute a value where neither it nor the catalog says anything.
+pub const DEFAULT_LEASE_MS: u64 = 10_000;
+
+/// The longest that it may.
+pub const MAX_LEASE_MS: u64 = 3_600_000;
+
 /// Life of an entry where the catalog says nothing.
 pub const DEFAULT_TTL_MS: u64 = 300_000;
 
@@ -70,7 +76,8 @@ fn named(by_name: &FxHashMap<Box<[u8]>, usize>, own: usize, section: &Section) -
     let mut named: Vec<usize> = Vec::new();
     for query in &section.queries {
         named.extend(query.on.iter().map(|on| on.section));
-        let sql = query.plan.sql.to_ascii_lowercase();
+        let Some(plan) = query.plan() else { continue };
+        let sql = plan.sql.to_ascii_lowercase();
         for (at, _) in sql.match_indices('_') {
             let word = &sql.as_bytes()[at + 1..];
             let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
@@ -104,8 +111,10 @@ pub struct Section {
     /// Who depends on the values of its rows; None: nobody counts.
     pub demand: Option<Arc<Demand>>,
     pub calls: Calls,
-    /// In the order of the catalog, which is that of `calls`.
+    /// In the order of `calls`: the catalog's queries, then its values.
     pub queries: Vec<Query>,
+    /// Has it values? Their applications name rows of any section.
+    pub has_values: bool,
     /// By name.
     pub jobs: Vec<Job>,
     /// By name.
@@ -181,9 +190,7 @@ pub enum TableRows {
 #[derive(Debug, Clone)]
 pub struct Query {
     pub call: Arc<CallPattern>,
-    pub plan: Arc<FetchPlan>,
-    /// Where `$1 … $n` of the plan come from.
-    pub params: Vec<ParamSource>,
+    pub source: Source,
     pub life: Life,
     /// One object or null instead of an array.
     pub single: bool,
@@ -196,18 +203,71 @@ pub struct Query {
     pub tags: Vec<TagTemplate>,
 }
 
-impl Query {
-    /// Values of the plan's `$1 … $n` for a call of it; None is NULL.
-    pub fn bind_params(&self, args: &[Value], tenant: Option<&str>) -> Vec<Option<String>> {
-        let value = |source: &ParamSource| match source {
-            ParamSource::Arg(index) => args.get(*index).and_then(Value::to_postgres_text),
-            ParamSource::Tenant => tenant.map(str::to_owned),
-        };
-        self.params.iter().map(value).collect()
+/// Where the contents of a query's entries come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// From Postgres.
+    Sql {
+        plan: Arc<FetchPlan>,
+        /// Where `$1 … $n` of the plan come from.
+        params: Vec<ParamSource>,
+    },
+    /// From the application: it is called a value then.
+    Computed(Computed),
+}
+
+/// What is known of a value beside what queries have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computed {
+    pub kind: ValueKind,
+    /// How long an application may compute, unless it says otherwise.
+    pub lease_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueKind {
+    /// Checked, and stored compactly.
+    Json,
+    /// Any bytes.
+    Bytes,
+}
+
+impl ValueKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ValueKind::Json => "json",
+            ValueKind::Bytes => "bytes",
+        }
     }
 }
 
 impl Query {
+    /// How it is fetched; None of a value.
+    pub fn plan(&self) -> Option<&Arc<FetchPlan>> {
+        match &self.source {
+            Source::Sql { plan, .. } => Some(plan),
+            Source::Computed(_) => None,
+        }
+    }
+
+    /// None of a query that Postgres answers.
+    pub fn computed(&self) -> Option<Computed> {
+        match &self.source {
+            Source::Sql { .. } => None,
+            Source::Computed(computed) => Some(*computed),
+        }
+    }
+
+    /// Values of the plan's `$1 … $n` for a call of it; None is NULL.
+    pub fn bind_params(&self, args: &[Value], tenant: Option<&str>) -> Vec<Option<String>> {
+        let Source::Sql { params, .. } = &self.source else { return Vec::new() };
+        let value = |source: &ParamSource| match source {
+            ParamSource::Arg(index) => args.get(*index).and_then(Value::to_postgres_text),
+            ParamSource::Tenant => tenant.map(str::to_owned),
+        };
+        params.iter().map(value).collect()
+    }
+
     /// The rows that a call asks for by id: its match says `id = {argument}`.
     pub fn asked_for(&self, args: &[Value]) -> Vec<Box<str>> {
         let terms = self.match_.iter().flat_map(|predicate| &predicate.terms);

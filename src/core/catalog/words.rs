@@ -11,7 +11,7 @@ use super::sections::{Section, TableRows};
 pub fn words_of(section: &Section) -> BTreeSet<Box<str>> {
     let mut words = BTreeSet::new();
     for query in &section.queries {
-        add_words(&query.plan.sql, &mut words);
+        query.plan().into_iter().for_each(|plan| add_words(&plan.sql, &mut words));
     }
     if let Some(row) = &section.row {
         add_words(&row.text, &mut words);

@@ -5,6 +5,7 @@
 //! | `canonical` | canonical text of single values |
 //! | `datetime` | dates and times as clients type them, and their one canonical spelling |
 //! | `duration` | durations as the catalog writes and shows them |
+//! | `json_compact` | any JSON as it is stored |
 //! | `json_members` | members of an object in compact JSON, found without reading their values |
 //! | `json_number` | numbers of JSON as decimal numbers |
 //! | `json_text` | reads JSON text strictly and piece by piece, and writes it compactly |
@@ -16,6 +17,7 @@
 pub mod canonical;
 pub mod datetime;
 pub mod duration;
+pub mod json_compact;
 pub mod json_members;
 pub mod json_number;
 pub mod json_text;

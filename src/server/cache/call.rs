@@ -12,7 +12,7 @@ use crate::core::calls::names::{self, Deployment};
 use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::demand::{Demand, Want};
 use crate::core::catalog::space::SpaceRef;
-use crate::core::catalog::{Catalog, OnRule};
+use crate::core::catalog::{Catalog, Computed, OnRule, Query};
 use crate::core::changes::dependency::Dependency;
 use crate::core::values::value::Value;
 use crate::server::{errors, Server};
@@ -86,10 +86,19 @@ impl Call {
         }
     }
 
+    /// What the catalog says of it.
+    pub fn query(&self) -> &Query {
+        &self.catalog.sections[self.section].queries[self.query]
+    }
+
+    /// Where the application computes it.
+    pub fn computed(&self) -> Option<Computed> {
+        self.query().computed()
+    }
+
     /// Values of the statement's parameters in Postgres' text format.
     pub fn params(&self) -> Vec<Option<String>> {
-        let query = &self.catalog.sections[self.section].queries[self.query];
-        query.bind_params(&self.args, self.tenant.as_deref())
+        self.query().bind_params(&self.args, self.tenant.as_deref())
     }
 
     /// For the thread that fetches, which works out where the result belongs.

@@ -20,6 +20,8 @@ pub struct Explained {
     pub stale_ms: Option<i64>,
     /// Is its TTL over?
     pub stale: Option<bool>,
+    /// How long who computes it has still. None: nobody does.
+    pub lease_ms: Option<i64>,
     pub bytes: Option<usize>,
     /// Rows of the stored result; only the master that filled it knows.
     pub rows: Option<u32>,
@@ -79,9 +81,10 @@ impl Server {
                 .zip(ttl_ms)
                 .map(|(kept_ms, ttl_ms)| if life.stale_ms > 0 { kept_ms - ttl_ms } else { 0 }),
             stale: age.map(|age| age == Age::Stale),
+            lease_ms: self.lease_left_ms(&call.key),
             bytes: entry.as_ref().map(|entry| entry.bytes().len()),
             rows: live.map(|live| live.facts.rows),
-            took_us: live.map(|live| live.facts.took_us),
+            took_us: live.filter(|_| call.computed().is_none()).map(|live| live.facts.took_us),
             more_metas: live.map_or(0, |live| live.metas.len().saturating_sub(2 * LOOKED_AT)),
             metas,
             call,

@@ -13,6 +13,7 @@ use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::fills::Ended;
 use crate::core::cache::index::Facts;
 use crate::core::cache::moment::Moment;
+use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::change::Changes;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
@@ -40,6 +41,16 @@ pub struct PostgresView {
     pub identity: Option<ServerIdentity>,
 }
 
+/// What is to be an entry.
+pub(in crate::server) struct Content {
+    pub span: Span,
+    pub rows: u32,
+    pub took_us: u32,
+    /// Names of the metadata sets that it belongs to, sorted.
+    pub metas: Vec<Box<[u8]>>,
+    pub json: Arc<Vec<u8>>,
+}
+
 impl Server {
     /// Has workers at hand; the error says why there are none.
     pub(in crate::server) fn begin_fetching(&mut self) -> Result<(), String> {
@@ -54,8 +65,11 @@ impl Server {
         Ok(())
     }
 
-    /// Sends the fetch of a call to the workers.
-    pub(in crate::server) fn send(&mut self, ticket: u64, call: &Call) {
+    /// Sends the fetch of a call to the workers; what the application computes, to who waits for it.
+    pub(in crate::server) fn send(&mut self, ticket: u64, call: &Rc<Call>) {
+        if call.computed().is_some() {
+            return self.lend_to_waiter(ticket, call);
+        }
         self.send_fetch(ticket, call, Some(Box::new(call.asked(self.deployment))));
     }
 
@@ -66,10 +80,10 @@ impl Server {
 
     fn send_fetch(&mut self, ticket: u64, call: &Call, membership: Option<Box<Asked>>) {
         let Some(workers) = self.workers.current() else { return };
-        let query = &call.catalog.sections[call.section].queries[call.query];
+        let Some(plan) = call.query().plan() else { return };
         let request = FetchRequest {
             ticket,
-            plan: query.plan.clone(),
+            plan: plan.clone(),
             params: call.params(),
             deadline: Instant::now() + self.config.query_timeout(),
             max_result_bytes: self.config.max_result_bytes as usize,
@@ -151,7 +165,7 @@ impl Server {
     }
 
     /// Tells waiters, some of them a tick: there may be ten thousand. Until then each may still run out of time.
-    fn answer(&mut self, waiters: Vec<Waiter>, answer: &Answer) {
+    pub(in crate::server) fn answer(&mut self, waiters: Vec<Waiter>, answer: &Answer) {
         // The tick that is under way goes on until all are told. A timer armed in it would come a millisecond later, and keep
         // what comes meanwhile waiting for as long.
         self.telling.push_back((waiters.into_iter(), answer.clone()));
@@ -172,11 +186,12 @@ impl Server {
             }
             match (waiter, answer) {
                 (Some(Waiter::Client(client)), Some(answer)) => {
-                    if let Some(client) = self.waiting.take(client) {
-                        return Some(Told::Client(client, answer));
+                    if let Some((client, asker)) = self.waiting.take_asker(client) {
+                        return Some(Told::Client(client, asker.told(answer)));
                     }
                 }
                 (Some(Waiter::Slot(client, at)), Some(answer)) => {
+                    let answer = self.waiting.asker(client).map_or(answer.clone(), |asker| asker.told(answer));
                     let told = self.gather(client, at, answer);
                     return Some(told.map_or(Told::Part, |(client, answer)| Told::Client(client, answer)));
                 }
@@ -194,13 +209,25 @@ impl Server {
     /// Ends the threads; who waits for a fetch or a reload is told.
     pub(in crate::server) fn end_fetching(&mut self) {
         self.workers.end();
-        while let Some(ticket) = self.fills.any_ticket() {
-            let what = "no URL is configured any more".to_owned();
-            let error = FetchError::Unavailable { what, host: "none".into(), retry_in_ms: 0 };
-            self.fetched_by_nobody(ticket, error);
+        loop {
+            // A successor of one that ends is another one.
+            let tickets = self.fills.tickets(|call| call.computed().is_none());
+            if tickets.is_empty() {
+                break;
+            }
+            for ticket in tickets {
+                let what = "no URL is configured any more".to_owned();
+                let error = FetchError::Unavailable { what, host: "none".into(), retry_in_ms: 0 };
+                self.fetched_by_nobody(ticket, error);
+            }
         }
         self.cancel_reload("no URL is configured any more");
         self.arm_soon();
+    }
+
+    /// Of Postgres; leases are none.
+    pub(in crate::server) fn fetches_running(&self) -> usize {
+        self.fills.running().saturating_sub(self.values.leases.len())
     }
 
     fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
@@ -221,7 +248,11 @@ impl Server {
     }
 
     /// A call of a catalog that has been replaced counts nowhere.
-    fn with_stats(&mut self, call: &Call, count: impl FnOnce(&mut crate::server::stats::SectionStats)) {
+    pub(in crate::server) fn with_stats(
+        &mut self,
+        call: &Call,
+        count: impl FnOnce(&mut crate::server::stats::SectionStats),
+    ) {
         if Rc::ptr_eq(&call.catalog, &self.catalog) {
             count(self.stats.section(call.section));
         }
@@ -235,8 +266,30 @@ impl Server {
 
     /// Has a result published, if it may be stored at all.
     fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
-        let query = &call.catalog.sections[call.section].queries[call.query];
-        let span = query.life.span(self.jitter.hash_one(ticket), fetched.lives_ms);
+        let span = self.span(&call.query().life, ticket, fetched.lives_ms);
+        let content = Content {
+            span,
+            rows: fetched.row_count.min(u32::MAX as usize) as u32,
+            took_us: fetched.took_us.min(u64::from(u32::MAX)) as u32,
+            metas: fetched.metas,
+            json,
+        };
+        self.store_content(ctx, ticket, call, content);
+    }
+
+    pub(in crate::server) fn span(&self, life: &Life, ticket: u64, until_ms: Option<i64>) -> Span {
+        life.span(self.jitter.hash_one(ticket), until_ms)
+    }
+
+    /// Has an entry's content published; false where it may not be stored.
+    pub(in crate::server) fn store_content(
+        &mut self,
+        ctx: Context,
+        ticket: u64,
+        call: &Call,
+        content: Content,
+    ) -> bool {
+        let Content { span, rows, took_us, metas, json } = content;
         let storable = self.is_master()
             && self.may_store
             && self.keyspace.is_owned(call.section)
@@ -248,18 +301,17 @@ impl Server {
         if !storable {
             self.keyspace.drop_older(&call.key, ticket);
             self.with_stats(call, |stats| stats.discarded += 1);
-            return;
+            return false;
         }
-        let rows = fetched.row_count.min(u32::MAX as usize) as u32;
-        let took_us = fetched.took_us.min(u64::from(u32::MAX)) as u32;
         let expires = Instant::now() + Duration::from_millis(span.kept_ms);
         let now = self.begun.elapsed();
         let ends = Moment::at(now + Duration::from_millis(span.fresh_ms));
         let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
         let dependencies = call.dependencies.clone();
         let prefix_len = call.prefix.len() + 1;
-        let publication = Publication { json, prefix_len, metas: fetched.metas, expires, facts, dependencies };
+        let publication = Publication { json, prefix_len, metas, expires, facts, dependencies };
         self.keyspace.publish(&call.key, publication);
+        true
     }
 }
 
@@ -269,6 +321,6 @@ fn fetch_error(call: &Call, error: &FetchError) -> String {
 }
 
 /// May one of the rows belong in the call's result?
-fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
+pub(in crate::server) fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
     call.dependencies.iter().any(|dependency| changes.concern(dependency))
 }

@@ -140,7 +140,7 @@ impl Server {
         ids.iter().map(|id| self.row_id(section, id)).collect()
     }
 
-    fn row_id(&self, section: usize, id: &[u8]) -> Result<Box<str>, String> {
+    pub(in crate::server) fn row_id(&self, section: usize, id: &[u8]) -> Result<Box<str>, String> {
         let section = &self.catalog.sections[section];
         let Some(id_type) = section.id else {
             return Err(format!("ERR section '{}' has no rows; its catalog says no id", section.name));

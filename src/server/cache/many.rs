@@ -191,6 +191,7 @@ impl Server {
         let space = self.space(ctx, space_name)?;
         let words = calls.get(at);
         let query = self.write_call_key(space_name, space, &words)?;
+        self.check_is_query(space, query)?;
         if *freshness == Freshness::Fresh {
             if let Some(earlier) = fresh.get(self.key.as_slice()) {
                 gather.same_as(at, *earlier);

@@ -11,6 +11,7 @@
 //! | `invalidate` | BEAR.INVALIDATE strikes fills and removes entries |
 //! | `explain` | BEAR.EXPLAIN: what is known of a call |
 //! | `verify` | BEAR.VERIFY: entries are compared with Postgres |
+//! | `values`, `put` | BEAR.GET, BEAR.PUT, BEAR.FORGET: values, which the application computes |
 //! | `owning` | sections whose names are somebody else's; BEAR.ADOPT |
 //!
 //! ```text
@@ -28,7 +29,9 @@ pub(in crate::server) mod fetching;
 pub(in crate::server) mod invalidate;
 pub(in crate::server) mod many;
 pub(in crate::server) mod owning;
+pub(in crate::server) mod put;
 pub(in crate::server) mod query;
 pub(in crate::server) mod refresh;
+pub(in crate::server) mod values;
 pub(in crate::server) mod verify;
 pub(in crate::server) mod waiting;

@@ -63,6 +63,7 @@ impl Server {
         let space = self.space(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         let query = self.write_call_key(space_name, space, words)?;
+        self.check_is_query(space, query)?;
         let reply = |cached: Cached| ctx.reply().bytes(cached.bytes());
         if self.look(ctx, (space_name, space), query, freshness, words, reply).is_some() {
             return Ok(());
@@ -77,6 +78,19 @@ impl Server {
         let begins = self.fetch((space_name, space), freshness, words, wait);
         crate::redis_api::note_command(begun);
         begins
+    }
+
+    /// Refuses what the application computes.
+    pub(in crate::server) fn check_is_query(&self, space: SpaceRef, query: usize) -> Result<(), String> {
+        let section = &self.catalog.sections[space.section];
+        if !section.has_values || section.queries[query].computed().is_none() {
+            return Ok(());
+        }
+        Err(format!(
+            "ERR '{}' of '{}' is a value, which the application computes; ask for it with BEAR.GET",
+            section.queries[query].call.text(),
+            section.name
+        ))
     }
 
     /// Has `self.key` name the call's entry. Returns its query.
@@ -127,7 +141,12 @@ impl Server {
     }
 
     /// Hands the entry over that `self.key` names, if it is live.
-    fn cached<R>(&mut self, ctx: Context, section: usize, take: impl FnOnce(Cached) -> R) -> Option<R> {
+    pub(in crate::server) fn cached<R>(
+        &mut self,
+        ctx: Context,
+        section: usize,
+        take: impl FnOnce(Cached) -> R,
+    ) -> Option<R> {
         if self.is_master() {
             if watch::is_written() {
                 self.settle();
@@ -165,7 +184,7 @@ impl Server {
             self.fills.strike(&call.key);
         }
         let limit = self.config.max_fills as usize;
-        if self.fills.running() >= limit && self.fills.would_send(&call.key) {
+        if self.fetches_running() >= limit && self.fills.would_send(&call.key) {
             return Err(format!("OVERLOADED {limit} fetches are under way (bear.max-fills); try again later"));
         }
         let deadline = Instant::now() + self.config.query_timeout();
@@ -178,7 +197,7 @@ impl Server {
         Ok(())
     }
 
-    fn log_call(&self, ctx: Context, what: &str) {
+    pub(in crate::server) fn log_call(&self, ctx: Context, what: &str) {
         if self.config.log_calls {
             let key = String::from_utf8_lossy(&self.key);
             ctx.log(crate::redis_api::Level::Notice, &format!("{what} {}", key.escape_debug()));

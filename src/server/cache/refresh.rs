@@ -27,7 +27,7 @@ pub struct Resting {
 }
 
 impl Resting {
-    fn is_resting(&self, key: &[u8], now: Instant) -> bool {
+    pub fn is_resting(&self, key: &[u8], now: Instant) -> bool {
         self.since.get(key).is_some_and(|since| now.duration_since(*since) < REST)
     }
 
@@ -61,7 +61,7 @@ impl Server {
     /// Fetches the entry that `self.key` names anew, for nobody, unless that is under way.
     pub(in crate::server) fn refresh(&mut self, space_name: &[u8], space: SpaceRef, words: &Words) {
         let is_wanted = self.fills.would_send(&self.key)
-            && self.fills.running() < self.config.max_fills as usize
+            && self.fetches_running() < self.config.max_fills as usize
             && !self.resting.is_resting(&self.key, Instant::now());
         // Where nobody can be asked, the entry is served to its end.
         if !is_wanted || self.begin_fetching().is_err() {

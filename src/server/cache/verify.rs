@@ -89,6 +89,8 @@ struct Tally {
     checked: i64,
     different: i64,
     gone: i64,
+    /// Entries that applications have computed: nobody here can compute them again.
+    values: i64,
     failed: i64,
     calls: Vec<Value>,
 }
@@ -227,11 +229,14 @@ impl Server {
             run.all_picked = true;
             return false;
         };
-        match self.pick(ctx, &key) {
-            Some(check) => self.send_check(check),
-            None => {
+        let picked = self.pick(ctx, &key);
+        let is_value = picked.as_ref().is_some_and(|check| check.call.computed().is_some());
+        match picked {
+            Some(check) if !is_value => self.send_check(check),
+            _ => {
                 if let Some(run) = self.verifying.runs.front_mut() {
-                    run.tally.gone += 1;
+                    run.tally.values += i64::from(is_value);
+                    run.tally.gone += i64::from(!is_value);
                 }
             }
         }
@@ -332,6 +337,7 @@ impl Tally {
             ("checked", Value::Integer(self.checked)),
             ("different", Value::Integer(self.different)),
             ("gone", Value::Integer(self.gone)),
+            ("values", Value::Integer(self.values)),
             ("failed", Value::Integer(self.failed)),
             ("calls", Value::Array(self.calls)),
         ])

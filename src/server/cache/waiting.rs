@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::redis_api::{BlockedClient, ClientHandle};
+use crate::redis_api::{Answer, BlockedClient, ClientHandle};
 
 /// Number of a waiting client.
 pub type WaiterId = u64;
@@ -21,10 +21,30 @@ pub enum Waiter {
     Slot(WaiterId, usize),
 }
 
+/// What a client has asked for, where that is of account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    Result,
+    /// A value, and how long he would compute it.
+    Value {
+        lease_ms: u64,
+    },
+}
+
+impl Asker {
+    /// The content of an entry as he is told it.
+    pub fn told(self, answer: Answer) -> Answer {
+        match (self, answer) {
+            (Asker::Value { .. }, Answer::Bytes(bytes)) => Answer::Leased(Some(bytes), None),
+            (_, answer) => answer,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Waiting {
     /// A tree, for a map would hold the thread whenever it grows.
-    clients: BTreeMap<WaiterId, (BlockedClient, Instant)>,
+    clients: BTreeMap<WaiterId, (BlockedClient, Asker, Instant)>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
     by_handle: FxHashMap<ClientHandle, WaiterId>,
     next: WaiterId,
@@ -32,29 +52,43 @@ pub struct Waiting {
 
 impl Waiting {
     pub fn add(&mut self, client: BlockedClient, deadline: Instant) -> WaiterId {
+        self.add_asker(client, Asker::Result, deadline)
+    }
+
+    pub fn add_asker(&mut self, client: BlockedClient, asker: Asker, deadline: Instant) -> WaiterId {
         let id = self.next;
         self.next += 1;
         self.by_handle.insert(client.handle(), id);
-        self.clients.insert(id, (client, deadline));
+        self.clients.insert(id, (client, asker, deadline));
         self.deadlines.insert((deadline, id));
         id
     }
 
     /// The client, unless its time was up.
     pub fn take(&mut self, id: WaiterId) -> Option<BlockedClient> {
-        let (client, deadline) = self.clients.remove(&id)?;
+        self.take_asker(id).map(|(client, _)| client)
+    }
+
+    /// The same with what he has asked for.
+    pub fn take_asker(&mut self, id: WaiterId) -> Option<(BlockedClient, Asker)> {
+        let (client, asker, deadline) = self.clients.remove(&id)?;
         self.deadlines.remove(&(deadline, id));
         self.by_handle.remove(&client.handle());
-        Some(client)
+        Some((client, asker))
     }
 
     /// Gives a client more time.
     pub fn postpone(&mut self, id: WaiterId, deadline: Instant) {
-        if let Some((_, until)) = self.clients.get_mut(&id) {
+        if let Some((_, _, until)) = self.clients.get_mut(&id) {
             self.deadlines.remove(&(*until, id));
             *until = deadline;
             self.deadlines.insert((deadline, id));
         }
+    }
+
+    /// What a client has asked for.
+    pub fn asker(&self, id: WaiterId) -> Option<Asker> {
+        self.clients.get(&id).map(|(_, asker, _)| *asker)
     }
 
     /// Who has waited longest beyond his time.

@@ -100,7 +100,7 @@ impl Server {
         }
         self.forget_sections(|catalog| {
             let altered: Vec<bool> = (0..catalog.sections.len()).map(|index| sections.contains(&index)).collect();
-            (0..altered.len()).map(|index| depends(catalog, index, &altered)).collect()
+            dependents(catalog, &altered)
         });
     }
 
@@ -167,7 +167,7 @@ impl Server {
             log::warn!("nor does it follow {} other tables, which BEAR.FEED lists", told - LOGGED);
         }
         let catalog = self.catalog.clone();
-        self.feed.covered = (0..covered.len()).map(|index| depends(&catalog, index, &covered)).collect();
+        self.feed.covered = dependents(&catalog, &covered);
         self.feed.coverage = coverage.into();
     }
 
@@ -366,8 +366,14 @@ impl Server {
     }
 }
 
-/// Does an entry of the section depend on one that is covered? On its own, and on all that a query names: by `on`, or by a
-/// column `_<section>`, which lists rows (a name that only looks like one costs no more than fetches).
-fn depends(catalog: &Catalog, index: usize, covered: &[bool]) -> bool {
-    covered[index] || catalog.named_by(index).iter().any(|named| covered[*named])
+/// Of which sections do entries depend on one that is covered? On their own, and on all that a query names: by `on`, or by a
+/// column `_<section>`, which lists rows (a name that only looks like one costs no more than fetches). For values BEAR.PUT may
+/// name rows of any.
+fn dependents(catalog: &Catalog, covered: &[bool]) -> Vec<bool> {
+    let is_any = covered.contains(&true);
+    let depends = |index: usize| {
+        let names = |named: &usize| covered[*named];
+        covered[index] || (is_any && catalog.sections[index].has_values) || catalog.named_by(index).iter().any(names)
+    };
+    (0..covered.len()).map(depends).collect()
 }

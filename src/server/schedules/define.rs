@@ -27,7 +27,12 @@ impl Server {
             What::Job(job) => scheduled::check(section, job).map_err(errors::usage)?,
             What::Query(words) => {
                 let words: Words = words.iter().map(|word| word.as_bytes()).collect();
-                section.calls.bind(&words, self.config.max_call_bytes as usize).map_err(errors::usage)?;
+                let bound = section.calls.bind(&words, self.config.max_call_bytes as usize).map_err(errors::usage)?;
+                if section.queries[bound.query].computed().is_some() {
+                    return Err(
+                        "ERR that call is a value, which the application computes, and nobody can fetch it".into()
+                    );
+                }
             }
         }
         self.check_safe()?;

@@ -39,8 +39,13 @@ impl Server {
         let space = self.space(ctx, id.space.as_bytes()).map_err(Refused::Later)?;
         let words: Words = words.iter().map(|word| word.as_bytes()).collect();
         let call = Call::new(self, id.space.as_bytes(), space, &words).map_err(Refused::Never)?;
+        if call.computed().is_some() {
+            // By another catalog, since.
+            let text = "ERR that call is a value, which the application computes, and nobody can fetch it";
+            return Err(Refused::Never(text.into()));
+        }
         let limit = self.config.max_fills as usize;
-        if self.fills.running() >= limit {
+        if self.fetches_running() >= limit {
             let text = format!("OVERLOADED {limit} fetches are under way (bear.max-fills)");
             return Err(Refused::Later(text));
         }

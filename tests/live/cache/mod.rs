@@ -20,4 +20,5 @@ mod stale;
 mod stampede;
 mod sweep;
 mod tracking;
+mod values;
 mod verify;

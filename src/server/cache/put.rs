@@ -1,0 +1,255 @@
+//! BEAR.PUT: what an application has computed becomes an entry, and the answer of who waits for it.
+//!
+//! ```text
+//! with a token:    the fill of its lease finishes: who asked before a strike is answered, it is stored unless struck
+//! without a token: it takes the place of the fills of its entry, whose leases end, and of whatever stands
+//! ```
+//! JSON is read by the thread of Redis where it is small, else aside while the client waits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::call::{Call, Words};
+use super::fetching::{may_belong, Content};
+use super::values::no_value;
+use crate::core::cache::fills::Ended;
+use crate::core::catalog::life::{Age, Life, Span};
+use crate::core::catalog::ValueKind;
+use crate::core::values::json_compact;
+use crate::core::values::value::shorten;
+use crate::mutations;
+use crate::redis_api::{self, Answer, BlockedClient, Context};
+use crate::server::done_aside::{Aside, FAILED};
+use crate::server::schedules::ScheduledFetch;
+use crate::server::{errors, Server};
+
+/// A longer JSON is read aside.
+const LARGE: usize = 64 << 10;
+
+/// Sections of which rows may be named for one value.
+const MAX_SECTIONS: usize = 32;
+
+/// While the server allows no writes, we look again after this.
+const PAUSED: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// What a client says of a value.
+pub struct PutRequest<'a> {
+    /// The call.
+    pub words: Words<'a>,
+    pub value: &'a [u8],
+    pub token: Option<&'a [u8]>,
+    /// None: as the catalog says.
+    pub ttl_ms: Option<u64>,
+    pub tags: Words<'a>,
+    /// Rows that it is made of: a section, and ids.
+    pub rows: Vec<(&'a [u8], Words<'a>)>,
+    pub if_absent: bool,
+}
+
+/// A value that is about to be stored, but for its JSON.
+struct Put {
+    call: Rc<Call>,
+    by: By,
+    metas: Vec<Box<[u8]>>,
+    rows: u32,
+    ttl_ms: Option<u64>,
+    if_absent: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Whose lease has this ticket.
+    Lease(u64),
+    Anybody,
+}
+
+/// Values whose JSON is read aside.
+#[derive(Default)]
+pub struct LargeValues {
+    pending: BTreeMap<u64, (BlockedClient, Put)>,
+    /// Read, in the order in which they were.
+    checked: VecDeque<(u64, Result<Vec<u8>, String>)>,
+    tickets: u64,
+}
+
+impl Server {
+    /// BEAR.PUT: replies whether it was stored, at once or when its JSON has been read.
+    pub fn put_value(&mut self, ctx: Context, space_name: &[u8], request: &PutRequest) -> Result<(), String> {
+        let space = self.space(ctx, space_name)?;
+        if !self.is_master() {
+            return Err("READONLY values are put on the master; a write here would make this replica differ".into());
+        }
+        self.check_owned(ctx, space)?;
+        self.settle();
+        self.have_feed();
+        let call = Rc::new(Call::new(self, space_name, space, &request.words)?);
+        let Some(computed) = call.computed() else {
+            return Err(no_value(&call.catalog.sections[call.section], call.query(), "nothing can be put there"));
+        };
+        let rows = self.rows_named(&call, request)?;
+        let row_count = rows.iter().map(|(_, ids)| ids.len()).sum::<usize>() as u32;
+        let metas = call.asked(self.deployment).named(rows, &request.tags).map_err(errors::usage)?;
+        let by = match request.token {
+            None => By::Anybody,
+            Some(token) => match self.lease_of(token).filter(|ticket| self.fills.key(*ticket) == Some(&call.key)) {
+                Some(ticket) => By::Lease(ticket),
+                None if mutations::is("lease-late-put") && self.values.leases.ticket(token).is_some() => By::Anybody,
+                None => {
+                    self.with_stats(&call, |stats| stats.puts_refused += 1);
+                    ctx.reply().integer(0);
+                    return Ok(());
+                }
+            },
+        };
+        let limit = self.config.max_entry_bytes as usize;
+        if request.value.len() > limit {
+            if let By::Lease(ticket) = by {
+                self.lease_ended(ticket);
+            }
+            let got = request.value.len();
+            return Err(format!("TOOLARGE a value may hold {limit} bytes (bear.max-entry-bytes), got {got}"));
+        }
+        let put = Put { call, by, metas, rows: row_count, ttl_ms: request.ttl_ms, if_absent: request.if_absent };
+        let bytes = match computed.kind {
+            ValueKind::Bytes => request.value.to_vec(),
+            ValueKind::Json if request.value.len() > LARGE && !ctx.flags().cannot_block() => {
+                self.check_value_aside(ctx, put, request.value);
+                return Ok(());
+            }
+            ValueKind::Json => compact(request.value)?,
+        };
+        let is_stored = self.put_checked(ctx, put, bytes);
+        ctx.reply().integer(is_stored.into());
+        // Not by a timer that is due: it would run before the reply is sent.
+        redis_api::wake();
+        Ok(())
+    }
+
+    /// The rows that are named, by section, with ids in their canonical form.
+    fn rows_named(&self, call: &Call, request: &PutRequest) -> Result<Vec<(Box<str>, Vec<Box<str>>)>, String> {
+        let mut rows: Vec<(Box<str>, Vec<Box<str>>)> = Vec::new();
+        let own = &call.catalog.sections[call.section];
+        for (name, ids) in &request.rows {
+            let Some((index, section)) = call.catalog.section(name) else {
+                return Err(format!("ERR no section '{}', of which rows are named", shorten(name)));
+            };
+            if section.tenant.is_some() && section.tenant != own.tenant {
+                let (name, own) = (&section.name, &own.name);
+                return Err(format!("ERR rows of '{name}' are kept per tenant, and the values of '{own}' are not"));
+            }
+            let ids: Vec<Box<str>> = ids.iter().map(|id| self.row_id(index, id)).collect::<Result<_, _>>()?;
+            match rows.iter_mut().find(|(named, _)| *named == section.name) {
+                Some((_, named)) => named.extend(ids),
+                None => rows.push((section.name.clone(), ids)),
+            }
+            if rows.len() > MAX_SECTIONS {
+                return Err(format!("TOOLARGE rows of at most {MAX_SECTIONS} sections may be named"));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn check_value_aside(&mut self, ctx: Context, put: Put, value: &[u8]) {
+        let large = &mut self.values.large;
+        large.tickets += 1;
+        let ticket = large.tickets;
+        large.pending.insert(ticket, (ctx.block(), put));
+        let value = value.to_vec();
+        let failed = Err(format!("ERR the value is not stored: {FAILED}"));
+        self.workers.aside(Some(Aside::Value(ticket, failed)), move || Some(Aside::Value(ticket, compact(&value))));
+    }
+
+    pub(in crate::server) fn value_checked(&mut self, ticket: u64, result: Result<Vec<u8>, String>) {
+        self.values.large.checked.push_back((ticket, result));
+    }
+
+    /// Stores what has been read aside.
+    pub(in crate::server) fn put_what_is_checked(&mut self, ctx: Context, paused: bool) {
+        if paused && !self.values.large.checked.is_empty() {
+            redis_api::arm(PAUSED);
+            return;
+        }
+        while let Some((ticket, result)) = self.values.large.checked.pop_front() {
+            let Some((client, put)) = self.values.large.pending.remove(&ticket) else { continue };
+            let answer = match result {
+                Ok(_) if !self.is_master() => {
+                    Answer::Error("READONLY this server has become a replica; nothing is stored".into())
+                }
+                Ok(bytes) => Answer::Integer(self.put_checked(ctx, put, bytes).into()),
+                Err(text) => Answer::Error(text.into()),
+            };
+            self.answers.push_back((client, answer));
+        }
+    }
+
+    /// True: it is stored, as soon as its metadata is.
+    fn put_checked(&mut self, ctx: Context, put: Put, bytes: Vec<u8>) -> bool {
+        let call = put.call.clone();
+        let is_stored = !(put.if_absent && self.has_value(&call)) && self.put_now(ctx, put, bytes);
+        self.with_stats(&call, |stats| match is_stored {
+            true => stats.puts_stored += 1,
+            false => stats.puts_refused += 1,
+        });
+        is_stored
+    }
+
+    fn put_now(&mut self, ctx: Context, put: Put, bytes: Vec<u8>) -> bool {
+        let json = Arc::new(bytes);
+        let (ticket, answer, may_store, call) = match put.by {
+            By::Lease(ticket) => {
+                // It may have ended while the JSON was read.
+                let is_under_way = self.values.leases.end(ticket);
+                let ended = Ended::Got(&put.metas);
+                let Some(finished) = is_under_way.then(|| self.fills.finish(ticket, ended, may_belong)).flatten()
+                else {
+                    return false;
+                };
+                if let Some((successor, call)) = &finished.send {
+                    self.send(*successor, call);
+                }
+                self.with_stats(&finished.call, |stats| stats.struck += u64::from(finished.struck));
+                (ticket, finished.answer, finished.store || mutations::is("lease-no-strike"), finished.call)
+            }
+            By::Anybody => {
+                let replaced = self.fills.replace(&put.call.key);
+                for ended in replaced.ended {
+                    self.values.leases.end(ended);
+                    self.scheduled_fetch_ended(ended, || ScheduledFetch::Struck);
+                }
+                (replaced.ticket, replaced.answer, true, put.call)
+            }
+        };
+        let span = match put.ttl_ms {
+            Some(ttl_ms) => exact_span(&call.query().life, ttl_ms),
+            None => self.span(&call.query().life, ticket, None),
+        };
+        let content = Content { span, rows: put.rows, took_us: 0, metas: put.metas, json: json.clone() };
+        let is_stored = may_store
+            && self.keyspace.may_store_under(ctx, &call.key)
+            && self.store_content(ctx, ticket, &call, content);
+        if !is_stored {
+            // What stands may be older than what is now answered.
+            self.keyspace.drop_older(&call.key, ticket);
+        }
+        self.answer(answer, &Answer::Bytes(json));
+        is_stored
+    }
+
+    /// Would BEAR.GET answer with a value?
+    fn has_value(&self, call: &Call) -> bool {
+        let is_over = |entry| self.age_of(&call.query().life, entry) == Age::Over;
+        self.keyspace.publishing(&call.key).is_some()
+            || self.keyspace.live(&call.key).is_some_and(|entry| !is_over(entry))
+    }
+}
+
+/// Of exactly so many ms; how long it is served beyond them is the catalog's.
+fn exact_span(life: &Life, ttl_ms: u64) -> Span {
+    Life { ttl_ms, jitter_percent: 0, ..*life }.span(0, None)
+}
+
+/// JSON as it is stored.
+fn compact(value: &[u8]) -> Result<Vec<u8>, String> {
+    json_compact::compact(value).map_err(|error| format!("ERR the value {error}"))
+}

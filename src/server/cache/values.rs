@@ -1,0 +1,251 @@
+//! BEAR.GET, BEAR.FORGET: values, which the application computes. What it computes comes by BEAR.PUT: see [`super::put`].
+//!
+//! ```text
+//! GET -> hit: [value, nil], or [value, token] to one caller where its life is near its end
+//!     -> miss: [nil, token] to the first, who computes; the others wait -> [value, nil] from PUT
+//!                                                                       -> [nil, token] where the lease has ended
+//!                                                                       -> [nil, nil] after WAIT
+//! ```
+//! A lease is a fill whose fetcher is a client: [`crate::core::cache::fills`] decides who waits for which, and what may be
+//! stored.
+
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::call::{Call, Freshness, Words};
+use super::put::LargeValues;
+use super::query::Cached;
+use super::refresh;
+use super::waiting::{Asker, Waiter};
+use crate::core::cache::fills::Joined;
+use crate::core::cache::leases::Leases;
+use crate::core::catalog::life::Age;
+use crate::core::catalog::space::SpaceRef;
+use crate::core::catalog::{Query, Section};
+use crate::redis_api::{self, Answer, Context};
+use crate::server::tick::LATE;
+use crate::server::Server;
+
+/// Values under way.
+pub struct Values {
+    pub leases: Leases,
+    pub large: LargeValues,
+}
+
+impl Default for Values {
+    fn default() -> Values {
+        // Its keys are random.
+        let life = RandomState::new().hash_one(std::process::id());
+        Values { leases: Leases::new(life), large: LargeValues::default() }
+    }
+}
+
+/// What a caller of BEAR.GET says of the lease that he may get.
+#[derive(Debug, Default)]
+pub struct GetOptions {
+    /// None: as the catalog says.
+    pub lease_ms: Option<u64>,
+    /// None: as long as a lease.
+    pub wait_ms: Option<u64>,
+}
+
+impl Server {
+    /// BEAR.GET: answers, or makes the client wait.
+    pub fn get_value(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        options: &GetOptions,
+        words: &Words,
+    ) -> Result<(), String> {
+        let space = self.space(ctx, space_name)?;
+        self.check_owned(ctx, space)?;
+        let catalog = self.catalog.clone();
+        let section = &catalog.sections[space.section];
+        let query = &section.queries[self.write_call_key(space_name, space, words)?];
+        let lease_ms = match query.computed() {
+            Some(computed) => options.lease_ms.unwrap_or(computed.lease_ms),
+            None => return Err(no_value(section, query, "ask for it with BEAR.QUERY")),
+        };
+        let age = if section.has_soft_life { self.age_of_key(&query.life) } else { Age::Fresh };
+        let is_wanted = refresh::may_serve(age, Freshness::Any) && !self.withholds(space.section);
+        let reply = |cached: Cached| {
+            ctx.reply().array(2);
+            ctx.reply().bytes(cached.bytes());
+        };
+        let has_answered = is_wanted && self.cached(ctx, space.section, reply).is_some();
+        if has_answered {
+            let stats = self.stats.section(space.section);
+            stats.hits += 1;
+            stats.stale_hits += u64::from(age == Age::Stale);
+            self.log_call(ctx, if age == Age::Stale { "STALE" } else { "HIT" });
+            let is_near_end = age != Age::Fresh;
+            match is_near_end.then(|| self.lease_ahead(space_name, space, words, lease_ms)).flatten() {
+                Some(token) => ctx.reply().text(&token),
+                None => ctx.reply().null(),
+            }
+            return Ok(());
+        }
+        self.stats.section(space.section).misses += 1;
+        self.log_call(ctx, "MISS");
+        if !self.is_master() {
+            // Nor does it know who computes.
+            Answer::Leased(None, None).reply(ctx);
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let result = self.lease_or_wait(ctx, space_name, space, words, (lease_ms, options.wait_ms.unwrap_or(lease_ms)));
+        redis_api::note_command(begun);
+        result
+    }
+
+    fn lease_or_wait(
+        &mut self,
+        ctx: Context,
+        space_name: &[u8],
+        space: SpaceRef,
+        words: &Words,
+        (lease_ms, wait_ms): (u64, u64),
+    ) -> Result<(), String> {
+        self.have_feed();
+        let call = Rc::new(Call::new(self, space_name, space, words)?);
+        let limit = self.config.max_fills as usize;
+        if self.values.leases.len() >= limit && self.fills.would_send(&call.key) {
+            return Err(format!("OVERLOADED {limit} values are being computed (bear.max-fills); try again later"));
+        }
+        if let Some(ticket) = self.fills.refresh(&call.key, call.clone()) {
+            let token = self.lend(ticket, &call, lease_ms);
+            Answer::Leased(None, Some(token)).reply(ctx);
+            return Ok(());
+        }
+        if wait_ms == 0 || ctx.flags().cannot_block() {
+            Answer::Leased(None, None).reply(ctx);
+            return Ok(());
+        }
+        let wait = Duration::from_millis(wait_ms);
+        let waiter = self.waiting.add_asker(ctx.block(), Asker::Value { lease_ms }, Instant::now() + wait);
+        redis_api::arm(wait);
+        self.stats.section(space.section).joined += 1;
+        if let Joined::Send(ticket) = self.fills.join(&call.key, call.clone(), Waiter::Client(waiter)) {
+            self.lend_to_waiter(ticket, &call);
+        }
+        Ok(())
+    }
+
+    /// What others change in Postgres is to be told before anything relies on it. A value needs no Postgres, and there may be
+    /// none.
+    pub(in crate::server) fn have_feed(&mut self) {
+        if self.begin_fetching().is_err() {
+            log::debug!("a value is computed without Postgres");
+        }
+    }
+
+    /// A lease on the entry that `self.key` names, which is at the end of its life, unless somebody has one.
+    fn lease_ahead(&mut self, space_name: &[u8], space: SpaceRef, words: &Words, lease_ms: u64) -> Option<Arc<str>> {
+        let is_wanted = self.is_master()
+            && self.fills.would_send(&self.key)
+            && self.values.leases.len() < self.config.max_fills as usize
+            && !self.resting.is_resting(&self.key, Instant::now());
+        if !is_wanted {
+            return None;
+        }
+        let call = Rc::new(Call::new(self, space_name, space, words).ok()?);
+        let ticket = self.fills.refresh(&call.key, call.clone())?;
+        self.stats.section(space.section).refreshes += 1;
+        Some(self.lend(ticket, &call, lease_ms))
+    }
+
+    fn lend(&mut self, ticket: u64, call: &Call, lease_ms: u64) -> Arc<str> {
+        let lease = Duration::from_millis(lease_ms);
+        self.with_stats(call, |stats| stats.leased += 1);
+        redis_api::arm(lease);
+        self.values.leases.begin(ticket, Instant::now() + lease).into()
+    }
+
+    /// The first who waits for a fill computes its value; where nobody is left, nobody does.
+    pub(in crate::server) fn lend_to_waiter(&mut self, mut ticket: u64, call: &Rc<Call>) {
+        loop {
+            while let Some(waiter) = self.fills.take_waiter(ticket) {
+                let (Waiter::Client(client) | Waiter::Slot(client, _)) = waiter;
+                // None: he has hung up, or his time was up.
+                let Some(asker) = self.waiting.asker(client) else { continue };
+                let (answer, has_lease) = match asker {
+                    Asker::Value { .. } if !self.is_master() => (Answer::Leased(None, None), false),
+                    Asker::Value { lease_ms } => (Answer::Leased(None, Some(self.lend(ticket, call, lease_ms))), true),
+                    Asker::Result => {
+                        let text =
+                            "ERR the catalog has changed, and this call is a value now: ask for it with BEAR.GET";
+                        (Answer::Error(text.into()), false)
+                    }
+                };
+                let told = match waiter {
+                    Waiter::Client(client) => self.waiting.take(client).map(|client| (client, answer)),
+                    Waiter::Slot(client, at) => self.gather(client, at, answer),
+                };
+                self.answers.extend(told);
+                self.arm_soon();
+                if has_lease {
+                    return;
+                }
+            }
+            match self.fills.give_up(ticket).and_then(|given_up| given_up.send) {
+                Some((successor, _)) => ticket = successor,
+                None => return,
+            }
+        }
+    }
+
+    /// Leases whose time is over.
+    pub(in crate::server) fn end_leases(&mut self, now: Instant) {
+        for _ in 0..LATE {
+            let Some(ticket) = self.values.leases.take_over(now) else { return };
+            self.lease_ended(ticket);
+        }
+    }
+
+    /// The next who waits computes the value; one that stands is left alone for a moment.
+    pub(in crate::server) fn lease_ended(&mut self, ticket: u64) {
+        self.values.leases.end(ticket);
+        let Some(given_up) = self.fills.give_up(ticket) else { return };
+        self.with_stats(&given_up.call, |stats| stats.lease_ends += 1);
+        self.rest(&given_up.call);
+        if let Some((ticket, call)) = given_up.send {
+            self.send(ticket, &call);
+        }
+    }
+
+    /// BEAR.FORGET.
+    pub fn forget_lease(&mut self, ctx: Context, space_name: &[u8], token: &[u8]) -> Result<(), String> {
+        let space = self.space(ctx, space_name)?;
+        if !self.is_master() {
+            return Err("READONLY leases are the master's".into());
+        }
+        self.check_owned(ctx, space)?;
+        self.key.clear();
+        crate::core::calls::names::write_prefix(space_name, self.deployment, &mut self.key);
+        self.key.push(b':');
+        let ticket =
+            self.lease_of(token).filter(|ticket| self.fills.key(*ticket).is_some_and(|key| key.starts_with(&self.key)));
+        ticket.into_iter().for_each(|ticket| self.lease_ended(ticket));
+        ctx.reply().integer(ticket.is_some().into());
+        redis_api::wake();
+        Ok(())
+    }
+
+    /// What is left of the lease of an entry.
+    pub(in crate::server) fn lease_left_ms(&self, key: &[u8]) -> Option<i64> {
+        let ends = self.fills.last_ticket(key).and_then(|ticket| self.values.leases.ends(ticket))?;
+        Some(ends.saturating_duration_since(Instant::now()).as_millis() as i64)
+    }
+
+    /// The ticket of the lease that a token names, if it is under way.
+    pub(in crate::server) fn lease_of(&self, token: &[u8]) -> Option<u64> {
+        self.values.leases.ticket(token).filter(|ticket| self.values.leases.ends(*ticket).is_some())
+    }
+}
+
+pub(in crate::server) fn no_value(section: &Section, query: &Query, what: &str) -> String {
+    format!("ERR '{}' of '{}' is a query, which Postgres answers; {what}", query.call.text(), section.name)
+}

@@ -4,6 +4,7 @@
 //! - checked: entries compared;
 //! - different: those of them that differ, and still do a tenth of a second later;
 //! - gone: entries invalidated, replaced, expired or beyond their TTL before they were compared, which says nothing;
+//! - values: entries that applications have computed, which are not compared;
 //! - failed: entries whose fetch failed (the log says how); ten failures in a row end the command;
 //! - calls: of up to 100 that differ, a map of call (its words), key, stored_bytes, age_ms, fetched_bytes, and rows, as
 //!   many as are stored.

@@ -77,7 +77,8 @@ fn a_section_shows_its_queries_and_jobs() {
                 "tables",
                 "tenant",
                 "tenant_column",
-                "ttl_ms"
+                "ttl_ms",
+                "values"
             ]
         );
         assert_eq!((found["section"].text(), found["id"].text()), ("bear".into(), "int".into()));

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 36] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 39] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.mquery", -4, "readonly", &["RO", "access"]),
+    ("bear.get", -3, "readonly", &["RO", "access"]),
+    ("bear.put", -5, "write", &["RW", "access", "delete"]),
+    ("bear.forget", 3, "write", &["RW", "access", "delete"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
     ("bear.invalidate", -3, "write", &["RW", "access", "delete"]),
     ("bear.catalog", -1, "readonly", &[]),
@@ -78,6 +81,12 @@ fn the_syntax_of_every_command_is_documented() {
     for (name, expected) in [
         ("bear.query", "<space> [FRESH | CACHED] word..."),
         ("bear.mquery", "<space> [FRESH | CACHED] n word......"),
+        ("bear.get", "<space> [LEASE lease-ms] [WAIT wait-ms] word..."),
+        (
+            "bear.put",
+            "<space> n word... value [TOKEN token] [TTL ttl-ms] [TAG tag...] [ROW section id......] [IF ABSENT]",
+        ),
+        ("bear.forget", "<space> token"),
         ("bear.explain", "<space> word..."),
         ("bear.invalidate", "<space> ROW id... | CHANGED id... | IMAGE image | TAG tag... | QUERY word... | PATTERN pattern | ALL"),
         ("bear.catalog", "[section]"),

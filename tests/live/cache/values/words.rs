@@ -67,3 +67,19 @@ fn a_word_right_behind_tag_or_row_is_a_tag_or_an_id_whatever_it_is() {
     assert!((1..=60_000).contains(&wire.run("PTTL page:shelf:7").int()));
     assert_hit(&mut wire, "page shelf 007", "1");
 }
+
+#[test]
+fn the_catalog_shows_values_beside_queries() {
+    let redis = start();
+    let bear = redis.run("BEAR.CATALOG bear").map();
+    assert_eq!((bear["queries"].list().len(), bear["values"].list().len()), (1, 2));
+    let page = redis.run("BEAR.CATALOG page").map();
+    assert!(page["queries"].list().is_empty());
+    let soon = page["values"].list()[1].map();
+    assert_eq!((soon["call"].text(), soon["type"].text()), ("soon {n:int}".into(), "json".into()));
+    let numbers = ["lease_ms", "ttl_ms", "stale_ms", "refresh_ahead_ms", "jitter_percent"].map(|name| soon[name].int());
+    assert_eq!(numbers, [20_000, 300, 3_600_000, 0, 0]);
+    let shelf = page["values"].list()[0].map();
+    assert_eq!(shelf["on"].map()["bear"].text(), "size = {category}");
+    assert_eq!((&shelf["match"], shelf["tags"].sorted_texts()), (&Reply::Nil, vec!["shelf:{category}".to_owned()]));
+}

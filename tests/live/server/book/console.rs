@@ -145,8 +145,14 @@ fn is_token(stamp: &str) -> bool {
     stamp.len() == 16 && !stamp.contains('-')
 }
 
-/// A time in milliseconds, an id made of one or a token at the beginning, and the rest.
+/// A time in milliseconds, an id made of one, a token or that of a lease at the beginning, and the rest.
 fn stamp(text: &str) -> Option<(&str, &str)> {
+    let hex = text.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).count();
+    let ticket = text[hex..].strip_prefix('-').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    if hex == 16 && ticket > 0 {
+        // The token of a lease.
+        return Some(text.split_at(hex + 1 + ticket));
+    }
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 16 {
         return Some(text.split_at(digits));
@@ -243,6 +249,7 @@ fn lines_fit_but_for_what_may_differ() {
     assert!(fits("(integer) 1795242321676", "(integer) 1800000000000"));
     assert!(fits("(integer) 1795242321676000", "(integer) 1800000000000001"));
     assert!(!fits("(integer) 1795242321676", "(integer) 1800000000000001"));
+    assert!(fits("2) \"5be2c0ffee15bea4-1\"", "2) \"1234567890123456-27\"") && !fits("5be2c0ffee15bea4-1", "x"));
     let mut ids = BTreeMap::new();
     assert!(
         fit("1795242321676-0", "1800000000000-0", &mut ids) && !fit("1795242321676-0", "1800000000000-1", &mut ids)

@@ -6,6 +6,7 @@
 //! | `feed` | the same, with the change feed following |
 //! | `taken` | the same, over a dataset in which somebody else's keys are called like the section `color` |
 //! | `mail` | a section of jobs that workers claim: `mail.toml` here |
+//! | `shelf` | a section of values: `shelf.toml` here |
 //! | any other | the page's blocks `<!-- catalog: NAME -->`, on its blocks `<!-- schema: NAME -->` and the rows of `NAME.sql` here |
 
 use std::path::Path;
@@ -37,6 +38,10 @@ impl Fixture {
             "mail" => {
                 let catalog = include_str!("mail.toml").to_owned();
                 Fixture { claims: true, ..Fixture::with(Postgres::shared().database(""), Some(catalog)) }
+            }
+            "shelf" => {
+                let catalog = include_str!("shelf.toml").to_owned();
+                Fixture::with(Postgres::shared().database(""), Some(catalog))
             }
             "taken" => {
                 let mut plain = Redis::builder().plain().append_only().start();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::membership::{Found, Membership, Related};
+use super::membership::{Found, ListedRows, Membership, Related};
 use crate::core::calls::keys;
 use crate::core::calls::names::{self, Deployment};
 use crate::core::calls::tags::TooManyTags;
@@ -55,7 +55,7 @@ impl Asked {
     }
 
     /// Names of the sets that a value belongs to for which these rows, by section, and these tags are named; sorted.
-    pub fn named(&self, rows: Vec<(Box<str>, Vec<Box<str>>)>, tags: &[&[u8]]) -> Result<Vec<Box<[u8]>>, TooManyTags> {
+    pub fn named(&self, rows: ListedRows, tags: &[&[u8]]) -> Result<Vec<Box<[u8]>>, TooManyTags> {
         let found = Found { listed: rows, ..Found::default() };
         let mut metas = self.membership(&found).metas(&found)?;
         metas.extend(tags.iter().map(|tag| {

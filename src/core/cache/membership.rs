@@ -30,6 +30,9 @@ pub struct Membership {
     pub tenant: Option<Box<str>>,
 }
 
+/// Rows that are listed, by the names of their sections.
+pub type ListedRows = Vec<(Box<str>, Vec<Box<str>>)>;
+
 /// What a result says of where it belongs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
@@ -37,7 +40,7 @@ pub struct Found {
     pub ids: Vec<Box<str>>,
     /// For each column named `_<section>` that the result has: the section and the ids listed, sorted, without
     /// duplicates.
-    pub listed: Vec<(Box<str>, Vec<Box<str>>)>,
+    pub listed: ListedRows,
     /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
     pub tag_values: Vec<Vec<Vec<Box<str>>>>,
 }

@@ -14,6 +14,7 @@ use super::call::{Call, Words};
 use super::fetching::{may_belong, Content};
 use super::values::no_value;
 use crate::core::cache::fills::Ended;
+use crate::core::cache::membership::ListedRows;
 use crate::core::catalog::life::{Age, Life, Span};
 use crate::core::catalog::ValueKind;
 use crate::core::values::json_compact;
@@ -127,8 +128,8 @@ impl Server {
     }
 
     /// The rows that are named, by section, with ids in their canonical form.
-    fn rows_named(&self, call: &Call, request: &PutRequest) -> Result<Vec<(Box<str>, Vec<Box<str>>)>, String> {
-        let mut rows: Vec<(Box<str>, Vec<Box<str>>)> = Vec::new();
+    fn rows_named(&self, call: &Call, request: &PutRequest) -> Result<ListedRows, String> {
+        let mut rows = ListedRows::new();
         let own = &call.catalog.sections[call.section];
         for (name, ids) in &request.rows {
             let Some((index, section)) = call.catalog.section(name) else {

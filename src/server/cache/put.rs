@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::call::{Call, Words};
 use super::fetching::{may_belong, Content};
-use super::values::no_value;
+use super::query::no_value;
 use crate::core::cache::fills::Ended;
 use crate::core::cache::membership::ListedRows;
 use crate::core::catalog::life::{Age, Life, Span};

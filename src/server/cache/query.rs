@@ -11,6 +11,7 @@ use crate::core::cache::fills::Joined;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
+use crate::core::catalog::{Query, Section};
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 use crate::server::{errors, Server};
@@ -49,6 +50,11 @@ pub(in crate::server) fn check_may_wait(ctx: Context) -> Result<(), String> {
         ),
         false => Ok(()),
     }
+}
+
+/// What is said where a value is meant.
+pub(in crate::server) fn no_value(section: &Section, query: &Query, what: &str) -> String {
+    format!("ERR '{}' of '{}' is a query, which Postgres answers; {what}", query.call.text(), section.name)
 }
 
 impl Server {

@@ -16,14 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::call::{Call, Freshness, Words};
 use super::put::LargeValues;
-use super::query::Cached;
+use super::query::{no_value, Cached};
 use super::refresh;
 use super::waiting::{Asker, Waiter};
 use crate::core::cache::fills::Joined;
 use crate::core::cache::leases::Leases;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
-use crate::core::catalog::{Query, Section};
 use crate::redis_api::{self, Answer, Context};
 use crate::server::tick::LATE;
 use crate::server::Server;
@@ -244,8 +243,4 @@ impl Server {
     pub(in crate::server) fn lease_of(&self, token: &[u8]) -> Option<u64> {
         self.values.leases.ticket(token).filter(|ticket| self.values.leases.ends(*ticket).is_some())
     }
-}
-
-pub(in crate::server) fn no_value(section: &Section, query: &Query, what: &str) -> String {
-    format!("ERR '{}' of '{}' is a query, which Postgres answers; {what}", query.call.text(), section.name)
 }

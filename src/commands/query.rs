@@ -1,9 +1,11 @@
-//! `BEAR.QUERY space [FRESH | CACHED] word …`: the JSON of a named query, from the cache or from Postgres.
+//! `BEAR.QUERY space [FRESH | CACHED | NOBLOCK name] word …`: the JSON of a named query, from the cache or from Postgres.
 //!
-//! Reply: a bulk string (RESP2 and RESP3), the JSON; nil with CACHED on a miss. O(1) on a hit; a miss costs its
+//! Reply: a bulk string (RESP2 and RESP3), the JSON; nil with CACHED or NOBLOCK on a miss.
+//! With NOBLOCK the end of the fetch is published on `bear:fill:<name>`. O(1) on a hit; a miss costs its
 //! statement, once for all who wait for it. Nothing is replicated by the command itself; storing a result replicates
 //! SADD and SET.
-//! Errors: ERR (wrong words), NOWAIT, POSTGRES, TIMEOUT, TOOLARGE, QUERY, OVERLOADED, FOREIGN (the section is refused).
+//! Errors: ERR (wrong words), NOWAIT, POSTGRES, TIMEOUT, TOOLARGE, QUERY, OVERLOADED, FOREIGN (the section is refused), NOPERM (the channel of
+//! NOBLOCK).
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
@@ -29,6 +31,7 @@ impl Command for Query {
                 ArgKind::OneOf(&[
                     ArgSpec::new(c"fresh", ArgKind::Token).token(c"FRESH"),
                     ArgSpec::new(c"cached", ArgKind::Token).token(c"CACHED"),
+                    ArgSpec::new(c"name", ArgKind::Text).token(c"NOBLOCK"),
                 ]),
             )
             .optional(),
@@ -40,6 +43,11 @@ impl Command for Query {
         server::serve(ctx, |server| {
             let mut cursor = Cursor::new(args);
             let space = cursor.next("the space")?;
+            if cursor.take("NOBLOCK") {
+                let name = cursor.next("the name after NOBLOCK")?;
+                let words = cursor.some("the call")?;
+                return server.query_and_tell(ctx, space, name, &words);
+            }
             let freshness = cursor.freshness();
             let words = cursor.rest()?;
             server.query(ctx, space, freshness, &words)

@@ -26,6 +26,11 @@ impl Flags {
         is(raw::REDISMODULE_CTX_FLAGS_LUA) || (is(raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING) && !is_in_multi)
     }
 
+    /// The caller is another module, by no client's command.
+    pub(super) fn is_of_module(self) -> bool {
+        self.is_no_connection() && self.0 & raw::REDISMODULE_CTX_FLAGS_LUA == 0
+    }
+
     /// The caller cannot be made to wait: MULTI, a script, or another module's call.
     pub fn cannot_block(self) -> bool {
         let blocking_denied = raw::REDISMODULE_CTX_FLAGS_MULTI

@@ -4,6 +4,7 @@
 //! [`Context`] run on Redis' main thread inside a callback of Redis, because a `Context` exists only there; the
 //! function table (`raw`) is filled by `Export_RedisModule_Init` before anything else runs and never changes.
 
+mod acl;
 mod blocked;
 mod call;
 mod command;

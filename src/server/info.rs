@@ -92,6 +92,9 @@ impl Server {
         let (sent, waiting) = self.events.counts();
         info.number("events_sent", sent);
         info.number("events_waiting", waiting);
+        let (sent, waiting) = self.messages.counts();
+        info.number("fill_messages_sent", sent);
+        info.number("fill_messages_waiting", waiting);
         info.number("longest_tick_us", self.longest_tick_us);
         info.number("longest_tick_cpu_us", self.longest_tick_cpu_us);
         info.number("longest_command_us", longest_command_us());

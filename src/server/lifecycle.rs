@@ -57,6 +57,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         fills: Default::default(),
         waiting: Default::default(),
         many: Default::default(),
+        messages: Default::default(),
         queues: Queues::new(),
         claims: Claims::new(),
         inbox: Default::default(),

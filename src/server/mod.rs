@@ -90,6 +90,7 @@ pub struct Server {
     fills: Fills<Rc<Call>, cache::waiting::Waiter>,
     waiting: cache::waiting::Waiting,
     many: cache::many::Many,
+    messages: cache::noblock::Messages,
     queues: queues::Queues,
     claims: claims::Claims,
     inbox: inbox::Inbox,
@@ -101,7 +102,7 @@ pub struct Server {
     /// Who is to be told what, oldest first.
     answers: VecDeque<(BlockedClient, Answer)>,
     /// The same of those who wait for a fetch.
-    telling: VecDeque<(std::vec::IntoIter<cache::waiting::Waiter>, Answer)>,
+    telling: VecDeque<cache::fetching::Telling>,
     errands: errands::Errands,
     letters: aside::Letters,
     /// Clients that wait for a large removal, by its ticket.

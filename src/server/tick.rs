@@ -54,7 +54,7 @@ impl Server {
         }
         self.settle();
         if self.serve_at_once(ctx, deadline) {
-            self.send_answers();
+            self.send_answers(ctx);
             return;
         }
         let worked = redis_api::worked();
@@ -71,6 +71,7 @@ impl Server {
         let more_gone = self.let_gone_go(start + SHARE);
         self.end_leases(start);
         self.answer_late(start);
+        let more_late = self.tell_late(ctx, start, start + SHARE);
         self.answer_late_for_jobs(ctx, start, start + SHARE);
         self.answer_late_claimers(start);
         self.answer_late_for_locks(start);
@@ -86,7 +87,7 @@ impl Server {
         let more_calls = self.work_on_many(ctx, deadline);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
         let more_events = self.send_events(ctx, deadline);
-        self.send_answers();
+        self.send_answers(ctx);
         let left = match self.keyspace.left() {
             Left::Nothing => Left::Nothing,
             // A replica has nothing to write, and while paused the server would abort: the outcome is kept.
@@ -106,6 +107,7 @@ impl Server {
             || more_to_verify
             || more_enqueued
             || more_calls
+            || more_late
             || more_errands
             || more_events
             || more_gone
@@ -121,6 +123,7 @@ impl Server {
         let deadlines = [
             self.waiting.next_deadline(),
             self.values.leases.next_deadline(),
+            self.messages.next_deadline(),
             self.queues.next_deadline(),
             self.next_claimers_deadline(),
             self.next_lock_deadline(),
@@ -188,12 +191,16 @@ impl Server {
         }
     }
 
-    fn send_answers(&mut self) {
+    fn send_answers(&mut self, ctx: Context) {
         let (mut bytes, mut left) = (0, ANSWERS * PARTS);
         while left > 0 {
             match self.next_told() {
                 None => return,
                 Some(Told::Part) => left -= 1,
+                Some(Told::Message(message, answer, end)) => {
+                    left = left.saturating_sub(PARTS);
+                    bytes += self.tell_by_message(ctx, message, &answer, end);
+                }
                 Some(Told::Client(client, answer)) => {
                     left = left.saturating_sub(PARTS);
                     bytes += self.send_answer(client, answer);

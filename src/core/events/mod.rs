@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `job` | a job was enqueued, claimed, has settled, … |
+//! | `fill` | a fetch ended for which somebody did not wait |
 //! | `entry` | entries were stored, or are served no more |
 //! | `text` | what is cut, and to what |
 //!
@@ -10,5 +11,6 @@
 //! (`src/server/events/`).
 
 pub mod entry;
+pub mod fill;
 pub mod job;
 pub mod text;

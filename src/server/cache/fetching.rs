@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::verify;
-use super::waiting::Waiter;
+use super::waiting::{MessageId, Waiter};
 use crate::core::cache::asked::Asked;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::fills::Ended;
@@ -15,6 +15,7 @@ use crate::core::cache::index::Facts;
 use crate::core::cache::moment::Moment;
 use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::change::Changes;
+use crate::core::events::fill::FillEnd;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
@@ -22,8 +23,16 @@ use crate::server::schedules::ScheduledFetch;
 use crate::server::{errors, Server};
 use crate::workers::{Outcome, Request};
 
+/// Who are to be told how a fetch has ended.
+pub struct Telling {
+    waiters: std::vec::IntoIter<Waiter>,
+    answer: Answer,
+    end: FillEnd,
+}
+
 /// Who is told something.
 pub(in crate::server) enum Told {
+    Message(MessageId, Answer, FillEnd),
     Client(BlockedClient, Answer),
     /// A part of a reply has come, of which others are missing.
     Part,
@@ -154,21 +163,26 @@ impl Server {
             (true, false) => ScheduledFetch::NotStored,
             (true, true) => ScheduledFetch::Stored,
         });
-        self.answer(finished.answer, &Answer::Bytes(json));
+        let end = match (finished.struck, is_stored) {
+            (true, _) => FillEnd::Struck,
+            (false, true) => FillEnd::Stored,
+            (false, false) => FillEnd::Discarded,
+        };
+        self.answer(finished.answer, Answer::Bytes(json), end);
     }
 
     fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<Waiter>) {
         self.with_stats(call, |stats| stats.failed += 1);
         self.rest(call);
         let text = fetch_error(call, error);
-        self.answer(waiters, &Answer::Error(text.into()));
+        self.answer(waiters, Answer::Error(text.into()), FillEnd::Failed);
     }
 
     /// Tells waiters, some of them a tick: there may be ten thousand. Until then each may still run out of time.
-    pub(in crate::server) fn answer(&mut self, waiters: Vec<Waiter>, answer: &Answer) {
+    pub(in crate::server) fn answer(&mut self, waiters: Vec<Waiter>, answer: Answer, end: FillEnd) {
         // The tick that is under way goes on until all are told. A timer armed in it would come a millisecond later, and keep
         // what comes meanwhile waiting for as long.
-        self.telling.push_back((waiters.into_iter(), answer.clone()));
+        self.telling.push_back(Telling { waiters: waiters.into_iter(), answer, end });
     }
 
     /// The next who is to be told something.
@@ -177,8 +191,8 @@ impl Server {
             return Some(Told::Client(client, answer));
         }
         loop {
-            let (waiters, answer) = self.telling.front_mut()?;
-            let waiter = waiters.next();
+            let Telling { waiters, answer, end } = self.telling.front_mut()?;
+            let (waiter, end) = (waiters.next(), *end);
             let answer = waiter.map(|_| answer.clone());
             // Else another tick would come to find nobody.
             if waiters.as_slice().is_empty() {
@@ -195,13 +209,14 @@ impl Server {
                     let told = self.gather(client, at, answer);
                     return Some(told.map_or(Told::Part, |(client, answer)| Told::Client(client, answer)));
                 }
+                (Some(Waiter::Message(message)), Some(answer)) => return Some(Told::Message(message, answer, end)),
                 _ => {}
             }
         }
     }
 
     fn forget_told(&mut self) {
-        if let Some((_, answer)) = self.telling.pop_front() {
+        if let Some(Telling { answer, .. }) = self.telling.pop_front() {
             self.let_go_of(answer);
         }
     }

@@ -5,6 +5,7 @@
 //! | `call` | a call as a client makes it, and once it is checked |
 //! | `query` | BEAR.QUERY: a call becomes a hit, a wait, or an error |
 //! | `many` | BEAR.MQUERY: several calls, one reply |
+//! | `noblock` | BEAR.QUERY … NOBLOCK: nil on a miss, and a message when its fetch has ended |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
@@ -28,6 +29,7 @@ pub(in crate::server) mod explain;
 pub(in crate::server) mod fetching;
 pub(in crate::server) mod invalidate;
 pub(in crate::server) mod many;
+pub(in crate::server) mod noblock;
 pub(in crate::server) mod owning;
 pub(in crate::server) mod put;
 pub(in crate::server) mod query;

@@ -17,6 +17,7 @@ use crate::core::cache::fills::Ended;
 use crate::core::cache::membership::ListedRows;
 use crate::core::catalog::life::{Age, Life, Span};
 use crate::core::catalog::ValueKind;
+use crate::core::events::fill::FillEnd;
 use crate::core::values::json_compact;
 use crate::core::values::value::shorten;
 use crate::mutations;
@@ -233,7 +234,8 @@ impl Server {
             // What stands may be older than what is now answered.
             self.keyspace.drop_older(&call.key, ticket);
         }
-        self.answer(answer, &Answer::Bytes(json));
+        let end = if is_stored { FillEnd::Stored } else { FillEnd::Discarded };
+        self.answer(answer, Answer::Bytes(json), end);
         is_stored
     }
 

@@ -23,6 +23,7 @@ use crate::core::cache::fills::Joined;
 use crate::core::cache::leases::Leases;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
+use crate::core::events::fill::FillEnd;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::tick::LATE;
 use crate::server::Server;
@@ -165,23 +166,28 @@ impl Server {
 
     /// The first who waits for a fill computes its value; where nobody is left, nobody does.
     pub(in crate::server) fn lend_to_waiter(&mut self, mut ticket: u64, call: &Rc<Call>) {
+        let is_value = "ERR the catalog has changed, and this call is a value now: ask for it with BEAR.GET";
         loop {
             while let Some(waiter) = self.fills.take_waiter(ticket) {
-                let (Waiter::Client(client) | Waiter::Slot(client, _)) = waiter;
+                let client = match waiter {
+                    Waiter::Client(client) | Waiter::Slot(client, _) => client,
+                    Waiter::Message(_) => {
+                        self.answer(vec![waiter], Answer::Error(is_value.into()), FillEnd::Failed);
+                        self.arm_soon();
+                        continue;
+                    }
+                };
                 // None: he has hung up, or his time was up.
                 let Some(asker) = self.waiting.asker(client) else { continue };
                 let (answer, has_lease) = match asker {
                     Asker::Value { .. } if !self.is_master() => (Answer::Leased(None, None), false),
                     Asker::Value { lease_ms } => (Answer::Leased(None, Some(self.lend(ticket, call, lease_ms))), true),
-                    Asker::Result => {
-                        let text =
-                            "ERR the catalog has changed, and this call is a value now: ask for it with BEAR.GET";
-                        (Answer::Error(text.into()), false)
-                    }
+                    Asker::Result => (Answer::Error(is_value.into()), false),
                 };
                 let told = match waiter {
                     Waiter::Client(client) => self.waiting.take(client).map(|client| (client, answer)),
                     Waiter::Slot(client, at) => self.gather(client, at, answer),
+                    Waiter::Message(_) => None,
                 };
                 self.answers.extend(told);
                 self.arm_soon();

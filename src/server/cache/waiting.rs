@@ -13,12 +13,17 @@ use crate::redis_api::{Answer, BlockedClient, ClientHandle};
 /// Number of a waiting client.
 pub type WaiterId = u64;
 
+/// Number of a message that waits for a fetch.
+pub type MessageId = u64;
+
 /// Who waits for a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiter {
     Client(WaiterId),
     /// A call of many that a client has made: see [`super::many`].
     Slot(WaiterId, usize),
+    /// Nobody who waits: a message is published. See [`super::noblock`].
+    Message(MessageId),
 }
 
 /// What a client has asked for, where that is of account.

@@ -11,6 +11,7 @@ mod limits;
 mod many;
 mod metadata;
 mod multi;
+mod noblock;
 mod overload;
 mod persistence;
 mod policy;

@@ -33,6 +33,23 @@ fn fill(redis: &Redis) {
     assert_eq!(redis.run("SMEMBERS {bear}:meta:5:caches").sorted_texts(), ["{bear}:all", "{den}:x:1"]);
 }
 
+/// The channel is in the space's slot: there its client listens and asks.
+#[test]
+fn the_end_of_a_fetch_is_told_by_the_slots_node() {
+    let database = bears::database();
+    let redis = start(&database);
+    let mut wire = redis.resp3_wire();
+    let refused = wire.run("BEAR.QUERY bear NOBLOCK web-1 all");
+    assert!(refused.error().starts_with("ERR in a cluster the name after NOBLOCK bears the space's hash tag, {bear}"));
+    wire.begin("SSUBSCRIBE bear:fill:{bear}:web-1");
+    assert!(matches!(wire.receive(), Reply::Push(_)));
+    assert_eq!(wire.run("BEAR.QUERY bear NOBLOCK {bear}:web-1 all"), Reply::Nil);
+    let Reply::Push(parts) = wire.receive() else { panic!("a push") };
+    assert_eq!([parts[0].text(), parts[1].text()], ["smessage", "bear:fill:{bear}:web-1"]);
+    let begins = r#"{"space":"bear","call":["all"],"key":"{bear}:all","status":"stored","result":[{"id":1}"#;
+    assert!(parts[2].text().starts_with(begins), "{parts:?}");
+}
+
 /// Its keys are in one slot, and only the node of that slot carries it out.
 #[test]
 fn a_schedule_is_its_slots_nodes() {

@@ -105,7 +105,7 @@ const NUMBERS: [&str; 16] = [
     "1_000",
 ];
 
-const TEXTS: [&str; 26] = [
+const TEXTS: [&str; 27] = [
     "",
     " ",
     ",",
@@ -125,6 +125,7 @@ const TEXTS: [&str; 26] = [
     "queue",
     "FRESH",
     "CACHED",
+    "NOBLOCK",
     "NEW",
     "NEW,DONE",
     "PAID",
@@ -197,6 +198,7 @@ fn vector(random: &mut Random) -> Vec<Vec<u8>> {
             match random.below(6) {
                 0 => args.push(b"FRESH".to_vec()),
                 1 => args.push(b"cached".to_vec()),
+                2 if random.below(2) == 0 => args.extend([b"NOBLOCK".to_vec(), b"web".to_vec()]),
                 _ => {}
             }
             args.extend(call(random, &space));

@@ -13,7 +13,7 @@ use super::postgres::Postgres;
 use super::proxy::Proxy;
 use super::server::{Builder, Redis};
 use super::wait::wait_at_most;
-use super::wire::Reply;
+use super::wire::{packed, Reply};
 
 const SCHEMA: &str =
     concat!(include_str!("../../schema/bear.sql"), include_str!("bears.sql"), include_str!("marked.sql"));
@@ -179,10 +179,14 @@ impl Job {
 pub fn enqueue_many(redis: &Redis, prefix: &str, count: usize) -> Vec<String> {
     let mut wire = redis.wire();
     let marks: Vec<String> = (0..count).map(|number| format!("{prefix}{number}")).collect();
-    for (number, mark) in marks.iter().enumerate() {
-        let id = 1 + number as i64 % 8;
-        let reply = wire.call(&Job::Grow { id, by: 1 }.command(mark));
-        assert!(matches!(reply, Reply::Bulk(_)), "{reply:?}");
+    let numbered: Vec<(usize, &String)> = marks.iter().enumerate().collect();
+    for some in numbered.chunks(500) {
+        let command = |(number, mark): &(usize, &String)| Job::Grow { id: 1 + *number as i64 % 8, by: 1 }.command(mark);
+        wire.send_bytes(&some.iter().flat_map(|job| packed(&command(job))).collect::<Vec<u8>>());
+        for _ in some {
+            let reply = wire.receive();
+            assert!(matches!(reply, Reply::Bulk(_)), "{reply:?}");
+        }
     }
     marks
 }

@@ -69,7 +69,11 @@ fn left_in_redis(wire: &mut Wire) -> Vec<String> {
             let length = wire.run(&format!("XLEN {space}:{part}")).int();
             if length > 0 {
                 let first = wire.run(&format!("XRANGE {space}:{part} - + COUNT 2"));
-                left.push(format!("{space}:{part} has {length} jobs, {}", shown(&first)));
+                let states = ["waiting", "active", "delayed"].map(|state| {
+                    format!("{state}: {}", shown(&wire.run(&format!("BEAR.JOBS {space} {state} COUNT 1"))))
+                });
+                let stats = shown(&wire.run(&format!("BEAR.STATS {space}")));
+                left.push(format!("{space}:{part} has {length} jobs, {}; {states:#?}; {stats}", shown(&first)));
             }
         }
     }

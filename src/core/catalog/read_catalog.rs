@@ -77,8 +77,10 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
     if tenant_column.is_some() && !fields.has("tenant") {
         report.problem("tenant_column needs tenant, the type of its values");
     }
-    for key in ["tables", "row"] {
-        if fields.has(key) && !fields.has("id") {
+    let tables = read_tables(outline, report);
+    // That there are none may be said of any section.
+    for (key, is_given) in [("tables", !tables.is_empty()), ("row", fields.has("row"))] {
+        if is_given && !fields.has("id") {
             report.problem(format!("{key} needs id, the type of the row ids"));
         }
     }
@@ -115,7 +117,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         has_soft_life: queries.iter().any(|query| query.life.is_soft()),
         tenant: outline.tenant,
         tenant_column: tenant_column.map(Into::into),
-        tables: read_tables(outline, report),
+        tables,
         row,
         has_predicates: false,
         demand: None,
@@ -329,6 +331,7 @@ mod tests {
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),
+            ("[bear]\ntables = { a = \"id\" }".to_owned(), "tables needs id"),
             (with("ttl = \"5 minutes\""), "section 'bear': ttl: a duration is"),
             (with("tenant_column = \"x\""), "tenant_column needs tenant"),
             (with("tables = { a = \"SELECT 1\" }"), "tables.a must say which rows"),
@@ -382,6 +385,12 @@ mod tests {
             let error = load(text).expect_err(text);
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn any_section_may_say_that_it_has_no_tables() {
+        let catalog = load("[page]\ntables = {}\n[[page.value]]\ncall = \"shelf {c:int}\"").unwrap();
+        assert!(catalog.sections[0].tables.is_empty() && catalog.sections[0].has_values);
     }
 
     #[test]

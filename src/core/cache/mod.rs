@@ -14,6 +14,7 @@
 //! | `metas` | metadata sets by number |
 //! | `moment` | times of entries, kept small |
 //! | `ownership` | whose the keys under a section's names are |
+//! | `stored_form` | how a result's bytes are kept: as they are, or compressed |
 //! | `tenant_sets` | sets of one row by whatever tenant it is kept under |
 //! | `walk` | a walk over ordered keys that goes on where the last one stopped |
 //!
@@ -35,5 +36,6 @@ pub mod meta_id;
 pub mod metas;
 pub mod moment;
 pub mod ownership;
+pub mod stored_form;
 pub mod tenant_sets;
 pub mod walk;

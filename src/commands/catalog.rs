@@ -192,7 +192,7 @@ fn claim(reply: Replier, claim: &ClaimSpec) {
 }
 
 fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed) {
-    reply.map(6 + LIFE_FIELDS);
+    reply.map(7 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("type");
@@ -200,16 +200,18 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
     reply.text("lease_ms");
     reply.integer(computed.lease_ms as i64);
     life(reply, &query.life);
+    compress(reply, query);
     dependencies(reply, sections, query);
 }
 
 fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) {
-    reply.map(7 + LIFE_FIELDS);
+    reply.map(8 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
     reply.text(&plan.sql);
     life(reply, &query.life);
+    compress(reply, query);
     reply.text("single");
     reply.boolean(query.single);
     reply.text("rows");
@@ -233,6 +235,14 @@ fn dependencies(reply: Replier, sections: &[Section], query: &Query) {
     reply.text("tags");
     let tags: Vec<String> = query.tags.iter().map(ToString::to_string).collect();
     reply.texts(&tags);
+}
+
+fn compress(reply: Replier, query: &Query) {
+    reply.text("compress_bytes");
+    match query.compress {
+        Some(bytes) => reply.integer(bytes as i64),
+        None => reply.null(),
+    }
 }
 
 /// Fields that [`life`] writes.

@@ -1,7 +1,7 @@
 //! `BEAR.EXPLAIN space word …`: what is known of a call.
 //!
-//! Reply: a map (RESP2: a flat array) of key, query, sql, params, cached, ttl_ms, stale_ms, stale, bytes, rows,
-//! tags, dropped_by, fetch_us.
+//! Reply: a map (RESP2: a flat array) of key, query, sql, params, cached, ttl_ms, stale_ms, stale, bytes, stored_bytes,
+//! rows, tags, dropped_by, fetch_us.
 //! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
 //! the others as rows, and `tags` may lack some. Nothing is replicated.
 //! Errors: ERR (wrong words), TOOLARGE (too many words).
@@ -45,7 +45,7 @@ fn reply(ctx: Context, explained: &Explained) {
     let section = &call.catalog.sections[call.section];
     let query = &section.queries[call.query];
     let reply = ctx.reply();
-    reply.map(15);
+    reply.map(16);
     reply.text("key");
     reply.bytes(&call.key);
     reply.text("query");
@@ -84,6 +84,7 @@ fn reply(ctx: Context, explained: &Explained) {
     }
     optional("lease_ms", explained.lease_ms);
     optional("bytes", explained.bytes.map(|bytes| bytes as i64));
+    optional("stored_bytes", explained.stored_bytes.map(|bytes| bytes as i64));
     optional("rows", explained.rows.map(i64::from));
     reply.text("tags");
     reply.texts(&tags(explained));

@@ -1,6 +1,7 @@
-//! `BEAR.QUERY space [FRESH | CACHED | NOBLOCK name] word …`: the JSON of a named query, from the cache or from Postgres.
+//! `BEAR.QUERY space [FRESH | CACHED | NOBLOCK name] [RAW] word …`: the JSON of a named query, from the cache or from Postgres.
 //!
 //! Reply: a bulk string (RESP2 and RESP3), the JSON; nil with CACHED or NOBLOCK on a miss.
+//! With RAW an array of the encoding, zstd or identity, and the bytes as they are stored.
 //! With NOBLOCK the end of the fetch is published on `bear:fill:<name>`. O(1) on a hit; a miss costs its
 //! statement, once for all who wait for it. Nothing is replicated by the command itself; storing a result replicates
 //! SADD and SET.
@@ -9,7 +10,7 @@
 
 use super::cursor::Cursor;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
-use crate::server;
+use crate::server::{self, Wanted};
 
 pub struct Query;
 
@@ -35,6 +36,7 @@ impl Command for Query {
                 ]),
             )
             .optional(),
+            ArgSpec::new(c"raw", ArgKind::Token).token(c"RAW").optional(),
             ArgSpec::new(c"word", ArgKind::Text).multiple(),
         ],
     };
@@ -45,12 +47,22 @@ impl Command for Query {
             let space = cursor.next("the space")?;
             if cursor.take("NOBLOCK") {
                 let name = cursor.next("the name after NOBLOCK")?;
+                let wanted = wanted(&mut cursor);
                 let words = cursor.some("the call")?;
-                return server.query_and_tell(ctx, space, name, &words);
+                return server.query_and_tell(ctx, space, name, wanted, &words);
             }
             let freshness = cursor.freshness();
+            let wanted = wanted(&mut cursor);
             let words = cursor.rest()?;
-            server.query(ctx, space, freshness, &words)
+            server.query(ctx, space, freshness, wanted, &words)
         });
+    }
+}
+
+fn wanted(cursor: &mut Cursor) -> Wanted {
+    if cursor.take("RAW") {
+        Wanted::Raw
+    } else {
+        Wanted::Plain
     }
 }

@@ -7,6 +7,7 @@ use super::inbox;
 use super::jobs::{self, QueueKeys, LEAST_QUEUE_ID};
 use super::watch;
 use crate::core::cache::ownership::Look;
+use crate::core::cache::stored_form::Form;
 use crate::core::calls::keys::QueuePart;
 use crate::core::inbox::tell::Telling;
 use crate::core::jobs::job_id::JobId;
@@ -24,12 +25,13 @@ pub fn look(ctx: Context, kind: watch::Kind, key: &[u8]) -> Look {
     }
 }
 
-/// An entry is finished JSON with a TTL.
+/// An entry is finished JSON with a TTL, or compressed.
 fn entry(ctx: Context, key: &[u8]) -> Look {
     let Some(value) = StringKey::open(ctx, key).filter(|value| value.ttl_ms().is_some()) else { return Look::Strange };
     match value.bytes() {
         b"[]" | b"null" => Look::Blank,
         [b'[' | b'{', .., b']' | b'}'] => Look::Likely,
+        bytes if matches!(Form::of(bytes, usize::MAX), Form::Compressed { .. }) => Look::Likely,
         _ => Look::Strange,
     }
 }

@@ -46,6 +46,7 @@ use std::time::Instant;
 
 use crate::core::cache::index::{Entry, Index, Key};
 use crate::core::cache::meta_id::MetaId;
+use crate::core::cache::stored_form::Content;
 use crate::core::calls::names::Deployment;
 use crate::core::catalog::demand::Demand;
 use crate::redis_api::Context;
@@ -151,7 +152,7 @@ impl Keyspace {
     }
 
     /// A result that is being published, good for answers already.
-    pub fn publishing(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
+    pub fn publishing(&self, key: &[u8]) -> Option<&Content> {
         if self.publications.is_empty() {
             return None;
         }

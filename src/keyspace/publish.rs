@@ -2,7 +2,6 @@
 //! struck in between. So nobody, AOF and replicas included, sees an entry without its metadata.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -10,6 +9,7 @@ use smallvec::SmallVec;
 use super::{store, Keyspace};
 use crate::core::cache::index::{Facts, Key, Remains};
 use crate::core::cache::meta_id::MetaId;
+use crate::core::cache::stored_form::Content;
 use crate::core::changes::change::Changes;
 use crate::core::changes::dependency::Dependency;
 use crate::core::changes::dependency::DependentId;
@@ -18,7 +18,7 @@ use crate::redis_api::{Context, StringKey};
 
 /// A result to be stored.
 pub struct Publication {
-    pub json: Arc<Vec<u8>>,
+    pub content: Content,
     /// Bytes of the key that are the prefix of its space, colon included.
     pub prefix_len: usize,
     /// Names of the metadata sets that it belongs to, sorted, without duplicates.
@@ -38,7 +38,7 @@ const OVERHEAD: usize = 1 << 10;
 
 impl Publication {
     fn bytes(&self) -> usize {
-        self.json.len() + OVERHEAD + self.metas.iter().map(|name| name.len() + 32).sum::<usize>()
+        self.content.bytes() + OVERHEAD + self.metas.iter().map(|name| name.len() + 32).sum::<usize>()
     }
 }
 
@@ -83,9 +83,9 @@ impl Publications {
     }
 
     /// The result that is about to be the entry: it may answer a query already.
-    pub fn result(&self, key: &[u8]) -> Option<&Arc<Vec<u8>>> {
+    pub fn result(&self, key: &[u8]) -> Option<&Content> {
         let publication = &self.by_key.get(key)?.publication;
-        (Instant::now() < publication.expires).then_some(&publication.json)
+        (Instant::now() < publication.expires).then_some(&publication.content)
     }
 
     /// Is there room for one more?
@@ -263,22 +263,23 @@ impl Keyspace {
 
     fn put_entry(&mut self, ctx: Context, key: Key, progress: InProgress) {
         let InProgress { publication, done: mut metas, dependent } = progress;
-        let Publication { json, prefix_len, expires, facts, .. } = publication;
+        let Publication { content, prefix_len, expires, facts, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         metas.sort_unstable();
         let is_ours = self.index.stored(&key).is_some() || self.doomed.contains(&key);
         let may_write = left > 0 && (is_ours || self.owned.is_free(ctx, &key));
-        // A refresh that finds nothing new writes no result again: it may have a megabyte.
+        // A refresh that finds nothing new writes no result again: it may have a megabyte. The same result has the same stored form.
+        let stored = content.stored();
         let is_the_same = self.index.stored(&key).is_some()
-            && StringKey::open(ctx, &key).is_some_and(|entry| entry.bytes() == json.as_slice());
-        let put = || (is_the_same && store::renew_entry(ctx, &key, left)) || store::set_entry(ctx, &key, &json, left);
+            && StringKey::open(ctx, &key).is_some_and(|entry| entry.bytes() == stored.as_slice());
+        let put = || (is_the_same && store::renew_entry(ctx, &key, left)) || store::set_entry(ctx, &key, stored, left);
         if !may_write || !put() {
             self.give_up(&key, metas, dependent);
             self.drop_older(&key, facts.ticket);
             return;
         }
         self.stored += 1;
-        self.told.stored(&key, prefix_len, json.len(), facts.rows, left);
+        self.told.stored(&key, prefix_len, content.plain.len(), facts.rows, left);
         self.doomed.remove(&key);
         self.count_overwritten(&key);
         if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, dependent) {

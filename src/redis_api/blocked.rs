@@ -11,13 +11,25 @@ use std::sync::Arc;
 use redis_module::raw;
 
 use super::reply::ELEMENT;
-use super::{api, Context, Value};
+use super::{api, Context, Replier, Value};
+
+/// A reply that is made when it is written, on whatever thread that is.
+pub trait Later: std::fmt::Debug + Send + Sync {
+    /// Bytes that replying costs.
+    fn cost(&self) -> usize;
+
+    fn reply(&self, reply: Replier);
+}
 
 /// What a waiting client is told.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// A bulk string, shared by all who wait for it.
     Bytes(Arc<Vec<u8>>),
+    /// An array of the name of an encoding and bytes in it.
+    Encoded(&'static str, Arc<Vec<u8>>),
+    /// What is made when it is written.
+    Later(Arc<dyn Later>),
     Null,
     Integer(i64),
     /// An array, of errors too.
@@ -37,7 +49,8 @@ impl Answer {
     /// Bytes that replying costs, for budgets; of what costs more than the limit, anything above it.
     pub fn cost_upto(&self, limit: usize) -> usize {
         match self {
-            Answer::Bytes(bytes) => bytes.len(),
+            Answer::Bytes(bytes) | Answer::Encoded(_, bytes) => bytes.len(),
+            Answer::Later(later) => later.cost(),
             Answer::Error(text) => text.len(),
             Answer::Value(value) => value.cost_upto(limit),
             Answer::Many(answers) => {
@@ -58,6 +71,8 @@ impl Answer {
     pub fn reply(&self, ctx: Context) {
         match self {
             Answer::Bytes(bytes) => ctx.reply().bytes(bytes),
+            Answer::Encoded(encoding, bytes) => ctx.reply().encoded(encoding, bytes),
+            Answer::Later(later) => later.reply(ctx.reply()),
             Answer::Null => ctx.reply().null(),
             Answer::Integer(value) => ctx.reply().integer(*value),
             Answer::Many(answers) => {

@@ -58,10 +58,20 @@ impl Letter {
         self.end(Answer::Written);
     }
 
+    /// On the main thread, where nothing has been written: the client waits on.
+    pub fn take_back(self) -> BlockedClient {
+        self.free();
+        self.client
+    }
+
     fn end(self, answer: Answer) {
-        // SAFETY: made in `to`, freed once.
-        unsafe { api!(RedisModule_FreeThreadSafeContext)(self.ctx) };
+        self.free();
         self.client.answer(answer);
+    }
+
+    fn free(&self) {
+        // SAFETY: made in `to`, freed once, by what takes the letter.
+        unsafe { api!(RedisModule_FreeThreadSafeContext)(self.ctx) };
     }
 }
 

@@ -71,6 +71,13 @@ impl Replier<'_> {
         self.bytes(text.as_bytes());
     }
 
+    /// An array of the name of an encoding and bytes in it.
+    pub fn encoded(self, encoding: &str, bytes: &[u8]) {
+        self.array(2);
+        self.text(encoding);
+        self.bytes(bytes);
+    }
+
     pub fn integer(self, value: i64) {
         // SAFETY: the context is valid during its callback, as in all below.
         unsafe { api!(RedisModule_ReplyWithLongLong)(self.0.raw(), value) };

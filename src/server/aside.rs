@@ -16,7 +16,7 @@ pub struct Letters {
 
 impl Letters {
     /// Its number, and what to write it with.
-    fn begin(&mut self, client: BlockedClient) -> (u64, Pen) {
+    pub fn begin(&mut self, client: BlockedClient) -> (u64, Pen) {
         let (letter, pen) = Letter::to(client);
         self.last += 1;
         self.by_number.insert(self.last, letter);
@@ -73,11 +73,19 @@ impl Server {
     pub(super) fn take_aside(&mut self, done: Aside) {
         match done {
             Aside::Written(number) => {
+                self.unread.remove(&number);
                 if let Some(letter) = self.letters.by_number.remove(&number) {
                     letter.send();
                 }
             }
+            Aside::Unreadable(number) => {
+                let letter = self.letters.by_number.remove(&number);
+                if let Some((letter, unread)) = letter.zip(self.unread.remove(&number)) {
+                    self.was_unreadable(letter.take_back(), &unread);
+                }
+            }
             Aside::Unwritten(number) => {
+                self.unread.remove(&number);
                 if let Some(letter) = self.letters.by_number.remove(&number) {
                     letter.fail(&format!("ERR {FAILED}"));
                 }

@@ -1,5 +1,6 @@
 //! What comes back from `bear-clerk` of what is done aside.
 
+use crate::core::cache::stored_form::Content;
 use crate::core::catalog::Catalog;
 use crate::postgres::Validation;
 
@@ -9,13 +10,15 @@ pub enum Aside {
     Written(u64),
     /// The same, but for the writing, which has failed.
     Unwritten(u64),
+    /// The same: what was to be written could not be read.
+    Unreadable(u64),
     Catalog(Box<ReadCatalog>),
     /// A job's payload, as it is stored.
     Payload(u64, Result<CheckedPayload, String>),
     /// The same of a row of the inbox.
     RowPayload(u64, Result<CheckedPayload, String>),
     /// A value, as it is stored.
-    Value(u64, Result<Vec<u8>, String>),
+    Value(u64, Result<Content, String>),
     /// A catalog's, to be shown to Postgres.
     Statements(Validation),
     /// They could not be worked out; with the ticket of the check.

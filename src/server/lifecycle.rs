@@ -70,6 +70,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         telling: Default::default(),
         errands: Default::default(),
         letters: Default::default(),
+        unread: Default::default(),
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),

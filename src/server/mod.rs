@@ -64,6 +64,7 @@ pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
 pub use self::cache::many::Calls;
 pub use self::cache::put::PutRequest;
+pub use self::cache::stored::Wanted;
 pub use self::cache::values::GetOptions;
 pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
 pub use self::locks::{LimitBy, LockRequest};
@@ -105,6 +106,7 @@ pub struct Server {
     telling: VecDeque<cache::fetching::Telling>,
     errands: errands::Errands,
     letters: aside::Letters,
+    unread: cache::stored::UnreadByLetter,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: feed::changing::Changing,

@@ -34,6 +34,12 @@ pub struct SectionStats {
     pub puts_stored: u64,
     /// Values that were put and not stored.
     pub puts_refused: u64,
+    /// Results that were stored compressed, their bytes, and what those were stored as.
+    pub compressed: u64,
+    pub compressed_plain_bytes: u64,
+    pub compressed_stored_bytes: u64,
+    /// Hits that were decompressed aside.
+    pub decompressed_aside: u64,
     /// Entries removed by invalidations of this section's rows, tags or calls.
     pub invalidated: u64,
     /// Rows that invalidations named.
@@ -83,6 +89,10 @@ impl SectionStats {
         self.lease_ends += other.lease_ends;
         self.puts_stored += other.puts_stored;
         self.puts_refused += other.puts_refused;
+        self.compressed += other.compressed;
+        self.compressed_plain_bytes += other.compressed_plain_bytes;
+        self.compressed_stored_bytes += other.compressed_stored_bytes;
+        self.decompressed_aside += other.decompressed_aside;
         self.invalidated += other.invalidated;
         self.rows_invalidated += other.rows_invalidated;
     }
@@ -107,6 +117,10 @@ impl SectionStats {
             ("lease_ends", self.lease_ends),
             ("puts_stored", self.puts_stored),
             ("puts_refused", self.puts_refused),
+            ("compressed", self.compressed),
+            ("compressed_plain_bytes", self.compressed_plain_bytes),
+            ("compressed_stored_bytes", self.compressed_stored_bytes),
+            ("decompressed_aside", self.decompressed_aside),
             ("entries_invalidated", self.invalidated),
             ("rows_invalidated", self.rows_invalidated),
             ("fetch_us_p50", fetch_us.at_quantile(0.5)),

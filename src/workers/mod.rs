@@ -27,6 +27,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{unbounded, Receiver, Sender};
 
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
+use crate::core::cache::stored_form;
 use crate::core::changes::image::Image;
 use crate::postgres::{
     stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Scheduler, SchedulerWatch, ServerIdentity, Settings,
@@ -333,7 +334,7 @@ fn fetch_loop(shared: &Shared, requests: &Receiver<Read>) {
         let ticket = request.ticket;
         let (connection, result) = guarded(|| {
             let (connection, result) = pool.fetch(&request);
-            (connection, result.and_then(|fetched| with_metas(&request, fetched)))
+            (connection, result.and_then(|fetched| finished(&request, fetched)))
         })
         .unwrap_or_else(|error| (0, Err(error)));
         drop(pool);
@@ -343,12 +344,13 @@ fn fetch_loop(shared: &Shared, requests: &Receiver<Read>) {
     }
 }
 
-/// Works out what the result belongs to, which may be a thousand names: here rather than on the caller's thread.
-fn with_metas(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, FetchError> {
+/// Works out what the result belongs to, which may be a thousand names, and its stored form: here rather than on the caller's thread.
+fn finished(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, FetchError> {
     if let Some(asked) = &request.membership {
         let metas = asked.membership(&fetched.found).metas(&fetched.found);
         fetched.metas = metas.map_err(|error| FetchError::Shape(error.to_string()))?;
     }
+    fetched.compressed = request.compress_from.and_then(|from| stored_form::compress(&fetched.json, from));
     Ok(fetched)
 }
 

@@ -19,6 +19,8 @@ pub struct FetchRequest {
     pub deadline: Instant,
     /// A longer result is an error.
     pub max_result_bytes: usize,
+    /// From which size on to work out [`Fetched::compressed`], on the thread that fetched.
+    pub compress_from: Option<usize>,
     /// Works out [`Fetched::metas`], on the thread that fetched.
     pub membership: Option<Box<Asked>>,
 }
@@ -28,6 +30,8 @@ pub struct FetchRequest {
 pub struct Fetched {
     /// Compact JSON: an array of objects, or one object or `null` where the plan says `single`.
     pub json: Vec<u8>,
+    /// Its stored form, where that is another.
+    pub compressed: Option<Vec<u8>>,
     pub row_count: usize,
     pub found: Found,
     /// From the column `_until`: how long the result may live, in ms from its reading; at most 0 means not at all.

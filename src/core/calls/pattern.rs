@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 8 << 10;
 
 /// First words that mean something else in keys and commands.
 const RESERVED_IN_KEYS: [&str; 3] = ["meta", "tag", "queue"];
-const RESERVED_IN_COMMANDS: [&str; 3] = ["FRESH", "CACHED", "NOBLOCK"];
+const RESERVED_IN_COMMANDS: [&str; 4] = ["FRESH", "CACHED", "NOBLOCK", "RAW"];
 
 /// Placeholders with a meaning of their own.
 const RESERVED_NAMES: [&str; 4] = ["tenant", "ids", "jobs", "row"];

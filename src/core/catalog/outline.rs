@@ -2,17 +2,19 @@
 
 use toml::Table;
 
+use super::read_life;
 use super::toml_reader::{Fields, Report};
 use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 18] = [
+const SECTION_KEYS: [&str; 19] = [
     "id",
     "ttl",
     "stale",
     "refresh_ahead",
     "jitter",
+    "compress",
     "tenant",
     "tenant_column",
     "tables",
@@ -35,6 +37,8 @@ pub(in crate::core) struct Outline<'a> {
     pub toml: &'a Table,
     pub id: Option<ScalarType>,
     pub tenant: Option<ScalarType>,
+    /// From which size on its results are compressed, unless a query says otherwise; None: none are.
+    pub compress: Option<usize>,
 }
 
 impl<'a> Outline<'a> {
@@ -53,7 +57,8 @@ impl<'a> Outline<'a> {
             }
             ty
         };
-        Outline { name, fields, toml: table, id: key_type("id"), tenant: key_type("tenant") }
+        let (id, tenant) = (key_type("id"), key_type("tenant"));
+        Outline { name, fields, toml: table, id, tenant, compress: read_life::compress(fields, None, report) }
     }
 
     pub fn has_row(&self) -> bool {

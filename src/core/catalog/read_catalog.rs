@@ -327,7 +327,7 @@ mod tests {
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, tenant, tenant_column, tables, row, query, value, job, schedule"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, compress, tenant, tenant_column, tables, row, query, value, job, schedule"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),
@@ -347,6 +347,9 @@ mod tests {
             (query("on = { bear = \"id = 1\" }\nmatch = \"id = 1\""), "on.bear and match say the same"),
             (query("on = { zoo = \"id = {x}\" }\n[zoo]\nid = \"int\""), "on.zoo compares rows, for which section 'zoo' must say row ="),
             (query("on = { zoo = \"*\" }\n[zoo]\ntenant = \"int\""), "on.zoo: 'zoo' is kept per tenant"),
+            (with("compress = \"4k\""), "section 'bear': compress: a size is \"off\" or a whole number and b, kb or mb"),
+            (query("compress = 4096"), "query 'size {x:int}': compress must be a string, got 4096"),
+            (with("[[bear.query]]\ncall = \"raw {x:int}\"\nsql = \"SELECT {x}\""), "a call cannot begin with 'raw', which is reserved"),
             (query("tags = [\"{y}\"]"), "tags: unknown placeholder {y}; a tag may use {x} {row.<column>}"),
             (query("tags = \"x\""), "tags must be an array of strings"),
             (query("single = 1"), "single must be true or false, got 1"),
@@ -401,6 +404,20 @@ mod tests {
         let error = load(&many).unwrap_err();
         assert_eq!(error.lines().count(), 11);
         assert!(error.ends_with("… and 5 more"), "{error}");
+    }
+
+    #[test]
+    fn a_query_compresses_as_its_section_does_unless_it_says_otherwise() {
+        let text = "[a]\ncompress = \"4kb\"\n[[a.query]]\ncall = \"x\"\nsql = \"SELECT 1\"\nrows = false\n\
+                    [[a.query]]\ncall = \"y\"\nsql = \"SELECT 1\"\nrows = false\ncompress = \"off\"\n\
+                    [b]\n[[b.query]]\ncall = \"x\"\nsql = \"SELECT 1\"\nrows = false\n\
+                    [[b.query]]\ncall = \"y\"\nsql = \"SELECT 1\"\nrows = false\ncompress = \"1mb\"\n";
+        let catalog = load(text).unwrap();
+        let of =
+            |section: usize| catalog.sections[section].queries.iter().map(|query| query.compress).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1)), (vec![Some(4_096), None], vec![None, Some(1 << 20)]));
+        let other = load(&text.replace("4kb", "5kb")).unwrap();
+        assert!(catalog.sections[0].source != other.sections[0].source, "what is stored is another");
     }
 
     #[test]

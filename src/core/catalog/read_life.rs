@@ -1,9 +1,10 @@
-//! Reads how long entries live: of a section, and of a query where it says otherwise.
+//! Reads how long entries live and how they are kept: of a section, and of a query where it says otherwise.
 
 use super::life::Life;
 use super::toml_reader::{Fields, Report};
 use crate::core::values::duration;
 use crate::core::values::percent::{self, OFF};
+use crate::core::values::size;
 
 /// Over it, jitter would be the TTL.
 const MAX_JITTER_PERCENT: u8 = 50;
@@ -33,6 +34,12 @@ pub(in crate::core) fn read(fields: Fields<'_>, inherited: Life, report: &mut Re
         ));
     }
     life
+}
+
+/// From which size on results are compressed; None: none are.
+pub(in crate::core) fn compress(fields: Fields<'_>, inherited: Option<usize>, report: &mut Report) -> Option<usize> {
+    let said = fields.string("compress", report).and_then(|text| report.keep("compress", size::parse(text)));
+    said.unwrap_or(inherited)
 }
 
 /// A duration, or `off`.

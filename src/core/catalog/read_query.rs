@@ -17,8 +17,8 @@ use crate::core::calls::tags::TagTemplate;
 use crate::core::sql::template::Template;
 use crate::core::values::value::ArgType;
 
-const QUERY_KEYS: [&str; 11] =
-    ["call", "sql", "single", "rows", "ttl", "stale", "refresh_ahead", "jitter", "match", "on", "tags"];
+const QUERY_KEYS: [&str; 12] =
+    ["call", "sql", "single", "rows", "ttl", "stale", "refresh_ahead", "jitter", "compress", "match", "on", "tags"];
 
 /// Reads queries of any section.
 pub(in crate::core) struct QueryReader<'a, 'p> {
@@ -72,6 +72,7 @@ impl QueryReader<'_, '_> {
             report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
         }
         let life = read_life::read(fields, section_life, report);
+        let compress = read_life::compress(fields, outline.compress, report);
         let (match_, on) = self.predicates(section, fields, &call, report);
         let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
         if match_.is_some() && !rows && !lists {
@@ -108,7 +109,7 @@ impl QueryReader<'_, '_> {
             tag_columns,
         };
         let source = Source::Sql { plan: Arc::new(plan), params: sources };
-        Some(Query { call, source, life, single, rows, match_, on, tags })
+        Some(Query { call, source, life, compress, single, rows, match_, on, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.

@@ -13,8 +13,8 @@ use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::tags::TagTemplate;
 use crate::core::values::duration;
 
-const VALUE_KEYS: [&str; 10] =
-    ["call", "type", "lease", "ttl", "stale", "refresh_ahead", "jitter", "match", "on", "tags"];
+const VALUE_KEYS: [&str; 11] =
+    ["call", "type", "lease", "ttl", "stale", "refresh_ahead", "jitter", "compress", "match", "on", "tags"];
 
 /// What only Postgres' results have.
 const OF_QUERIES: [&str; 3] = ["sql", "single", "rows"];
@@ -53,6 +53,7 @@ fn read_fields(
     let call = CallPattern::parse(fields.string("call", report)?);
     let call = Arc::new(report.keep("call", call)?);
     let life = read_life::read(fields, section_life, report);
+    let compress = read_life::compress(fields, reader.outlines[section].compress, report);
     let (match_, on) = reader.predicates(section, fields, &call, report);
     let mut columns = Vec::new();
     let tags = fields.strings("tags", report).unwrap_or_default();
@@ -66,7 +67,7 @@ fn read_fields(
         ));
     }
     let source = Source::Computed(Computed { kind: kind(fields, report), lease_ms: lease_ms(fields, report) });
-    Some(Query { call, source, life, single: false, rows: false, match_, on, tags })
+    Some(Query { call, source, life, compress, single: false, rows: false, match_, on, tags })
 }
 
 fn kind(fields: Fields<'_>, report: &mut Report) -> ValueKind {

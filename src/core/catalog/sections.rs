@@ -192,6 +192,8 @@ pub struct Query {
     pub call: Arc<CallPattern>,
     pub source: Source,
     pub life: Life,
+    /// From which size on results are compressed; None: none are.
+    pub compress: Option<usize>,
     /// One object or null instead of an array.
     pub single: bool,
     /// Whether the result's rows are tracked; if not, any change of the section drops the entry.
@@ -248,6 +250,11 @@ impl Query {
             Source::Sql { plan, .. } => Some(plan),
             Source::Computed(_) => None,
         }
+    }
+
+    /// May what stands under the key of an entry be compressed? Any bytes may look so.
+    pub fn may_be_compressed(&self) -> bool {
+        self.compress.is_some() || self.computed().is_none_or(|computed| computed.kind == ValueKind::Json)
     }
 
     /// None of a query that Postgres answers.

@@ -43,6 +43,7 @@ pub(crate) fn request(plan: &Arc<FetchPlan>, params: &[Option<&str>]) -> FetchRe
         params: params.iter().map(|param| param.map(str::to_owned)).collect(),
         deadline: Instant::now() + Duration::from_secs(20),
         max_result_bytes: 1 << 20,
+        compress_from: None,
         membership: None,
     }
 }

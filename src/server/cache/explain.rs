@@ -23,6 +23,8 @@ pub struct Explained {
     /// How long who computes it has still. None: nobody does.
     pub lease_ms: Option<i64>,
     pub bytes: Option<usize>,
+    /// What the entry's key holds: fewer where it is compressed.
+    pub stored_bytes: Option<usize>,
     /// Rows of the stored result; only the master that filled it knows.
     pub rows: Option<u32>,
     /// What the stored result's fetch took.
@@ -49,6 +51,7 @@ impl Server {
         };
         let life = call.catalog.sections[call.section].queries[call.query].life;
         let entry = if served { StringKey::open(ctx, &call.key) } else { None };
+        let entry = entry.filter(|entry| self.is_readable(entry, call.query()));
         let live = entry.as_ref().and_then(|_| self.keyspace.live(&call.key));
         let age = live.map(|live| self.age_of(&life, live));
         let entry = entry.filter(|_| age != Some(Age::Over));
@@ -82,7 +85,8 @@ impl Server {
                 .map(|(kept_ms, ttl_ms)| if life.stale_ms > 0 { kept_ms - ttl_ms } else { 0 }),
             stale: age.map(|age| age == Age::Stale),
             lease_ms: self.lease_left_ms(&call.key),
-            bytes: entry.as_ref().map(|entry| entry.bytes().len()),
+            bytes: entry.as_ref().map(|entry| self.plain_len(entry, call.query())),
+            stored_bytes: entry.as_ref().map(|entry| entry.bytes().len()),
             rows: live.map(|live| live.facts.rows),
             took_us: live.filter(|_| call.computed().is_none()).map(|live| live.facts.took_us),
             more_metas: live.map_or(0, |live| live.metas.len().saturating_sub(2 * LOOKED_AT)),

@@ -13,6 +13,7 @@ use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::fills::Ended;
 use crate::core::cache::index::Facts;
 use crate::core::cache::moment::Moment;
+use crate::core::cache::stored_form::Content;
 use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::change::Changes;
 use crate::core::events::fill::FillEnd;
@@ -27,6 +28,8 @@ use crate::workers::{Outcome, Request};
 pub struct Telling {
     waiters: std::vec::IntoIter<Waiter>,
     answer: Answer,
+    /// The stored form of a result, where it is another.
+    compressed: Option<Arc<Vec<u8>>>,
     end: FillEnd,
 }
 
@@ -51,13 +54,13 @@ pub struct PostgresView {
 }
 
 /// What is to be an entry.
-pub(in crate::server) struct Content {
+pub(in crate::server) struct Storing {
     pub span: Span,
     pub rows: u32,
     pub took_us: u32,
     /// Names of the metadata sets that it belongs to, sorted.
     pub metas: Vec<Box<[u8]>>,
-    pub json: Arc<Vec<u8>>,
+    pub content: Content,
 }
 
 impl Server {
@@ -96,6 +99,7 @@ impl Server {
             params: call.params(),
             deadline: Instant::now() + self.config.query_timeout(),
             max_result_bytes: self.config.max_result_bytes as usize,
+            compress_from: call.query().compress,
             membership,
         };
         workers.submit(Request::Fetch(request));
@@ -149,10 +153,10 @@ impl Server {
                 return self.answer_with_error(&finished.call, &error, finished.answer);
             }
         };
-        let json = Arc::new(std::mem::take(&mut fetched.json));
+        let content = Content::new(std::mem::take(&mut fetched.json), fetched.compressed.take());
         self.count_fill(call, &fetched, finished.struck);
         if finished.store && connection >= self.postgres.since_connection {
-            self.store(ctx, ticket, call, fetched, json.clone());
+            self.store(ctx, ticket, call, fetched, content.clone());
         } else {
             // What is stored may be older than what is now answered.
             self.keyspace.drop_older(&call.key, ticket);
@@ -168,7 +172,7 @@ impl Server {
             (false, true) => FillEnd::Stored,
             (false, false) => FillEnd::Discarded,
         };
-        self.answer(finished.answer, Answer::Bytes(json), end);
+        self.answer_with(finished.answer, content, end);
     }
 
     fn answer_with_error(&mut self, call: &Call, error: &FetchError, waiters: Vec<Waiter>) {
@@ -182,7 +186,13 @@ impl Server {
     pub(in crate::server) fn answer(&mut self, waiters: Vec<Waiter>, answer: Answer, end: FillEnd) {
         // The tick that is under way goes on until all are told. A timer armed in it would come a millisecond later, and keep
         // what comes meanwhile waiting for as long.
-        self.telling.push_back(Telling { waiters: waiters.into_iter(), answer, end });
+        self.telling.push_back(Telling { waiters: waiters.into_iter(), answer, compressed: None, end });
+    }
+
+    /// The same of a result, each in the form that he takes.
+    pub(in crate::server) fn answer_with(&mut self, waiters: Vec<Waiter>, content: Content, end: FillEnd) {
+        let Content { plain, compressed } = content;
+        self.telling.push_back(Telling { waiters: waiters.into_iter(), answer: Answer::Bytes(plain), compressed, end });
     }
 
     /// The next who is to be told something.
@@ -191,9 +201,10 @@ impl Server {
             return Some(Told::Client(client, answer));
         }
         loop {
-            let Telling { waiters, answer, end } = self.telling.front_mut()?;
+            let Telling { waiters, answer, compressed, end } = self.telling.front_mut()?;
             let (waiter, end) = (waiters.next(), *end);
             let answer = waiter.map(|_| answer.clone());
+            let compressed = waiter.and_then(|_| compressed.clone());
             // Else another tick would come to find nobody.
             if waiters.as_slice().is_empty() {
                 self.forget_told();
@@ -201,11 +212,11 @@ impl Server {
             match (waiter, answer) {
                 (Some(Waiter::Client(client)), Some(answer)) => {
                     if let Some((client, asker)) = self.waiting.take_asker(client) {
-                        return Some(Told::Client(client, asker.told(answer)));
+                        return Some(Told::Client(client, asker.told(answer, compressed)));
                     }
                 }
                 (Some(Waiter::Slot(client, at)), Some(answer)) => {
-                    let answer = self.waiting.asker(client).map_or(answer.clone(), |asker| asker.told(answer));
+                    let answer = self.waiting.asker(client).map_or(answer.clone(), |asker| asker.told(answer, None));
                     let told = self.gather(client, at, answer);
                     return Some(told.map_or(Told::Part, |(client, answer)| Told::Client(client, answer)));
                 }
@@ -280,16 +291,16 @@ impl Server {
     }
 
     /// Has a result published, if it may be stored at all.
-    fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, json: Arc<Vec<u8>>) {
+    fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, content: Content) {
         let span = self.span(&call.query().life, ticket, fetched.lives_ms);
-        let content = Content {
+        let storing = Storing {
             span,
             rows: fetched.row_count.min(u32::MAX as usize) as u32,
             took_us: fetched.took_us.min(u64::from(u32::MAX)) as u32,
             metas: fetched.metas,
-            json,
+            content,
         };
-        self.store_content(ctx, ticket, call, content);
+        self.store_content(ctx, ticket, call, storing);
     }
 
     pub(in crate::server) fn span(&self, life: &Life, ticket: u64, until_ms: Option<i64>) -> Span {
@@ -302,14 +313,14 @@ impl Server {
         ctx: Context,
         ticket: u64,
         call: &Call,
-        content: Content,
+        storing: Storing,
     ) -> bool {
-        let Content { span, rows, took_us, metas, json } = content;
+        let Storing { span, rows, took_us, metas, content } = storing;
         let storable = self.is_master()
             && self.may_store
             && self.keyspace.is_owned(call.section)
             && Rc::ptr_eq(&call.catalog, &self.catalog)
-            && json.len() <= self.config.max_entry_bytes as usize
+            && content.plain.len() <= self.config.max_entry_bytes as usize
             && span.fresh_ms > 0
             && self.keyspace.may_publish()
             && self.has_memory(ctx);
@@ -324,7 +335,15 @@ impl Server {
         let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
         let dependencies = call.dependencies.clone();
         let prefix_len = call.prefix.len() + 1;
-        let publication = Publication { json, prefix_len, metas, expires, facts, dependencies };
+        if content.compressed.is_some() {
+            let (plain, stored) = (content.plain.len() as u64, content.stored().len() as u64);
+            self.with_stats(call, |stats| {
+                stats.compressed += 1;
+                stats.compressed_plain_bytes += plain;
+                stats.compressed_stored_bytes += stored;
+            });
+        }
+        let publication = Publication { content, prefix_len, metas, expires, facts, dependencies };
         self.keyspace.publish(&call.key, publication);
         true
     }

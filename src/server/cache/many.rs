@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::call::{Freshness, Words};
-use super::query::{check_may_wait, Cached};
+use super::query::check_may_wait;
+use super::stored::Cached;
 use super::waiting::{Waiter, WaiterId};
 use crate::core::cache::gather::Gather;
 use crate::redis_api::{Answer, BlockedClient, Context};
@@ -199,10 +200,9 @@ impl Server {
             }
             fresh.insert(self.key.as_slice().into(), at);
         }
-        if let Some(found) =
-            self.look(ctx, (space_name, space), query, *freshness, &words, |cached: Cached| cached.share())
-        {
-            return Ok(Some(Answer::Bytes(found)));
+        let found = self.look(ctx, (space_name, space), query, *freshness, &words, |cached: Cached| cached.share());
+        if found.is_some() {
+            return Ok(found);
         }
         if *freshness == Freshness::Cached {
             return Ok(Some(Answer::Null));

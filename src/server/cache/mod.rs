@@ -6,6 +6,7 @@
 //! | `query` | BEAR.QUERY: a call becomes a hit, a wait, or an error |
 //! | `many` | BEAR.MQUERY: several calls, one reply |
 //! | `noblock` | BEAR.QUERY … NOBLOCK: nil on a miss, and a message when its fetch has ended |
+//! | `stored` | what an entry holds, plain or compressed |
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
@@ -34,6 +35,7 @@ pub(in crate::server) mod owning;
 pub(in crate::server) mod put;
 pub(in crate::server) mod query;
 pub(in crate::server) mod refresh;
+pub(in crate::server) mod stored;
 pub(in crate::server) mod values;
 pub(in crate::server) mod verify;
 pub(in crate::server) mod waiting;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::call::{Freshness, Words};
-use super::query::Cached;
+use super::stored::Wanted;
 use super::waiting::{MessageId, Waiter};
 use crate::core::calls::names::{self, Deployment};
 use crate::core::events::fill::{self, Asked, Came, FillEnd};
@@ -76,6 +76,7 @@ impl Server {
         ctx: Context,
         space_name: &[u8],
         name: &[u8],
+        wanted: Wanted,
         words: &Words,
     ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
@@ -92,8 +93,7 @@ impl Server {
         }
         let query = self.write_call_key(space_name, space, words)?;
         self.check_is_query(space, query)?;
-        let reply = |cached: Cached| ctx.reply().bytes(cached.bytes());
-        if self.look(ctx, (space_name, space), query, Freshness::Any, words, reply).is_some() {
+        if self.reply_from_cache(ctx, (space_name, space), query, (Freshness::Any, wanted), words) {
             return Ok(());
         }
         let limit = self.config.max_fills as usize * PER_FILL;

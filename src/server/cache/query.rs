@@ -1,12 +1,12 @@
 //! BEAR.QUERY: a hit is answered from the key's memory; a miss waits for a fetch.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::call::{Call, Freshness, Words};
 use super::refresh;
-use super::waiting::Waiter;
+use super::stored::{Cached, Replied, Unread, Wanted};
+use super::waiting::{Asker, Waiter};
 use crate::core::cache::fills::Joined;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
@@ -15,30 +15,6 @@ use crate::core::catalog::{Query, Section};
 use crate::keyspace::watch;
 use crate::redis_api::{Context, StringKey};
 use crate::server::{errors, Server};
-
-/// A cached result, while it is looked at.
-pub(in crate::server) enum Cached<'a> {
-    /// It is about to be the entry.
-    Publishing(&'a Arc<Vec<u8>>),
-    Stored(&'a [u8]),
-}
-
-impl Cached<'_> {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Cached::Publishing(json) => json,
-            Cached::Stored(bytes) => bytes,
-        }
-    }
-
-    /// To be kept beyond the look.
-    pub fn share(self) -> Arc<Vec<u8>> {
-        match self {
-            Cached::Publishing(json) => json.clone(),
-            Cached::Stored(bytes) => Arc::new(bytes.to_vec()),
-        }
-    }
-}
 
 /// Refuses a miss where nothing can wait.
 pub(in crate::server) fn check_may_wait(ctx: Context) -> Result<(), String> {
@@ -64,14 +40,15 @@ impl Server {
         ctx: Context,
         space_name: &[u8],
         freshness: Freshness,
+        wanted: Wanted,
         words: &Words,
     ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         let query = self.write_call_key(space_name, space, words)?;
         self.check_is_query(space, query)?;
-        let reply = |cached: Cached| ctx.reply().bytes(cached.bytes());
-        if self.look(ctx, (space_name, space), query, freshness, words, reply).is_some() {
+        let asked = (space_name, space);
+        if self.reply_from_cache(ctx, asked, query, (freshness, wanted), words) {
             return Ok(());
         }
         if freshness == Freshness::Cached {
@@ -80,7 +57,11 @@ impl Server {
         }
         check_may_wait(ctx)?;
         let begun = Instant::now();
-        let wait = |server: &mut Server, until| Waiter::Client(server.waiting.add(ctx.block(), until));
+        let asker = match wanted {
+            Wanted::Plain => Asker::Result,
+            Wanted::Raw => Asker::Raw,
+        };
+        let wait = |server: &mut Server, until| Waiter::Client(server.waiting.add_asker(ctx.block(), asker, until));
         let begins = self.fetch((space_name, space), freshness, words, wait);
         crate::redis_api::note_command(begun);
         begins
@@ -114,8 +95,28 @@ impl Server {
         calls.write_key(words, limit, &mut self.key).map_err(errors::usage)
     }
 
+    /// Replies with the entry that `self.key` names, of a call to this query, if it may answer.
+    pub(in crate::server) fn reply_from_cache(
+        &mut self,
+        ctx: Context,
+        (space_name, space): (&[u8], SpaceRef),
+        query: usize,
+        (freshness, wanted): (Freshness, Wanted),
+        words: &Words,
+    ) -> bool {
+        let reply = |cached: Cached| cached.reply(ctx, wanted);
+        match self.look(ctx, (space_name, space), query, freshness, words, reply) {
+            Some(Replied::Whole) => true,
+            Some(Replied::Not(frame)) => {
+                self.decompress_aside(ctx, frame, space.section, Unread::new(space_name, freshness, words));
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Looks for the entry that `self.key` names, of a call to this query, and hands it over where it may answer. Counts a hit or
-    /// a miss.
+    /// a miss; a miss where what stands there cannot be taken, too.
     pub(in crate::server) fn look<R>(
         &mut self,
         ctx: Context,
@@ -123,14 +124,14 @@ impl Server {
         query: usize,
         freshness: Freshness,
         words: &Words,
-        take: impl FnOnce(Cached) -> R,
+        take: impl FnOnce(Cached) -> Option<R>,
     ) -> Option<R> {
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
         // Only entries of some queries have an age that Redis does not tell; the others cost no look-up.
         let age = if section.has_soft_life { self.age_of_key(&section.queries[query].life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
-        let found = if is_wanted { self.cached(ctx, space.section, take) } else { None };
+        let found = if is_wanted { self.cached(ctx, space.section, &section.queries[query], take) } else { None };
         if found.is_some() {
             let stats = self.stats.section(space.section);
             stats.hits += 1;
@@ -151,19 +152,20 @@ impl Server {
         &mut self,
         ctx: Context,
         section: usize,
-        take: impl FnOnce(Cached) -> R,
+        query: &Query,
+        take: impl FnOnce(Cached) -> Option<R>,
     ) -> Option<R> {
         if self.is_master() {
             if watch::is_written() {
                 self.settle();
             }
             // Fetched, not struck, and about to be the entry: newer than the one that stands.
-            if let Some(json) = self.keyspace.publishing(&self.key) {
-                return Some(take(Cached::Publishing(json)));
+            if let Some(content) = self.keyspace.publishing(&self.key) {
+                return take(Cached::Publishing(content));
             }
             let trusted = !self.keyspace.is_strict() || self.keyspace.live(&self.key).is_some();
             let entry = if trusted { StringKey::open(ctx, &self.key) } else { None };
-            return entry.map(|entry| take(Cached::Stored(entry.bytes())));
+            return entry.and_then(|entry| self.take_entry(&entry, query, take));
         }
         let key = std::mem::take(&mut self.key);
         let may_serve = ctx.flags().replica_in_sync() && self.replica_may_serve(ctx, section, &key);
@@ -171,7 +173,7 @@ impl Server {
         if !may_serve {
             return None;
         }
-        StringKey::open(ctx, &self.key).map(|entry| take(Cached::Stored(entry.bytes())))
+        StringKey::open(ctx, &self.key).and_then(|entry| self.take_entry(&entry, query, take))
     }
 
     /// Has somebody wait for the call's fetch, until the time that `wait` is told; begins it where none can answer.

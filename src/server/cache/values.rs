@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use super::call::{Call, Freshness, Words};
 use super::put::LargeValues;
-use super::query::{no_value, Cached};
+use super::query::no_value;
 use super::refresh;
+use super::stored::{Cached, Replied};
 use super::waiting::{Asker, Waiter};
 use crate::core::cache::fills::Joined;
 use crate::core::cache::leases::Leases;
@@ -71,20 +72,23 @@ impl Server {
         };
         let age = if section.has_soft_life { self.age_of_key(&query.life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, Freshness::Any) && !self.withholds(space.section);
-        let reply = |cached: Cached| {
+        let reply = |plain: &[u8]| {
             ctx.reply().array(2);
-            ctx.reply().bytes(cached.bytes());
+            ctx.reply().bytes(plain);
         };
-        let has_answered = is_wanted && self.cached(ctx, space.section, reply).is_some();
-        if has_answered {
+        let take = |cached: Cached| cached.read(ctx, reply);
+        let replied = if is_wanted { self.cached(ctx, space.section, query, take) } else { None };
+        if let Some(replied) = replied {
             let stats = self.stats.section(space.section);
             stats.hits += 1;
             stats.stale_hits += u64::from(age == Age::Stale);
             self.log_call(ctx, if age == Age::Stale { "STALE" } else { "HIT" });
             let is_near_end = age != Age::Fresh;
-            match is_near_end.then(|| self.lease_ahead(space_name, space, words, lease_ms)).flatten() {
-                Some(token) => ctx.reply().text(&token),
-                None => ctx.reply().null(),
+            let token = is_near_end.then(|| self.lease_ahead(space_name, space, words, lease_ms)).flatten();
+            match (replied, token) {
+                (Replied::Not(frame), token) => self.decompress_value_aside(ctx, frame, space.section, token),
+                (Replied::Whole, Some(token)) => ctx.reply().text(&token),
+                (Replied::Whole, None) => ctx.reply().null(),
             }
             return Ok(());
         }
@@ -182,7 +186,7 @@ impl Server {
                 let (answer, has_lease) = match asker {
                     Asker::Value { .. } if !self.is_master() => (Answer::Leased(None, None), false),
                     Asker::Value { lease_ms } => (Answer::Leased(None, Some(self.lend(ticket, call, lease_ms))), true),
-                    Asker::Result => (Answer::Error(is_value.into()), false),
+                    Asker::Result | Asker::Raw => (Answer::Error(is_value.into()), false),
                 };
                 let told = match waiter {
                     Waiter::Client(client) => self.waiting.take(client).map(|client| (client, answer)),

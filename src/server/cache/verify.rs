@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 use crate::core::cache::fetch::{FetchError, Fetched};
 use crate::core::cache::index::{Entry, Key};
+use crate::core::cache::stored_form::Content;
 use crate::core::cache::walk::Walk;
 use crate::core::calls::names;
 use crate::core::catalog::life::Age;
@@ -271,7 +272,10 @@ impl Server {
     pub(in crate::server) fn verify_fetched(&mut self, ctx: Context, ticket: u64, result: Result<Fetched, FetchError>) {
         // None: of a run that has ended without it.
         let Some(check) = self.verifying.take(ticket) else { return };
-        let compared = result.as_ref().map(|fetched| (self.compare(ctx, &check, &fetched.json), fetched.json.len()));
+        let compared = result.map(|fetched| {
+            let content = Content::new(fetched.json, fetched.compressed);
+            (self.compare(ctx, &check, &content), content.plain.len())
+        });
         let Some(run) = self.verifying.runs.front_mut() else { return };
         run.failures_in_row = if compared.is_ok() { 0 } else { run.failures_in_row + 1 };
         match compared {
@@ -295,7 +299,7 @@ impl Server {
         }
     }
 
-    fn compare(&self, ctx: Context, check: &Check, fetched: &[u8]) -> Verdict {
+    fn compare(&self, ctx: Context, check: &Check, fetched: &Content) -> Verdict {
         let key = check.call.key.as_ref();
         let life = &check.call.catalog.sections[check.call.section].queries[check.call.query].life;
         let is_meant =
@@ -304,9 +308,9 @@ impl Server {
         let is_replaced = self.keyspace.publishing(key).is_some();
         let stored = if is_replaced { None } else { StringKey::open(ctx, key) };
         match (entry, stored) {
-            (Some(_), Some(stored)) if stored.bytes() == fetched => Verdict::Same,
+            (Some(_), Some(stored)) if self.holds(&stored, fetched) => Verdict::Same,
             (Some(entry), Some(stored)) => Verdict::Different {
-                stored_bytes: stored.bytes().len(),
+                stored_bytes: self.plain_len(&stored, check.call.query()),
                 age: self.begun.elapsed().saturating_sub(entry.facts.stored.since_beginning()),
                 rows: entry.facts.rows,
             },

@@ -4,10 +4,12 @@
 //! fires, the client gets no reply at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use crate::core::cache::stored_form::{IDENTITY, ZSTD};
 use crate::redis_api::{Answer, BlockedClient, ClientHandle};
 
 /// Number of a waiting client.
@@ -30,6 +32,8 @@ pub enum Waiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     Result,
+    /// A result as it is stored, with the encoding.
+    Raw,
     /// A value, and how long he would compute it.
     Value {
         lease_ms: u64,
@@ -37,9 +41,13 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// The content of an entry as he is told it.
-    pub fn told(self, answer: Answer) -> Answer {
+    /// The content of an entry as he is told it; its stored form, where that is another.
+    pub fn told(self, answer: Answer, compressed: Option<Arc<Vec<u8>>>) -> Answer {
         match (self, answer) {
+            (Asker::Raw, Answer::Bytes(plain)) => match compressed {
+                Some(compressed) => Answer::Encoded(ZSTD, compressed),
+                None => Answer::Encoded(IDENTITY, plain),
+            },
             (Asker::Value { .. }, Answer::Bytes(bytes)) => Answer::Leased(Some(bytes), None),
             (_, answer) => answer,
         }

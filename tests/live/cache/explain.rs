@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use crate::support::bears::{self, selects};
 use crate::support::{eventually, Redis, Reply};
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 16] = [
     "bytes",
     "cached",
     "dropped_by",
     "fetch_us",
     "key",
+    "kind",
+    "lease_ms",
     "params",
     "query",
     "rows",
     "sql",
     "stale",
     "stale_ms",
+    "stored_bytes",
     "tags",
     "ttl_ms",
 ];
@@ -42,7 +45,7 @@ fn a_call_that_is_not_cached() {
     let text = |text: &str| Reply::Bulk(text.into());
     assert_eq!(found["params"].list(), [text("100"), text("200"), Reply::Nil, text("3")]);
     assert_eq!(found["cached"], Reply::Bool(false));
-    for name in ["ttl_ms", "bytes", "rows", "fetch_us"] {
+    for name in ["ttl_ms", "bytes", "stored_bytes", "rows", "fetch_us"] {
         assert_eq!(found[name], Reply::Nil, "{name}");
     }
     assert!(found["tags"].list().is_empty());

@@ -1,6 +1,7 @@
 //! Cached results: what is answered and under which key it is kept, what drops it, how long it lives, and what is true of it on a
 //! replica, in MULTI, under every memory policy and beside keys of others.
 
+mod compressed;
 mod eviction;
 mod examples;
 mod explain;

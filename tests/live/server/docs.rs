@@ -79,7 +79,7 @@ fn syntax(argument: &Reply) -> String {
 fn the_syntax_of_every_command_is_documented() {
     let redis = Redis::builder().start();
     for (name, expected) in [
-        ("bear.query", "<space> [FRESH | CACHED | NOBLOCK name] word..."),
+        ("bear.query", "<space> [FRESH | CACHED | NOBLOCK name] [RAW] word..."),
         ("bear.mquery", "<space> [FRESH | CACHED] n word......"),
         ("bear.get", "<space> [LEASE lease-ms] [WAIT wait-ms] word..."),
         (

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::bears;
 use crate::support::{eventually, Database, Info, Postgres, Redis, Reply};
 
-const FIGURES: [&str; 14] = [
+const FIGURES: [&str; 22] = [
     "hits",
     "stale_hits",
     "refreshes",
@@ -15,6 +15,14 @@ const FIGURES: [&str; 14] = [
     "failed",
     "struck",
     "discarded",
+    "leased",
+    "lease_ends",
+    "puts_stored",
+    "puts_refused",
+    "compressed",
+    "compressed_plain_bytes",
+    "compressed_stored_bytes",
+    "decompressed_aside",
     "entries_invalidated",
     "rows_invalidated",
     "fetch_us_p50",

@@ -21,7 +21,7 @@ ttl = "300ms"
 stale = "1h"
 lease = "20s"
 [[page.value]]
-call = "raw {n:int}"
+call = "blob {n:int}"
 type = "bytes"
 [bear]
 id = "int"

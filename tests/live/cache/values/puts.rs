@@ -44,10 +44,10 @@ fn json_is_checked_and_stored_compactly_and_bytes_are_not() {
     assert_eq!(right, Reply::Int(1), "the lease stands");
     assert_hit(&mut wire, "page shelf 7", "{\"b\":[1.50]}");
     let bytes: &[u8] = b"\0\xff {";
-    assert_eq!(wire.call(&[&b"BEAR.PUT"[..], b"page", b"2", b"raw", b"1", bytes]), Reply::Int(1));
-    assert_eq!(wire.run("BEAR.GET page raw 1").list()[0], Reply::Bulk(bytes.to_vec()));
+    assert_eq!(wire.call(&[&b"BEAR.PUT"[..], b"page", b"2", b"blob", b"1", bytes]), Reply::Int(1));
+    assert_eq!(wire.run("BEAR.GET page blob 1").list()[0], Reply::Bulk(bytes.to_vec()));
     redis.wait_stored();
-    assert_eq!(wire.run("GET page:raw:1"), Reply::Bulk(bytes.to_vec()));
+    assert_eq!(wire.run("GET page:blob:1"), Reply::Bulk(bytes.to_vec()));
 }
 
 #[test]
@@ -55,12 +55,12 @@ fn a_value_that_is_too_large_is_refused_and_its_lease_given_up() {
     let redis = start();
     let mut wire = redis.wire();
     assert!(wire.run("CONFIG SET bear.max-entry-bytes 2000").is_ok());
-    let token = lease(&mut wire, "page raw 7");
+    let token = lease(&mut wire, "page blob 7");
     let large = "x".repeat(2_001);
-    let refused = wire.run(&format!("BEAR.PUT page 2 raw 7 {large} TOKEN {token}"));
+    let refused = wire.run(&format!("BEAR.PUT page 2 blob 7 {large} TOKEN {token}"));
     assert_eq!(refused.error(), "TOOLARGE a value may hold 2000 bytes (bear.max-entry-bytes), got 2001");
-    let next = lease(&mut wire, "page raw 7");
-    assert_eq!(wire.run(&format!("BEAR.PUT page 2 raw 7 {} TOKEN {next}", &large[1..])), Reply::Int(1));
+    let next = lease(&mut wire, "page blob 7");
+    assert_eq!(wire.run(&format!("BEAR.PUT page 2 blob 7 {} TOKEN {next}", &large[1..])), Reply::Int(1));
 }
 
 #[test]

@@ -12,6 +12,8 @@
 //! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |
 //! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
 //! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
+//! | `lease-no-strike` | a value whose lease was struck is stored all the same |
+//! | `lease-late-put` | a value that comes when its lease is over is stored |
 //! | `no-cold-start` | what an earlier process or master stored is served |
 //! | `ack-any-token` | whoever names a claimed job may end its claim |
 //! | `ended-claim-stays` | a claim that failed, or whose lease has ended, stays in its record |

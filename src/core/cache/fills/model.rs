@@ -8,7 +8,11 @@
 //! invalidation: ROW; CHANGED at once; CHANGED that looks at the row first, if anybody wants to know, and drops later
 //! large: the same ROW, in force at once ──> taken out of the index ──> removed from Redis, unless stored again
 //! ```
+//! The same with fetchers that are clients, which have leases: [`leases`].
+//!
 //! Orders are told apart by the choice that each step takes among those that are possible then; all are tried.
+
+mod leases;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -30,7 +34,7 @@ const ROW: &[u8] = b"bear:meta:1:caches";
 const RANGE: std::ops::RangeInclusive<i64> = 100..=200;
 
 /// What may still happen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Budget {
     queries: usize,
     changes: usize,
@@ -38,6 +42,17 @@ struct Budget {
     changed: usize,
     looks: usize,
     large: usize,
+    /// Leases that end without a value.
+    ends: usize,
+    /// Values that come without a lease.
+    puts: usize,
+}
+
+/// Who fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fetchers {
+    Postgres,
+    Clients,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +70,12 @@ enum Step {
     Drop(usize),
     /// Which fetch ends, and whether it read the row only then.
     Finish(usize, bool),
+    /// Which lease ends without a value.
+    End(usize),
+    /// A value comes whose lease has ended.
+    Late(usize),
+    /// A value comes that nobody was asked for.
+    Put,
 }
 
 /// The choices of one order: which was taken of how many.
@@ -113,6 +134,9 @@ struct World<'a> {
     version: usize,
     fills: Fills<Rc<Dependency>, usize>,
     running: Vec<(u64, Snapshot, Want)>,
+    fetchers: Fetchers,
+    /// Leases that have ended.
+    over: Vec<u64>,
     /// When each client asked.
     asked: Vec<usize>,
     /// Versions, and whether anybody wanted to know of them.
@@ -144,6 +168,8 @@ impl<'a> World<'a> {
             version: 0,
             fills: Fills::default(),
             running: Vec::new(),
+            fetchers: Fetchers::Postgres,
+            over: Vec::new(),
             asked: Vec::new(),
             looks: Vec::new(),
             happened: Vec::new(),
@@ -173,9 +199,12 @@ impl<'a> World<'a> {
             (left.large > 0 && !is_idle, Step::Large),
             (!self.large.is_empty(), Step::Take),
             (!self.doomed.is_empty(), Step::Unlink),
+            (left.puts > 0, Step::Put),
         ] {
             steps.extend(is_possible.then_some(step));
         }
+        steps.extend((0..self.running.len()).filter(|_| left.ends > 0).map(Step::End));
+        steps.extend((0..self.over.len()).map(Step::Late));
         steps.extend((0..self.looks.len()).map(Step::Drop));
         for (at, (_, sent, _)) in self.running.iter().enumerate() {
             steps.push(Step::Finish(at, false));
@@ -229,6 +258,15 @@ impl<'a> World<'a> {
                 self.drop_told(version, if is_wanted { self.told[version].clone() } else { nothing() });
             }
             Step::Finish(at, is_late) => self.finish(at, is_late),
+            Step::End(at) => {
+                left.ends -= 1;
+                self.end(at);
+            }
+            Step::Late(at) => self.come_late(at),
+            Step::Put => {
+                left.puts -= 1;
+                self.put();
+            }
         }
     }
 
@@ -236,6 +274,9 @@ impl<'a> World<'a> {
         self.asked.push(self.now);
         if let Some(entry) = self.served() {
             return self.check(entry, self.now, "a query is served");
+        }
+        if self.fetchers == Fetchers::Clients {
+            return self.lease_or_wait();
         }
         if let Joined::Send(ticket) = self.fills.join(KEY, self.dependency.clone(), self.asked.len() - 1) {
             let snapshot = Snapshot { time: self.now, version: self.version };
@@ -327,30 +368,47 @@ impl<'a> World<'a> {
         if is_late {
             snapshot = Snapshot { time: self.now, version: self.version };
         }
-        let names: Vec<Box<[u8]>> = self.has(snapshot.version).then(|| ROW.into()).into_iter().collect();
+        let names = self.names(snapshot);
         let done = self
             .fills
             .finish(ticket, Ended::Got(&names), |dependency, changes| changes.concern(dependency))
             .expect("it is under way");
         if let Some((ticket, _)) = done.send {
-            self.running.push((ticket, Snapshot { time: self.now, version: self.version }, self.demand.want()));
+            self.send(ticket);
         }
         if self.index.stored(KEY).is_some_and(|entry| entry.facts.ticket < ticket) {
             self.remove(KEY);
         }
         if done.store {
-            let metas = names.iter().map(|name| self.index.metas.refer(name)).collect();
-            let dependent = self.index.dependents.add(KEY.into(), [(*self.dependency).clone()].into());
-            let facts = Facts { ticket, ..Facts::default() };
-            self.note_overwritten();
-            let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(dependent));
-            replaced.into_iter().for_each(|entry| self.sweep(entry.into_remains()));
-            self.entry = Some(snapshot);
+            self.store(ticket, snapshot);
         }
         drop(want);
         for waiter in done.answer {
             self.check(snapshot, self.asked[waiter], "a waiter is answered");
         }
+    }
+
+    /// Somebody reads what the fill of this ticket will store.
+    fn send(&mut self, ticket: u64) {
+        if self.fetchers == Fetchers::Clients {
+            self.fills.take_waiter(ticket).expect("somebody waits for it");
+        }
+        self.running.push((ticket, Snapshot { time: self.now, version: self.version }, self.demand.want()));
+    }
+
+    /// The metadata of what was read.
+    fn names(&self, snapshot: Snapshot) -> Vec<Box<[u8]>> {
+        self.has(snapshot.version).then(|| ROW.into()).into_iter().collect()
+    }
+
+    fn store(&mut self, ticket: u64, snapshot: Snapshot) {
+        let metas = self.names(snapshot).iter().map(|name| self.index.metas.refer(name)).collect();
+        let dependent = self.index.dependents.add(KEY.into(), [(*self.dependency).clone()].into());
+        let facts = Facts { ticket, ..Facts::default() };
+        self.note_overwritten();
+        let replaced = self.index.insert(KEY.into(), 5, metas, facts, Some(dependent));
+        replaced.into_iter().for_each(|entry| self.sweep(entry.into_remains()));
+        self.entry = Some(snapshot);
     }
 
     /// May what was read be served to who asked then?
@@ -397,13 +455,13 @@ fn told(size: i64) -> Arc<Changes> {
 }
 
 /// Tries all orders; how many there are.
-fn explore(sizes: &[i64; 3], budget: Budget) -> u64 {
+fn explore(sizes: &[i64; 3], fetchers: Fetchers, budget: Budget) -> u64 {
     let dependency = Rc::new(dependency());
     let told = sizes.map(told);
     let mut choices = Choices::default();
     let mut orders = 0;
     loop {
-        let mut world = World::new(sizes, &dependency, &told);
+        let mut world = World { fetchers, ..World::new(sizes, &dependency, &told) };
         let mut left = budget;
         let mut history = Vec::new();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| loop {
@@ -419,6 +477,7 @@ fn explore(sizes: &[i64; 3], budget: Budget) -> u64 {
         if outcome.is_err() {
             panic!("sizes {sizes:?}: {history:?}");
         }
+        assert_eq!(world.fills.running(), 0, "nothing is left: {history:?}");
         orders += 1;
         if !choices.next() {
             return orders;
@@ -429,24 +488,24 @@ fn explore(sizes: &[i64; 3], budget: Budget) -> u64 {
 /// In, out and in again; out, in and out again; in all the time.
 const SIZES: [[i64; 3]; 3] = [[150, 350, 120], [350, 150, 10], [150, 160, 170]];
 
-fn explore_all(budgets: &[Budget]) -> u64 {
-    let all = budgets.iter().flat_map(|budget| SIZES.iter().map(|sizes| explore(sizes, *budget)));
+fn explore_all(fetchers: Fetchers, budgets: &[Budget]) -> u64 {
+    let all = budgets.iter().flat_map(|budget| SIZES.iter().map(|sizes| explore(sizes, fetchers, *budget)));
     all.sum()
 }
 
 #[test]
 fn no_order_of_fills_invalidations_and_changes_serves_what_was_read_before() {
-    let budget = Budget { queries: 3, changes: 2, rows: 0, changed: 3, looks: 0, large: 0 };
-    let looks = Budget { queries: 2, changes: 2, rows: 0, changed: 0, looks: 2, large: 0 };
-    let orders = explore_all(&[budget, Budget { rows: 3, changed: 0, ..budget }, looks]);
+    let budget = Budget { queries: 3, changes: 2, rows: 0, changed: 3, ..Budget::default() };
+    let looks = Budget { queries: 2, changes: 2, rows: 0, changed: 0, looks: 2, ..Budget::default() };
+    let orders = explore_all(Fetchers::Postgres, &[budget, Budget { rows: 3, changed: 0, ..budget }, looks]);
     assert!(orders > 20_000, "{orders} orders");
 }
 
 /// The same with removals that are in force before they are carried out.
 #[test]
 fn no_order_of_large_removals_serves_what_was_read_before_or_tells_another_number() {
-    let budget = Budget { queries: 3, changes: 1, rows: 0, changed: 0, looks: 0, large: 2 };
-    let orders = explore_all(&[budget, Budget { queries: 2, changed: 1, ..budget }]);
+    let budget = Budget { queries: 3, changes: 1, rows: 0, changed: 0, large: 2, ..Budget::default() };
+    let orders = explore_all(Fetchers::Postgres, &[budget, Budget { queries: 2, changed: 1, ..budget }]);
     assert!(orders > 20_000, "{orders} orders");
 }
 
@@ -454,13 +513,16 @@ fn no_order_of_large_removals_serves_what_was_read_before_or_tells_another_numbe
 #[test]
 #[ignore = "takes minutes in a debug build; `make check-freshness` runs it"]
 fn no_order_with_invalidations_of_all_kinds_serves_what_was_read_before() {
-    let budget = Budget { queries: 3, changes: 2, rows: 1, changed: 1, looks: 1, large: 0 };
-    let orders = explore_all(&[
-        budget,
-        Budget { rows: 2, looks: 0, ..budget },
-        Budget { changed: 2, looks: 0, ..budget },
-        Budget { rows: 0, changed: 0, looks: 2, ..budget },
-        Budget { rows: 1, changed: 0, looks: 0, large: 2, ..budget },
-    ]);
+    let budget = Budget { queries: 3, changes: 2, rows: 1, changed: 1, looks: 1, ..Budget::default() };
+    let orders = explore_all(
+        Fetchers::Postgres,
+        &[
+            budget,
+            Budget { rows: 2, looks: 0, ..budget },
+            Budget { changed: 2, looks: 0, ..budget },
+            Budget { rows: 0, changed: 0, looks: 2, ..budget },
+            Budget { rows: 1, changed: 0, looks: 0, large: 2, ..budget },
+        ],
+    );
     assert!(orders > 1_000_000, "{orders} orders");
 }

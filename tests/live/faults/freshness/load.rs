@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use super::computer::Computer;
 use super::model::{MEANT, ROWS};
 use super::reader::Reader;
 use super::run::Run;
@@ -11,6 +12,9 @@ use crate::support::{Database, Random, StopAtEnd};
 
 /// Questions at a time, of each reader.
 const DEPTHS: [usize; 6] = [1, 4, 16, 32, 64, 64];
+
+/// Clients that compute values.
+const COMPUTERS: usize = 4;
 
 /// Writers of rows; one more writes what DDL changes, and waits longer for it to be seen.
 const WRITERS: usize = 3;
@@ -35,6 +39,10 @@ pub fn under_load(
             scope.spawn(move || reader.read());
         }
         let stop_writers = StopAtEnd(&no_writers);
+        for _ in 0..COMPUTERS {
+            let computer = Computer { run, database, stop: &no_readers, random: Random::new(random.next()) };
+            scope.spawn(move || computer.compute());
+        }
         let writers: Vec<_> = (0..=WRITERS)
             .map(|number| {
                 let is_by_ddl = number == WRITERS;

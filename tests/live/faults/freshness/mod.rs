@@ -5,11 +5,13 @@
 //! Writer ──job, or SQL and BEAR.INVALIDATE──┐      begin: version n + 1 may be seen
 //!    │                                      ▼      seen:  version n + 1 must be seen
 //! History <──floors, versions── Reader ──BEAR.QUERY──> Redis ──Proxy──> Postgres
+//!                            Computer ──BEAR.GET, PUT──> Redis; reads Postgres by himself
 //! ```
 //!
 //! `BEAR_TEST_READS` says how many answers are checked, `BEAR_TEST_SEED` repeats the choices of a run (not its moments).
 
 mod answer;
+mod computer;
 mod exact;
 mod history;
 mod load;
@@ -159,6 +161,18 @@ fn an_index_that_finds_nothing_is_caught() {
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn joining_a_struck_fill_is_caught() {
     assert_is_caught("join-struck", &Run::new(1), None);
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
+fn storing_what_was_computed_under_a_struck_lease_is_caught() {
+    assert_is_caught("lease-no-strike", &Run::new(1), None);
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
+fn storing_what_comes_when_its_lease_is_over_is_caught() {
+    assert_is_caught("lease-late-put", &Run::new(1), None);
 }
 
 #[test]

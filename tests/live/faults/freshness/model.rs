@@ -121,6 +121,8 @@ pub struct Call {
     pub any_item: bool,
     pub any_box: bool,
     pub id: Option<i64>,
+    /// Of a value: are the rows named that it is made of?
+    pub names_rows: bool,
     low: i64,
     high: i64,
     /// At least one of them, where there are some.
@@ -148,6 +150,7 @@ impl Call {
             any_item: false,
             any_box: false,
             id: None,
+            names_rows: true,
             low: 0,
             high: SIZES,
             any: 0,
@@ -162,6 +165,10 @@ impl Call {
 
     fn one(space: Section, id: i64) -> Call {
         Call { shape: Shape::One, id: Some(id), ..Call::new(space, id.to_string()) }
+    }
+
+    pub fn range_of_sizes(&self) -> (i64, i64) {
+        (self.low, self.high)
     }
 
     /// Can a row of the section be in the answer?
@@ -234,6 +241,23 @@ pub fn calls() -> Vec<Call> {
     }));
     calls.push(Call { boxes: Boxes::All, any_box: true, ..Call::range(Item, "beside", 700, 750) });
     calls
+}
+
+/// What clients compute.
+pub fn values() -> Vec<Call> {
+    use Section::Item;
+    let mut values: Vec<Call> = [1, 2, 3, 4, 17, 30].map(|id| mine(id)).into();
+    values.extend([(0, 99), (150, 250), (500, 560)].map(|(low, high)| Call::range(Item, "kept", low, high)));
+    values.extend([(0, 300), (600, 700)].map(|(low, high)| Call::range(Item, "aging", low, high)));
+    values.extend(
+        [(200, 280), (900, 999)].map(|(low, high)| Call { names_rows: false, ..Call::range(Item, "loose", low, high) }),
+    );
+    values
+}
+
+/// The value of one row, which its writer puts, too.
+pub fn mine(id: i64) -> Call {
+    Call { words: format!("mine {id}"), ..Call::one(Section::Item, id) }
 }
 
 #[test]

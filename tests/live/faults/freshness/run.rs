@@ -18,6 +18,8 @@ pub struct Run {
     pub seed: u64,
     pub history: History,
     pub calls: Vec<Asked>,
+    /// Calls that clients compute.
+    pub values: Vec<Call>,
     pub reads: AtomicU64,
     pub writes: AtomicU64,
     /// When at the latest the change feed has a write seen, where there is a feed.
@@ -44,6 +46,7 @@ impl Run {
             seed,
             history: History::new(),
             calls: model::calls().into_iter().map(asked).collect(),
+            values: model::values(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             feed_grace: None,

@@ -25,6 +25,7 @@ pub mod inbox;
 pub mod info;
 pub mod jobs;
 pub mod keyspace_model;
+pub mod languages;
 pub mod load;
 pub mod locks;
 pub mod markdown;

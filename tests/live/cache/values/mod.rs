@@ -1,6 +1,7 @@
 //! Values, which the application computes: who computes, who waits, what is stored, and what drops it.
 
 mod drops;
+mod guide;
 mod leases;
 mod puts;
 mod roles;

@@ -1,11 +1,9 @@
-//! How the page's workers are run: what they import is brought in once, in the versions that `tests/workers/` pins, into the
-//! folder of what was built.
+//! How the page's workers are run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use crate::support::markdown::root;
+use crate::support::languages;
 
 pub trait Language: Sync {
     /// The files of the worker, as the page calls them; the first one is run.
@@ -27,16 +25,8 @@ impl Language for Python {
     }
 
     fn command(&self, folder: &Path) -> Command {
-        static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
-        let environment = ENVIRONMENT.get_or_init(|| {
-            brought("python", "requirements.txt", |target| {
-                run(Command::new("python3").args(["-m", "venv"]).arg(target));
-                let pip = target.join("bin/pip");
-                run(Command::new(pip).args(["install", "--quiet", "-r"]).arg(pinned("requirements.txt")));
-            })
-        });
-        let mut command = Command::new(environment.join("bin/python"));
-        command.current_dir(folder).arg(self.files()[0]);
+        let mut command = languages::python(folder);
+        command.arg(self.files()[0]);
         command
     }
 
@@ -51,58 +41,12 @@ impl Language for Node {
     }
 
     fn command(&self, folder: &Path) -> Command {
-        static MODULES: OnceLock<PathBuf> = OnceLock::new();
-        let modules = MODULES.get_or_init(|| {
-            brought("node", "package-lock.json", |target| {
-                for file in ["package.json", "package-lock.json"] {
-                    std::fs::copy(pinned(file), target.join(file)).expect("a copy");
-                }
-                let words = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-                run(Command::new("npm").args(words).current_dir(target));
-            })
-        });
-        // Where an import looks for what it does not find beside the file.
-        let link = folder.join("node_modules");
-        std::os::unix::fs::symlink(modules.join("node_modules"), &link).or_else(already_there).expect("a link");
-        let mut command = Command::new("node");
-        command.current_dir(folder).arg(self.files()[0]);
+        let mut command = languages::node(folder);
+        command.arg(self.files()[0]);
         command
     }
 
     fn ends_requests(&self) -> bool {
         true
     }
-}
-
-fn already_there(error: std::io::Error) -> std::io::Result<()> {
-    match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Ok(()),
-        _ => Err(error),
-    }
-}
-
-fn pinned(file: &str) -> PathBuf {
-    root().join("tests/workers").join(file)
-}
-
-/// The folder of this name, filled anew where what is pinned has changed since.
-fn brought(name: &str, lock: &str, bring: impl Fn(&Path)) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers").join(name);
-    let pinned = std::fs::read(pinned(lock)).expect("what is pinned");
-    let mark = target.join("brought");
-    if std::fs::read(&mark).ok().as_ref() != Some(&pinned) {
-        let _ = std::fs::remove_dir_all(&target);
-        std::fs::create_dir_all(&target).expect("a folder");
-        bring(&target);
-        std::fs::write(&mark, &pinned).expect("the mark");
-    }
-    target
-}
-
-#[track_caller]
-fn run(command: &mut Command) {
-    let hint = "the page's workers need python3 with venv, node with npm (`scripts/setup.sh test` installs them), and the network";
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; {hint}"));
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{command:?}: {}\n{}\n{hint}", output.status, String::from_utf8_lossy(&said));
 }

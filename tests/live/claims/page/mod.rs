@@ -2,7 +2,7 @@
 //! every fate, killed, halted, asked to end.
 //!
 //! Their jobs tell webhooks of events, so that the test sees what a worker does and when: it is the webhook, and may keep a
-//! worker waiting (`receiver`). `language` brings in what they import.
+//! worker waiting (`receiver`). `language` says how each is run.
 
 mod language;
 mod receiver;

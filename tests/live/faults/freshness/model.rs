@@ -246,7 +246,7 @@ pub fn calls() -> Vec<Call> {
 /// What clients compute.
 pub fn values() -> Vec<Call> {
     use Section::Item;
-    let mut values: Vec<Call> = [1, 2, 3, 4, 17, 30].map(|id| mine(id)).into();
+    let mut values: Vec<Call> = [1, 2, 3, 4, 17, 30].map(mine).into();
     values.extend([(0, 99), (150, 250), (500, 560)].map(|(low, high)| Call::range(Item, "kept", low, high)));
     values.extend([(0, 300), (600, 700)].map(|(low, high)| Call::range(Item, "aging", low, high)));
     values.extend(

@@ -25,13 +25,14 @@ pub fn look(ctx: Context, kind: watch::Kind, key: &[u8]) -> Look {
     }
 }
 
-/// An entry is finished JSON with a TTL, or compressed.
+/// An entry has a TTL, and is finished JSON, or compressed; a value may be any JSON, or any bytes.
 fn entry(ctx: Context, key: &[u8]) -> Look {
     let Some(value) = StringKey::open(ctx, key).filter(|value| value.ttl_ms().is_some()) else { return Look::Strange };
     match value.bytes() {
         b"[]" | b"null" => Look::Blank,
         [b'[' | b'{', .., b']' | b'}'] => Look::Likely,
         bytes if matches!(Form::of(bytes, usize::MAX), Form::Compressed { .. }) => Look::Likely,
+        _ if watch::is_value(key) => Look::Likely,
         _ => Look::Strange,
     }
 }

@@ -94,6 +94,16 @@ pub fn named(key: &[u8]) -> Option<Named> {
     WATCH.with_borrow(|watch| watch.as_ref().and_then(|watch| named_in(watch, key)))
 }
 
+/// Is it the key of a value, which the application computes?
+pub fn is_value(key: &[u8]) -> bool {
+    let query_of = |watch: &Watch| {
+        let (space, call) = space::split_key(&watch.catalog, watch.deployment, key)?;
+        let section = &watch.catalog.sections[space.section];
+        section.calls.query_of(call).map(|query| section.queries[query].computed().is_some())
+    };
+    WATCH.with_borrow(|watch| watch.as_ref().and_then(query_of)) == Some(true)
+}
+
 fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
     let (space, call) = space::split_key(&watch.catalog, watch.deployment, key)?;
     let kind = match keys::classify(call) {

@@ -102,9 +102,18 @@ impl Calls {
 
     /// Whether [`Calls::write_key`] could have written this.
     pub fn is_canonical(&self, call_part: &[u8]) -> bool {
+        self.query_of(call_part).is_some()
+    }
+
+    /// The query for a call of which [`Calls::write_key`] could have written this.
+    pub fn query_of(&self, call_part: &[u8]) -> Option<usize> {
         let words: Vec<&[u8]> = call_part.split(|b| *b == b':').take(self.max_words + 1).collect();
+        if words.len() > self.max_words {
+            return None;
+        }
         let mut key = Vec::with_capacity(call_part.len());
-        words.len() <= self.max_words && self.resolve(&words, Spelling::Key, &mut key).is_ok() && key == call_part
+        let (query, _) = self.resolve(&words, Spelling::Key, &mut key).ok()?;
+        (key == call_part).then_some(query)
     }
 
     fn resolve(&self, words: &[&[u8]], spelling: Spelling, out: &mut Vec<u8>) -> Result<(usize, Fit), CallError> {

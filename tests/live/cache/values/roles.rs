@@ -70,3 +70,25 @@ fn verify_tells_of_values_that_it_cannot_compute() {
     let verified = wire.run("BEAR.VERIFY bear").map();
     assert_eq!((verified["checked"].int(), verified["values"].int(), verified["gone"].int()), (1, 1, 0));
 }
+
+#[test]
+fn what_an_earlier_life_left_of_values_goes_whatever_it_holds() {
+    let mut redis = Redis::builder().catalog(CATALOG).append_only().start();
+    let left = [("page", "blob:1", "anything"), ("page", "shelf:7", "5"), ("bear", "summary", "\"text\"")];
+    let put_all = |redis: &Redis| {
+        let mut wire = redis.wire();
+        for (space, call, value) in left {
+            let words: Vec<&str> = call.split(':').collect();
+            let count = words.len().to_string();
+            let command = [&["BEAR.PUT", space, &count][..], &words, &[value]].concat();
+            assert_eq!(wire.call(&command), Reply::Int(1), "{call}");
+        }
+        redis.wait_stored();
+    };
+    put_all(&redis);
+    redis.restart();
+    eventually("they have gone", || redis.run("EXISTS page:blob:1 page:shelf:7 bear:summary") == Reply::Int(0));
+    assert_eq!(redis.info("bear").int("bear_foreign_keys"), 0, "they were bear's");
+    redis.restart();
+    put_all(&redis);
+}

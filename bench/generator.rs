@@ -10,6 +10,8 @@ pub const CLIENTS: usize = 50;
 /// What one run of redis-benchmark came to.
 pub struct Run {
     pub per_second: f64,
+    /// Of a command, its time in the generator's own queue left out.
+    pub p99_ms: f64,
     /// The server's processor time a command, in microseconds; NaN where the server does not tell.
     pub cpu_us: f64,
 }
@@ -26,15 +28,19 @@ pub fn benchmark(redis: &Redis, pipeline: usize, requests: usize, command: &[Str
     let cpu = cpu_seconds(redis) - before;
     let text = String::from_utf8_lossy(&output.stdout);
     // "test","rps",… and then "GET bear:…","123456.78",…, where quotes of the command stay as they are.
-    let per_second = text.lines().last().and_then(|line| line.rsplit("\",\"").nth(FIGURES - 1)?.parse().ok());
+    let figure = |from_behind: usize| text.lines().last()?.rsplit("\",\"").nth(from_behind)?.parse::<f64>().ok();
+    let per_second = figure(FIGURES - 1);
     let Some(per_second) = per_second.filter(|_| output.status.success()) else {
         panic!("redis-benchmark: {text}{}", String::from_utf8_lossy(&output.stderr));
     };
-    Run { per_second, cpu_us: cpu * 1e6 / requests as f64 }
+    Run { per_second, p99_ms: figure(BEHIND_P99).unwrap_or(f64::NAN), cpu_us: cpu * 1e6 / requests as f64 }
 }
 
 /// Figures of a line behind the command: the rate and six latencies.
 const FIGURES: usize = 7;
+
+/// Behind the 99th percentile there is the longest.
+const BEHIND_P99: usize = 1;
 
 /// Processor time of the server's main thread so far.
 pub fn cpu_seconds(redis: &Redis) -> f64 {

@@ -9,6 +9,7 @@
 mod bullmq;
 mod by_hand;
 mod claims;
+mod compression;
 mod drain;
 mod drain_feed;
 mod drain_holds;
@@ -49,7 +50,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 28] = [
+const PARTS: [(&str, Part); 29] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -58,6 +59,7 @@ const PARTS: [(&str, Part); 28] = [
     ("feed", feed::run),
     ("freshness", freshness::run),
     ("memory", memory::run),
+    ("compression", compression::run),
     ("misses", misses::run),
     ("enqueue", enqueue::run),
     ("queue-memory", queue_memory::run),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! with a token:    the fill of its lease finishes: who asked before a strike is answered, it is stored unless struck
-//! without a token: it takes the place of the fills of its entry, whose leases end, and of whatever stands
+//! without a token: it takes the place of the fills of its entry, whose leases end, and of whatever stands; while it is read
+//!                  aside it is a fill, so that what changes meanwhile strikes it
 //! ```
 //! JSON is read, and compressed, by the thread of Redis where it is small, else aside while the client waits.
 
@@ -67,6 +68,8 @@ enum By {
     /// Whose lease has this ticket.
     Lease(u64),
     Anybody,
+    /// The same, whose value was read aside under this ticket.
+    Expected(u64),
 }
 
 /// Values whose JSON is read aside.
@@ -115,6 +118,11 @@ impl Server {
             let got = request.value.len();
             return Err(format!("TOOLARGE a value may hold {limit} bytes (bear.max-entry-bytes), got {got}"));
         }
+        if request.if_absent && self.has_value(&call) {
+            self.with_stats(&call, |stats| stats.puts_refused += 1);
+            ctx.reply().integer(0);
+            return Ok(());
+        }
         let put = Put { call, by, metas, rows: row_count, ttl_ms: request.ttl_ms, if_absent: request.if_absent };
         let (kind, compress) = (computed.kind, put.call.query().compress);
         let len = request.value.len();
@@ -159,7 +167,12 @@ impl Server {
         Ok(rows)
     }
 
-    fn check_value_aside(&mut self, ctx: Context, put: Put, kind: ValueKind, value: &[u8]) {
+    fn check_value_aside(&mut self, ctx: Context, mut put: Put, kind: ValueKind, value: &[u8]) {
+        if put.by == By::Anybody {
+            let (ticket, ended) = self.fills.expect(&put.call.key, put.call.clone());
+            self.forget_replaced(ended);
+            put.by = By::Expected(ticket);
+        }
         let large = &mut self.values.large;
         large.tickets += 1;
         let ticket = large.tickets;
@@ -184,6 +197,7 @@ impl Server {
         }
         while let Some((ticket, result)) = self.values.large.checked.pop_front() {
             let Some((client, put)) = self.values.large.pending.remove(&ticket) else { continue };
+            let by = put.by;
             let answer = match result {
                 Ok(_) if !self.is_master() => {
                     Answer::Error("READONLY this server has become a replica; nothing is stored".into())
@@ -191,6 +205,10 @@ impl Server {
                 Ok(content) => Answer::Integer(self.put_checked(ctx, put, content).into()),
                 Err(text) => Answer::Error(text.into()),
             };
+            if let (By::Expected(ticket), Answer::Error(_)) = (by, &answer) {
+                let send = self.fills.give_up(ticket).and_then(|given_up| given_up.send);
+                send.into_iter().for_each(|(successor, call)| self.send(successor, &call));
+            }
             self.answers.push_back((client, answer));
         }
     }
@@ -206,11 +224,19 @@ impl Server {
         is_stored
     }
 
+    /// Fills that a newer value has ended.
+    fn forget_replaced(&mut self, ended: Vec<u64>) {
+        for ended in ended {
+            self.values.leases.end(ended);
+            self.scheduled_fetch_ended(ended, || ScheduledFetch::Struck);
+        }
+    }
+
     fn put_now(&mut self, ctx: Context, put: Put, content: Content) -> bool {
         let (ticket, answer, may_store, call) = match put.by {
-            By::Lease(ticket) => {
+            By::Lease(ticket) | By::Expected(ticket) => {
                 // It may have ended while the JSON was read.
-                let is_under_way = self.values.leases.end(ticket);
+                let is_under_way = self.values.leases.end(ticket) || matches!(put.by, By::Expected(_));
                 let ended = Ended::Got(&put.metas);
                 let Some(finished) = is_under_way.then(|| self.fills.finish(ticket, ended, may_belong)).flatten()
                 else {
@@ -224,10 +250,7 @@ impl Server {
             }
             By::Anybody => {
                 let replaced = self.fills.replace(&put.call.key);
-                for ended in replaced.ended {
-                    self.values.leases.end(ended);
-                    self.scheduled_fetch_ended(ended, || ScheduledFetch::Struck);
-                }
+                self.forget_replaced(replaced.ended);
                 (replaced.ticket, replaced.answer, true, put.call)
             }
         };

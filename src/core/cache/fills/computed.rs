@@ -4,10 +4,13 @@
 //! refresh: a client has the lease --finish--> answered, stored unless struck; a successor is the first waiter's
 //!                                 --give_up--> (time is over, or he gave it up) the first waiter's, who asked since
 //!                                 --replace--> (somebody has a newer value) all who wait are answered; nothing is left
+//!                                 --expect--> (a newer value is being read) all wait for it: it is a fill of its own
 //! ```
 //! A lease is a fill like any other. Who gets one of those that wait, waits no more: [`Fills::take_waiter`].
 
-use super::{Fills, Seq};
+use std::rc::Rc;
+
+use super::{Fill, Fills, Seq, Slot};
 
 /// A fill that ended without an outcome. Who waits for it goes on waiting.
 #[derive(Debug)]
@@ -73,6 +76,23 @@ impl<C: Clone, W> Fills<C, W> {
             self.forget(&key);
         }
         replaced
+    }
+}
+
+impl<C: Clone, W> Fills<C, W> {
+    /// Ends all fills of an entry, for a newer value is there and will be known in a moment: as a fill that whoever waits, waits
+    /// for, and that is struck by what changes meanwhile. Its ticket, and the fills that are no more.
+    pub fn expect(&mut self, key: &[u8], call: C) -> (u64, Vec<u64>) {
+        let Replaced { ticket, answer, ended } = self.replace(key);
+        let key: Rc<[u8]> = key.into();
+        let sent = self.seq;
+        let waiters = answer.into_iter().map(|waiter| (sent, waiter)).collect();
+        self.tickets.insert(ticket, key.clone());
+        self.slots.insert(
+            key,
+            Slot { call, running: vec![Fill { ticket, sent, struck: None, waiters }], pending: Vec::new() },
+        );
+        (ticket, ended)
     }
 }
 
@@ -156,5 +176,33 @@ mod tests {
         assert!(fills.finish(1, Ended::Got(&[]), no_rows).is_none() && fills.give_up(2).is_none());
         assert_eq!(fills.refresh(KEY, ()), Some(4));
         assert_eq!(fills.replace(b"page:shelf:8"), Replaced { ticket: 5, answer: vec![], ended: vec![] });
+    }
+
+    #[test]
+    fn a_value_that_is_expected_answers_all_and_is_struck_by_what_changes_until_it_is_there() {
+        for is_struck in [false, true] {
+            let mut fills = Fills::default();
+            fills.refresh(KEY, ());
+            fills.join(KEY, (), 1);
+            fills.strike(KEY);
+            let (ticket, ended) = fills.expect(KEY, ());
+            assert_eq!((ticket, ended), (2, vec![1]));
+            assert_eq!(fills.join(KEY, (), 2), Joined::Waits);
+            if is_struck {
+                fills.change([&b"page:tag:x"[..]], None);
+            }
+            let done = fills.finish(ticket, Ended::Got(&[b"page:tag:x"[..].into()]), no_rows).expect("it is under way");
+            assert_eq!((done.answer, done.store, done.send), (vec![1, 2], !is_struck, None));
+        }
+    }
+
+    #[test]
+    fn of_two_values_that_are_expected_the_later_stands() {
+        let mut fills = Fills::<(), ()>::default();
+        let (first, _) = fills.expect(KEY, ());
+        let (second, ended) = fills.expect(KEY, ());
+        assert_eq!(ended, [first]);
+        assert!(fills.finish(first, Ended::Got(&[]), no_rows).is_none());
+        assert!(fills.finish(second, Ended::Got(&[]), no_rows).expect("it is under way").store);
     }
 }

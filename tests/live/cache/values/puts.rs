@@ -1,6 +1,7 @@
 //! What is stored of what is put, and in the place of what.
 
 use super::{assert_hit, figure, get, lease, parts, start};
+use crate::support::wire::packed;
 use crate::support::{eventually, Redis, Reply};
 
 #[test]
@@ -18,6 +19,26 @@ fn a_value_without_a_token_replaces_and_ends_leases() {
     assert_eq!(wire.run("BEAR.PUT page 2 shelf 7 \"newer\""), Reply::Int(1));
     assert_hit(&mut wire, "page shelf 7", "\"newer\"");
     assert_eq!((figure(&redis, "leases"), figure(&redis, "fills_running")), (0, 0));
+}
+
+#[test]
+fn what_changes_while_a_large_value_is_read_strikes_it() {
+    let redis = start();
+    let (mut wire, mut other) = (redis.wire(), redis.wire());
+    let large = format!("[{}0]", "1,".repeat(400_000));
+    for by in ["page TAG shelf:7", "page QUERY shelf 7", "page ALL"] {
+        wire.send_bytes(&packed(&["BEAR.PUT", "page", "2", "shelf", "7", &large]));
+        eventually("it is being read", || figure(&redis, "fills_running") == 1);
+        assert!(!other.run(&format!("BEAR.INVALIDATE {by}")).is_error());
+        assert_eq!(wire.receive(), Reply::Int(0), "{by}");
+        assert_eq!(get(&mut wire, "page WAIT 0 LEASE 1 shelf 7").0, None, "{by}");
+        eventually("the lease is over", || figure(&redis, "leases") == 0);
+    }
+    wire.send_bytes(&packed(&["BEAR.PUT", "page", "2", "shelf", "7", &large]));
+    assert_eq!(wire.receive(), Reply::Int(1));
+    let wrong = format!("[{}]", "1,".repeat(400_000));
+    assert!(wire.call(&["BEAR.PUT", "page", "2", "shelf", "8", &wrong]).is_error());
+    assert_eq!(figure(&redis, "fills_running"), 0);
 }
 
 #[test]

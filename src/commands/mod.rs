@@ -26,6 +26,7 @@ mod limitqueue;
 mod lock;
 mod log;
 mod logs;
+mod mget;
 mod mquery;
 mod pause;
 mod promote;
@@ -50,6 +51,7 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<query::Query>(ctx)?;
     register::<mquery::MQuery>(ctx)?;
     register::<get::Get>(ctx)?;
+    register::<mget::MGet>(ctx)?;
     register::<put::Put>(ctx)?;
     register::<forget::Forget>(ctx)?;
     register::<invalidate::Invalidate>(ctx)?;

@@ -7,7 +7,7 @@
 use super::cursor::{Cursor, MAX_WORDS};
 use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
-use crate::server::{self, Calls};
+use crate::server::{self, AskedOfMany, Calls};
 
 /// Calls of one command.
 const MAX_CALLS: usize = 1_000;
@@ -55,13 +55,13 @@ impl Command for MQuery {
             let space = cursor.next("the space")?;
             let freshness = cursor.freshness();
             let calls = calls(&mut cursor)?;
-            server.query_many(ctx, space, freshness, calls)
+            server.query_many(ctx, space, AskedOfMany::Results(freshness), calls)
         });
     }
 }
 
 /// Calls, each after the number of its words.
-fn calls(cursor: &mut Cursor) -> Result<Calls, String> {
+pub(super) fn calls(cursor: &mut Cursor) -> Result<Calls, String> {
     let mut calls = Calls::default();
     while calls.len() == 0 || !cursor.is_done() {
         if calls.len() == MAX_CALLS {

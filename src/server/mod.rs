@@ -62,7 +62,7 @@ use crate::redis_api::{Answer, BlockedClient, Context, Role};
 pub use self::cache::call::{Call, Freshness, Words};
 pub use self::cache::explain::Explained;
 pub use self::cache::invalidate::Target;
-pub use self::cache::many::Calls;
+pub use self::cache::many::{AskedOfMany, Calls};
 pub use self::cache::put::PutRequest;
 pub use self::cache::stored::Wanted;
 pub use self::cache::values::GetOptions;

@@ -1,4 +1,4 @@
-//! BEAR.MQUERY: several calls of one space, answered by one array. Hits are read in slices; all misses are fetched at the same time.
+//! BEAR.MQUERY, BEAR.MGET: several calls of one space, answered by one array. Hits are read in slices; all misses are fetched at the same time.
 //!
 //! ```text
 //! command: a slice of the calls --all of them, and none waits--> replied
@@ -78,14 +78,24 @@ impl Calls {
     }
 }
 
+/// What is asked of each call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AskedOfMany {
+    Results(Freshness),
+    /// Values, and how long the caller would compute those that nobody has.
+    Values {
+        lease_ms: Option<u64>,
+    },
+}
+
 /// Calls of which some have not been looked for yet.
 struct Scan {
     space_name: Box<[u8]>,
-    freshness: Freshness,
+    asked: AskedOfMany,
     calls: Calls,
     next: usize,
-    /// With FRESH: where a key was fetched already.
-    fresh: FxHashMap<Box<[u8]>, usize>,
+    /// With FRESH, and of values: where a key was asked for already.
+    seen: FxHashMap<Box<[u8]>, usize>,
     /// The client, once it waits.
     waiter: Option<WaiterId>,
 }
@@ -126,20 +136,14 @@ impl Server {
         &mut self,
         ctx: Context,
         space_name: &[u8],
-        freshness: Freshness,
+        asked: AskedOfMany,
         calls: Calls,
     ) -> Result<(), String> {
         let space = self.space(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         let mut gather = Gather::new(calls.len());
-        let mut scan = Scan {
-            space_name: space_name.into(),
-            freshness,
-            calls,
-            next: 0,
-            fresh: FxHashMap::default(),
-            waiter: None,
-        };
+        let mut scan =
+            Scan { space_name: space_name.into(), asked, calls, next: 0, seen: FxHashMap::default(), waiter: None };
         // In MULTI and scripts all of it is now or never.
         let until = (!ctx.flags().cannot_block()).then(|| Instant::now() + FIRST);
         let is_scanned = self.scan(ctx, &mut scan, &mut gather, until);
@@ -188,29 +192,35 @@ impl Server {
         at: usize,
         gather: &mut Gather<Answer>,
     ) -> Result<Option<Answer>, String> {
-        let Scan { space_name, freshness, calls, fresh, waiter, .. } = scan;
+        let Scan { space_name, asked, calls, seen, waiter, .. } = scan;
         let space = self.space(ctx, space_name)?;
         let words = calls.get(at);
         let query = self.write_call_key(space_name, space, &words)?;
-        self.check_is_query(space, query)?;
-        if *freshness == Freshness::Fresh {
-            if let Some(earlier) = fresh.get(self.key.as_slice()) {
+        if *asked != AskedOfMany::Results(Freshness::Any) && *asked != AskedOfMany::Results(Freshness::Cached) {
+            if let Some(earlier) = seen.get(self.key.as_slice()) {
                 gather.same_as(at, *earlier);
                 return Ok(None);
             }
-            fresh.insert(self.key.as_slice().into(), at);
+            seen.insert(self.key.as_slice().into(), at);
         }
-        let found = self.look(ctx, (space_name, space), query, *freshness, &words, |cached: Cached| cached.share());
+        let freshness = match *asked {
+            AskedOfMany::Results(freshness) => freshness,
+            AskedOfMany::Values { lease_ms } => {
+                return self.value_of_many(ctx, (space_name, space), query, &words, lease_ms).map(Some);
+            }
+        };
+        self.check_is_query(space, query)?;
+        let found = self.look(ctx, (space_name, space), query, freshness, &words, |cached: Cached| cached.share());
         if found.is_some() {
             return Ok(found);
         }
-        if *freshness == Freshness::Cached {
+        if freshness == Freshness::Cached {
             return Ok(Some(Answer::Null));
         }
         if waiter.is_none() {
             check_may_wait(ctx)?;
         }
-        self.fetch((space_name, space), *freshness, &words, |server, until| {
+        self.fetch((space_name, space), freshness, &words, |server, until| {
             let waiting = &mut server.waiting;
             let client = *waiter.get_or_insert_with(|| waiting.add(ctx.block(), until));
             waiting.postpone(client, until);

@@ -24,6 +24,7 @@ use crate::core::cache::fills::Joined;
 use crate::core::cache::leases::Leases;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
+use crate::core::catalog::{Query, Section};
 use crate::core::events::fill::FillEnd;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::tick::LATE;
@@ -66,10 +67,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
         let query = &section.queries[self.write_call_key(space_name, space, words)?];
-        let lease_ms = match query.computed() {
-            Some(computed) => options.lease_ms.unwrap_or(computed.lease_ms),
-            None => return Err(no_value(section, query, "ask for it with BEAR.QUERY")),
-        };
+        let lease_ms = lease_ms(section, query, options.lease_ms)?;
         let age = if section.has_soft_life { self.age_of_key(&query.life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, Freshness::Any) && !self.withholds(space.section);
         let reply = |plain: &[u8]| {
@@ -79,12 +77,7 @@ impl Server {
         let take = |cached: Cached| cached.read(ctx, reply);
         let replied = if is_wanted { self.cached(ctx, space.section, query, take) } else { None };
         if let Some(replied) = replied {
-            let stats = self.stats.section(space.section);
-            stats.hits += 1;
-            stats.stale_hits += u64::from(age == Age::Stale);
-            self.log_call(ctx, if age == Age::Stale { "STALE" } else { "HIT" });
-            let is_near_end = age != Age::Fresh;
-            let token = is_near_end.then(|| self.lease_ahead(space_name, space, words, lease_ms)).flatten();
+            let token = self.value_was_hit(ctx, (space_name, space), age, words, lease_ms);
             match (replied, token) {
                 (Replied::Not(frame), token) => self.decompress_value_aside(ctx, frame, space.section, token),
                 (Replied::Whole, Some(token)) => ctx.reply().text(&token),
@@ -105,6 +98,77 @@ impl Server {
         result
     }
 
+    /// One of many calls: nobody waits, for he might have a lease already that others wait for.
+    pub(in crate::server) fn value_of_many(
+        &mut self,
+        ctx: Context,
+        (space_name, space): (&[u8], SpaceRef),
+        query: usize,
+        words: &Words,
+        own_lease_ms: Option<u64>,
+    ) -> Result<Answer, String> {
+        let catalog = self.catalog.clone();
+        let section = &catalog.sections[space.section];
+        let query = &section.queries[query];
+        let lease_ms = lease_ms(section, query, own_lease_ms)?;
+        let age = if section.has_soft_life { self.age_of_key(&query.life) } else { Age::Fresh };
+        let is_wanted = refresh::may_serve(age, Freshness::Any) && !self.withholds(space.section);
+        let found =
+            if is_wanted { self.cached(ctx, space.section, query, |cached: Cached| cached.share()) } else { None };
+        let (value, token) = match found {
+            Some(value) => (value, self.value_was_hit(ctx, (space_name, space), age, words, lease_ms)),
+            None => {
+                self.stats.section(space.section).misses += 1;
+                self.log_call(ctx, "MISS");
+                let token = match self.is_master() {
+                    true => self.lease_now(space_name, space, words, lease_ms)?.1,
+                    false => None,
+                };
+                (Answer::Null, token)
+            }
+        };
+        let token = token.map_or(Answer::Null, |token| Answer::Bytes(Arc::new(token.as_bytes().to_vec())));
+        Ok(Answer::Many(Arc::new(vec![value, token])))
+    }
+
+    /// Counts it; a token where its life is near its end, and nobody else computes it anew.
+    fn value_was_hit(
+        &mut self,
+        ctx: Context,
+        (space_name, space): (&[u8], SpaceRef),
+        age: Age,
+        words: &Words,
+        lease_ms: u64,
+    ) -> Option<Arc<str>> {
+        let stats = self.stats.section(space.section);
+        stats.hits += 1;
+        stats.stale_hits += u64::from(age == Age::Stale);
+        self.log_call(ctx, if age == Age::Stale { "STALE" } else { "HIT" });
+        if age == Age::Fresh {
+            return None;
+        }
+        self.lease_ahead(space_name, space, words, lease_ms)
+    }
+
+    /// The call, and a token where nobody computes it.
+    fn lease_now(
+        &mut self,
+        space_name: &[u8],
+        space: SpaceRef,
+        words: &Words,
+        lease_ms: u64,
+    ) -> Result<(Rc<Call>, Option<Arc<str>>), String> {
+        self.have_feed();
+        let call = Rc::new(Call::new(self, space_name, space, words)?);
+        let limit = self.config.max_fills as usize;
+        if self.values.leases.len() >= limit && self.fills.would_send(&call.key) {
+            return Err(format!("OVERLOADED {limit} values are being computed (bear.max-fills); try again later"));
+        }
+        let ticket = self.fills.refresh(&call.key, call.clone());
+        let token = ticket.map(|ticket| self.lend(ticket, &call, lease_ms));
+        Ok((call, token))
+    }
+
     fn lease_or_wait(
         &mut self,
         ctx: Context,
@@ -113,15 +177,9 @@ impl Server {
         words: &Words,
         (lease_ms, wait_ms): (u64, u64),
     ) -> Result<(), String> {
-        self.have_feed();
-        let call = Rc::new(Call::new(self, space_name, space, words)?);
-        let limit = self.config.max_fills as usize;
-        if self.values.leases.len() >= limit && self.fills.would_send(&call.key) {
-            return Err(format!("OVERLOADED {limit} values are being computed (bear.max-fills); try again later"));
-        }
-        if let Some(ticket) = self.fills.refresh(&call.key, call.clone()) {
-            let token = self.lend(ticket, &call, lease_ms);
-            Answer::Leased(None, Some(token)).reply(ctx);
+        let (call, token) = self.lease_now(space_name, space, words, lease_ms)?;
+        if token.is_some() {
+            Answer::Leased(None, token).reply(ctx);
             return Ok(());
         }
         if wait_ms == 0 || ctx.flags().cannot_block() {
@@ -252,5 +310,13 @@ impl Server {
     /// The ticket of the lease that a token names, if it is under way.
     pub(in crate::server) fn lease_of(&self, token: &[u8]) -> Option<u64> {
         self.values.leases.ticket(token).filter(|ticket| self.values.leases.ends(*ticket).is_some())
+    }
+}
+
+/// How long the caller would compute it.
+fn lease_ms(section: &Section, query: &Query, own: Option<u64>) -> Result<u64, String> {
+    match query.computed() {
+        Some(computed) => Ok(own.unwrap_or(computed.lease_ms)),
+        None => Err(no_value(section, query, "ask for it with BEAR.QUERY")),
     }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 39] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 40] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.mquery", -4, "readonly", &["RO", "access"]),
     ("bear.get", -3, "readonly", &["RO", "access"]),
+    ("bear.mget", -4, "readonly", &["RO", "access"]),
     ("bear.put", -5, "write", &["RW", "access", "delete"]),
     ("bear.forget", 3, "write", &["RW", "access", "delete"]),
     ("bear.explain", -3, "readonly", &["RO", "access"]),
@@ -81,6 +82,7 @@ fn the_syntax_of_every_command_is_documented() {
     for (name, expected) in [
         ("bear.query", "<space> [FRESH | CACHED | NOBLOCK name] [RAW] word..."),
         ("bear.mquery", "<space> [FRESH | CACHED] n word......"),
+        ("bear.mget", "<space> [LEASE lease-ms] n word......"),
         ("bear.get", "<space> [LEASE lease-ms] [WAIT wait-ms] word..."),
         (
             "bear.put",

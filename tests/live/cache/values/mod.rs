@@ -3,6 +3,7 @@
 mod drops;
 mod guide;
 mod leases;
+mod many;
 mod puts;
 mod roles;
 mod words;

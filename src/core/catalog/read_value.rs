@@ -16,6 +16,9 @@ use crate::core::values::duration;
 const VALUE_KEYS: [&str; 11] =
     ["call", "type", "lease", "ttl", "stale", "refresh_ahead", "jitter", "compress", "match", "on", "tags"];
 
+/// What BEAR.GET takes before the call.
+const OPTIONS: [&str; 2] = ["LEASE", "WAIT"];
+
 /// What only Postgres' results have.
 const OF_QUERIES: [&str; 3] = ["sql", "single", "rows"];
 
@@ -52,6 +55,9 @@ fn read_fields(
     }
     let call = CallPattern::parse(fields.string("call", report)?);
     let call = Arc::new(report.keep("call", call)?);
+    if let Some(word) = call.first_literal().filter(|word| OPTIONS.iter().any(|of| word.eq_ignore_ascii_case(of))) {
+        report.problem(format!("call: a value's call cannot begin with '{word}', which is an option of BEAR.GET"));
+    }
     let life = read_life::read(fields, section_life, report);
     let compress = read_life::compress(fields, reader.outlines[section].compress, report);
     let (match_, on) = reader.predicates(section, fields, &call, report);
@@ -133,6 +139,7 @@ mod tests {
                 "value 'x': sql, single: the application computes a value",
             ),
             ("call = \"x\"\nsqll = 1", "value 'x': unknown key 'sqll'; the keys are call, type, lease, ttl"),
+            ("call = \"Wait {x:int}\"", "a value's call cannot begin with 'Wait', which is an option of BEAR.GET"),
             ("call = \"x\"\ntype = \"text\"", "type must be \"json\" or \"bytes\""),
             ("call = \"x\"\nlease = \"2h\"", "lease may be 1h at most"),
             ("call = \"x\"\nlease = 5", "lease must be a string, got 5"),

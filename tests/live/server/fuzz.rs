@@ -7,9 +7,16 @@ use crate::support::bears;
 use crate::support::wire::packed;
 use crate::support::{Database, Postgres, Random, Redis, Reply, Wire};
 
+macro_rules! VALUES {
+    () => {
+        "\n[page]\n[[page.value]]\ncall = \"shelf {n:int}\"\ntags = [\"shelf:{n}\"]\nstale = \"1s\"\nttl = \"20ms\"\n\
+         [[page.value]]\ncall = \"blob {n:text}\"\ntype = \"bytes\"\n"
+    };
+}
+
 /// All sections of two catalogs in one, so that tenants are among them.
 const CATALOG: &str =
-    concat!(include_str!("../../../catalogs/bear.toml"), include_str!("../../../catalogs/salon.toml"));
+    concat!(include_str!("../../../catalogs/bear.toml"), include_str!("../../../catalogs/salon.toml"), VALUES!());
 const SCHEMA: &str = concat!(
     include_str!("../../../schema/bear.sql"),
     include_str!("../../support/bears.sql"),
@@ -69,6 +76,7 @@ fn calls_of(space: &[u8]) -> &'static [&'static str] {
         Some(b"booking") => &CALLS[6..9],
         Some(b"dashboard") => &CALLS[9..10],
         Some(b"invoice") => &CALLS[10..],
+        Some(b"page") => &["shelf ?", "blob ?"],
         _ => &CALLS,
     }
 }
@@ -192,7 +200,8 @@ fn vector(random: &mut Random) -> Vec<Vec<u8>> {
         0 => word(random),
         _ => random.one(&SPACES).into(),
     };
-    match random.below(20) {
+    match random.below(23) {
+        20..=22 => return of_values(random),
         0..=7 => {
             args.extend([b"BEAR.QUERY".to_vec(), space.clone()]);
             match random.below(6) {
@@ -249,6 +258,47 @@ fn vector(random: &mut Random) -> Vec<Vec<u8>> {
             let name = random.one(&["BEAR.QUERY", "BEAR.INVALIDATE", "BEAR.EXPLAIN", "BEAR.CATALOG", "bear.query"]);
             args.push(name.into());
             args.extend((0..random.below(10)).map(|_| word(random)));
+        }
+    }
+    args
+}
+
+/// A command about values: leases that soon end, so that nobody waits for long.
+fn of_values(random: &mut Random) -> Vec<Vec<u8>> {
+    let space = if random.below(10) == 0 { word(random) } else { b"page".to_vec() };
+    let call = call(random, b"page");
+    let mut args: Vec<Vec<u8>> = Vec::new();
+    match random.below(8) {
+        0..=2 => {
+            args.extend([
+                b"BEAR.GET".to_vec(),
+                space,
+                b"LEASE".to_vec(),
+                b"5".to_vec(),
+                b"WAIT".to_vec(),
+                b"3".to_vec(),
+            ]);
+            args.extend(call);
+        }
+        3..=5 => {
+            args.extend([b"BEAR.PUT".to_vec(), space, call.len().to_string().into_bytes()]);
+            args.extend(call);
+            args.push(if random.below(3) > 0 { b"{\"a\": 1}".to_vec() } else { word(random) });
+            for _ in 0..random.below(4) {
+                let option = random.one(&["TAG", "ROW", "TTL", "TOKEN", "IF", "row"]);
+                args.push(option.into());
+                if random.below(2) == 0 {
+                    args.push(random.one(&["bear", "booking", "100", "ABSENT", "0123456789abcdef-1"]).into());
+                }
+                args.extend((0..random.below(3)).map(|_| word(random)));
+            }
+        }
+        6 => args.extend([b"BEAR.FORGET".to_vec(), space, word(random)]),
+        _ => {
+            args.extend([b"BEAR.MGET".to_vec(), space, b"LEASE".to_vec(), b"5".to_vec()]);
+            args.extend([call.len().to_string().into_bytes()]);
+            args.extend(call);
+            args.extend([b"2".to_vec(), b"shelf".to_vec(), word(random)]);
         }
     }
     args

@@ -48,9 +48,10 @@ fn who_waits_behind_somebodys_key_has_the_lock_when_it_has_gone() {
 fn an_operator_ends_a_lock_by_deleting_its_key() {
     let redis = start();
     let mut wire = redis.wire();
-    for how in
-        ["DEL api:@lock:door", "UNLINK api:@lock:door", "PEXPIREAT api:@lock:door 1", "RENAME api:@lock:door other"]
-    {
+    // Valkey tells of a TTL that has passed as of one that has ended by itself, which ends no lock before its time.
+    let past = redis.info("server").get("valkey_version").is_none().then_some("PEXPIREAT api:@lock:door 1");
+    let ways = ["DEL api:@lock:door", "UNLINK api:@lock:door", "RENAME api:@lock:door other"];
+    for how in ways.into_iter().chain(past) {
         let held = lock(&mut wire, "api door 60000 WAIT 20000");
         let mut waiter = lock_waiter(&redis, "api door 60000 WAIT 60000", 0);
         assert!(!wire.run(how).is_error(), "{how}");

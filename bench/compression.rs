@@ -7,7 +7,7 @@ use crate::setup::{self, call, Servers};
 use crate::support::Redis;
 
 /// Rows of a result, and how many entries are filled to see what they take.
-const SIZES: [(usize, usize); 6] = [(7, 4_000), (27, 2_000), (107, 500), (430, 200), (1_700, 50), (6_700, 20)];
+const SIZES: [(usize, usize); 6] = [(7, 4_000), (27, 2_000), (107, 500), (430, 200), (1_700, 50), (6_000, 20)];
 
 /// How long one run should last at least.
 const RUN_SECS: f64 = 1.5;

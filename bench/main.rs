@@ -36,7 +36,9 @@ mod predicates;
 mod probe;
 mod queue;
 mod queue_memory;
+mod rewarm;
 mod setup;
+mod shared;
 mod stampede;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -50,7 +52,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 29] = [
+const PARTS: [(&str, Part); 31] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -61,6 +63,8 @@ const PARTS: [(&str, Part); 29] = [
     ("memory", memory::run),
     ("compression", compression::run),
     ("misses", misses::run),
+    ("shared", shared::run),
+    ("rewarm", rewarm::run),
     ("enqueue", enqueue::run),
     ("queue-memory", queue_memory::run),
     ("latency", latency::run),

@@ -2,7 +2,7 @@
 # Measures bear with a Redis and a Postgres of its own, and prints the tables of docs/performance.md. Called by `make bench`.
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
-#                                                  freshness memory compression misses enqueue queue-memory latency drain
+#                                                  freshness memory compression misses shared rewarm enqueue queue-memory latency drain
 #                                                  drain-feed bullmq drain-holds claims events limits inbox; none: all; of claims alone
 #                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds,
 #                                                  of inbox inbox:insert inbox:drain inbox:wake inbox:wal inbox:bloat

@@ -205,13 +205,15 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
 }
 
 fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) {
-    reply.map(8 + LIFE_FIELDS);
+    reply.map(9 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
     reply.text(&plan.sql);
     life(reply, &query.life);
     compress(reply, query);
+    reply.text("rewarm_ms");
+    reply.integer(query.rewarm.map_or(0, |span| span.as_millis() as i64));
     reply.text("single");
     reply.boolean(query.single);
     reply.text("rows");

@@ -34,6 +34,7 @@ impl Keyspace {
             std::mem::take(&mut self.dead),
             std::mem::take(&mut self.unclean),
             std::mem::take(&mut self.doomed),
+            self.warm.clear(),
         );
         self.forget_owner();
         self.tombstone = false;

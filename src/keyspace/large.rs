@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use super::remove::{pattern_of, Outcome, Pace, What, AT_ONCE};
-use super::{store, watch, Keyspace};
+use super::{store, warm, watch, Keyspace};
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::changes::change::Changes;
 use crate::redis_api::Context;
@@ -93,6 +93,7 @@ impl Keyspace {
             (None, Pace::InSlices) if is_full => {
                 let id = self.index.next_removal();
                 self.told.begins(id, pattern_of(what));
+                self.warm.removal_begins(id, what.is_change());
                 self.in_turn.push_back(InTurn { id, what: OwnedWhat::of(what) });
                 Outcome::Pending(id)
             }
@@ -100,6 +101,7 @@ impl Keyspace {
             _ => {
                 let id = self.index.next_removal();
                 self.told.begins(id, pattern_of(what));
+                self.warm.removal_begins(id, what.is_change());
                 self.begin(ctx, id, what);
                 match (count, pace) {
                     (Some(count), _) => Outcome::Removed(count),
@@ -167,11 +169,13 @@ impl Keyspace {
             self.large.iter_mut().find(|large| large.invalidates.as_ref().is_some_and(|known| known.repeats(&concern)))
         {
             self.index.extend_removal(large.id);
+            self.warm.removal_begins(large.id, warm::is_change_of(&concern));
             large.source = Source::Index { from: None };
             return;
         }
         let id = self.index.begin_removal(concern.clone());
         self.told.begins(id, None);
+        self.warm.removal_begins(id, warm::is_change_of(&concern));
         self.large.push_back(Large { id, source: Source::Index { from: None }, taken: 0, invalidates: Some(concern) });
     }
 
@@ -249,6 +253,7 @@ impl Keyspace {
         }
         for Taken { key, remains, by, prefix_len } in taken {
             self.told.took(by, &key, prefix_len);
+            self.warm.taken(by, &key);
             self.doomed.insert(key.clone());
             self.sweep_later(key, remains);
         }
@@ -258,6 +263,7 @@ impl Keyspace {
         }
         self.index.end_removal(large.id);
         self.told.ended(large.id);
+        self.warm.removal_ended(large.id);
         if !self.doomed.is_empty() {
             self.ending += 1;
         }

@@ -11,6 +11,7 @@
 //! | `owned` | what an earlier life left, told from what is somebody's |
 //! | `told` | what is told of all that, for events |
 //! | `look` | what a key looks like |
+//! | `warm` | which entries are kept warm |
 //! | `watch` | notifications of other clients' writes |
 //! | `jobs` | queues' keys |
 //! | `claims` | those of claimed jobs |
@@ -38,6 +39,7 @@ pub mod schedules;
 mod store;
 mod sweep;
 pub mod told;
+pub mod warm;
 pub mod watch;
 
 use std::collections::{BTreeSet, LinkedList, VecDeque};
@@ -77,6 +79,7 @@ pub struct Keyspace {
     doomed: BTreeSet<Key>,
     owned: owned::Owned,
     pub told: told::Told,
+    pub warm: warm::Warm,
     /// Is everything removed outside commands? In a cluster it must be: within a command, Redis 8 and Valkey look for
     /// every key in the slot of that command's own.
     outside_commands: bool,

@@ -165,6 +165,7 @@ impl Keyspace {
             let key = self.index.dependents.key(*id).filter(|key| self.publications.wants(key, *id)).cloned();
             if let Some(key) = key {
                 self.drop_older(&key, u64::MAX);
+                self.warm.dropped(&key);
             }
         }
     }
@@ -180,6 +181,7 @@ impl Keyspace {
         let keys: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
         for key in &keys {
             self.drop_older(key, u64::MAX);
+            self.warm.dropped(key);
         }
     }
 
@@ -201,8 +203,19 @@ impl Keyspace {
         }
     }
 
-    /// Gives up the publications that an invalidation concerns, and the older results that they were to replace.
-    pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
+    /// Gives up the publications that a change of rows or tags concerns, and the older results that they were to replace.
+    pub fn abort_changed(&mut self, concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
+        for key in self.abort_where(concerned) {
+            self.warm.dropped(&key);
+        }
+    }
+
+    /// The same of an invalidation that is none.
+    pub fn abort_publications(&mut self, concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
+        self.abort_where(concerned);
+    }
+
+    fn abort_where(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) -> Vec<Key> {
         let keys: Vec<Key> = self
             .publications
             .by_key
@@ -213,6 +226,7 @@ impl Keyspace {
         for key in &keys {
             self.drop_older(key, u64::MAX);
         }
+        keys
     }
 
     /// Writes some metadata of the oldest publication, or its entry.

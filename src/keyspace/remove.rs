@@ -33,6 +33,16 @@ pub enum What<'a> {
     Key(&'a [u8]),
 }
 
+impl What<'_> {
+    /// Do entries go because rows or tags have changed?
+    pub(super) fn is_change(&self) -> bool {
+        match self {
+            What::Metas(_) | What::Rows { .. } | What::Space(_) => true,
+            What::Calls { .. } | What::Key(_) => false,
+        }
+    }
+}
+
 /// May the reply come after the command has returned?
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
@@ -211,10 +221,15 @@ impl Keyspace {
     fn remove_now(&mut self, ctx: Context, what: &What, candidates: Vec<Key>) -> Outcome {
         let id = self.index.begin_removal(self.concern_of(what));
         self.told.begins(id, pattern_of(what));
+        self.warm.removal_begins(id, what.is_change());
         let taken = self.index.take(id, candidates);
         self.index.end_removal(id);
-        taken.iter().for_each(|taken| self.told.took(taken.by, &taken.key, taken.prefix_len));
+        for taken in &taken {
+            self.told.took(taken.by, &taken.key, taken.prefix_len);
+            self.warm.taken(taken.by, &taken.key);
+        }
         self.told.ended(id);
+        self.warm.removal_ended(id);
         let (own, earlier): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(|taken| taken.by == id);
         earlier.iter().for_each(|taken| self.count_taken(taken.by));
         self.unlink(ctx, earlier);

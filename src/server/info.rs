@@ -76,6 +76,7 @@ impl Server {
         info.number("entries_expired", keyspace.expired);
         info.number("entries_evicted", keyspace.evicted);
         info.number("entries_deleted", keyspace.deleted);
+        info.number("kept_warm", keyspace.warm.len() as u64);
         info.number("fills_running", self.fetches_running() as u64);
         info.number("leases", self.values.leases.len() as u64);
         info.number("clients_waiting", self.waiting.len() as u64);

@@ -111,6 +111,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_at_locks();
             server.look_at_lag();
             server.look_for_strangers();
+            server.keyspace.warm.sweep();
             server.free_retired_catalogs();
         });
     });
@@ -278,6 +279,7 @@ impl Server {
         self.fills.strike_where(|_, _| true);
         if self.is_master() {
             self.keyspace.make_all_cold();
+            self.forget_asked();
             self.arm_soon();
         }
     }

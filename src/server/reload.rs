@@ -233,6 +233,7 @@ impl Server {
         if self.is_master() {
             watch::watch(self.config.db as i32, self.catalog.clone(), self.deployment);
             self.keyspace.abort_publications(|_, _| true);
+            self.forget_asked();
             let changed = changed_sections(&old, &self.catalog);
             if changed.len() > COLD_ONE_BY_ONE {
                 self.make_all_cold();

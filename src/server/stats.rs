@@ -14,6 +14,8 @@ pub struct SectionStats {
     pub stale_hits: u64,
     /// Fetches begun for nobody, at a hit on an entry at the end of its life.
     pub refreshes: u64,
+    /// Fetches begun for nobody, for a change had dropped what was asked for lately.
+    pub rewarmed: u64,
     /// Not in the cache: fetched, refused, or nil for CACHED.
     pub misses: u64,
     /// Misses that waited for a fetch which somebody else began.
@@ -79,6 +81,7 @@ impl SectionStats {
         self.hits += other.hits;
         self.stale_hits += other.stale_hits;
         self.refreshes += other.refreshes;
+        self.rewarmed += other.rewarmed;
         self.misses += other.misses;
         self.joined += other.joined;
         self.fills += other.fills;
@@ -107,6 +110,7 @@ impl SectionStats {
             ("hits", self.hits),
             ("stale_hits", self.stale_hits),
             ("refreshes", self.refreshes),
+            ("rewarmed", self.rewarmed),
             ("misses", self.misses),
             ("joined", self.joined),
             ("fills", self.fills),

@@ -85,6 +85,7 @@ impl Server {
         self.put_what_is_checked(ctx, paused);
         let more_enqueued = self.enqueue_checked(ctx, deadline, paused);
         let more_calls = self.work_on_many(ctx, deadline);
+        let more_cold = self.work_on_rewarming(ctx, start, deadline);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
         let more_events = self.send_events(ctx, deadline);
         self.send_answers(ctx);
@@ -107,6 +108,7 @@ impl Server {
             || more_to_verify
             || more_enqueued
             || more_calls
+            || more_cold
             || more_late
             || more_errands
             || more_events
@@ -124,6 +126,7 @@ impl Server {
             self.waiting.next_deadline(),
             self.values.leases.next_deadline(),
             self.messages.next_deadline(),
+            self.next_to_rewarm(),
             self.queues.next_deadline(),
             self.next_claimers_deadline(),
             self.next_lock_deadline(),

@@ -115,6 +115,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         id: outline.id,
         life,
         has_soft_life: queries.iter().any(|query| query.life.is_soft()),
+        has_rewarm: queries.iter().any(|query| query.rewarm.is_some()),
         tenant: outline.tenant,
         tenant_column: tenant_column.map(Into::into),
         tables,

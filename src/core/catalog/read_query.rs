@@ -1,6 +1,7 @@
 //! Reads the queries of a section.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Table;
 
@@ -15,10 +16,24 @@ use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
 use crate::core::calls::tags::TagTemplate;
 use crate::core::sql::template::Template;
+use crate::core::values::duration;
 use crate::core::values::value::ArgType;
 
-const QUERY_KEYS: [&str; 12] =
-    ["call", "sql", "single", "rows", "ttl", "stale", "refresh_ahead", "jitter", "compress", "match", "on", "tags"];
+const QUERY_KEYS: [&str; 13] = [
+    "call",
+    "sql",
+    "single",
+    "rows",
+    "ttl",
+    "stale",
+    "refresh_ahead",
+    "jitter",
+    "compress",
+    "rewarm",
+    "match",
+    "on",
+    "tags",
+];
 
 /// Reads queries of any section.
 pub(in crate::core) struct QueryReader<'a, 'p> {
@@ -73,6 +88,8 @@ impl QueryReader<'_, '_> {
         }
         let life = read_life::read(fields, section_life, report);
         let compress = read_life::compress(fields, outline.compress, report);
+        let rewarm = fields.string("rewarm", report).and_then(|text| report.keep("rewarm", duration::parse_ms(text)));
+        let rewarm = rewarm.map(Duration::from_millis);
         let (match_, on) = self.predicates(section, fields, &call, report);
         let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
         if match_.is_some() && !rows && !lists {
@@ -109,7 +126,7 @@ impl QueryReader<'_, '_> {
             tag_columns,
         };
         let source = Source::Sql { plan: Arc::new(plan), params: sources };
-        Some(Query { call, source, life, compress, single, rows, match_, on, tags })
+        Some(Query { call, source, life, compress, rewarm, single, rows, match_, on, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.

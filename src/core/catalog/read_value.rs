@@ -73,7 +73,7 @@ fn read_fields(
         ));
     }
     let source = Source::Computed(Computed { kind: kind(fields, report), lease_ms: lease_ms(fields, report) });
-    Some(Query { call, source, life, compress, single: false, rows: false, match_, on, tags })
+    Some(Query { call, source, life, compress, rewarm: None, single: false, rows: false, match_, on, tags })
 }
 
 fn kind(fields: Fields<'_>, report: &mut Report) -> ValueKind {

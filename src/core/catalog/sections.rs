@@ -3,6 +3,7 @@
 //! Immutable. Reading it from TOML is [`super::read_catalog`]'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
@@ -100,6 +101,8 @@ pub struct Section {
     pub life: Life,
     /// Has any of its queries entries whose age Redis alone does not tell?
     pub has_soft_life: bool,
+    /// Has any of its queries entries that are kept warm?
+    pub has_rewarm: bool,
     pub tenant: Option<ScalarType>,
     /// Column of the section's tables that holds the tenant, for the change feed.
     pub tenant_column: Option<Box<str>>,
@@ -194,6 +197,8 @@ pub struct Query {
     pub life: Life,
     /// From which size on results are compressed; None: none are.
     pub compress: Option<usize>,
+    /// An entry that was asked for within this time, and that a change drops, is fetched again.
+    pub rewarm: Option<Duration>,
     /// One object or null instead of an array.
     pub single: bool,
     /// Whether the result's rows are tracked; if not, any change of the section drops the entry.

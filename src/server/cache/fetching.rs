@@ -141,8 +141,12 @@ impl Server {
             Ok(fetched) => Ended::Got(&fetched.metas),
             Err(_) => Ended::Failed,
         };
+        self.keyspace.warm.ended(ticket);
         let Some(finished) = self.fills.finish(ticket, ended, may_belong) else { return };
         let call = &finished.call;
+        if finished.struck {
+            self.keyspace.warm.dropped(&call.key);
+        }
         if let Some((ticket, successor)) = &finished.send {
             self.send(*ticket, successor);
         }
@@ -257,6 +261,7 @@ impl Server {
     }
 
     fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
+        self.keyspace.warm.ended(ticket);
         if let Some(finished) = self.fills.finish(ticket, Ended::Failed, may_belong) {
             self.scheduled_fetch_ended(ticket, || ScheduledFetch::Failed(fetch_error(&finished.call, &error)));
             self.answer_with_error(&finished.call, &error, finished.answer);

@@ -10,6 +10,7 @@
 //! | `fetching` | fetches are sent, their outcomes answered and stored |
 //! | `waiting` | clients that wait for a fetch, and their deadlines |
 //! | `refresh` | entries at the end of their life are fetched for nobody |
+//! | `rewarm` | entries that a change has dropped are fetched again |
 //! | `invalidate` | BEAR.INVALIDATE strikes fills and removes entries |
 //! | `explain` | BEAR.EXPLAIN: what is known of a call |
 //! | `verify` | BEAR.VERIFY: entries are compared with Postgres |
@@ -35,6 +36,7 @@ pub(in crate::server) mod owning;
 pub(in crate::server) mod put;
 pub(in crate::server) mod query;
 pub(in crate::server) mod refresh;
+pub(in crate::server) mod rewarm;
 pub(in crate::server) mod stored;
 pub(in crate::server) mod values;
 pub(in crate::server) mod verify;

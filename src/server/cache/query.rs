@@ -132,6 +132,9 @@ impl Server {
         let age = if section.has_soft_life { self.age_of_key(&section.queries[query].life) } else { Age::Fresh };
         let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
         let found = if is_wanted { self.cached(ctx, space.section, &section.queries[query], take) } else { None };
+        if section.has_rewarm {
+            self.note_asked(space_name, &section.queries[query], found.is_some());
+        }
         if found.is_some() {
             let stats = self.stats.section(space.section);
             stats.hits += 1;

@@ -8,7 +8,7 @@ use crate::server::queues::wall_ms;
 use crate::server::Server;
 
 /// A space's name, by the prefix of its keys without the colon.
-fn space_of(prefix: &[u8]) -> &[u8] {
+pub fn space_of(prefix: &[u8]) -> &[u8] {
     if has_tenant(prefix) {
         prefix
     } else {

@@ -22,7 +22,7 @@ mod outcomes;
 mod send;
 
 pub use choice::EventsChoice;
-pub use entries::{rows_of, rows_of_prefix};
+pub use entries::{rows_of, rows_of_prefix, space_of};
 
 use rustc_hash::FxHashSet;
 

@@ -76,7 +76,7 @@ impl Server {
     fn drop_space(&mut self, ctx: Context, prefix: &[u8]) {
         match ctx.writes_allowed() {
             true => {
-                self.keyspace.abort_publications(|_, _| true);
+                self.keyspace.abort_changed(|_, _| true);
                 self.keyspace.drop_space(ctx, prefix);
             }
             false => self.keyspace.make_space_cold(prefix),
@@ -88,7 +88,7 @@ impl Server {
         let sets = row_sets(section.as_bytes(), ids);
         // Results that are on their way have the row, too, and no entry tells whose they are.
         self.fills.change_of_any_tenant(sets.iter().map(AsRef::as_ref));
-        self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| tenant_sets::lists(metas, set)));
+        self.keyspace.abort_changed(|_, metas| sets.iter().any(|set| tenant_sets::lists(metas, set)));
         for set in &sets {
             for (prefix, set) in self.keyspace.tenants_with(section, set) {
                 if self.keyspace.removals_in_force() >= MANY_REMOVALS {
@@ -113,7 +113,7 @@ impl Server {
         sets.push(row_set(prefix, &Row::Any));
         let changes = Arc::new(changes);
         self.fills.change(sets.iter().map(AsRef::as_ref), Some(&changes));
-        self.keyspace.abort_publications(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
+        self.keyspace.abort_changed(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: in force, and carried out when that is over.
             self.keyspace.invalidate_rows_later(prefix, &sets, &changes);

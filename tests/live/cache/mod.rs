@@ -18,6 +18,7 @@ mod persistence;
 mod policy;
 mod query;
 mod replica;
+mod rewarm;
 mod stale;
 mod stampede;
 mod sweep;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use crate::support::bears;
 use crate::support::{eventually, Database, Info, Postgres, Redis, Reply};
 
-const FIGURES: [&str; 22] = [
+const FIGURES: [&str; 23] = [
     "hits",
     "stale_hits",
     "refreshes",
+    "rewarmed",
     "misses",
     "joined",
     "fills",

@@ -79,7 +79,7 @@ impl Later for Frame {
 
     fn reply(&self, reply: Replier) {
         if self.read(|plain| reply.bytes(plain)).is_none() {
-            reply.error("ERR what is cached of this call cannot be read; ask for it with FRESH");
+            reply.error("ERR what is cached of this call cannot be read; ask for it alone");
         }
     }
 }

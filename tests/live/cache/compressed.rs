@@ -467,6 +467,10 @@ fn values_are_compressed_too() {
     assert_eq!(shown["bytes"], Reply::Int(text(LARGE).len() as i64));
     assert!(shown["stored_bytes"].int() * 3 < shown["bytes"].int());
     assert!(figure(&redis, "decompressed_aside") > 0);
+    let many = redis.run(&format!("BEAR.MGET page 2 json {LARGE} 2 bytes {MIDDLE} 2 plain {SMALL}"));
+    for (found, n) in many.list().iter().zip([LARGE, MIDDLE, SMALL]) {
+        assert_text(&found.list()[0].text(), n, "of many");
+    }
     // A waiter gets it as it was.
     let mut first = redis.wire();
     let token = first.run("BEAR.GET page json 7").list()[1].text();

@@ -137,6 +137,8 @@ impl Queue {
     pub fn main_skipped(&mut self, through: JobId) {
         if self.through.is_none() {
             self.read_to = self.read_to.max(through);
+            // The barrier that held the lane is among them.
+            self.held = Held::No;
         }
     }
 

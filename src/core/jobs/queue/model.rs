@@ -219,6 +219,7 @@ impl World {
         assert!(self.jobs.range(..=from.ms).all(|(_, job)| job.at != At::Unread), "{from} passes unread jobs");
         let Some(through) = unread.iter().take(max).next_back() else {
             self.queue.main_skipped(id(self.jobs.len() as u64));
+            self.waits_for_quiet = false;
             return;
         };
         let told = self.queue.blocked();

@@ -50,6 +50,24 @@ fn settle(queue: &mut Queue, ns: impl IntoIterator<Item = u64>) {
 }
 
 #[test]
+fn a_barrier_that_is_removed_while_the_lane_waits_for_it_holds_nobody() {
+    let mut queue = Queue::new();
+    queue.added(id(3));
+    queue.main_taken(id(3));
+    // Job 3 is the barrier: it waits until 1 is done, and 2 has not come.
+    let left = vec![(id(1), holding(&[])), (id(2), undue(5, &[]))];
+    queue.main_done(id(2), left, Held::UntilQuiet);
+    assert_eq!(queue.side_take(6, 9, NONE_PAUSED), ids([1]), "none takes a place while it waits");
+    settle(&mut queue, [1]);
+    assert_eq!(queue.main_from(6), Some(id(2)));
+    queue.main_skipped(id(3));
+    assert_eq!(queue.next_due(), Some(5));
+    assert_eq!(queue.side_take(6, 9, NONE_PAUSED), ids([2]));
+    settle(&mut queue, [2]);
+    assert!(queue.is_idle());
+}
+
+#[test]
 fn the_main_lane_reads_on_after_what_it_has_read() {
     let mut queue = Queue::new();
     assert!(queue.is_idle());

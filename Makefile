@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run test test-node test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -18,6 +18,11 @@ run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_P
 test: ## all tests, on the installed redis-server; ARGS go to cargo test
 	@scripts/setup.sh test
 	cargo test --locked $(ARGS)
+
+test-node: ## the tests of clients/node, on the installed redis-server; ARGS are words of the paths of test files
+	@scripts/setup.sh node
+	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
+	cd clients/node && npm test -- $(ARGS)
 
 test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
 	@scripts/setup.sh

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh          to build and run: C compiler, make, libclang, Redis, Postgres
 #   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
+#   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, and what its package-lock.json says
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
@@ -171,7 +172,7 @@ look() { # look TARGET: what packages are missing?
         # without its package Debian's python3 has a venv that cannot bring pip in
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
     fi
-    if [[ $1 == test || $1 == bench ]]; then
+    if [[ $1 == test || $1 == bench || $1 == node ]]; then
         have node || packages+=(nodejs)
         have npm || packages+=(npm)
     fi
@@ -214,6 +215,16 @@ if [[ ${1-} == lint ]]; then
             rustup component add "$component"
         fi
     done
+fi
+if [[ ${1-} == node ]]; then
+    # Debian 12 has 18, and a Node that is there is not replaced
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
+        || fail "clients/node needs Node 20 or later, and this is $(node --version); install one (Debian 13 has it, or nodejs.org)"
+    client=$(dirname "$(dirname "$(realpath "$0")")")/clients/node
+    # npm leaves a copy of the lock file that it has installed
+    if [[ ! $client/node_modules/.package-lock.json -nt $client/package-lock.json ]]; then
+        (cd "$client" && npm ci --ignore-scripts --loglevel=error) || fail "npm cannot bring in what clients/node is tested with (above)"
+    fi
 fi
 if [[ ${1-} == bench ]]; then
     bullmq=$(dirname "$(dirname "$(realpath "$0")")")/bench/bullmq

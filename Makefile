@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-node test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run test test-node test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -23,6 +23,11 @@ test-node: ## the tests of clients/node, on the installed redis-server; ARGS are
 	@scripts/setup.sh node
 	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
 	cd clients/node && npm test -- $(ARGS)
+
+test-bullmq: ## BullMQ's own tests on bear, a table of them; BULLMQ is a checkout of BullMQ 6, ARGS its test files or --json
+	@scripts/setup.sh node
+	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
+	cd clients/node && npm run -s build && node test/bullmq/suite.mjs $(abspath $(BULLMQ)) $(ARGS)
 
 test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
 	@scripts/setup.sh

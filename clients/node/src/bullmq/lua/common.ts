@@ -1,0 +1,444 @@
+/**
+ * What the scripts share. Each script is this text and its own, sent as one: a unit to clients, the AOF and replicas.
+ *
+ * KEYS[1] is the space, `{queue}:section`, the one key that bear's commands know; KEYS[2] the hash of the queue's settings, of
+ * which the other keys differ by their last word; ARGV[1] is what they begin with. All of them are in the slot of `{queue}`.
+ *
+ * ```text
+ * {queue}:section:queue:…      bear's: the jobs that wait, are delayed or claimed, with their payloads, leases, tokens
+ * bmq:{queue}:section:job:5    a job's options, counters and outcome; `bear` is the id of its job in bear's queue, `token` and
+ *                              `worker` are of the claim. Of a finished job this is all that there is
+ * bmq:{queue}:section:wait …   where jobs stand, for getters: sorted sets of ids
+ * ```
+ *
+ * Who is next, who holds a job and for how long is bear's to say. Where both could contradict each other (a lease that has
+ * ended, a delay that is over by the server's clock) a script that meets it believes bear.
+ *
+ * A command of bear's may be refused (FULL, OOM, NOWAIT while a queue is read after a start), and Redis takes nothing back of a
+ * script that fails. So the command that may be refused comes first.
+ */
+export const COMMON = `
+local space, meta, base = KEYS[1], KEYS[2], ARGV[1]
+local call = redis.call
+
+local function job(id) return base .. 'job:' .. id end
+local function whole(number) return string.format('%.0f', number) end
+
+local function jsonOf(text)
+  return text:match('^[%w_:. -]*$') and '"' .. text .. '"' or cjson.encode(text)
+end
+
+-- Runs a command that may be refused. Returns its reply, or nil and the error.
+local function ask(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    if reply.err:find('NOWAIT', 1, true) then error(reply) end
+    return nil, reply.err
+  end
+  return reply
+end
+
+local function pairsOf(flat)
+  local map = {}
+  for at = 1, #flat, 2 do map[flat[at]] = flat[at + 1] end
+  return map
+end
+
+local longest
+local function tell(...)
+  if not longest then longest = call('HGET', meta, 'opts.maxLenEvents') or '10000' end
+  return call('XADD', base .. 'events', 'MAXLEN', '~', longest, '*', 'event', ...)
+end
+
+-- Whether nothing may begin now: all is paused, or as many jobs are active as may be.
+local function isHalted()
+  local settings = call('HMGET', meta, 'paused', 'concurrency')
+  if settings[1] then return true end
+  local most = tonumber(settings[2])
+  return most and call('ZCARD', base .. 'active') >= most
+end
+
+-- Wakes one worker that waits.
+local function wake()
+  if not isHalted() then call('ZADD', base .. 'marker', 0, '0') end
+end
+
+local function nextDue()
+  local first = call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
+  return first[2] and math.floor(tonumber(first[2]) / 4096)
+end
+
+-- Wakes one worker, to be told until when it may sleep.
+local function wakeAt()
+  local due = nextDue()
+  if due then call('ZADD', base .. 'marker', due, '1') end
+end
+
+-- ---- jobs in bear's queue ----
+
+-- 512 for each of the 2,097,152 priorities, of which 1 is the first; jobs without one come before all these; those that are
+-- last in and first out come before them, the last of them first.
+local PLAIN = 2097153 * 512
+
+local function rank(priority, isFirst)
+  if priority > 0 then
+    local of = (2097153 - priority) * 512
+    return isFirst and of + 1 + call('INCR', base .. 'first') % 511 or of
+  end
+  return isFirst and PLAIN + 1 + call('INCR', base .. 'first') or PLAIN
+end
+
+-- The same in the ten priorities of a module that has no more.
+local function narrow(priority, isFirst)
+  if priority == 0 then return isFirst and 10 or 9 end
+  if priority <= 4 then return 9 - priority end
+  if priority < 10 then return 4 end
+  if priority < 100 then return 3 end
+  return priority < 10000 and 2 or 1
+end
+
+local function typeOf(name)
+  if #name <= 128 and name:match('^%w[%w_.:-]*$') then return name end
+  return 'job'
+end
+
+-- Puts a job into bear's queue. Returns bear's id of it.
+local function enqueue(name, payload, priority, isFirst, delay)
+  local words = { 'BEAR.ENQUEUE', space, typeOf(name), payload, 'ATTEMPTS', '100', 'PRIORITY', whole(rank(priority, isFirst)) }
+  if delay > 0 then
+    words[#words + 1] = 'DELAY'
+    words[#words + 1] = whole(math.min(delay, 31536000000)) -- bear's longest; what is longer is put off again
+  end
+  local id, refused = ask(unpack(words))
+  if not id and refused:find('PRIORITY', 1, true) then
+    words[8] = tostring(narrow(priority, isFirst))
+    id, refused = ask(unpack(words))
+  end
+  if not id then error({ err = refused }) end
+  return id
+end
+
+-- The payload as bear has it: {"id":…,"name":…,"data":…}, or anything where another program has enqueued it.
+local function payloadOf(id)
+  local known = call('HMGET', job(id), 'payload', 'bear')
+  if known[1] then return known[1] end
+  if not known[2] then return nil end
+  local found = ask('BEAR.JOB', space, known[2])
+  return found and pairsOf(found).data
+end
+
+-- Whether the claim of a job stands. bear's hash of the claims is read: BEAR.JOB would send the payload, too.
+local function isHeld(bear, token)
+  if not bear or not token then return false end
+  local claim = call('HGET', space .. ':queue:work:claims', bear)
+  return claim and claim:find('"token":' .. token .. ',', 1, true) ~= nil
+end
+
+-- The id of a job by its payload.
+local function idOf(payload)
+  local id = payload:match('^{"id":"([^"\\\\]*)"')
+  if id then return id end
+  local isJson, value = pcall(cjson.decode, payload)
+  if isJson and type(value) == 'table' and type(value.id) == 'string' then return value.id end
+end
+
+-- ---- where jobs stand ----
+
+local function standWaiting(id, priority, isFirst)
+  local at = call('INCR', base .. 'seq')
+  if priority > 0 then
+    local of = priority * 4294967296
+    call('ZADD', base .. 'prioritized', whole(isFirst and of or of + at % 4294967296), id)
+  else
+    call('ZADD', base .. 'wait', whole(isFirst and -at or at), id)
+  end
+  wake()
+end
+
+-- Up to 4,096 jobs that are due in one millisecond keep their order.
+local function standDelayed(id, due)
+  local low = due * 4096
+  local last = call('ZREVRANGEBYSCORE', base .. 'delayed', whole(low + 4095), whole(low), 'WITHSCORES', 'LIMIT', 0, 1)
+  local score = last[2] and math.min(tonumber(last[2]) + 1, low + 4095) or low
+  call('ZADD', base .. 'delayed', whole(score), id)
+end
+
+local STATES = { 'completed', 'delayed', 'failed', 'prioritized', 'wait', 'active' }
+
+local function stateOf(id)
+  for _, state in ipairs(STATES) do
+    if call('ZSCORE', base .. state, id) then return state end
+  end
+end
+
+local function leave(id)
+  for _, state in ipairs(STATES) do
+    if call('ZREM', base .. state, id) == 1 then return state end
+  end
+  return 'unknown'
+end
+
+-- ---- deduplication ----
+
+local function free(dedup, id)
+  if dedup and call('GET', base .. 'de:' .. dedup) == id then
+    return call('DEL', base .. 'de:' .. dedup, base .. 'dn:' .. dedup)
+  end
+  return 0
+end
+
+-- Removes all there is of a job but its standing. A claim that stands is ended.
+local function erase(id, keepsDedup)
+  local known = call('HMGET', job(id), 'bear', 'token', 'dedup')
+  if known[1] then
+    if isHeld(known[1], known[2]) then ask('BEAR.FAIL', space, known[1], known[2], 'removed', 'FINAL')
+    else ask('BEAR.REMOVE', space, known[1]) end
+  end
+  if not keepsDedup then free(known[3], id) end
+  call('DEL', job(id) .. ':logs')
+  return call('DEL', job(id))
+end
+
+local function isOfScheduler(id)
+  local of = call('HGET', job(id), 'scheduler')
+  local at = of and call('ZSCORE', base .. 'repeat', of)
+  return at and id == 'repeat:' .. of .. ':' .. whole(tonumber(at))
+end
+
+-- ---- adding ----
+
+-- What a job is made of: tail (its payload behind the id), name, opts (JSON), timestamp, delay, priority, lifo, dedup (its
+-- options, JSON), scheduler.
+local function store(id, made)
+  local delay, priority = tonumber(made.delay) or 0, tonumber(made.priority) or 0
+  local isFirst = made.lifo == '1'
+  local payload = '{"id":' .. (made.idJson or jsonOf(id)) .. ',' .. made.tail
+  local bear = enqueue(made.name, payload, priority, isFirst, delay)
+  local fields = { 'name', made.name, 'opts', made.opts, 'timestamp', made.timestamp, 'delay', whole(delay), 'priority',
+    whole(priority), 'bear', bear }
+  local function also(field, value)
+    if value and value ~= '' then fields[#fields + 1] = field; fields[#fields + 1] = value end
+  end
+  also('dedup', made.dedupId)
+  also('scheduler', made.scheduler)
+  call('HSET', job(id), unpack(fields))
+  tell('added', 'jobId', id, 'name', made.name)
+  if delay > 0 then
+    local due = tonumber(made.timestamp) + delay
+    standDelayed(id, due)
+    tell('delayed', 'jobId', id, 'delay', whole(due))
+    wakeAt()
+  else
+    standWaiting(id, priority, isFirst)
+    tell('waiting', 'jobId', id)
+  end
+end
+
+local function hold(dedup, id, options)
+  local ttl = tonumber(options.ttl) or 0
+  if ttl > 0 and not options.keepLastIfActive then call('SET', base .. 'de:' .. dedup, id, 'PX', whole(ttl))
+  else call('SET', base .. 'de:' .. dedup, id) end
+end
+
+-- Keeps what a job is made of for when the active one with its deduplication key has finished.
+local function keepNext(dedup, current, id, made)
+  if not call('ZSCORE', base .. 'active', current) then return false end
+  local key = base .. 'dn:' .. dedup
+  call('DEL', key)
+  for field, value in pairs(made) do call('HSET', key, field, value) end
+  call('HSET', key, 'id', id)
+  call('PERSIST', base .. 'de:' .. dedup)
+  tell('deduplicated', 'jobId', current, 'deduplicationId', dedup, 'deduplicatedJobId', id)
+  return true
+end
+
+-- Returns the id of the job that stands for this one, or nil: it is to be added.
+local function deduplicate(id, made)
+  if made.dedup == '' then return nil end
+  local options = cjson.decode(made.dedup)
+  local dedup = options.id
+  if not dedup then return nil end
+  local key = base .. 'de:' .. dedup
+  local current = call('GET', key)
+  if not current then
+    hold(dedup, id, options)
+    return nil
+  end
+  if options.replace and call('ZREM', base .. 'delayed', current) == 1 then
+    erase(current, true)
+    tell('removed', 'jobId', current, 'prev', 'delayed')
+    tell('deduplicated', 'jobId', id, 'deduplicationId', dedup, 'deduplicatedJobId', current)
+    local ttl = tonumber(options.ttl) or 0
+    if not options.keepLastIfActive and not options.extend and ttl > 0 then call('SET', key, id, 'KEEPTTL')
+    else hold(dedup, id, options) end
+    return nil
+  end
+  if options.keepLastIfActive and keepNext(dedup, current, id, made) then return current end
+  if not options.replace then
+    if options.extend and (tonumber(options.ttl) or 0) > 0 then hold(dedup, current, options) end
+    tell('deduplicated', 'jobId', current, 'deduplicationId', dedup, 'deduplicatedJobId', id)
+  end
+  return current
+end
+
+-- The job that was kept for when this one has finished.
+local function addNext(dedup, timestamp)
+  local key = base .. 'dn:' .. dedup
+  local made = pairsOf(call('HGETALL', key))
+  if not made.id then return end
+  call('INCR', base .. 'id')
+  made.timestamp = timestamp
+  local id = made.id
+  hold(dedup, id, cjson.decode(made.dedup))
+  store(id, made)
+  call('DEL', key)
+end
+
+-- ---- the end of a claim ----
+
+-- Nil where this token may end the claim of an active job; else what BullMQ's errors are numbered by.
+local function refusal(id, token)
+  local known = call('HMGET', job(id), 'bear', 'token', 'worker')
+  if token == '0' then return nil, known[1], known[2] end
+  if not known[3] or not isHeld(known[1], known[2]) then return -2 end
+  if known[3] ~= token then return -6 end
+  return nil, known[1], known[2]
+end
+
+local function setFields(id, json)
+  if json == '' then return end
+  local fields = cjson.decode(json)
+  if #fields > 0 then call('HSET', job(id), unpack(fields)) end
+end
+
+-- Puts an active, waiting or delayed job into bear's queue anew, at the end of its priority, with a delay, or first. The new
+-- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
+local function again(id, priority, isFirst, delay)
+  local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
+  local payload = payloadOf(id)
+  if known[4] then -- it was enqueued by another program: from now on it says whose it is
+    payload = '{"id":' .. jsonOf(id) .. ',"name":' .. jsonOf(known[1]) .. ',"data":' .. payload .. '}'
+  end
+  local bear = enqueue(known[1], payload, priority, isFirst, delay)
+  if known[2] then
+    if known[3] then
+      local released = ask('BEAR.RELEASE', space, known[2], known[3])
+      if not released and isHeld(known[2], known[3]) then
+        ask('BEAR.REMOVE', space, bear)
+        return false
+      end
+    end
+    ask('BEAR.REMOVE', space, known[2])
+  end
+  call('HSET', job(id), 'bear', bear)
+  call('HDEL', job(id), 'token', 'worker', 'foreign', 'payload')
+  return true
+end
+
+-- ---- the next job ----
+
+local function promoteDue(now)
+  local due = call('ZRANGEBYSCORE', base .. 'delayed', 0, whole(now * 4096 + 4095), 'LIMIT', 0, 1000)
+  if #due == 0 then return end
+  for _, id in ipairs(due) do
+    local known = call('HMGET', job(id), 'bear', 'priority')
+    if known[1] then ask('BEAR.PROMOTE', space, known[1]) end -- refused where it is due by the server's clock, too
+    call('ZREM', base .. 'delayed', id)
+    if known[1] then
+      call('HSET', job(id), 'delay', 0)
+      standWaiting(id, tonumber(known[2]) or 0)
+      tell('waiting', 'jobId', id, 'prev', 'delayed')
+    end
+  end
+end
+
+local function limitTtl(most)
+  if not most or most > tonumber(call('GET', base .. 'limiter') or 0) then return 0 end
+  local left = call('PTTL', base .. 'limiter')
+  if left == 0 then call('DEL', base .. 'limiter') end
+  return left > 0 and left or 0
+end
+
+-- A lease of a job has ended: bear has given it back already.
+local function countStall(id, mostStalls)
+  local stalls = call('HINCRBY', job(id), 'stalls', 1)
+  local of = call('HGET', job(id), 'scheduler')
+  local isScheduled = of and call('EXISTS', base .. 'repeat:' .. of) == 1
+  if stalls > mostStalls and not isScheduled then
+    call('HSET', job(id), 'deferred', 'job stalled more than allowable limit')
+  end
+  tell('stalled', 'jobId', id)
+end
+
+-- A job that BEAR.ENQUEUE, a schedule of bear's or its inbox made.
+local function adopt(id, claim)
+  call('HSET', job(id), 'name', claim.job, 'opts', '{"attempts":1}', 'timestamp', whole(claim.enqueued), 'delay', 0, 'priority', 0,
+    'bear', claim.id, 'foreign', 1)
+end
+
+-- Claims: {fields, id, ms of the rate limit, due of the next delayed job, payload}.
+local function claimNext(by)
+  local settings = call('HMGET', meta, 'max', 'duration')
+  promoteDue(by.now)
+  local most = tonumber(settings[1]) or tonumber(by.limitMax)
+  local ttl = limitTtl(most)
+  if ttl > 0 then return { 0, '', ttl, 0 } end
+  if isHalted() then return { 0, '', 0, 0 } end
+  for _ = 1, 100 do
+    local words = { 'BEAR.CLAIM', space, 'LEASE', by.lease }
+    if by.name ~= '' then words[5] = 'WORKER'; words[6] = by.name end
+    local claims, refused = ask(unpack(words))
+    if not claims and refused:find('LEASE', 1, true) then
+      words[4] = '1000' -- the shortest of a module that has none shorter
+      claims, refused = ask(unpack(words))
+    end
+    if not claims then error({ err = refused }) end
+    if not claims[1] then break end
+    local claim = pairsOf(claims[1])
+    local token = whole(claim.token)
+    local id = idOf(claim.data)
+    if not id or call('HGET', job(id), 'bear') ~= claim.id then
+      id = claim.id
+      if call('EXISTS', job(id)) == 0 then adopt(id, claim) end
+    end
+    local key = job(id)
+    local due = call('ZSCORE', base .. 'delayed', id)
+    due = due and math.floor(tonumber(due) / 4096)
+    if due and due > by.now then -- due by the server's clock and not by the worker's, or put off for over a year
+      call('HSET', key, 'token', token)
+      again(id, tonumber(call('HGET', key, 'priority')) or 0, false, due - by.now)
+    else
+      if call('ZREM', base .. 'active', id) == 1 then
+        countStall(id, tonumber(by.mostStalls) or 1)
+        call('RPUSH', base .. 'stalled', id)
+      elseif due then
+        tell('waiting', 'jobId', id, 'prev', 'delayed')
+        call('HSET', key, 'delay', 0)
+      end
+      leave(id)
+      call('ZADD', base .. 'active', call('INCR', base .. 'seq'), id)
+      local fields = { 'processedOn', whole(by.now), 'token', token }
+      if by.name ~= '' then fields[#fields + 1] = 'by'; fields[#fields + 1] = by.name end
+      if by.token ~= '0' then fields[#fields + 1] = 'worker'; fields[#fields + 1] = by.token
+      else call('HDEL', key, 'worker') end
+      call('HSET', key, unpack(fields))
+      call('HINCRBY', key, 'started', 1)
+      tell('active', 'jobId', id, 'prev', 'waiting')
+      if most then
+        local window = tonumber(by.limitMs) or tonumber(settings[2])
+        if call('INCR', base .. 'limiter') == 1 and window then
+          call('PEXPIRE', base .. 'limiter', whole(math.floor(math.abs(window))))
+        end
+      end
+      wake() -- another worker may find one more
+      return { call('HGETALL', key), id, 0, 0, claim.data }
+    end
+  end
+  return { 0, '', 0, nextDue() or 0 }
+end
+
+local function claimer(at)
+  return { now = tonumber(ARGV[at]), token = ARGV[at + 1], lease = ARGV[at + 2], name = ARGV[at + 3], limitMax = ARGV[at + 4],
+    limitMs = ARGV[at + 5], mostStalls = ARGV[at + 6] }
+end
+`;

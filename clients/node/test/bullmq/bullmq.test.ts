@@ -1,0 +1,293 @@
+// BullMQ's classes on bear: what an application does, and what bear adds to it. BullMQ's own tests run by suite.mjs.
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { bearBackend, createBearBackend, type BearQueueBackend } from "bear/bullmq";
+import { Redis } from "ioredis";
+import { eventually } from "../support/processes.js";
+import { BearServer } from "../support/server.js";
+import * as newest from "bullmq";
+import * as oldest from "bullmq60";
+
+const CATALOG = `
+[bullmq]
+open = true
+tenant = "text"
+claim = { attempts = 100, keep = 0, keep_failed = 0 }
+
+[work]
+open = true
+tenant = "text"
+claim = { attempts = 100, keep = 0, keep_failed = 0 }
+`;
+
+let server: BearServer;
+let redis: Redis;
+let connection: { host: string; port: number; maxRetriesPerRequest: null };
+const open: { close(): Promise<unknown> }[] = [];
+let count = 0;
+
+before(async () => {
+  server = await BearServer.start({ catalog: CATALOG });
+  redis = new Redis(server.port);
+  connection = { host: "127.0.0.1", port: server.port, maxRetriesPerRequest: null };
+});
+
+afterEach(async () => {
+  for (const each of open.splice(0).reverse()) await each.close();
+});
+
+after(async () => {
+  redis.disconnect();
+  await server.stop();
+});
+
+/** A record of names and values in turn. */
+const record = (flat: unknown[]) => Object.fromEntries(Array.from({ length: flat.length / 2 }, (_, at) => [flat[2 * at], flat[2 * at + 1]]));
+const stats = async (space: string) => record((await redis.call("BEAR.STATS", space)) as unknown[]);
+const jobs = async (space: string, state: string) => ((await redis.call("BEAR.JOBS", space, state)) as unknown[][]).map(record);
+
+for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown as typeof newest]] as const) {
+  describe(`BullMQ ${version}`, () => {
+    /** A queue of its own, and what makes workers and listeners of it. */
+    function begin(factory = createBearBackend) {
+      const name = `q-${++count}`;
+      const queue = new bullmq.Queue<any, any, string, any, any, string, BearQueueBackend>(name, { connection }, factory as never);
+      queue.on("error", () => undefined);
+      open.push(queue);
+      return {
+        name,
+        queue,
+        space: `{${name}}:bullmq`,
+        worker(processor: ((job: newest.Job, token?: string) => Promise<unknown>) | null, options: Partial<newest.WorkerOptions> = {}) {
+          const worker = new bullmq.Worker(name, processor as never, { connection, ...options }, factory as never);
+          worker.on("error", () => undefined);
+          open.push(worker);
+          return worker;
+        },
+        async events() {
+          const events = new bullmq.QueueEvents(name, { connection }, factory);
+          events.on("error", () => undefined);
+          open.push(events);
+          await events.waitUntilReady();
+          return events;
+        },
+      };
+    }
+
+    it("keeps a job in bear's queue, has it claimed, and remembers what came of it", async () => {
+      const { queue, space, worker, events } = begin();
+      const data = { to: "ann@example.org", text: "“Hi” \u2028 \\ 1.50", big: 2 ** 53 };
+      const job = await queue.add("welcome", data, { attempts: 3 });
+      const [waiting] = await jobs(space, "waiting");
+      assert.equal(waiting?.["job"], "welcome");
+      assert.deepEqual(JSON.parse(waiting?.["data"] as string), { id: job.id, name: "welcome", data });
+
+      const listener = await events();
+      let claim: Record<string, unknown> | undefined;
+      worker(async (active) => {
+        [claim] = await jobs(space, "active");
+        await active.updateProgress({ percent: 50 });
+        await active.log("sent");
+        return { messageId: active.data.to };
+      }, { name: "mailer" });
+      assert.deepEqual(await job.waitUntilFinished(listener), { messageId: "ann@example.org" });
+      assert.equal(claim?.["worker"], "mailer");
+      const done = await queue.getJob(job.id as string);
+      assert.deepEqual(done?.data, data);
+      assert.deepEqual(done?.returnvalue, { messageId: "ann@example.org" });
+      assert.deepEqual(done?.progress, { percent: 50 });
+      assert.equal(done?.processedBy, "mailer");
+      assert.equal(await done?.getState(), "completed");
+      assert.deepEqual((await queue.getJobLogs(job.id as string)).logs, ["sent"]);
+      const after = await stats(space);
+      assert.deepEqual([after["waiting"], after["active"], after["completed"]], [0, 0, 1]);
+    });
+
+    it("tries again after a backoff, and not after an UnrecoverableError", async () => {
+      const { queue, worker } = begin();
+      const attempts: [string, number][] = [];
+      worker(async (job) => {
+        attempts.push([job.name, job.attemptsMade]);
+        if (job.name === "final") throw new newest.UnrecoverableError("no such address");
+        if (job.attemptsMade < 2) throw new Error("busy");
+        return "done";
+      });
+      const [twice, final] = await queue.addBulk([
+        { name: "twice", data: {}, opts: { attempts: 3, backoff: { type: "fixed", delay: 20 } } },
+        { name: "final", data: {}, opts: { attempts: 3, backoff: 20 } },
+      ]);
+      await eventually("both have ended", async () => (await twice?.isCompleted()) && (await final?.isFailed()));
+      assert.deepEqual(attempts.filter(([name]) => name === "twice").map(([, made]) => made), [0, 1, 2]);
+      assert.deepEqual(attempts.filter(([name]) => name === "final").length, 1);
+      const failed = await queue.getJob(final?.id as string);
+      assert.equal(failed?.failedReason, "no such address");
+      assert.match(failed?.stacktrace?.[0] ?? "", /no such address/);
+      await failed?.retry();
+      await eventually("it was tried once more", () => attempts.filter(([name]) => name === "final").length === 2);
+    });
+
+    it("begins with those without a priority, then 1, 2, …, and with a delayed one when it is due", async () => {
+      const { queue, worker } = begin();
+      await queue.pause();
+      for (const priority of [9, 2, 1, 3, 1]) await queue.add(`p${priority}`, {}, { priority });
+      await queue.add("plain", {});
+      await queue.add("late", {}, { delay: 150 });
+      assert.deepEqual(await queue.getJobCounts("waiting", "prioritized", "delayed"), { waiting: 1, prioritized: 5, delayed: 1 });
+      const order: string[] = [];
+      worker(async (job) => void order.push(job.name));
+      await queue.resume();
+      await eventually("all are done", () => order.length === 7);
+      assert.deepEqual(order, ["plain", "p1", "p1", "p2", "p3", "p9", "late"]);
+    });
+
+    it("takes a job from a worker that is silent for a lease, and refuses its late word", async () => {
+      const { queue, space, worker } = begin();
+      const job = await queue.add("x", {});
+      const slow = worker(null, { lockDuration: 1000 });
+      const held = await slow.getNextJob("slow");
+      assert.equal(held?.id, job.id);
+      const stalled: string[] = [];
+      const quick = worker(async () => "by the other", { lockDuration: 1000, stalledInterval: 50 });
+      quick.on("stalled", (id) => stalled.push(id));
+      await eventually("the other has done it", () => job.isCompleted());
+      assert.deepEqual(stalled, [job.id]);
+      await assert.rejects(held?.moveToCompleted("too late", "slow", false) as Promise<unknown>, /Missing lock for job/);
+      assert.equal((await queue.getJob(job.id as string))?.returnvalue, "by the other");
+      assert.equal((await stats(space))["expired"], 1);
+    });
+
+    it("fails a job that stalls more often than it may", async () => {
+      const { queue, worker } = begin();
+      const job = await queue.add("x", {});
+      const dead = worker(null, { lockDuration: 1000 });
+      assert.ok(await dead.getNextJob("dead"));
+      worker(async () => assert.fail("it is not to be begun"), { lockDuration: 1000, stalledInterval: 50, maxStalledCount: 0 });
+      await eventually("it has failed", () => job.isFailed());
+      assert.equal((await queue.getJob(job.id as string))?.failedReason, "job stalled more than allowable limit");
+    });
+
+    it("limits how many are active over all workers by bear's own limit", async () => {
+      const { queue, space, worker } = begin();
+      await queue.setGlobalConcurrency(2);
+      assert.equal(record((await stats(space))["limits"] as unknown[])["concurrency"], 2);
+      let active = 0, most = 0;
+      const process = async () => {
+        most = Math.max(most, ++active);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        active--;
+      };
+      await queue.addBulk(Array.from({ length: 12 }, (_, n) => ({ name: `${n}`, data: n })));
+      worker(process, { concurrency: 4 });
+      worker(process, { concurrency: 4 });
+      await eventually("all are done", async () => (await queue.getCompletedCount()) === 12);
+      assert.equal(most, 2);
+      await queue.removeGlobalConcurrency();
+      assert.equal(record((await stats(space))["limits"] as unknown[])["concurrency"], null);
+    });
+
+    it("pauses and resumes bear's queue", async () => {
+      const { queue, space, worker } = begin();
+      await queue.pause();
+      assert.equal((await stats(space))["paused"], 1);
+      worker(async () => "done");
+      const job = await queue.add("x", {});
+      assert.deepEqual(await redis.call("BEAR.CLAIM", space), []);
+      assert.equal(await job.getState(), "waiting");
+      await queue.resume();
+      assert.equal((await stats(space))["paused"], 0);
+      await eventually("it is done", () => job.isCompleted());
+    });
+
+    it("does what a program without BullMQ has enqueued", async () => {
+      const { queue, space, worker } = begin();
+      const done: unknown[] = [];
+      worker(async (job) => void done.push([job.name, job.data]), { drainDelay: 0.05 });
+      const id = (await redis.call("BEAR.ENQUEUE", space, "digest", '{"for":[1,2]}')) as string;
+      await eventually("it is done", () => done.length === 1);
+      assert.deepEqual(done, [["digest", { for: [1, 2] }]]);
+      await eventually("it is remembered", async () => (await (await queue.getJob(id))?.getState()) === "completed");
+    });
+
+    it("runs a scheduler until its limit", async () => {
+      const { queue, worker } = begin();
+      const runs: number[] = [];
+      worker(async (job) => void runs.push(job.data.n));
+      await queue.upsertJobScheduler("tick", { every: 100, limit: 3 }, { name: "tick", data: { n: 7 } });
+      await eventually("it ran three times", () => runs.length === 3);
+      assert.deepEqual(runs, [7, 7, 7]);
+      await queue.removeJobScheduler("tick");
+      assert.equal(await queue.getJobSchedulersCount(), 0);
+    });
+
+    it("adds one job of an id, and one of a deduplication key while it stands", async () => {
+      const { queue } = begin();
+      const ids = await Promise.all([1, 2, 3].map(() => queue.add("x", {}, { jobId: "order/7 \"a\" ü" })));
+      assert.deepEqual([...new Set(ids.map((job) => job.id))], ["order/7 \"a\" ü"]);
+      const [first, second] = [await queue.add("y", 1, { deduplication: { id: "k" } }), await queue.add("y", 2, { deduplication: { id: "k" } })];
+      assert.equal(second.id, first.id);
+      assert.equal(await queue.count(), 2);
+      await first.remove();
+      assert.notEqual((await queue.add("y", 3, { deduplication: { id: "k" } })).id, first.id);
+    });
+
+    it("leaves nothing of an obliterated queue for workers", async () => {
+      const { queue, space, worker } = begin();
+      await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: "x", data: n, opts: n % 2 ? {} : { delay: 60_000 } })));
+      const token = worker(null);
+      assert.ok(await token.getNextJob("t"));
+      await queue.obliterate({ force: true });
+      const after = await stats(space);
+      assert.deepEqual([after["waiting"], after["active"], after["delayed"], after["claims"], after["paused"]], [0, 0, 0, 0, 0]);
+      assert.deepEqual((await redis.keys(`bmq:${space}:*`)).filter((key) => !key.endsWith(":meta")), []);
+    });
+
+    it("has a queue in the section that it is told", async () => {
+      const { name, queue } = begin(bearBackend({ section: "work" }));
+      await queue.add("x", {});
+      assert.equal((await stats(`{${name}}:work`))["waiting"], 1);
+      assert.equal(queue.getBackend().space, `{${name}}:work`);
+    });
+  });
+}
+
+it("loses no job, and no outcome, when Redis is killed", async () => {
+  const killed = await BearServer.start({ catalog: CATALOG });
+  const connection = { host: "127.0.0.1", port: killed.port, maxRetriesPerRequest: null, retryStrategy: () => 50 };
+  const queue = new newest.Queue("crash", { connection }, createBearBackend);
+  const done = new Map<string, number>();
+  const worker = new newest.Worker(
+    "crash",
+    async (job) => void done.set(job.id as string, (done.get(job.id as string) ?? 0) + 1),
+    { connection, concurrency: 5, lockDuration: 1000, stalledInterval: 200, drainDelay: 1 },
+    createBearBackend,
+  );
+  queue.on("error", () => undefined);
+  worker.on("error", () => undefined);
+  try {
+    const added: string[] = [];
+    let isOver = false;
+    const producer = (async () => {
+      for (let n = 0; !isOver; n++) {
+        const job = await queue.add("x", { n }, { jobId: `n${n}` }).catch(() => undefined);
+        if (job) added.push(job.id as string);
+      }
+    })();
+    for (const _ of [1, 2]) {
+      const before = added.length;
+      await eventually("jobs are added", () => added.length > before + 100);
+      await killed.stop("KILL");
+      await killed.startAgain();
+    }
+    isOver = true;
+    await producer;
+    await eventually("each is done", () => added.every((id) => done.has(id)));
+    await eventually("each is remembered", async () => {
+      const counts = await queue.getJobCounts("completed", "failed", "waiting", "active");
+      return counts["waiting"] === 0 && counts["active"] === 0 && (counts["completed"] ?? 0) >= added.length && counts["failed"] === 0;
+    });
+  } finally {
+    await worker.close(true);
+    await queue.close();
+    await killed.stop();
+  }
+});

@@ -133,7 +133,8 @@ impl Server {
         let is_wanted = refresh::may_serve(age, freshness) && !self.withholds(space.section);
         let found = if is_wanted { self.cached(ctx, space.section, &section.queries[query], take) } else { None };
         if section.has_rewarm {
-            self.note_asked(space_name, &section.queries[query], found.is_some());
+            let is_answered = found.is_some() || freshness != Freshness::Cached;
+            self.note_asked(space_name, &section.queries[query], is_answered);
         }
         if found.is_some() {
             let stats = self.stats.section(space.section);

@@ -12,10 +12,10 @@ use crate::server::events::space_of;
 use crate::server::Server;
 
 impl Server {
-    /// Somebody asks for the entry that `self.key` names.
-    pub(in crate::server) fn note_asked(&mut self, space_name: &[u8], query: &Query, is_hit: bool) {
+    /// Somebody asks for the entry that `self.key` names. `is_answered`: it is there, or is fetched for who asks.
+    pub(in crate::server) fn note_asked(&mut self, space_name: &[u8], query: &Query, is_answered: bool) {
         let Some(span) = query.rewarm else { return };
-        if !self.is_master() || self.keyspace.warm.ask(&self.key) || !is_hit {
+        if !self.is_master() || self.keyspace.warm.ask(&self.key) || !is_answered {
             return;
         }
         let mut prefix = Vec::with_capacity(space_name.len() + 2);

@@ -87,6 +87,18 @@ fn after_each_change_the_next_client_hits() {
 }
 
 #[test]
+fn a_miss_asks_for_it_as_a_hit_does() {
+    let (database, redis) = start();
+    assert_eq!(redis.run(QUERY).text(), yogi());
+    redis.wait_stored();
+    rename_yogi(&database, "Yogi 1");
+    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(1));
+    let new = yogi().replace("Yogi", "Yogi 1");
+    eventually("it is there again", || redis.run(CACHED) == Reply::Bulk(new.clone().into()));
+    assert_eq!(rewarmed(&redis), 1);
+}
+
+#[test]
 fn however_many_changes_come_one_fetch_is_under_way_and_one_follows() {
     let (database, redis) = start();
     ask(&redis);
@@ -138,12 +150,11 @@ fn nothing_else_has_it_fetched() {
     assert!(redis.run("BEAR.RELOAD").is_ok());
     redis.run("BEAR.INVALIDATE bear ROW 5");
     assert_rests(&redis, "asked for before a reload");
-    // Stored, and never hit.
+    // Not there, and not fetched.
     assert!(redis.run("FLUSHDB").is_ok());
-    redis.run(QUERY);
-    redis.wait_stored();
+    assert_eq!(redis.run(CACHED), Reply::Nil);
     redis.run("BEAR.INVALIDATE bear ROW 5");
-    assert_rests(&redis, "nobody has hit it");
+    assert_rests(&redis, "nobody was answered with it");
     assert_eq!(rewarmed(&redis), 0);
     let _ = database;
 }

@@ -286,6 +286,8 @@ impl Keyspace {
         let stored = content.stored();
         let is_the_same = self.index.stored(&key).is_some()
             && StringKey::open(ctx, &key).is_some_and(|entry| entry.bytes() == stored.as_slice());
+        // The entry before this one ends when it is looked at, if its TTL is over.
+        self.take_removal_of(&key);
         let put = || (is_the_same && store::renew_entry(ctx, &key, left)) || store::set_entry(ctx, &key, stored, left);
         if !may_write || !put() {
             self.give_up(&key, metas, dependent);

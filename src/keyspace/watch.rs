@@ -190,7 +190,28 @@ pub fn take_notes_of_queue(prefix: &[u8]) -> Option<QueueNotes> {
     QUEUE_NOTES.with_borrow_mut(|notes| if notes.is_empty() { None } else { notes.remove(prefix) })
 }
 
+/// Takes the note that an entry is gone, if there is one.
+fn take_removal(key: &[u8]) -> Option<Removal> {
+    NOTES.with_borrow_mut(|notes| {
+        let removal = |note: &Note| match note.event {
+            KeyEvent::Removed(how) if note.named.kind == Kind::Entry && *note.key == *key => Some(how),
+            _ => None,
+        };
+        let (at, how) = notes.iter().enumerate().find_map(|(at, note)| Some((at, removal(note)?)))?;
+        notes.remove(at);
+        Some(how)
+    })
+}
+
 impl Keyspace {
+    /// Takes the note, if there is one, that the entry is gone that stood under a key: before another is written there, which that
+    /// note would else be about.
+    pub(super) fn take_removal_of(&mut self, key: &Key) {
+        if let Some(how) = take_removal(key) {
+            self.entry_removed(key.clone(), how);
+        }
+    }
+
     /// Takes the notes. Returns the prefixes that grew cold, so that fills there are struck, and whether a set that
     /// other spaces' entries may belong to was touched.
     pub fn take_notes(&mut self) -> Vec<Box<[u8]>> {

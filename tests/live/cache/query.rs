@@ -119,6 +119,29 @@ fn entries_live_as_long_as_the_catalog_says_and_metadata_has_no_end() {
     }
 }
 
+/// Whose TTL is over, and which nobody has looked at since: Redis has it still, and takes it away as the next one is stored.
+#[test]
+fn an_entry_that_replaces_one_that_just_ended_is_invalidated_as_any() {
+    let database = bears::database();
+    let query = "call = \"all\"\nsql = \"SELECT id, name, now() + make_interval(secs => size / 1000.0) AS _until FROM bear b WHERE id = 1\"";
+    let redis = Redis::builder().postgres(&database).catalog(catalog_with(query)).start();
+    assert!(redis.run("DEBUG SET-ACTIVE-EXPIRE 0").is_ok());
+    for round in 0..3 {
+        database.run("UPDATE bear SET size = 100 WHERE id = 1");
+        redis.run("BEAR.QUERY bear FRESH all");
+        redis.wait_stored();
+        // It is its TTL that is waited for; to ask would have Redis take the key away.
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        database.run("UPDATE bear SET size = 3600000 WHERE id = 1");
+        redis.run("BEAR.QUERY bear FRESH all");
+        redis.wait_stored();
+        assert!(redis.run("PTTL bear:all").int() > 200_000);
+        assert_eq!(redis.info("bear").int("bear_entries"), 1, "{round}");
+        assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 1"), Reply::Int(1), "{round}");
+        assert!(redis.run("BEAR.QUERY bear CACHED all").is_nil(), "{round}");
+    }
+}
+
 #[test]
 fn an_expired_entry_is_fetched_again() {
     let database = bears::database();

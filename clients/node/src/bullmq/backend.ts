@@ -24,7 +24,7 @@ import type {
   StreamReadRaw,
   WorkerOptions,
 } from "bullmq";
-import { NotSupportedError, refused } from "./errors.js";
+import { refused, type About } from "./errors.js";
 import { payloadTail, toJobJson, toRecord } from "./job-json.js";
 import { commandOf, scripts, type ScriptName } from "./lua/index.js";
 import { namesOf, type Names } from "./names.js";
@@ -56,6 +56,9 @@ const standing = (type: string) => (type === "waiting" ? "wait" : type === "repe
 
 /** The rule of a scheduler's job, which BullMQ puts among its options. */
 const repeatOf = (options: JobsOptions) => (options as { repeat?: { every?: number; offset?: number } }).repeat ?? {};
+
+/** A job of a flow, with the queue that it is of. */
+type FlowEntry = Parameters<IQueueBackend["addFlow"]>[0][number];
 
 type Word = string | number;
 
@@ -164,7 +167,7 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
   }
 
   /** Runs a script that answers a negative number where it does nothing. */
-  private async change(about: { id?: string | undefined; command: string; state?: string }, name: ScriptName, ...words: Word[]) {
+  private async change(about: About, name: ScriptName, ...words: Word[]) {
     const reply = await this.run(name, ...words);
     if (typeof reply === "number" && reply < 0) throw refused(reply, about);
     return reply;
@@ -220,13 +223,20 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     return Object.fromEntries(KEY_NAMES.map((name) => [name, this.toKey(name)]));
   }
 
+  /** The key of that name; of a job BullMQ's name, by which a job of a flow knows its children. */
   toKey(type: string): string {
-    return KEY_NAMES.includes(type) || /^(repeat|de|dn|metrics):/.test(type) ? this.key(type) : this.jobKey(type);
+    return KEY_NAMES.includes(type) || /^(repeat|de|dn|metrics):/.test(type) ? this.key(type) : `${this.names.qualified}:${type}`;
   }
 
   parseNodeKey(key: string): { prefix: string; queueName: string; id: string } {
-    const [prefix = "", queueName = "", ...id] = key.split(":");
-    return { prefix, queueName, id: id.join(":") };
+    const own = `${(this.parts.options as { prefix?: string }).prefix ?? "bull"}:`;
+    if (key.startsWith(own)) {
+      const [queueName = "", ...id] = key.slice(own.length).split(":");
+      return { prefix: own.slice(0, -1), queueName, id: id.join(":") };
+    }
+    const words = key.split(":");
+    const [queueName = "", id = ""] = words.splice(-2);
+    return { prefix: words.join(":"), queueName, id };
   }
 
   clientName(suffix = ""): string {
@@ -242,7 +252,6 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
   }
 
   private addWords(job: JobJson, id: string, parent: ParentKeyOpts = {}): Word[] {
-    if (parent.parentKey || job.parentKey || parent.addToWaitingChildren) throw new NotSupportedError("flows are");
     const options = job.opts ?? {};
     return [
       id ?? "",
@@ -254,11 +263,15 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
       Math.max(Math.floor(options.delay ?? 0), 0),
       ...this.made(options),
       job.repeatJobKey ?? "",
+      parent.parentKey ?? job.parentKey ?? "",
+      job.parent ? JSON.stringify(job.parent) : "",
+      parent.addToWaitingChildren ? "1" : "",
     ];
   }
 
   async addJob(job: JobJson, jobId: string, parentKeyOpts?: ParentKeyOpts): Promise<string> {
-    return this.change({ id: jobId, command: "addJob" }, "add", ...this.addWords(job, jobId, parentKeyOpts));
+    const about = { id: jobId, command: "addJob", parent: parentKeyOpts?.parentKey };
+    return this.change(about, "add", ...this.addWords(job, jobId, parentKeyOpts));
   }
 
   async addJobs(entries: { job: JobJson; jobId: string; parentKeyOpts?: ParentKeyOpts }[]): Promise<string[]> {
@@ -277,8 +290,14 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     });
   }
 
-  async addFlow(): Promise<[Error | null, string | number][]> {
-    throw new NotSupportedError("flows are");
+  async addFlow(entries: FlowEntry[]): Promise<[Error | null, string | number][]> {
+    const client = await this.ready();
+    const all = client.multi();
+    for (const { jobData, jobId, parentKeyOpts, prefix, queueName } of entries) {
+      const { space, base } = namesOf(queueName, prefix, this.parts.section);
+      all.runCommand(commandOf("add", SCRIPTS), [space, `${base}meta`, base, ...this.addWords(jobData, jobId, parentKeyOpts)]);
+    }
+    return ((await all.exec()) ?? []) as [Error | null, string | number][];
   }
 
   // ---- claims ----
@@ -383,8 +402,10 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     return this.claimed(reply);
   }
 
-  async moveToWaitingChildren(_jobId: string, _token: string, _opts?: MoveToWaitingChildrenOpts): Promise<boolean> {
-    return false; // no job has children
+  async moveToWaitingChildren(jobId: string, token: string, opts: MoveToWaitingChildrenOpts = {}): Promise<boolean> {
+    const child = opts.child ? `${opts.child.queue}:${opts.child.id}` : "";
+    const about = { id: jobId, command: "moveToWaitingChildren", state: "active" };
+    return (await this.change(about, "waitForChildren", jobId, token, Date.now(), child)) === 0;
   }
 
   async moveJobFromActiveToWait(jobId: string, token = "0"): Promise<number> {
@@ -496,14 +517,16 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     await this.change({ id: jobId, command: "changePriority" }, "changePriority", jobId, priority, lifo ? "1" : "", Date.now());
   }
 
-  async remove(jobId: string, _removeChildren: boolean): Promise<number> {
-    return this.change({ id: jobId, command: "removeJob" }, "remove", jobId);
+  async remove(jobId: string, removeChildren: boolean): Promise<number> {
+    return this.change({ id: jobId, command: "removeJob" }, "remove", jobId, removeChildren ? "1" : "");
   }
 
-  async removeUnprocessedChildren(_jobId: string): Promise<void> {}
+  async removeUnprocessedChildren(jobId: string): Promise<void> {
+    await this.run("removeChildren", jobId);
+  }
 
-  async removeChildDependency(_jobId: string, _parentKey: string): Promise<boolean> {
-    return false;
+  async removeChildDependency(jobId: string, parentKey: string): Promise<boolean> {
+    return (await this.change({ id: jobId, command: "removeChildDependency", parent: parentKey }, "detach", jobId, parentKey)) === 0;
   }
 
   async removeDeduplicationKey(deduplicationId: string, jobId: string): Promise<number> {
@@ -654,20 +677,56 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     return ranges.map((range, at) => (asc && isList(types[at] ?? "") ? range.reverse() : range)) as [string][];
   }
 
-  async getDependencyCounts(_jobId: string, types: string[]): Promise<number[]> {
-    return types.map(() => 0);
+  async getDependencyCounts(jobId: string, types: string[]): Promise<number[]> {
+    return this.run("childCounts", jobId, ...types);
   }
 
-  async getDependencies(_jobId: string, _opts: DependenciesOpts): ReturnType<IQueueBackend["getDependencies"]> {
-    return { processed: {}, unprocessed: [], ignored: {}, failed: [] };
+  async getDependencies(jobId: string, opts: DependenciesOpts = {}): ReturnType<IQueueBackend["getDependencies"]> {
+    const client = await this.ready();
+    const of = (kind: string) => `${this.jobKey(jobId)}:${kind}`;
+    const parsed = (values: Record<string, string>) =>
+      Object.fromEntries(Object.entries(values).map(([name, json]) => [name, JSON.parse(json)]));
+    if (!opts.processed && !opts.unprocessed && !opts.ignored && !opts.failed) {
+      return {
+        processed: parsed(await client.hgetall(of("processed"))),
+        unprocessed: await client.smembers(of("dependencies")),
+        ignored: await client.hgetall(of("failed")),
+        failed: await client.zrange(of("unsuccessful"), 0, -1),
+      };
+    }
+    const pages = client.pipeline();
+    const asked = (["processed", "unprocessed", "ignored", "failed"] as const).filter((kind) => opts[kind]);
+    for (const kind of asked) {
+      const { cursor = 0, count = 20 } = opts[kind] ?? {};
+      if (kind === "processed") pages.hscan(of("processed"), cursor, { COUNT: count });
+      if (kind === "unprocessed") pages.sscan(of("dependencies"), cursor, { COUNT: count });
+      if (kind === "ignored") pages.hscan(of("failed"), cursor, { COUNT: count });
+      if (kind === "failed") pages.zrange(of("unsuccessful"), cursor, cursor + count - 1);
+    }
+    const found: Awaited<ReturnType<IQueueBackend["getDependencies"]>> = {};
+    for (const [at, [error, page]] of ((await pages.exec()) ?? []).entries()) {
+      if (error) throw error;
+      const kind = asked[at];
+      if (kind === "failed") {
+        const { cursor = 0, count = 20 } = opts.failed ?? {};
+        Object.assign(found, { failed: page, nextFailedCursor: cursor + count });
+      } else if (kind === "unprocessed") {
+        Object.assign(found, { unprocessed: page[1], nextUnprocessedCursor: Number(page[0]) });
+      } else if (kind === "processed") {
+        Object.assign(found, { processed: parsed(toRecord(page[1])), nextProcessedCursor: Number(page[0]) });
+      } else {
+        Object.assign(found, { ignored: toRecord(page[1]), nextIgnoredCursor: Number(page[0]) });
+      }
+    }
+    return found;
   }
 
-  async getProcessedChildrenValues(_jobId: string): Promise<Record<string, string>> {
-    return {};
+  async getProcessedChildrenValues(jobId: string): Promise<Record<string, string>> {
+    return (await this.ready()).hgetall(`${this.jobKey(jobId)}:processed`);
   }
 
-  async getIgnoredChildrenFailures(_jobId: string): Promise<Record<string, string>> {
-    return {};
+  async getIgnoredChildrenFailures(jobId: string): Promise<Record<string, string>> {
+    return (await this.ready()).hgetall(`${this.jobKey(jobId)}:failed`);
   }
 
   async getMetrics(type: "completed" | "failed", start = 0, end = -1): Promise<[string[], string[], number]> {
@@ -680,8 +739,31 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     return [await client.clientList()];
   }
 
-  async paginate(): ReturnType<IQueueBackend["paginate"]> {
-    return { cursor: "0", items: [], total: 0, jobs: [] }; // it pages through the children of a job
+  async paginate(
+    key: string,
+    { start, end, fetchJobs }: { start: number; end: number; fetchJobs?: boolean },
+  ): ReturnType<IQueueBackend["paginate"]> {
+    // BullMQ pages through the children of a job: <name of the job>:processed or :dependencies
+    const at = key.lastIndexOf(":");
+    const { id } = this.parseNodeKey(key.slice(0, at));
+    const reply: [number, string[], string[], ([string[], string] | null)[]] = await this.run(
+      "children",
+      id,
+      key.slice(at + 1),
+      start,
+      end,
+    );
+    const [total, names, values, found] = reply;
+    const items = names.map((name, at) => {
+      if (!key.endsWith(":processed")) return { id: name };
+      try {
+        return { id: name, v: JSON.parse(values[at] as string) };
+      } catch (error) {
+        return { id: name, err: (error as Error).message };
+      }
+    });
+    const jobs = found.flatMap((job, at) => (job ? [toJobJson(this.parseNodeKey(names[at] as string).id, toRecord(job[0]), job[1])] : []));
+    return { cursor: "0", items, total, ...(fetchJobs ? { jobs } : {}) };
   }
 
   // ---- settings ----

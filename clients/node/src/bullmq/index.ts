@@ -8,7 +8,6 @@ import { RedisConnection, type BackendFactory, type QueueBaseOptions } from "bul
 import { BearQueueBackend } from "./backend.js";
 
 export { BearQueueBackend } from "./backend.js";
-export { NotSupportedError } from "./errors.js";
 
 export interface BearBackendOptions {
   /** The open section of the catalog of which the queues are tenants. By default `bullmq`. */

@@ -46,6 +46,8 @@ export function toJobJson(id: string, fields: Record<string, string>, payload: s
     deduplicationId: fields.dedup,
     deferredFailure: fields.deferred,
     processedBy: fields.by,
+    parentKey: fields.parentKey,
+    parent: fields.parent ? (JSON.parse(fields.parent) as JobJson["parent"]) : undefined,
   };
   return json as unknown as JobJson;
 }

@@ -230,6 +230,38 @@ for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown 
       assert.notEqual((await queue.add("y", 3, { deduplication: { id: "k" } })).id, first.id);
     });
 
+    it("begins the parent of a flow when its children in another queue have ended", async () => {
+      const [parents, children] = [begin(), begin()];
+      const flows = new bullmq.FlowProducer({ connection }, createBearBackend as never);
+      open.push(flows);
+      const child = (n: number) => ({ name: "part", queueName: children.name, data: { n } });
+      const { job } = await flows.add({ name: "sum", queueName: parents.name, data: {}, children: [child(1), child(2), child(3)] });
+      assert.equal(await job.getState(), "waiting-children");
+      assert.equal((await stats(parents.space))["waiting"], 0);
+      assert.equal((await stats(children.space))["waiting"], 3);
+      const sums: number[] = [];
+      parents.worker(async (job) => {
+        const values = Object.values(await job.getChildrenValues<number>());
+        sums.push(values.reduce((total, value) => total + value, 0));
+      });
+      children.worker(async (job) => 10 * job.data.n);
+      await eventually("the parent is done", () => job.isCompleted());
+      assert.deepEqual(sums, [60]);
+    });
+
+    it("fails a parent whose child fails, where the child says so", async () => {
+      const { name, queue, worker } = begin();
+      const flows = new bullmq.FlowProducer({ connection }, createBearBackend as never);
+      open.push(flows);
+      const child = { name: "bad", queueName: name, data: {}, opts: { failParentOnFailure: true } };
+      const { job } = await flows.add({ name: "parent", queueName: name, data: {}, children: [child] });
+      worker(async (job) => assert.equal(job.name, "parent"));
+      await eventually("both have failed", async () => (await queue.getFailedCount()) === 2);
+      assert.match((await queue.getJob(job.id as string))?.failedReason ?? "", /^child bull:.* failed$/);
+      await job.remove();
+      assert.equal(await queue.getFailedCount(), 0);
+    });
+
     it("leaves nothing of an obliterated queue for workers", async () => {
       const { queue, space, worker } = begin();
       await queue.addBulk(Array.from({ length: 20 }, (_, n) => ({ name: "x", data: n, opts: n % 2 ? {} : { delay: 60_000 } })));

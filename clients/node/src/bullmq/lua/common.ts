@@ -163,7 +163,7 @@ local function standDelayed(id, due)
   call('ZADD', base .. 'delayed', whole(score), id)
 end
 
-local STATES = { 'completed', 'delayed', 'failed', 'prioritized', 'wait', 'active' }
+local STATES = { 'completed', 'waiting-children', 'delayed', 'failed', 'prioritized', 'wait', 'active' }
 
 local function stateOf(id)
   for _, state in ipairs(STATES) do
@@ -178,6 +178,30 @@ local function leave(id)
   return 'unknown'
 end
 
+-- Puts an active, waiting or delayed job into bear's queue anew, at the end of its priority, with a delay, or first. The new
+-- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
+local function again(id, priority, isFirst, delay)
+  local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
+  local payload = payloadOf(id)
+  if known[4] then -- it was enqueued by another program: from now on it says whose it is
+    payload = '{"id":' .. jsonOf(id) .. ',"name":' .. jsonOf(known[1]) .. ',"data":' .. payload .. '}'
+  end
+  local bear = enqueue(known[1], payload, priority, isFirst, delay)
+  if known[2] then
+    if known[3] then
+      local released = ask('BEAR.RELEASE', space, known[2], known[3])
+      if not released and isHeld(known[2], known[3]) then
+        ask('BEAR.REMOVE', space, bear)
+        return false
+      end
+    end
+    ask('BEAR.REMOVE', space, known[2])
+  end
+  call('HSET', job(id), 'bear', bear)
+  call('HDEL', job(id), 'token', 'worker', 'foreign', 'payload')
+  return true
+end
+
 -- ---- deduplication ----
 
 local function free(dedup, id)
@@ -187,16 +211,169 @@ local function free(dedup, id)
   return 0
 end
 
+-- ---- flows: jobs that wait for others, which may be of other queues ----
+
+local section = space:match('}:(.*)$')
+
+-- BullMQ's name of this queue, prefix:queue, of which the prefix may hold colons.
+local function qualified()
+  local function unescape(hex) return string.char(tonumber(hex, 16)) end
+  local tenant = space:match('^{(.*)}:'):gsub('%%$', ''):gsub('%%(%x%x)', unescape)
+  return tenant:find(':', 1, true) and tenant or 'bull:' .. tenant
+end
+
+-- BullMQ's name of a job of this queue, by which jobs of other queues know it.
+local function node(id) return qualified() .. ':' .. id end
+
+-- Does something with the job of that name, within its queue.
+local function within(name, act)
+  local own = qualified():match('^(.*):[^:]*$') .. ':'
+  local prefix, queue, id
+  if name:sub(1, #own) == own then -- then the id may hold colons
+    prefix, queue, id = own:sub(1, -2), name:sub(#own + 1):match('^([^:]*):(.*)$')
+  else
+    prefix, queue, id = name:match('^(.*):([^:]*):([^:]*)$')
+  end
+  local function escape(one) return string.format('%%%02X', one:byte()) end
+  local tenant = (prefix == 'bull' and queue or prefix .. ':' .. queue):gsub('[%%{}]', escape)
+  if tenant == section then tenant = tenant .. '%' end
+  local ours, ourMeta, ourBase, ourLongest = space, meta, base, longest
+  space = '{' .. tenant .. '}:' .. section
+  base = 'bmq:' .. space .. ':'
+  meta = base .. 'meta'
+  longest = nil
+  local reply = act(id)
+  space, meta, base, longest = ours, ourMeta, ourBase, ourLongest
+  return reply
+end
+
+-- A job that waits for no child any more, and stands nowhere, goes into bear's queue.
+local function begin(id, delay, now, isTold)
+  local known = call('HMGET', job(id), 'name', 'payload', 'priority')
+  local priority = tonumber(known[3]) or 0
+  local bear = enqueue(known[1], known[2], priority, priority == 0, delay)
+  call('HSET', job(id), 'bear', bear)
+  call('HDEL', job(id), 'payload')
+  if delay > 0 then
+    standDelayed(id, now + delay)
+    tell('delayed', 'jobId', id, 'delay', whole(now + delay))
+    wakeAt()
+  else
+    standWaiting(id, priority, priority == 0)
+    if isTold then tell('waiting', 'jobId', id, 'prev', 'waiting-children') end
+  end
+end
+
+-- A parent goes on, if it waits for children.
+local function goOn(id, now)
+  if call('ZREM', base .. 'waiting-children', id) == 1 and call('EXISTS', job(id)) == 1 then
+    begin(id, tonumber(call('HGET', job(id), 'delay')) or 0, now, true)
+  end
+end
+
+local erase
+
+-- The parent of a job waits for it no more. isHard: a parent of the same queue that waits for no other child goes with it.
+local function detach(id, isHard, parent)
+  parent = parent or call('HGET', job(id), 'parentKey')
+  if not parent then return false end
+  local child, home = node(id), base
+  return within(parent, function(of)
+    if call('SREM', job(of) .. ':dependencies', child) == 0 then return false end
+    if call('SCARD', job(of) .. ':dependencies') == 0 and call('ZREM', base .. 'waiting-children', of) == 1 then
+      if isHard and base == home then erase(of, false, true)
+      elseif call('EXISTS', job(of)) == 1 then begin(of, 0, 0, not isHard) end
+    end
+    return true
+  end)
+end
+
+-- A child has completed.
+local function tellParent(parent, child, value, now)
+  within(parent, function(of)
+    local key = job(of)
+    if call('SREM', key .. ':dependencies', child) == 1 then
+      call('HSET', key .. ':processed', child, value)
+      if call('SCARD', key .. ':dependencies') == 0 then goOn(of, now) end
+    end
+  end)
+end
+
+-- A child has failed: what becomes of its parent is said by the child's options.
+local function failParent(of, child, reason, now)
+  local parent = cjson.decode(of)
+  if not (parent.fpof or parent.cpof or parent.idof or parent.rdof) then return end
+  within(parent.queueKey .. ':' .. parent.id, function(id)
+    local key = job(id)
+    if call('SREM', key .. ':dependencies', child) == 0 then return end
+    if parent.fpof then
+      call('ZADD', key .. ':unsuccessful', now, child)
+      if call('EXISTS', key) == 0 or call('ZSCORE', base .. 'failed', id) then return end
+      call('HSET', key, 'deferred', 'child ' .. child .. ' failed')
+      if call('ZSCORE', base .. 'delayed', id) then
+        local priority = tonumber(call('HGET', key, 'priority')) or 0
+        again(id, priority, priority == 0, 0)
+        call('ZREM', base .. 'delayed', id)
+        call('HSET', key, 'delay', 0)
+        standWaiting(id, priority, priority == 0)
+        tell('waiting', 'jobId', id, 'prev', 'waiting-children')
+      else
+        goOn(id, now)
+      end
+    elseif parent.cpof then
+      call('HSET', key .. ':failed', child, reason)
+      goOn(id, now)
+    else
+      if call('SCARD', key .. ':dependencies') == 0 then goOn(id, now) end
+      if parent.idof then call('HSET', key .. ':failed', child, reason) end
+    end
+  end)
+end
+
 -- Removes all there is of a job but its standing. A claim that stands is ended.
-local function erase(id, keepsDedup)
-  local known = call('HMGET', job(id), 'bear', 'token', 'dedup')
+erase = function(id, keepsDedup, isHard)
+  detach(id, isHard)
+  local key = job(id)
+  local known = call('HMGET', key, 'bear', 'token', 'dedup')
   if known[1] then
     if isHeld(known[1], known[2]) then ask('BEAR.FAIL', space, known[1], known[2], 'removed', 'FINAL')
     else ask('BEAR.REMOVE', space, known[1]) end
   end
   if not keepsDedup then free(known[3], id) end
-  call('DEL', job(id) .. ':logs')
-  return call('DEL', job(id))
+  return call('DEL', key, key .. ':logs', key .. ':dependencies', key .. ':processed', key .. ':failed', key .. ':unsuccessful')
+end
+
+local function isLocked(id, withChildren)
+  local known = call('HMGET', job(id), 'bear', 'token')
+  if isHeld(known[1], known[2]) then return true end
+  for _, child in ipairs(withChildren and call('SMEMBERS', job(id) .. ':dependencies') or {}) do
+    if within(child, function(of) return isLocked(of, true) end) then return true end
+  end
+  return false
+end
+
+local removeTree
+
+local function removeChildren(id, options)
+  local key, parent = job(id), node(id)
+  local function remove(child)
+    within(child, function(of) removeTree(of, parent, options) end)
+  end
+  if not options.keepsProcessed then
+    for _, child in ipairs(call('HKEYS', key .. ':processed')) do remove(child) end
+    for _, child in ipairs(call('HKEYS', key .. ':failed')) do remove(child) end
+    for _, child in ipairs(call('ZRANGE', key .. ':unsuccessful', 0, -1)) do remove(child) end
+  end
+  for _, child in ipairs(call('SMEMBERS', key .. ':dependencies')) do remove(child) end
+end
+
+removeTree = function(id, parent, options)
+  if options.keepsLocked and isLocked(id) then return end
+  if options.keepsProcessed and call('ZSCORE', base .. 'failed', id) then return end
+  detach(id, false, parent)
+  if options.children then removeChildren(id, options) end
+  local prev = leave(id)
+  if erase(id) > 0 then tell('removed', 'jobId', id, 'prev', prev) end
 end
 
 local function isOfScheduler(id)
@@ -208,22 +385,27 @@ end
 -- ---- adding ----
 
 -- What a job is made of: tail (its payload behind the id), name, opts (JSON), timestamp, delay, priority, lifo, dedup (its
--- options, JSON), scheduler.
+-- options, JSON), scheduler, parentKey, parent (JSON), waits.
 local function store(id, made)
   local delay, priority = tonumber(made.delay) or 0, tonumber(made.priority) or 0
   local isFirst = made.lifo == '1'
   local payload = '{"id":' .. (made.idJson or jsonOf(id)) .. ',' .. made.tail
-  local bear = enqueue(made.name, payload, priority, isFirst, delay)
+  local waits = made.waits == '1' -- for its children: until they have ended it is not in bear's queue
   local fields = { 'name', made.name, 'opts', made.opts, 'timestamp', made.timestamp, 'delay', whole(delay), 'priority',
-    whole(priority), 'bear', bear }
+    whole(priority), waits and 'payload' or 'bear', waits and payload or enqueue(made.name, payload, priority, isFirst, delay) }
   local function also(field, value)
     if value and value ~= '' then fields[#fields + 1] = field; fields[#fields + 1] = value end
   end
   also('dedup', made.dedupId)
   also('scheduler', made.scheduler)
+  also('parentKey', made.parentKey)
+  also('parent', made.parent)
   call('HSET', job(id), unpack(fields))
   tell('added', 'jobId', id, 'name', made.name)
-  if delay > 0 then
+  if waits then
+    call('ZADD', base .. 'waiting-children', made.timestamp, id)
+    tell('waiting-children', 'jobId', id)
+  elseif delay > 0 then
     local due = tonumber(made.timestamp) + delay
     standDelayed(id, due)
     tell('delayed', 'jobId', id, 'delay', whole(due))
@@ -231,6 +413,10 @@ local function store(id, made)
   else
     standWaiting(id, priority, isFirst)
     tell('waiting', 'jobId', id)
+  end
+  if made.parentKey and made.parentKey ~= '' then
+    local child = node(id)
+    within(made.parentKey, function(of) call('SADD', job(of) .. ':dependencies', child) end)
   end
 end
 
@@ -309,30 +495,6 @@ local function setFields(id, json)
   if json == '' then return end
   local fields = cjson.decode(json)
   if #fields > 0 then call('HSET', job(id), unpack(fields)) end
-end
-
--- Puts an active, waiting or delayed job into bear's queue anew, at the end of its priority, with a delay, or first. The new
--- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
-local function again(id, priority, isFirst, delay)
-  local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
-  local payload = payloadOf(id)
-  if known[4] then -- it was enqueued by another program: from now on it says whose it is
-    payload = '{"id":' .. jsonOf(id) .. ',"name":' .. jsonOf(known[1]) .. ',"data":' .. payload .. '}'
-  end
-  local bear = enqueue(known[1], payload, priority, isFirst, delay)
-  if known[2] then
-    if known[3] then
-      local released = ask('BEAR.RELEASE', space, known[2], known[3])
-      if not released and isHeld(known[2], known[3]) then
-        ask('BEAR.REMOVE', space, bear)
-        return false
-      end
-    end
-    ask('BEAR.REMOVE', space, known[2])
-  end
-  call('HSET', job(id), 'bear', bear)
-  call('HDEL', job(id), 'token', 'worker', 'foreign', 'payload')
-  return true
 end
 
 -- ---- the next job ----

@@ -1,14 +1,33 @@
 /** Scripts of single jobs: added, claimed, ended, put back, changed. */
 
-/** id ('' for the next number), JSON of the id, tail, name, opts, timestamp, delay, priority, lifo, dedup, its id, scheduler. */
+/** id ('' for the next number), JSON of the id, tail, name, opts, timestamp, delay, priority, lifo, dedup, its id, scheduler, parentKey, parent, waits. */
 export const ADD = `
 local made = { idJson = ARGV[3] ~= '' and ARGV[3] or nil, tail = ARGV[4], name = ARGV[5], opts = ARGV[6], timestamp = ARGV[7],
-  delay = ARGV[8], priority = ARGV[9], lifo = ARGV[10], dedup = ARGV[11], dedupId = ARGV[12], scheduler = ARGV[13] }
+  delay = ARGV[8], priority = ARGV[9], lifo = ARGV[10], dedup = ARGV[11], dedupId = ARGV[12], scheduler = ARGV[13], parentKey = ARGV[14], parent = ARGV[15], waits = ARGV[16] }
 local id = ARGV[2]
+local function exists(of) return call('EXISTS', job(of)) == 1 end
+if made.parentKey ~= '' and not within(made.parentKey, exists) then return -5 end
 local number = call('INCR', base .. 'id')
 if id == '' then
   id = whole(number)
-elseif call('EXISTS', job(id)) == 1 then
+elseif exists(id) then
+  local parent = call('HGET', job(id), 'parentKey')
+  if made.parentKey ~= '' then
+    if parent and parent ~= made.parentKey and within(parent, exists) then return -7 end
+    if not parent or parent == made.parentKey then
+      local child, key = node(id), job(id)
+      local isDone, value = call('ZSCORE', base .. 'completed', id), call('HGET', key, 'returnvalue')
+      within(made.parentKey, function(of)
+        if isDone then
+          call('HSET', job(of) .. ':processed', child, value or 'null')
+          if call('SCARD', job(of) .. ':dependencies') == 0 then goOn(of, tonumber(made.timestamp)) end
+        else
+          call('SADD', job(of) .. ':dependencies', child)
+        end
+      end)
+      call('HSET', key, 'parentKey', made.parentKey, 'parent', made.parent)
+    end
+  end
   tell('duplicated', 'jobId', id)
   return id
 end
@@ -28,6 +47,10 @@ export const FINISH = `
 local id, now, target, value, token = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local key = job(id)
 if call('EXISTS', key) == 0 then return -1 end
+if target == 'completed' then
+  if call('SCARD', key .. ':dependencies') > 0 then return -4 end
+  if call('ZCARD', key .. ':unsuccessful') > 0 then return -9 end
+end
 local refused, bear, claimToken = refusal(id, token)
 if refused then return refused end
 if not call('ZSCORE', base .. 'active', id) then return -3 end
@@ -55,6 +78,11 @@ if dedup then
   local left = call('PTTL', base .. 'de:' .. dedup)
   if left == 0 or (left == -1 and call('GET', base .. 'de:' .. dedup) == id) then call('DEL', base .. 'de:' .. dedup) end
   addNext(dedup, ARGV[3])
+end
+local family = call('HMGET', key, 'parentKey', 'parent')
+if family[1] then
+  if target == 'completed' then tellParent(family[1], node(id), value, now)
+  else failParent(family[2], node(id), value, now) end
 end
 local made = call('HINCRBY', key, 'made', 1)
 local property = target == 'completed' and 'returnvalue' or 'failedReason'
@@ -191,6 +219,15 @@ call('HDEL', key, 'finishedOn', 'processedOn', state == 'failed' and 'failedReas
 if ARGV[5] == '1' then call('HDEL', key, 'made') end
 if ARGV[6] == '1' then call('HDEL', key, 'started') end
 standWaiting(id, 0, ARGV[4] == '1')
+local parent = call('HGET', key, 'parentKey')
+if parent then
+  local child = node(id)
+  within(parent, function(of)
+    local of = job(of)
+    if call('EXISTS', of) == 1 and call('HDEL', of .. ':processed', child) + call('HDEL', of .. ':failed', child)
+      + call('ZREM', of .. ':unsuccessful', child) > 0 then call('SADD', of .. ':dependencies', child) end
+  end)
+end
 tell('waiting', 'jobId', id, 'prev', state)
 return 1
 `;
@@ -242,15 +279,88 @@ call('HSET', key, 'priority', whole(priority))
 return 0
 `;
 
-/** id. 0: a worker holds it. */
+/** id, '1': its children, too. 0: a worker holds it, or one of them. */
 export const REMOVE = `
 local id = ARGV[2]
 if isOfScheduler(id) then return -8 end
-local known = call('HMGET', job(id), 'bear', 'token')
-if isHeld(known[1], known[2]) then return 0 end
-local prev = leave(id)
-if erase(id) == 1 then tell('removed', 'jobId', id, 'prev', prev) end
+if isLocked(id, ARGV[3] == '1') then return 0 end
+removeTree(id, nil, { children = ARGV[3] == '1' })
 return 1
+`;
+
+/** id: its children that have not ended and that nobody holds. */
+export const REMOVE_CHILDREN = `
+removeChildren(ARGV[2], { children = true, keepsProcessed = true, keepsLocked = true })
+return 0
+`;
+
+/** id, token, now, child or '': it waits for that child, or for any. 0: it does; 1: that one has ended. */
+export const WAIT_FOR_CHILDREN = `
+local id, token = ARGV[2], ARGV[3]
+local key = job(id)
+if call('EXISTS', key) == 0 then return -1 end
+if call('ZCARD', key .. ':unsuccessful') > 0 then return -9 end
+if ARGV[5] ~= '' then
+  if call('SISMEMBER', key .. ':dependencies', ARGV[5]) == 0 then return 1 end
+elseif call('SCARD', key .. ':dependencies') == 0 then
+  return 1
+end
+local refused, bear, claimToken = refusal(id, token)
+if refused then return refused end
+if not call('ZSCORE', base .. 'active', id) then return -3 end
+call('HSET', key, 'payload', payloadOf(id))
+if bear then
+  if claimToken then ask('BEAR.RELEASE', space, bear, claimToken) end
+  ask('BEAR.REMOVE', space, bear)
+end
+call('HDEL', key, 'bear', 'token', 'worker')
+call('ZREM', base .. 'active', id)
+call('ZADD', base .. 'waiting-children', ARGV[4], id)
+tell('waiting-children', 'jobId', id, 'prev', 'active')
+wake()
+return 0
+`;
+
+/** id, name of the parent. 0: it waits for it no more; 1: it did not. */
+export const DETACH = `
+local id = ARGV[2]
+if call('EXISTS', job(id)) == 0 then return -1 end
+if not within(ARGV[3], function(of) return call('EXISTS', job(of)) == 1 end) then return -5 end
+if not detach(id, false, ARGV[3]) then return 1 end
+call('HDEL', job(id), 'parentKey', 'parent')
+return 0
+`;
+
+/** id, kinds. */
+export const CHILD_COUNTS = `
+local key, counts = job(ARGV[2]), {}
+for at = 3, #ARGV do
+  local kind = ARGV[at]
+  counts[at - 2] = kind == 'processed' and call('HLEN', key .. ':processed') or kind == 'unprocessed' and call('SCARD', key .. ':dependencies')
+    or kind == 'ignored' and call('HLEN', key .. ':failed') or call('ZCARD', key .. ':unsuccessful')
+end
+return counts
+`;
+
+/** id, 'processed' or 'dependencies', start, end. {total, names, values, {fields, payload} of each or false}. */
+export const CHILDREN = `
+local key = job(ARGV[2]) .. ':' .. ARGV[3]
+local isHash = ARGV[3] == 'processed'
+local all = call(isHash and 'HKEYS' or 'SMEMBERS', key)
+table.sort(all)
+local from, to = tonumber(ARGV[4]), tonumber(ARGV[5])
+if to < 0 then to = #all + to end
+local names, values, jobs = {}, {}, {}
+for at = from + 1, math.min(to + 1, #all) do
+  local name = all[at]
+  names[#names + 1] = name
+  values[#values + 1] = isHash and call('HGET', key, name) or ''
+  jobs[#jobs + 1] = within(name, function(id)
+    local fields = call('HGETALL', job(id))
+    return #fields > 0 and { fields, payloadOf(id) or '' }
+  end)
+end
+return { #all, names, values, jobs }
 `;
 
 /** id, JSON of the data, tail of the payload. */

@@ -86,8 +86,8 @@ export const DRAIN = `
 for _, state in ipairs(ARGV[2] == '1' and { 'wait', 'prioritized', 'delayed' } or { 'wait', 'prioritized' }) do
   for _, id in ipairs(call('ZRANGE', base .. state, 0, -1)) do
     if not isOfScheduler(id) then
-      erase(id)
       call('ZREM', base .. state, id)
+      erase(id, false, true)
     end
   end
 end
@@ -109,7 +109,7 @@ for _, id in ipairs(ids) do
   local isFree = state ~= 'active' or not isHeld(known[4], known[5])
   if isFree and (isFinished or (not isOfScheduler(id) and (not since or since <= upto))) then
     call('ZREM', base .. state, id)
-    erase(id)
+    erase(id, false, true)
     cleaned[#cleaned + 1] = id
   end
 end
@@ -130,8 +130,8 @@ end
 for _, state in ipairs(STATES) do
   if left <= 0 then return 1 end
   for _, id in ipairs(call('ZRANGE', base .. state, 0, left - 1)) do
-    erase(id)
     call('ZREM', base .. state, id)
+    erase(id, false, true)
     left = left - 1
   end
 end
@@ -198,7 +198,7 @@ for _, state in ipairs(STATES) do
     if gone >= tonumber(ARGV[2]) then return gone end
     local key = job(id)
     local bear = call('HGET', key, 'bear')
-    local isQueued = state ~= 'completed' and state ~= 'failed'
+    local isQueued = state ~= 'completed' and state ~= 'failed' and state ~= 'waiting-children'
     if call('EXISTS', key) == 0 or (isQueued and (not bear or not ask('BEAR.JOB', space, bear))) then
       call('ZREM', base .. state, id)
       erase(id)

@@ -1,5 +1,16 @@
 export { Bear } from "./client/bear.js";
+export type {
+  BearOptions, CallWord, ClaimOptions, GetOrSetOptions, Held, LimitResult, Making, PutOptions, QueryOptions, Rate, Rows, Unanswered,
+} from "./client/bear.js";
 export { connectionOf, fromIoredis, fromNodeRedis, ConnectionLost } from "./client/connection.js";
-export type { Connection, CallOptions, IoredisLike, Message, NodeRedisLike, Reply, Word } from "./client/connection.js";
-export { BearError, DuplicateError, hasCode } from "./client/errors.js";
+export type { Connection, CallOptions, DuplicateOptions, IoredisLike, Message, NodeRedisLike, Reply, Word } from "./client/connection.js";
+export type { CopiesOptions, CopiesStats } from "./client/copies.js";
+export { BearError, DuplicateError, hasCode, toBearError } from "./client/errors.js";
 export type { BearErrorCode } from "./client/errors.js";
+export type { Invalidate } from "./client/invalidate.js";
+export type {
+  Attempt, Claim, EnqueueOptions, Job, JobState, Limits, LogLine, Schedule, ScheduleOptions, Stats,
+} from "./client/jobs.js";
+export { LockNotHad } from "./client/locks.js";
+export type { HeldLock } from "./client/locks.js";
+export { isConnectionError } from "./client/waits.js";

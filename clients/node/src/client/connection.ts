@@ -50,6 +50,7 @@ export interface IoredisLike {
   callBuffer(command: string, ...words: (string | number | Buffer)[]): Promise<unknown>;
   duplicate(options?: object): unknown;
   on(event: string, listener: (...words: any[]) => void): unknown;
+  once(event: string, listener: (...words: any[]) => void): unknown;
   off(event: string, listener: (...words: any[]) => void): unknown;
   disconnect(reconnect?: boolean): void;
 }
@@ -158,18 +159,26 @@ class Ioredis implements Connection {
       if (Array.isArray(message)) listener(message.map(String), channel);
       else listener(message === null ? null : message.toString(), channel);
     });
-    await this.redis.call("SUBSCRIBE", channel);
+    await this.sendNow(["subscribe", channel]);
   }
 
   async psubscribe(pattern: string, listener: (message: string, channel: string) => void): Promise<void> {
     this.redis.on("pmessage", (from: string, channel: string, message: string) => {
       if (from === pattern) listener(message, channel);
     });
-    await this.redis.call("PSUBSCRIBE", pattern);
+    await this.sendNow(["psubscribe", pattern]);
   }
 
   async unsubscribe(channel: string): Promise<void> {
-    await this.redis.call("UNSUBSCRIBE", channel);
+    await this.redis.call("unsubscribe", channel);
+  }
+
+  // By their lower case ioredis 5 knows commands that change what a connection is for.
+  /** And each time that it is connected anew: ioredis forgets what failed to be subscribed the first time. */
+  private async sendNow([name, word]: [string, string]): Promise<void> {
+    this.redis.on("ready", () => void this.redis.call(name, word).catch(() => {}));
+    if (!this.isReady && this.isOwn) await new Promise<void>((resolve) => this.redis.once("ready", resolve));
+    await this.redis.call(name, word);
   }
 
   onReady(listener: () => void): () => void {

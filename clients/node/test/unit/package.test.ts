@@ -1,0 +1,26 @@
+// What the package exports, to both kinds of modules.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { it } from "node:test";
+import * as bear from "bear";
+
+const required = createRequire(import.meta.url)("bear") as Record<string, unknown>;
+
+it("CommonJS has what ES modules have", () => {
+  assert.deepEqual(Object.keys(required).filter((name) => name !== "__esModule").sort(), Object.keys(bear).sort());
+  assert.equal(typeof required["Bear"], "function");
+});
+
+it("a client that is none of the known ones is refused", () => {
+  assert.throws(() => new bear.Bear({} as never), /a Redis of ioredis/);
+  assert.throws(() => new bear.Bear({ client: "ioredis" } as never, { name: "no spaces" }), /a name has/);
+});
+
+it("errors are told apart by their code", () => {
+  class ReplyError extends Error {}
+  const error = bear.toBearError(new ReplyError("DUPLICATE 17-0 was enqueued with this UNIQUE key"));
+  assert.ok(error instanceof bear.DuplicateError && error.id === "17-0" && bear.hasCode(error, "DUPLICATE"));
+  const plain = new Error("ECONNREFUSED is no code");
+  assert.equal(bear.toBearError(plain), plain);
+  assert.equal(bear.hasCode(plain, "ERR"), false);
+});

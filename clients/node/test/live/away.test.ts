@@ -63,7 +63,7 @@ for (const kind of KINDS) {
 
 describe("Postgres is away", () => {
   it("misses fall back, hits do not; without a fallback the code is POSTGRES", async () => {
-    const server = await shop({ settings: ["--bear.feed", "off"] }); // with a feed hits go on for a grace alone
+    const server = await shop();
     const kind = KINDS[1] as (typeof KINDS)[0];
     const { bear } = await bearOf(kind, server.url, { fallback: ({ error }) => error });
     await bear.query("product", 1);

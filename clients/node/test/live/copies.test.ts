@@ -14,7 +14,7 @@ import { bearOf, ONE, percentile, shop, TWO } from "../support/shop.js";
 let server: BearServer;
 
 before(async () => {
-  server = await shop({ settings: ["--bear.feed", "off"] }); // these tests say themselves when something is dropped
+  server = await shop();
 });
 
 /** Asks until a copy answers. */

@@ -156,7 +156,7 @@ for (const [number, kind] of KINDS.entries()) {
       assert.deepEqual((await bear.catalog())["sections"], ["mail", "page", "product"]);
       const catalog = await bear.catalog("product");
       assert.ok((catalog["queries"] as { call: string }[]).some(({ call }) => call === "large {chars:int}"));
-      assert.equal((await bear.feed())["kind"], "auto");
+      assert.equal((await bear.feed())["kind"], "off");
       await bear.query("product", 1);
       assert.ok(Number((await bear.verify("product", { count: 10 }))["checked"]) >= 1);
       await bear.reload();

@@ -81,6 +81,7 @@ export class Postgres {
   async sql(text: string, database: string): Promise<string> {
     const words = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", String(this.port), "-U", "postgres", "-d", database];
     const running = promisify(execFile)(`${this.bin}/psql`, words, { maxBuffer: 1 << 26 });
+    running.child.stdin?.on("error", () => {}); // psql ends unheard where Postgres is not there yet
     running.child.stdin?.end(text);
     return (await running).stdout.trim();
   }

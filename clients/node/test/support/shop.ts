@@ -12,7 +12,12 @@ after(async () => {
 });
 
 export async function shop(options: Partial<ServerOptions> = {}): Promise<BearServer> {
-  const server = await BearServer.start({ catalog: "clients/node/test/catalogs/shop.toml", schema: ["clients/node/test/catalogs/shop.sql"], ...options });
+  const server = await BearServer.start({
+    catalog: "clients/node/test/catalogs/shop.toml",
+    schema: ["clients/node/test/catalogs/shop.sql"],
+    settings: ["--bear.feed", "off"], // these tests say themselves when something is dropped
+    ...options,
+  });
   ends.push(() => server.stop());
   return server;
 }

@@ -35,6 +35,9 @@ const SCRIPTS = "1";
 /** What the server answers while it reads a queue, or its data, after a start: nothing was done. */
 const LATER = /\bNOWAIT\b|^LOADING\b/;
 
+/** What the script of plain jobs answers to others. */
+const NOT_PLAIN = -100;
+
 /** How long a command is sent again that the server could not do yet, ms. */
 const PATIENCE_MS = 10_000;
 
@@ -269,18 +272,24 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     ];
   }
 
+  private addScript(job: JobJson, parent: ParentKeyOpts = {}): ScriptName {
+    const isPlain = !job.opts?.deduplication && !job.parentKey && !parent.parentKey && !parent.addToWaitingChildren;
+    return isPlain ? "addPlain" : "add";
+  }
+
   async addJob(job: JobJson, jobId: string, parentKeyOpts?: ParentKeyOpts): Promise<string> {
     const about = { id: jobId, command: "addJob", parent: parentKeyOpts?.parentKey };
-    return this.change(about, "add", ...this.addWords(job, jobId, parentKeyOpts));
+    return this.change(about, this.addScript(job, parentKeyOpts), ...this.addWords(job, jobId, parentKeyOpts));
   }
 
   async addJobs(entries: { job: JobJson; jobId: string; parentKeyOpts?: ParentKeyOpts }[]): Promise<string[]> {
-    const words = entries.map(({ job, jobId, parentKeyOpts }) => this.addWords(job, jobId, parentKeyOpts));
-    if (words.length === 0) return [];
+    if (entries.length === 0) return [];
     const client = await this.ready();
     const pipeline = client.pipeline();
-    for (const of of words) {
-      pipeline.runCommand(commandOf("add", SCRIPTS), [this.names.space, this.key("meta"), this.names.base, ...of]);
+    for (const { job, jobId, parentKeyOpts } of entries) {
+      const words = this.addWords(job, jobId, parentKeyOpts);
+      const command = commandOf(this.addScript(job, parentKeyOpts), SCRIPTS);
+      pipeline.runCommand(command, [this.names.space, this.key("meta"), this.names.base, ...words]);
     }
     const replies = (await pipeline.exec()) ?? [];
     return replies.map(([error, id]) => {
@@ -295,7 +304,12 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     const all = client.multi();
     for (const { jobData, jobId, parentKeyOpts, prefix, queueName } of entries) {
       const { space, base } = namesOf(queueName, prefix, this.parts.section);
-      all.runCommand(commandOf("add", SCRIPTS), [space, `${base}meta`, base, ...this.addWords(jobData, jobId, parentKeyOpts)]);
+      all.runCommand(commandOf(this.addScript(jobData, parentKeyOpts), SCRIPTS), [
+        space,
+        `${base}meta`,
+        base,
+        ...this.addWords(jobData, jobId, parentKeyOpts),
+      ]);
     }
     return ((await all.exec()) ?? []) as [Error | null, string | number][];
   }
@@ -339,9 +353,8 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
             ? ((target === "completed" ? removeOnComplete : removeOnFail) ?? { count: -1 })
             : { count: remove ? 0 : -1 };
     const now = Date.now();
-    const reply = await this.change(
-      { id: job.id, command: "moveToFinished", state: "active" },
-      "finish",
+    const about = { id: job.id, command: "moveToFinished", state: "active" };
+    const words: Word[] = [
       job.id ?? "",
       now,
       target,
@@ -355,7 +368,11 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
       metrics?.maxDataPoints ?? "",
       this.fieldWords(fields),
       ...this.claimWords(token, name),
-    );
+    ];
+    const isPlain = keep.age === undefined && !((keep.count ?? 0) > 0) && !job.parentKey && !job.opts.deduplication;
+    let reply: unknown = isPlain ? await this.run("finishPlain", ...words) : NOT_PLAIN;
+    if (reply === NOT_PLAIN) reply = await this.run("finish", ...words);
+    if (typeof reply === "number" && reply < 0) throw refused(reply, about);
     return { result: this.claimed(reply), finishedOn: now };
   }
 

@@ -140,6 +140,22 @@ for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown 
       assert.deepEqual(order, ["plain", "p1", "p1", "p2", "p3", "p9", "late"]);
     });
 
+    it("begins with the last of jobs that are last in, first out, and keeps the order of many priorities", async () => {
+      const { queue, worker } = begin();
+      await queue.pause();
+      await queue.addBulk([..."abcd"].map((name) => ({ name, data: {}, opts: { lifo: true } })));
+      const priorities = Array.from({ length: 40 }, (_, n) => 1 + ((n * 17) % 40));
+      const added = await queue.addBulk(priorities.map((priority) => ({ name: `${priority}`, data: {}, opts: { priority } })));
+      await added[0]?.changePriority({ priority: 41 });
+      await queue.add("plain", {});
+      const order: string[] = [];
+      worker(async (job) => void order.push(job.name));
+      await queue.resume();
+      await eventually("all are done", () => order.length === 45);
+      assert.deepEqual(order.slice(0, 5), ["d", "c", "b", "a", "plain"]);
+      assert.deepEqual(order.slice(5), [...priorities.slice(1).sort((a, b) => a - b).map(String), "1"]);
+    });
+
     it("takes a job from a worker that is silent for a lease, and refuses its late word", async () => {
       const { queue, space, worker } = begin();
       const job = await queue.add("x", {});

@@ -97,6 +97,13 @@ local function narrow(priority, isFirst)
   return priority < 10000 and 2 or 1
 end
 
+-- The last of the priorities that share a step with this one.
+local function endOfStep(priority)
+  return priority < 5 and priority or priority < 10 and 9 or priority < 100 and 99 or priority < 10000 and 9999 or 2097152
+end
+
+local isNarrow = false
+
 local function typeOf(name)
   if #name <= 128 and name:match('^%w[%w_.:-]*$') then return name end
   return 'job'
@@ -111,6 +118,7 @@ local function enqueue(name, payload, priority, isFirst, delay)
   end
   local id, refused = ask(unpack(words))
   if not id and refused:find('PRIORITY', 1, true) then
+    isNarrow = true
     words[8] = tostring(narrow(priority, isFirst))
     id, refused = ask(unpack(words))
   end
@@ -144,6 +152,24 @@ end
 
 -- ---- where jobs stand ----
 
+local again
+
+-- Where priorities share a step: those that come after this one, and were there before it, go behind it, unless they are many.
+local function sortStep(id, priority, isFirst)
+  local key, from, to = base .. 'wait', '-inf', '(0'
+  if priority > 0 then
+    key = base .. 'prioritized'
+    from = whole((isFirst and priority or priority + 1) * 4294967296)
+    to = whole((endOfStep(priority) + 1) * 4294967296 - 1)
+  elseif not isFirst then
+    return
+  end
+  if call('ZCOUNT', key, from, to) > 100 then return end
+  for _, other in ipairs(call('ZRANGEBYSCORE', key, from, to)) do
+    if other ~= id then again(other, tonumber(call('HGET', job(other), 'priority')) or 0, isFirst and priority == 0, 0) end
+  end
+end
+
 local function standWaiting(id, priority, isFirst)
   local at = call('INCR', base .. 'seq')
   if priority > 0 then
@@ -152,6 +178,7 @@ local function standWaiting(id, priority, isFirst)
   else
     call('ZADD', base .. 'wait', whole(isFirst and -at or at), id)
   end
+  if isNarrow then sortStep(id, priority, isFirst) end
   wake()
 end
 
@@ -180,7 +207,7 @@ end
 
 -- Puts an active, waiting or delayed job into bear's queue anew, at the end of its priority, with a delay, or first. The new
 -- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
-local function again(id, priority, isFirst, delay)
+again = function(id, priority, isFirst, delay)
   local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
   local payload = payloadOf(id)
   if known[4] then -- it was enqueued by another program: from now on it says whose it is
@@ -234,6 +261,7 @@ local function within(name, act)
   else
     prefix, queue, id = name:match('^(.*):([^:]*):([^:]*)$')
   end
+  if not id then return nil end
   local function escape(one) return string.format('%%%02X', one:byte()) end
   local tenant = (prefix == 'bull' and queue or prefix .. ':' .. queue):gsub('[%%{}]', escape)
   if tenant == section then tenant = tenant .. '%' end
@@ -414,10 +442,13 @@ local function store(id, made)
     standWaiting(id, priority, isFirst)
     tell('waiting', 'jobId', id)
   end
-  if made.parentKey and made.parentKey ~= '' then
-    local child = node(id)
-    within(made.parentKey, function(of) call('SADD', job(of) .. ':dependencies', child) end)
-  end
+end
+
+-- Its parent waits for it.
+local function enrol(id, parent)
+  if not parent or parent == '' then return end
+  local child = node(id)
+  within(parent, function(of) call('SADD', job(of) .. ':dependencies', child) end)
 end
 
 local function hold(dedup, id, options)
@@ -477,6 +508,7 @@ local function addNext(dedup, timestamp)
   local id = made.id
   hold(dedup, id, cjson.decode(made.dedup))
   store(id, made)
+  enrol(id, made.parentKey)
   call('DEL', key)
 end
 

@@ -5,8 +5,10 @@ import * as schedulers from "./schedulers.js";
 
 const bodies = {
   add: jobs.ADD,
+  addPlain: jobs.ADD_PLAIN,
   claim: jobs.CLAIM,
   finish: jobs.FINISH,
+  finishPlain: jobs.FINISH_PLAIN,
   retry: jobs.RETRY,
   delay: jobs.DELAY,
   release: jobs.RELEASE,
@@ -53,8 +55,29 @@ export type ScriptName = keyof typeof bodies;
 /** Under what name a script is defined on a connection; another version of this package may have defined its own there. */
 export const commandOf = (name: ScriptName, version: string): string => `bear:${version}:${name}`;
 
-/** Each script with what all of them share. */
+/** Paragraphs of what scripts share, with the names that each declares. */
+const parts = COMMON.trim()
+  .split(/\n\n/)
+  .map((text) => {
+    const declarations = text.matchAll(/^(?:local (?:function )?([\w, ]+?)(?=\(| =|$)|(\w+) = function)/gm);
+    return { text, names: [...declarations].flatMap(([, names, name]) => (name ?? names ?? "").split(", ")) };
+  });
+
+const words = (lua: string) => new Set(lua.replace(/--.*$/gm, "").match(/[a-zA-Z_]\w*/g));
+
+/** A script with the paragraphs that it needs, and those that these need: Redis makes all functions of a script anew at each call. */
+function assembled(body: string): string {
+  const needed = new Set(parts.slice(0, 1));
+  let wanted = words(body);
+  for (let before = -1; needed.size > before; ) {
+    before = needed.size;
+    for (const part of parts) if (part.names.some((name) => wanted.has(name))) needed.add(part);
+    wanted = words([body, ...[...needed].map((part) => part.text)].join("\n"));
+  }
+  return [...parts.filter((part) => needed.has(part)).map((part) => part.text), body].join("\n");
+}
+
 export const scripts: readonly { name: ScriptName; lua: string }[] = Object.entries(bodies).map(([name, body]) => ({
   name: name as ScriptName,
-  lua: `${COMMON}\n${body}`,
+  lua: assembled(body),
 }));

@@ -34,16 +34,55 @@ end
 local stands = deduplicate(id, made)
 if stands then return stands end
 store(id, made)
+enrol(id, made.parentKey)
+return id
+`;
+
+/** The same of a job that is of no flow, and without deduplication. */
+export const ADD_PLAIN = `
+local made = { idJson = ARGV[3] ~= '' and ARGV[3] or nil, tail = ARGV[4], name = ARGV[5], opts = ARGV[6], timestamp = ARGV[7],
+  delay = ARGV[8], priority = ARGV[9], lifo = ARGV[10], scheduler = ARGV[13] }
+local id = ARGV[2]
+local number = call('INCR', base .. 'id')
+if id == '' then
+  id = whole(number)
+elseif call('EXISTS', job(id)) == 1 then
+  tell('duplicated', 'jobId', id)
+  return id
+end
+store(id, made)
 return id
 `;
 
 export const CLAIM = `return claimNext(claimer(2))`;
 
+const FINISH_RELATED = `
+if dedup then
+  local left = call('PTTL', base .. 'de:' .. dedup)
+  if left == 0 or (left == -1 and call('GET', base .. 'de:' .. dedup) == id) then call('DEL', base .. 'de:' .. dedup) end
+  addNext(dedup, ARGV[3])
+end
+if parent then
+  if target == 'completed' then tellParent(parent, node(id), value, now)
+  else failParent(related[3], node(id), value, now) end
+end`;
+
+const FORGET_OLD = `
+  local age, most = tonumber(ARGV[9]), tonumber(ARGV[8])
+  local function forget(old)
+    for _, other in ipairs(old) do
+      call('ZREM', base .. target, other)
+      erase(other, true)
+    end
+  end
+  if age then forget(call('ZRANGEBYSCORE', base .. target, '-inf', whole(now - age * 1000), 'LIMIT', 0, ARGV[10])) end
+  if most and most > 0 then forget(call('ZREVRANGE', base .. target, most, -1)) end`;
+
 /**
  * id, now, target (completed, failed), value (JSON of the result; the reason), token, fetch next, keep count, keep age (s), at most
  * so many removed, attempts, points of metrics, fields (JSON); then what a claim takes.
  */
-export const FINISH = `
+const finish = (isPlain: boolean) => `
 local id, now, target, value, token = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local key = job(id)
 if call('EXISTS', key) == 0 then return -1 end
@@ -51,6 +90,9 @@ if target == 'completed' then
   if call('SCARD', key .. ':dependencies') > 0 then return -4 end
   if call('ZCARD', key .. ':unsuccessful') > 0 then return -9 end
 end
+local related = call('HMGET', key, 'dedup', 'parentKey', 'parent')
+local dedup, parent = related[1], related[2]
+${isPlain ? "if dedup or parent then return -100 end" : ""}
 local refused, bear, claimToken = refusal(id, token)
 if refused then return refused end
 if not call('ZSCORE', base .. 'active', id) then return -3 end
@@ -73,40 +115,16 @@ if bear and claimToken then
 end
 setFields(id, ARGV[13])
 call('ZREM', base .. 'active', id)
-local dedup = call('HGET', key, 'dedup')
-if dedup then
-  local left = call('PTTL', base .. 'de:' .. dedup)
-  if left == 0 or (left == -1 and call('GET', base .. 'de:' .. dedup) == id) then call('DEL', base .. 'de:' .. dedup) end
-  addNext(dedup, ARGV[3])
-end
-local family = call('HMGET', key, 'parentKey', 'parent')
-if family[1] then
-  if target == 'completed' then tellParent(family[1], node(id), value, now)
-  else failParent(family[2], node(id), value, now) end
-end
+${isPlain ? "" : FINISH_RELATED}
 local made = call('HINCRBY', key, 'made', 1)
 local property = target == 'completed' and 'returnvalue' or 'failedReason'
 if keeps then
   call('ZADD', base .. target, now, id)
   call('HSET', key, property, value, 'finishedOn', whole(now), 'payload', payload or '')
   call('HDEL', key, 'bear', 'token', 'worker', 'deferred')
-  local age, most = tonumber(ARGV[9]), tonumber(ARGV[8])
-  if age then
-    local old = call('ZRANGEBYSCORE', base .. target, '-inf', whole(now - age * 1000), 'LIMIT', 0, ARGV[10])
-    for _, other in ipairs(old) do
-      call('ZREM', base .. target, other)
-      erase(other, true)
-    end
-  end
-  if most and most > 0 then
-    for _, other in ipairs(call('ZREVRANGE', base .. target, most, -1)) do
-      call('ZREM', base .. target, other)
-      erase(other, true)
-    end
-  end
+${isPlain ? "" : FORGET_OLD}
 else
-  call('HDEL', key, 'bear')
-  erase(id, true)
+${isPlain ? "  call('DEL', key, key .. ':logs', key .. ':processed', key .. ':failed')" : "  call('HDEL', key, 'bear')\n  erase(id, true)"}
 end
 tell(target, 'jobId', id, property, value, 'prev', 'active')
 if target == 'failed' and made >= (tonumber(ARGV[11]) or 0) then
@@ -142,6 +160,11 @@ if call('ZCARD', base .. 'wait') == 0 and call('ZCARD', base .. 'active') == 0 a
 end
 return 0
 `;
+
+export const FINISH = finish(false);
+
+/** The same of a job that is of no flow and has no deduplication, where no others are forgotten for it; -100 where it is not so. */
+export const FINISH_PLAIN = finish(true);
 
 /** id, now, token, lifo, fields: back to the end, or first. */
 export const RETRY = `

@@ -1,5 +1,7 @@
 //! What drops a value, and strikes a lease.
 
+use std::time::Duration;
+
 use super::{assert_hit, figure, get, lease, parts, start, CATALOG};
 use crate::support::{eventually, Redis, Reply, Wire};
 
@@ -7,6 +9,29 @@ use crate::support::{eventually, Redis, Reply, Wire};
 fn put(wire: &mut Wire) {
     let reply = wire.run("BEAR.PUT page 2 shelf 7 1 TAG hot ROW bear 5 6");
     assert_eq!(reply, Reply::Int(1));
+}
+
+/// Redis removes what is over when it is looked at, or by and by, and tells of that: it is not the end of what is stored there.
+#[test]
+fn what_is_put_in_the_place_of_a_value_whose_time_is_over_is_dropped_as_any() {
+    let redis = start();
+    let mut wire = redis.wire();
+    wire.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    for n in 0..20 {
+        assert_eq!(wire.run(&format!("BEAR.PUT page 2 blob {n} old ROW bear {n} TTL 200")), Reply::Int(1));
+    }
+    redis.wait_stored();
+    // Their time passes, and nobody looks.
+    std::thread::sleep(Duration::from_millis(250));
+    for n in 0..20 {
+        assert_eq!(wire.run(&format!("BEAR.PUT page 2 blob {n} new ROW bear {n}")), Reply::Int(1));
+    }
+    redis.wait_stored();
+    for n in 0..20 {
+        assert_hit(&mut wire, &format!("page blob {n}"), "new");
+        assert_eq!(wire.run(&format!("BEAR.INVALIDATE bear ROW {n}")), Reply::Int(1), "{n}");
+        assert_eq!(get(&mut wire, &format!("page WAIT 0 blob {n}")).0, None, "{n}");
+    }
 }
 
 #[test]

@@ -129,6 +129,11 @@ pub fn has_gone() -> bool {
     GONE.with_borrow(|gone| !gone.is_empty())
 }
 
+/// Waits this client no more, though nobody has taken note of it yet?
+pub fn is_gone(client: ClientHandle) -> bool {
+    GONE.with_borrow(|gone| gone.contains_key(&client.0))
+}
+
 /// A client that waits. Dropping it unanswered would leave it waiting: it is answered with an error instead.
 #[derive(Debug)]
 pub struct BlockedClient {

@@ -27,7 +27,7 @@ mod stream;
 mod string;
 mod wake;
 
-pub use blocked::{has_gone, take_gone, Answer, BlockedClient, ClientHandle, Gone, Later};
+pub use blocked::{has_gone, is_gone, take_gone, Answer, BlockedClient, ClientHandle, Gone, Later};
 pub use call::Replicate;
 pub use command::{
     longest_command_us, note_command, register, ArgKind, ArgSpec, Args, Command, CommandSpec, KeyAccess,

@@ -170,7 +170,10 @@ impl Server {
                 None => match self.claimer_gone(gone.handle).or_else(|| self.lock_waiter_gone(gone.handle)) {
                     Some(client) => self.answers.push_back((client, Answer::Ok)),
                     None if self.errands.client_gone(gone.handle) => {}
-                    None => self.verifying.give_up(gone.handle),
+                    None => {
+                        self.gone_before_answer(gone.handle);
+                        self.verifying.give_up(gone.handle);
+                    }
                 },
             }
             // One who waits for a hundred types stands in as many lines.
@@ -206,6 +209,9 @@ impl Server {
                 }
                 Some(Told::Client(client, answer)) => {
                     left = left.saturating_sub(PARTS);
+                    if redis_api::is_gone(client.handle()) {
+                        self.not_read(&answer);
+                    }
                     bytes += self.send_answer(client, answer);
                 }
             }

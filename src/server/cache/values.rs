@@ -26,7 +26,7 @@ use crate::core::catalog::life::Age;
 use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::{Query, Section};
 use crate::core::events::fill::FillEnd;
-use crate::redis_api::{self, Answer, Context};
+use crate::redis_api::{self, Answer, ClientHandle, Context};
 use crate::server::tick::LATE;
 use crate::server::Server;
 
@@ -241,6 +241,10 @@ impl Server {
                 };
                 // None: he has hung up, or his time was up.
                 let Some(asker) = self.waiting.asker(client) else { continue };
+                // Else nobody would know of the lease, nor compute the value until its time is over.
+                if self.waiting.is_gone(client) {
+                    continue;
+                }
                 let (answer, has_lease) = match asker {
                     Asker::Value { .. } if !self.is_master() => (Answer::Leased(None, None), false),
                     Asker::Value { lease_ms } => (Answer::Leased(None, Some(self.lend(ticket, call, lease_ms))), true),
@@ -261,6 +265,25 @@ impl Server {
                 Some((successor, _)) => ticket = successor,
                 None => return,
             }
+        }
+    }
+
+    /// An answer that its client will not read: a lease that it tells of is the next one's.
+    pub(in crate::server) fn not_read(&mut self, answer: &Answer) {
+        let Answer::Leased(_, Some(token)) = answer else { return };
+        if let Some(ticket) = self.lease_of(token.as_bytes()) {
+            self.lease_ended(ticket);
+        }
+    }
+
+    /// The same of a client that has gone after it was given an answer, and before it was sent.
+    pub(in crate::server) fn gone_before_answer(&mut self, client: ClientHandle) {
+        if self.values.leases.len() == 0 {
+            return;
+        }
+        let answer = self.answers.iter().find(|(answered, _)| answered.handle() == client);
+        if let Some(answer) = answer.map(|(_, answer)| answer.clone()) {
+            self.not_read(&answer);
         }
     }
 

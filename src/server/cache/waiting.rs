@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use crate::core::cache::stored_form::{IDENTITY, ZSTD};
-use crate::redis_api::{Answer, BlockedClient, ClientHandle};
+use crate::redis_api::{self, Answer, BlockedClient, ClientHandle};
 
 /// Number of a waiting client.
 pub type WaiterId = u64;
@@ -102,6 +102,11 @@ impl Waiting {
     /// What a client has asked for.
     pub fn asker(&self, id: WaiterId) -> Option<Asker> {
         self.clients.get(&id).map(|(_, asker, _)| *asker)
+    }
+
+    /// Does a client wait no more, though he still stands here?
+    pub fn is_gone(&self, id: WaiterId) -> bool {
+        self.clients.get(&id).is_some_and(|(client, _, _)| redis_api::is_gone(client.handle()))
     }
 
     /// Who has waited longest beyond his time.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{assert_hit, figure, get, lease, parts, start};
+use crate::support::wire::packed;
 use crate::support::{eventually, stays, Reply};
 
 #[test]
@@ -73,6 +74,35 @@ fn a_lease_that_is_given_up_goes_to_the_next_at_once() {
     assert_eq!(wire.run(&format!("BEAR.FORGET page {}", next.expect("a token"))), Reply::Int(1));
     assert_eq!((figure(&redis, "leases"), figure(&redis, "fills_running")), (0, 0));
     lease(&mut wire, "page shelf 7");
+}
+
+/// Nobody would know of it, and the value could not be computed until its time is over.
+#[test]
+fn who_waits_no_more_is_given_no_lease() {
+    let redis = start();
+    let mut wire = redis.wire();
+    let ends = ["CLIENT UNBLOCK", "CLIENT KILL ID"];
+    for (n, (end, is_first)) in ends.iter().flat_map(|end| [(end, true), (end, false)]).enumerate() {
+        let call = format!("page LEASE 60000 shelf {n}");
+        let token = lease(&mut wire, &call);
+        let (mut gone, mut next) = (redis.wire(), redis.wire());
+        let id = gone.run("CLIENT ID").int();
+        for (waiting, other) in [(1, &mut gone), (2, &mut next)] {
+            other.begin(&format!("BEAR.GET {call}"));
+            eventually("one more waits", || figure(&redis, "clients_waiting") == waiting);
+        }
+        let mut batch = [format!("{end} {id}"), format!("BEAR.FORGET page {token}")];
+        if !is_first {
+            batch.reverse();
+        }
+        // One after the other, and nothing between them.
+        let bytes = batch.iter().flat_map(|line| packed(&line.split(' ').collect::<Vec<_>>()));
+        wire.send_bytes(&bytes.collect::<Vec<u8>>());
+        assert_eq!([wire.receive(), wire.receive()], [Reply::Int(1), Reply::Int(1)], "{batch:?}");
+        let (value, token) = parts(next.receive());
+        assert!(value.is_none() && token.is_some(), "{batch:?}: {value:?} {token:?}");
+    }
+    assert_eq!((figure(&redis, "leases"), figure(&redis, "clients_waiting")), (4, 0));
 }
 
 #[test]

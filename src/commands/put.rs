@@ -5,13 +5,16 @@
 //! no room for it. Clients that wait for the value get it. O(N) with N the rows and tags of the entry; of a value of JSON over
 //! 64 KiB the client waits until it is read. Replicated as SADD and SET, when it is stored.
 //! Errors: ERR (wrong words, a call that is a query, a value that is not JSON where the catalog wants it), TOOLARGE (a value
-//! over bear.max-entry-bytes, too many words), FOREIGN (the section is refused), READONLY (a replica).
+//! over bear.max-entry-bytes, too many words, too long ones), FOREIGN (the section is refused), READONLY (a replica).
 
 use super::cursor::{once, Cursor, MAX_WORDS};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, PutRequest, Words};
 
 pub struct Put;
+
+/// Bytes of the tags and ids of one value: each is part of a key's name, which Redis' thread writes and frees.
+const MAX_NAMED_BYTES: usize = 128 << 10;
 
 /// A year.
 const MAX_TTL_MS: u64 = 365 * super::cursor::DAY_MS;
@@ -75,6 +78,7 @@ impl Command for Put {
                 if_absent: false,
             };
             options(&mut cursor, &mut request)?;
+            check_named(&request)?;
             server.put_value(ctx, space, &request)
         });
     }
@@ -113,6 +117,15 @@ fn options<'a>(cursor: &mut Cursor<'a>, request: &mut PutRequest<'a>) -> Result<
         return Err("ERR IF ABSENT and TOKEN exclude each other: a lease says what may be replaced".into());
     }
     Ok(())
+}
+
+fn check_named(request: &PutRequest) -> Result<(), String> {
+    let ids = request.rows.iter().flat_map(|(_, ids)| ids);
+    let got: usize = request.tags.iter().chain(ids).map(|named| named.len()).sum();
+    if got <= MAX_NAMED_BYTES {
+        return Ok(());
+    }
+    Err(format!("TOOLARGE the tags and ids of a value may have {MAX_NAMED_BYTES} bytes together, got {got}"))
 }
 
 /// The next word, whatever it is, and those up to the next option.

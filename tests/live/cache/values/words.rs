@@ -41,6 +41,21 @@ fn wrong_words_are_told_with_what_would_be_right() {
 }
 
 #[test]
+fn tags_and_ids_together_have_a_limit() {
+    let redis = start();
+    let mut wire = redis.wire();
+    let (tag, id) = ("t".repeat(131_060), "123456789012");
+    let put =
+        |tag: &str| ["BEAR.PUT", "page", "2", "shelf", "7", "1", "TAG", tag, "ROW", "bear", id].map(str::to_owned);
+    let refused = wire.call(&put(&format!("{tag}t")));
+    assert_eq!(refused.error(), "TOOLARGE the tags and ids of a value may have 131072 bytes together, got 131073");
+    assert_eq!(wire.call(&put(&tag)), Reply::Int(1));
+    // A token is no reason to look through megabytes.
+    let long = format!("0000000000000000-1{}", "0".repeat(1_000_000));
+    assert_eq!(wire.call(&["BEAR.FORGET", "page", &long]), Reply::Int(0));
+}
+
+#[test]
 fn a_word_right_behind_tag_or_row_is_a_tag_or_an_id_whatever_it_is() {
     let redis = start();
     let mut wire = redis.wire();

@@ -67,6 +67,13 @@ impl<'a> Cursor<'a> {
         Ok(word)
     }
 
+    /// The next word; its name is made where it is missing: that costs more than the word.
+    pub fn next_of_many(&mut self, name: impl FnOnce() -> String) -> Result<&'a [u8], String> {
+        let word = self.args.get(self.at).ok_or_else(|| format!("ERR {} is missing", name()))?;
+        self.at += 1;
+        Ok(word)
+    }
+
     /// The next words: a claim.
     pub fn claim(&mut self) -> Result<ClaimWords<'a>, String> {
         Ok(ClaimWords {

@@ -68,7 +68,7 @@ pub(super) fn calls(cursor: &mut Cursor) -> Result<Calls, String> {
             return Err(format!("ERR a command takes at most {MAX_CALLS} calls; send them in several"));
         }
         let call = calls.len() + 1;
-        let count = cursor.next(&format!("the number of words of call {call}"))?;
+        let count = cursor.next_of_many(|| format!("the number of words of call {call}"))?;
         let number = std::str::from_utf8(count).ok().and_then(|count| count.parse::<usize>().ok());
         let Some(number) = number.filter(|number| (1..=MAX_WORDS).contains(number)) else {
             return Err(format!(
@@ -78,7 +78,7 @@ pub(super) fn calls(cursor: &mut Cursor) -> Result<Calls, String> {
         };
         calls.begin();
         for word in 1..=number {
-            calls.push(cursor.next(&format!("word {word} of {number} of call {call}"))?);
+            calls.push(cursor.next_of_many(|| format!("word {word} of {number} of call {call}"))?);
             if calls.word_count() > MAX_ALL_WORDS || calls.byte_count() > MAX_BYTES {
                 return Err(format!(
                     "TOOLARGE the calls of one command may have {MAX_ALL_WORDS} words and {MAX_BYTES} bytes together; send \

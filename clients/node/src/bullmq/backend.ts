@@ -679,8 +679,8 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
     return this.run("limitTtl", maxJobs ? maxJobs : "");
   }
 
-  async getCounts(types: JobType[]): Promise<number[]> {
-    return this.run("counts", ...types.map(standing));
+  async getCounts(types: JobType[], delayedTimestamp?: number): Promise<number[]> {
+    return this.run("counts", delayedTimestamp ?? "", ...types.map(standing));
   }
 
   async getCountsPerPriority(priorities: number[]): Promise<number[]> {

@@ -4,7 +4,16 @@
  *
  * The server's catalog has an open section with a tenant, `bullmq` by default; each queue is a tenant of it.
  */
-import { RedisConnection, type BackendFactory, type QueueBaseOptions } from "bullmq";
+import {
+  createIORedisClient,
+  createNodeRedisClient,
+  isIRedisClient,
+  QueueEvents,
+  RedisConnection,
+  type BackendFactory,
+  type IRedisClient,
+  type QueueBaseOptions,
+} from "bullmq";
 import { BearQueueBackend } from "./backend.js";
 
 export { BearQueueBackend } from "./backend.js";
@@ -14,42 +23,47 @@ export interface BearBackendOptions {
   section?: string;
 }
 
-interface Duplicable {
-  connect: unknown;
-  disconnect: unknown;
-  duplicate: (overrides?: object) => unknown;
+const isClient = (connection: unknown): boolean =>
+  ["connect", "disconnect", "duplicate"].every((name) => typeof (connection as Record<string, unknown> | null)?.[name] === "function");
+
+/** A client as BullMQ uses it, of one of ioredis or node-redis, which tells itself by what it has. */
+function adapted(client: unknown): IRedisClient {
+  if (isIRedisClient(client)) return client;
+  const isNodeRedis = typeof (client as { sendCommand?: unknown }).sendCommand === "function" && "isOpen" in (client as object);
+  return isNodeRedis ? createNodeRedisClient(client as never) : createIORedisClient(client as never);
 }
 
-const isClient = (connection: unknown): connection is Duplicable =>
-  ["connect", "disconnect", "duplicate"].every((name) => typeof (connection as Record<string, unknown> | null)?.[name] === "function");
+/** Until 6.2 QueueEvents makes a connection of its own of a client that it is given; later ones leave it to the factory. */
+const listenersDuplicate = /\bduplicate\b/.test(Function.prototype.toString.call(QueueEvents));
 
 /** A factory of backends over this section. */
 export function bearBackend({ section = "bullmq" }: BearBackendOptions = {}): BackendFactory<BearQueueBackend> {
   return (queue, options, { blocking = false, withBlockingConnection = false } = {}) => {
-    const shared = isClient(options.connection);
-    const { skipVersionCheck, skipWaitingForReady } = options as QueueBaseOptions & { skipWaitingForReady?: boolean };
+    const of = options.connection;
+    const { prefix = "bull", name, skipVersionCheck, skipWaitingForReady } = options as QueueBaseOptions & Further;
     const extra = {
       ...(skipVersionCheck === undefined ? {} : { skipVersionCheck }),
       ...(skipWaitingForReady === undefined ? {} : { skipWaitingForReady }),
     };
-    const connection = new RedisConnection(options.connection, { ...extra, shared, blocking });
-    return new BearQueueBackend({
-      queue,
-      options,
-      section,
-      connection,
-      blocking: withBlockingConnection ? blockingConnection(queue, options, extra) : undefined,
-    });
+    // what blocks for long has a connection of its own, and not that of the application
+    const isOwn = !isClient(of) || (blocking && !listenersDuplicate);
+    const main = isOwn && isClient(of) ? adapted(of).duplicate() : of;
+    const connection = new RedisConnection(main as typeof of, { ...extra, shared: !isOwn, blocking });
+    let waiting: RedisConnection | undefined;
+    if (withBlockingConnection) {
+      // getWorkers() finds a worker by the name of the connection on which it waits
+      const connectionName = `${prefix}:${Buffer.from(queue).toString("base64")}${name ? `:w:${name}` : ""}`;
+      const client = isClient(of) ? adapted(of).duplicate({ connectionName }) : { ...of, connectionName };
+      waiting = new RedisConnection(client as typeof of, { ...extra, shared: false, blocking: true });
+    }
+    return new BearQueueBackend({ queue, options, section, connection, blocking: waiting });
   };
 }
 
-/** The one on which a worker waits; getWorkers() finds it by its name. */
-function blockingConnection(queue: string, options: QueueBaseOptions, extra: object): RedisConnection {
-  const { prefix = "bull", name } = options as { prefix?: string; name?: string };
-  const connectionName = `${prefix}:${Buffer.from(queue).toString("base64")}${name ? `:w:${name}` : ""}`;
-  const of = options.connection;
-  const connection = isClient(of) ? of.duplicate({ connectionName }) : { ...of, connectionName };
-  return new RedisConnection(connection as QueueBaseOptions["connection"], { ...extra, shared: false, blocking: true });
+interface Further {
+  prefix?: string;
+  name?: string;
+  skipWaitingForReady?: boolean;
 }
 
 /** The factory over the section `bullmq`. */

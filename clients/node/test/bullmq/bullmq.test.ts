@@ -1,12 +1,28 @@
 // BullMQ's classes on bear: what an application does, and what bear adds to it. BullMQ's own tests run by suite.mjs.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { bearBackend, createBearBackend, type BearQueueBackend } from "bear/bullmq";
-import { Redis } from "ioredis";
-import { eventually } from "../support/processes.js";
-import { BearServer } from "../support/server.js";
+import { cpSync, mkdirSync, symlinkSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import * as newestBackend from "bear/bullmq";
 import * as newest from "bullmq";
-import * as oldest from "bullmq60";
+import { Redis } from "ioredis";
+import { createClient } from "redis";
+import { eventually, newFolder } from "../support/processes.js";
+import { BearServer, root } from "../support/server.js";
+
+type BearQueueBackend = newestBackend.BearQueueBackend;
+
+/** The backend beside another BullMQ, as an application that has that one has it. */
+function beside(bullmq: string): typeof newestBackend {
+  const [folder, client] = [newFolder("bullmq"), join(root, "clients/node")];
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(join(client, "node_modules", bullmq), join(folder, "node_modules/bullmq"));
+  cpSync(join(client, "dist/cjs"), join(folder, "dist"), { recursive: true });
+  return createRequire(join(folder, "dist/"))("./bullmq/index.js") as typeof newestBackend;
+}
+
+const oldest = createRequire(import.meta.url)("bullmq60") as typeof newest;
 
 const CATALOG = `
 [bullmq]
@@ -46,7 +62,11 @@ const record = (flat: unknown[]) => Object.fromEntries(Array.from({ length: flat
 const stats = async (space: string) => record((await redis.call("BEAR.STATS", space)) as unknown[]);
 const jobs = async (space: string, state: string) => ((await redis.call("BEAR.JOBS", space, state)) as unknown[][]).map(record);
 
-for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown as typeof newest]] as const) {
+for (const [version, bullmq, backend] of [
+  ["6.7.0", newest, newestBackend],
+  ["6.0.0", oldest, beside("bullmq60")],
+] as const) {
+  const { bearBackend, createBearBackend } = backend;
   describe(`BullMQ ${version}`, () => {
     /** A queue of its own, and what makes workers and listeners of it. */
     function begin(factory = createBearBackend) {
@@ -131,12 +151,16 @@ for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown 
       await queue.pause();
       for (const priority of [9, 2, 1, 3, 1]) await queue.add(`p${priority}`, {}, { priority });
       await queue.add("plain", {});
-      await queue.add("late", {}, { delay: 150 });
+      const late = await queue.add("late", {}, { delay: 3_600_000 });
       assert.deepEqual(await queue.getJobCounts("waiting", "prioritized", "delayed"), { waiting: 1, prioritized: 5, delayed: 1 });
       const order: string[] = [];
       worker(async (job) => void order.push(job.name));
       await queue.resume();
-      await eventually("all are done", () => order.length === 7);
+      await eventually("those that are due are done", () => order.length === 6);
+      const from = Date.now();
+      await late.changeDelay(100);
+      await eventually("the delayed one is done", () => late.isCompleted());
+      assert.ok(((await queue.getJob(late.id as string))?.processedOn ?? 0) >= from + 100);
       assert.deepEqual(order, ["plain", "p1", "p1", "p2", "p3", "p9", "late"]);
     });
 
@@ -224,6 +248,42 @@ for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown 
       await eventually("it is remembered", async () => (await (await queue.getJob(id))?.getState()) === "completed");
     });
 
+    it("does a job once that was left twice in bear's queue", async () => {
+      const { queue, space, worker } = begin();
+      const job = await queue.add("x", { n: 1 });
+      const [{ data } = {}] = await jobs(space, "waiting");
+      await redis.call("BEAR.ENQUEUE", space, "x", data as string);
+      const done: unknown[] = [];
+      worker(async (job) => void done.push(job.id));
+      await eventually("bear's queue is empty", async () => {
+        const { waiting, active } = await stats(space);
+        return waiting === 0 && active === 0;
+      });
+      assert.deepEqual(done, [job.id]);
+      assert.equal(await queue.getCompletedCount(), 1);
+    });
+
+    it("works over node-redis", async () => {
+      const raw = createClient({ url: server.url });
+      await raw.connect();
+      const connection = bullmq.createNodeRedisClient(raw as never);
+      const queue = new bullmq.Queue(`q-${++count}`, { connection }, createBearBackend as never);
+      const events = new bullmq.QueueEvents(queue.name, { connection }, createBearBackend);
+      const worker = new bullmq.Worker(queue.name, async (job) => job.data.n + 1, { connection, concurrency: 2 }, createBearBackend as never);
+      for (const each of [queue, events, worker] as { on(event: "error", act: () => void): unknown }[]) each.on("error", () => undefined);
+      try {
+        await events.waitUntilReady();
+        const added = await queue.addBulk([1, 2, 3].map((n) => ({ name: "x", data: { n } })));
+        assert.deepEqual(await Promise.all(added.map((job) => job.waitUntilFinished(events))), [2, 3, 4]);
+        assert.equal(await queue.getWorkersCount(), 1);
+      } finally {
+        await worker.close();
+        await events.close();
+        await queue.close();
+        await raw.close();
+      }
+    });
+
     it("runs a scheduler until its limit", async () => {
       const { queue, worker } = begin();
       const runs: number[] = [];
@@ -301,6 +361,7 @@ for (const [version, bullmq] of [["6.7.0", newest], ["6.0.0", oldest as unknown 
 it("loses no job, and no outcome, when Redis is killed", async () => {
   const killed = await BearServer.start({ catalog: CATALOG });
   const connection = { host: "127.0.0.1", port: killed.port, maxRetriesPerRequest: null, retryStrategy: () => 50 };
+  const { createBearBackend } = newestBackend;
   const queue = new newest.Queue("crash", { connection }, createBearBackend);
   const done = new Map<string, number>();
   const worker = new newest.Worker(

@@ -139,7 +139,7 @@ end
 local function isHeld(bear, token)
   if not bear or not token then return false end
   local claim = call('HGET', space .. ':queue:work:claims', bear)
-  return claim and claim:find('"token":' .. token .. ',', 1, true) ~= nil
+  return claim and claim:find('"token":' .. token .. '[,}]') ~= nil
 end
 
 -- The id of a job by its payload.
@@ -209,6 +209,7 @@ end
 -- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
 again = function(id, priority, isFirst, delay)
   local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
+  if known[2] and known[3] then ask('BEAR.EXTEND', space, known[2], known[3]) end -- NOWAIT, before there is a second one
   local payload = payloadOf(id)
   if known[4] then -- it was enqueued by another program: from now on it says whose it is
     payload = '{"id":' .. jsonOf(id) .. ',"name":' .. jsonOf(known[1]) .. ',"data":' .. payload .. '}'
@@ -591,14 +592,21 @@ local function claimNext(by)
     local claim = pairsOf(claims[1])
     local token = whole(claim.token)
     local id = idOf(claim.data)
-    if not id or call('HGET', job(id), 'bear') ~= claim.id then
+    local known = id and call('HMGET', job(id), 'bear', 'name')
+    local isStale = false
+    if not id or known[1] ~= claim.id then
+      -- one that stands under another id of bear's, or has finished, was left by a script that did not come to its end
+      local head = id and known[2] and '{"id":' .. jsonOf(id) .. ',"name":' .. jsonOf(known[2]) .. ',"data":'
+      isStale = head and claim.data:sub(1, #head) == head
       id = claim.id
-      if call('EXISTS', job(id)) == 0 then adopt(id, claim) end
+      if not isStale and call('EXISTS', job(id)) == 0 then adopt(id, claim) end
     end
     local key = job(id)
     local due = call('ZSCORE', base .. 'delayed', id)
     due = due and math.floor(tonumber(due) / 4096)
-    if due and due > by.now then -- due by the server's clock and not by the worker's, or put off for over a year
+    if isStale then
+      ask('BEAR.ACK', space, claim.id, token)
+    elseif due and due > by.now then -- due by the server's clock and not by the worker's, or put off for over a year
       call('HSET', key, 'token', token)
       again(id, tonumber(call('HGET', key, 'priority')) or 0, false, due - by.now)
     else

@@ -148,10 +148,14 @@ for _, name in ipairs({ 'events', 'id', 'seq', 'first', 'marker', 'limiter', 'st
 return 0
 `;
 
-/** States. */
+/** Unix ms or '', states: of the delayed ones those that are due before that time. */
 export const COUNTS = `
 local counts = {}
-for at = 2, #ARGV do counts[at - 1] = call('ZCARD', base .. ARGV[at]) end
+for at = 3, #ARGV do
+  local key = base .. ARGV[at]
+  counts[at - 2] = ARGV[at] == 'delayed' and ARGV[2] ~= '' and call('ZCOUNT', key, '-inf', '(' .. whole(tonumber(ARGV[2]) * 4096))
+    or call('ZCARD', key)
+end
 return counts
 `;
 

@@ -274,6 +274,9 @@ impl Server {
     /// Would BEAR.GET answer with a value?
     fn has_value(&self, call: &Call) -> bool {
         let is_over = |entry| self.age_of(&call.query().life, entry) == Age::Over;
+        if self.would_withhold(call.section) {
+            return false;
+        }
         self.keyspace.publishing(&call.key).is_some()
             || self.keyspace.live(&call.key).is_some_and(|entry| !is_over(entry))
     }

@@ -6,7 +6,7 @@ use crate::support::{bears, eventually, Database, Postgres, Redis, Wire};
 
 const GRACE_MS: u64 = 300;
 
-fn state(redis: &Redis) -> String {
+pub fn state(redis: &Redis) -> String {
     redis.info("bear").text("bear_feed_state").to_owned()
 }
 

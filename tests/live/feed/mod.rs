@@ -6,3 +6,4 @@ mod links;
 mod lost;
 mod own_changes;
 mod predicates;
+mod values;

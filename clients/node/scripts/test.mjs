@@ -16,7 +16,7 @@ if (files.length === 0) {
 }
 const { status } = spawnSync(
   process.execPath,
-  ["--enable-source-maps", "--test", "--test-concurrency=2", ...options, ...files.map((file) => join(root, ".test", file))],
+  ["--enable-source-maps", "--test", "--test-timeout=200000", "--test-concurrency=2", ...options, ...files.map((file) => join(root, ".test", file))],
   { stdio: "inherit", cwd: root },
 );
 process.exit(status ?? 1);

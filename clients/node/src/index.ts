@@ -14,3 +14,6 @@ export type {
 export { LockNotHad } from "./client/locks.js";
 export type { HeldLock } from "./client/locks.js";
 export { isConnectionError } from "./client/waits.js";
+export { JobAborted, RetryAfter, RunningJob, UnrecoverableError } from "./worker/job.js";
+export { Worker } from "./worker/worker.js";
+export type { Handler, WorkerEvents, WorkerOptions } from "./worker/worker.js";

@@ -5,7 +5,7 @@ import { isConnectionError } from "bear";
 import { KINDS } from "../support/clients.js";
 import { eventually } from "../support/processes.js";
 import { postgres } from "../support/server.js";
-import { bearOf, shop } from "../support/shop.js";
+import { bearOf, shop, TWO } from "../support/shop.js";
 
 for (const kind of KINDS) {
   describe(kind.name, () => {
@@ -32,6 +32,11 @@ for (const kind of KINDS) {
       await server.stop();
     });
 
+  });
+}
+
+for (const kind of TWO) {
+  describe(`away, ${kind.name}`, () => {
     it("a call that is under way when Redis is killed falls back", async () => {
       const server = await shop();
       const { bear, close } = await bearOf(kind, server.url, { fallback: () => "fallback" });

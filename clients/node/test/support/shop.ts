@@ -11,6 +11,11 @@ after(async () => {
   await stopPostgres();
 });
 
+/** Done when the test file has ended, the last first. */
+export function atEnd(end: () => Promise<unknown> | unknown): void {
+  ends.push(end);
+}
+
 export async function shop(options: Partial<ServerOptions> = {}): Promise<BearServer> {
   const server = await BearServer.start({
     catalog: "clients/node/test/catalogs/shop.toml",

@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { root, type BearServer } from "../support/server.js";
 import { shop } from "../support/shop.js";
 
-const PAGES = ["node"];
+const PAGES = ["node", "nestjs"];
 const PREAMBLE = /```ts\n([\s\S]*?)```/;
 const EXAMPLE = /<!-- example -->\n```ts\n([\s\S]*?)```/g;
 

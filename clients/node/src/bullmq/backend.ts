@@ -41,21 +41,14 @@ const NOT_PLAIN = -100;
 /** How long a command is sent again that the server could not do yet, ms. */
 const PATIENCE_MS = 10_000;
 
-const KEY_NAMES = ["", "active", "wait", "waiting-children", "paused", "id", "delayed", "prioritized", "stalled-check"].concat([
-  "completed",
-  "failed",
-  "stalled",
-  "repeat",
-  "limiter",
-  "meta",
-  "events",
-  "pc",
-  "marker",
-  "de",
-]);
+/** What BullMQ calls the keys of a queue. */
+const KEY_NAMES = [
+  ...["", "active", "wait", "waiting-children", "paused", "id", "delayed", "prioritized", "stalled-check", "completed", "failed"],
+  ...["stalled", "repeat", "limiter", "meta", "events", "pc", "marker", "de"],
+];
 
-/** Sorted sets in which jobs stand; what is asked of others is empty. */
-const standing = (type: string) => (type === "waiting" ? "wait" : type === "repeat" ? "repeat" : type);
+/** The sorted set in which the jobs of a state stand; of states that bear has not it is empty. */
+const standing = (state: string) => (state === "waiting" ? "wait" : state);
 
 /** The rule of a scheduler's job, which BullMQ puts among its options. */
 const repeatOf = (options: JobsOptions) => (options as { repeat?: { every?: number; offset?: number } }).repeat ?? {};
@@ -163,7 +156,9 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
       try {
         return await client.runCommand(commandOf(name, SCRIPTS), [this.names.space, this.key("meta"), this.names.base, ...words]);
       } catch (error) {
-        if (!LATER.test((error as Error).message) || performance.now() - begun > PATIENCE_MS) throw error;
+        const { message } = error as Error;
+        if (/Unknown Redis command/i.test(message)) throw new Error(`this Redis has not loaded bear, on which the queue is: ${message}`);
+        if (!LATER.test(message) || performance.now() - begun > PATIENCE_MS) throw error;
       }
       await sleep(20);
     }

@@ -16,8 +16,8 @@ tenant = "text"
 claim = { attempts = 100, keep = 0, keep_failed = 0 }
 `;
 
-// What is of one client or datastore: its adapter, its connections, its scripts, its keys.
-const OTHERS = /^(adapter-conformance|bun-|child_stdio|cluster|connection|ioredis-client|node-redis|postgres|sandboxed_process|script_loader|scripts|valkey)|\.redis\.test/;
+// What is of one client or datastore (its adapter, its connections, its scripts, its keys), or of BullMQ as it is built.
+const OTHERS = /^(adapter-conformance|bun-|child-pool|child_stdio|cluster|connection|ioredis-client|node-redis|postgres|sandboxed_process|script_loader|scripts|valkey)|\.redis\.test/;
 
 const words = process.argv.slice(2);
 const json = words.includes("--json");
@@ -27,7 +27,13 @@ if (!given || !existsSync(join(given, "src/interfaces/queue-backend.ts"))) {
   process.exit(2);
 }
 const checkout = resolve(given);
-const { version } = JSON.parse(readFileSync(join(checkout, "package.json"), "utf8"));
+const version = (() => {
+  try {
+    return execFileSync("git", ["-C", checkout, "describe", "--tags", "--match", "v[0-9]*"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  } catch {
+    return JSON.parse(readFileSync(join(checkout, "package.json"), "utf8")).version;
+  }
+})();
 const at = { cwd: checkout, stdio: ["ignore", 2, 2] };
 if (!existsSync(join(checkout, "node_modules/vitest"))) {
   execFileSync("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"], at);

@@ -478,6 +478,10 @@ local function deduplicate(id, made)
   if not dedup then return nil end
   local key = base .. 'de:' .. dedup
   local current = call('GET', key)
+  if current and call('PTTL', key) == -1 and call('EXISTS', job(current)) == 0 then
+    call('DEL', base .. 'dn:' .. dedup) -- it was to go with its job, which is gone
+    current = nil
+  end
   if not current then
     hold(dedup, id, options)
     return nil

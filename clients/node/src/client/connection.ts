@@ -147,6 +147,7 @@ class Ioredis implements Connection {
       socketTimeout: undefined,
       blockingTimeout: undefined,
       enableAutoPipelining: false,
+      keyPrefix: "",
       ...(options.resp2 ? { protocol: 2, replyMapping: undefined } : {}),
     }) as IoredisLike;
     redis.on("error", () => {}); // each call tells of its own

@@ -11,7 +11,7 @@
 // So each ask is registered before it is sent, and what is invalidated while asks are under way is remembered until they
 // have ended. A copy is made of hits alone, and of those whose key is seen in Redis afterwards: what a miss fetched may be
 // stored nowhere (a struck fetch, a value that is still being published), and nothing would tell of its end.
-import type { Connection } from "./connection.js";
+import type { Connection, Reply } from "./connection.js";
 import { toFields } from "./replies.js";
 
 export interface CopiesOptions {
@@ -136,7 +136,9 @@ export class Copies {
     }
     this.lookups.add(ask.call);
     this.look(ask, words, text)
-      .catch(this.onError)
+      .catch((error: unknown) => {
+        if (ask.era === this.era) this.onError(error); // else the connection is another one by now
+      })
       .finally(() => {
         this.lookups.delete(ask.call);
         this.give(ask);
@@ -164,7 +166,9 @@ export class Copies {
   }
 
   private async look(ask: Ask, words: readonly string[], text: string): Promise<void> {
-    const explained = toFields(await this.shared.call(["BEAR.EXPLAIN", ask.space, ...words]));
+    const ears = this.ears;
+    if (ears === undefined) return;
+    const explained = toFields(await ears.call(["BEAR.EXPLAIN", ask.space, ...words]));
     const key = String(explained["key"]);
     const prefix = prefixOf(key, ask.space);
     const since = this.prefixes.get(prefix);
@@ -173,7 +177,7 @@ export class Copies {
     const left = Number(explained["ttlMs"] ?? 0);
     if (left <= 0) return;
     // From here on its end will be told: it is there, and it is tracked.
-    if (Number(await this.shared.call(["EXISTS", key])) !== 1) return;
+    if (Number(await ears.call(["EXISTS", key])) !== 1) return;
     if (this.isStruck(ask, key)) {
       this.counts.struck++;
       return;
@@ -308,6 +312,11 @@ class Ears {
     this.added.add(prefix);
     const id = await this.id;
     await this.tracker.call(["CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", prefix]);
+  }
+
+  /** What is looked up of a key goes this way, too: the application's connection is spared, and a prefix for keys that it may have. */
+  call(words: readonly string[]): Promise<Reply> {
+    return this.tracker.call(words, { timeoutMs: LOOKUP_TIMEOUT_MS });
   }
 
   close(): void {

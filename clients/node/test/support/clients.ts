@@ -32,5 +32,5 @@ export const KINDS: Kind[] = [
   { name: "ioredis 5, RESP2", connect: async (url) => ofIoredis(new Redis5(url)) },
   { name: "redis 6, RESP2", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 2 }) as NodeRedisLike) },
   { name: "redis 6, RESP3", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 3 }) as NodeRedisLike) },
-  { name: "redis 5, RESP3", connect: (url) => ofNodeRedis(createClient5({ url, RESP: 3 }) as NodeRedisLike) },
+  { name: "redis 5, RESP2", connect: (url) => ofNodeRedis(createClient5({ url, RESP: 2 }) as NodeRedisLike) },
 ];

@@ -35,6 +35,9 @@ const SCRIPTS = "1";
 /** What the server answers while it reads a queue, or its data, after a start: nothing was done. */
 const LATER = /\bNOWAIT\b|^LOADING\b/;
 
+/** How many jobs one script takes up of many, so that the server is not held up: some milliseconds. */
+const SLICE = 200;
+
 /** What the script of plain jobs answers to others. */
 const NOT_PLAIN = -100;
 
@@ -457,11 +460,11 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
   // ---- many jobs ----
 
   async retryFinishedJobs(state: FinishedStatus = "failed", count = 1000, timestamp = Date.now()): Promise<number> {
-    return this.run("reprocessAll", state, count, timestamp);
+    return this.run("reprocessAll", state, Math.min(count, SLICE), timestamp);
   }
 
   async promoteJobs(count = 1000): Promise<number> {
-    return this.run("reprocessAll", "delayed", count, "+inf");
+    return this.run("reprocessAll", "delayed", Math.min(count, SLICE), "+inf");
   }
 
   async pause(pause: boolean): Promise<void> {
@@ -469,22 +472,48 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
   }
 
   async drain(delayed: boolean): Promise<void> {
-    await this.run("drain", delayed ? "1" : "0");
+    for (const state of delayed ? ["wait", "prioritized", "delayed"] : ["wait", "prioritized"]) await this.sweep("drain", state, Infinity);
+  }
+
+  /** Runs a script over all jobs of a state, a slice at a time, until it has removed so many. Returns how many it has removed. */
+  private async sweep(script: "drain" | "orphans", state: string, most: number): Promise<number> {
+    let [from, removed] = [0, 0];
+    for (;;) {
+      const [seen, gone]: [number, number] = await this.run(script, state, from, Math.min(SLICE, most - removed));
+      removed += gone;
+      from += seen - gone;
+      if (seen === 0 || removed >= most) return removed;
+    }
   }
 
   async cleanJobsByState(state: string, timestamp: number, limit = 0): Promise<string[]> {
-    return this.run("clean", standing(state), timestamp, limit);
+    const most = limit > 0 ? limit : Infinity;
+    const cleaned: string[] = [];
+    for (let from = 0; ; ) {
+      const left = Math.min(SLICE, most - cleaned.length);
+      const [seen, ids]: [number, string[]] = await this.run("clean", standing(state), timestamp, from, SLICE, left);
+      cleaned.push(...ids);
+      from += seen - ids.length;
+      if (seen === 0 || cleaned.length >= most) break;
+    }
+    await this.run("cleaned", cleaned.length);
+    return cleaned;
   }
 
   async obliterate(opts: { force: boolean; count: number }): Promise<number> {
-    const code: number = await this.run("obliterate", opts.count, opts.force ? "1" : "");
+    const code: number = await this.run("obliterate", Math.min(opts.count, SLICE), opts.force ? "1" : "");
     if (code === -1) throw new Error("Cannot obliterate non-paused queue");
     if (code === -2) throw new Error("Cannot obliterate queue with active jobs");
     return code;
   }
 
-  async removeOrphanedJobs(count = 1000, limit = 0): Promise<number> {
-    return this.run("orphans", limit > 0 ? limit : count);
+  async removeOrphanedJobs(_count = 1000, limit = 0): Promise<number> {
+    let removed = 0;
+    for (const state of ["wait", "prioritized", "delayed", "active", "completed", "failed", "waiting-children"]) {
+      removed += await this.sweep("orphans", state, limit > 0 ? limit - removed : Infinity);
+      if (limit > 0 && removed >= limit) break;
+    }
+    return removed;
   }
 
   // ---- locks ----

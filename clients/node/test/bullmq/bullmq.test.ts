@@ -352,6 +352,26 @@ for (const [version, bullmq, backend] of [
       assert.deepEqual((await redis.keys(`bmq:${space}:*`)).filter((key) => !key.endsWith(":meta")), []);
     });
 
+    it("cleans and drains more than a slice of jobs, and forgets those that were removed from bear by hand", async () => {
+      const { queue, space } = begin();
+      const add = (count: number, opts: newest.JobsOptions) =>
+        queue.addBulk(Array.from({ length: count }, (_, n) => ({ name: "x", data: n, opts })));
+      await add(450, {});
+      await add(450, { priority: 3 });
+      await add(450, { delay: 3_600_000 });
+      assert.equal((await queue.clean(0, 430, "wait")).length, 430);
+      assert.equal((await queue.clean(0, 0, "delayed")).length, 450);
+      assert.deepEqual(await queue.getJobCounts("waiting", "prioritized", "delayed"), { waiting: 20, prioritized: 450, delayed: 0 });
+      const { waiting, delayed } = await stats(space);
+      assert.deepEqual([waiting, delayed], [470, 0]);
+      const [byHand] = await jobs(space, "waiting");
+      await redis.call("BEAR.REMOVE", space, byHand?.["id"] as string);
+      assert.equal(await queue.removeOrphanedJobs(), 1);
+      await queue.drain();
+      assert.equal(await queue.count(), 0);
+      assert.equal((await stats(space))["waiting"], 0);
+    });
+
     it("has a queue in the section that it is told", async () => {
       const { name, queue } = begin(bearBackend({ section: "work" }));
       await queue.add("x", {});

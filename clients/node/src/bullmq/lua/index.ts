@@ -37,6 +37,7 @@ const bodies = {
   reprocessAll: queue.REPROCESS_ALL,
   drain: queue.DRAIN,
   clean: queue.CLEAN,
+  cleaned: queue.CLEANED,
   obliterate: queue.OBLITERATE,
   counts: queue.COUNTS,
   countsPerPriority: queue.COUNTS_PER_PRIORITY,

@@ -81,29 +81,30 @@ end
 return #ids >= most and 1 or 0
 `;
 
-/** '1': delayed ones, too. */
+/** state, how many to pass over, how many to look at. {looked at, removed}. */
 export const DRAIN = `
-for _, state in ipairs(ARGV[2] == '1' and { 'wait', 'prioritized', 'delayed' } or { 'wait', 'prioritized' }) do
-  for _, id in ipairs(call('ZRANGE', base .. state, 0, -1)) do
-    if not isOfScheduler(id) then
-      call('ZREM', base .. state, id)
-      erase(id, false, true)
-    end
+local ids = call('ZRANGE', base .. ARGV[2], ARGV[3], ARGV[3] + ARGV[4] - 1)
+local removed = 0
+for _, id in ipairs(ids) do
+  if not isOfScheduler(id) then
+    call('ZREM', base .. ARGV[2], id)
+    erase(id, false, true)
+    removed = removed + 1
   end
 end
-return 0
+return { #ids, removed }
 `;
 
-/** state, until (Unix ms), most or 0. Returns the ids. */
+/** state, until (Unix ms), how many to pass over, how many to look at, how many to remove. {looked at, removed ids}. */
 export const CLEAN = `
-local state, upto, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local state, upto, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local isFinished = state == 'completed' or state == 'failed'
 local ids
-if isFinished then ids = call('ZRANGEBYSCORE', base .. state, '-inf', ARGV[3], 'LIMIT', 0, most > 0 and most or -1)
-else ids = call('ZRANGE', base .. state, 0, -1) end
+if isFinished then ids = call('ZRANGEBYSCORE', base .. state, '-inf', ARGV[3], 'LIMIT', 0, ARGV[5])
+else ids = call('ZRANGE', base .. state, ARGV[4], ARGV[4] + ARGV[5] - 1) end
 local cleaned = {}
 for _, id in ipairs(ids) do
-  if most > 0 and #cleaned >= most then break end
+  if #cleaned >= most then break end
   local known = call('HMGET', job(id), 'finishedOn', 'processedOn', 'timestamp', 'bear', 'token')
   local since = tonumber(known[1] or (state ~= 'prioritized' and known[2]) or known[3])
   local isFree = state ~= 'active' or not isHeld(known[4], known[5])
@@ -113,9 +114,11 @@ for _, id in ipairs(ids) do
     cleaned[#cleaned + 1] = id
   end
 end
-tell('cleaned', 'count', #cleaned)
-return cleaned
+return { #ids, cleaned }
 `;
+
+/** how many. */
+export const CLEANED = `return tell('cleaned', 'count', ARGV[2])`;
 
 /** most, '1': also active ones. 1: there is more; -1: not paused; -2: some are active. */
 export const OBLITERATE = `
@@ -194,21 +197,19 @@ if most then return limitTtl(most) end
 return call('PTTL', base .. 'limiter')
 `;
 
-/** Removes jobs of bear's of which the queue here knows nothing, and standings of jobs that are not there: most. */
+/** state, how many to pass over, how many to look at: those go of which bear, or the hash, knows nothing. {looked at, removed}. */
 export const ORPHANS = `
-local gone = 0
-for _, state in ipairs(STATES) do
-  for _, id in ipairs(call('ZRANGE', base .. state, 0, -1)) do
-    if gone >= tonumber(ARGV[2]) then return gone end
-    local key = job(id)
-    local bear = call('HGET', key, 'bear')
-    local isQueued = state ~= 'completed' and state ~= 'failed' and state ~= 'waiting-children'
-    if call('EXISTS', key) == 0 or (isQueued and (not bear or not ask('BEAR.JOB', space, bear))) then
-      call('ZREM', base .. state, id)
-      erase(id)
-      gone = gone + 1
-    end
+local state = ARGV[2]
+local isQueued = state ~= 'completed' and state ~= 'failed' and state ~= 'waiting-children'
+local ids = call('ZRANGE', base .. state, ARGV[3], ARGV[3] + ARGV[4] - 1)
+local removed = 0
+for _, id in ipairs(ids) do
+  local bear = call('HGET', job(id), 'bear')
+  if call('EXISTS', job(id)) == 0 or (isQueued and (not bear or not ask('BEAR.JOB', space, bear))) then
+    call('ZREM', base .. state, id)
+    erase(id)
+    removed = removed + 1
   end
 end
-return gone
+return { #ids, removed }
 `;

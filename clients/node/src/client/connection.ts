@@ -74,6 +74,9 @@ export interface NodeRedisLike {
 export function connectionOf(client: IoredisLike | NodeRedisLike | Connection): Connection {
   const it = client as Partial<IoredisLike & NodeRedisLike & Connection>;
   if (it.client === "ioredis" || it.client === "node-redis") return client as Connection;
+  if ((client as { isCluster?: boolean }).isCluster || ["slots", "nodeClient", "getSentinelNode"].some((name) => name in client)) {
+    throw new TypeError("bear wants a connection to one server (a Redis of ioredis, also with Sentinels; createClient of redis), and not a cluster's client or createSentinel's");
+  }
   if (typeof it.callBuffer === "function") return fromIoredis(client as IoredisLike);
   if (typeof it.sendCommand === "function" && typeof it.pSubscribe === "function") return fromNodeRedis(client as NodeRedisLike);
   throw new TypeError("a Redis of ioredis (5, 6) or a client of node-redis (createClient of redis 5, 6) is needed");

@@ -30,7 +30,7 @@ export const KINDS: Kind[] = [
   { name: "ioredis 6, RESP2", connect: async (url) => ofIoredis(new Redis6(url, { protocol: 2 })) },
   { name: "ioredis 6, RESP3", connect: async (url) => ofIoredis(new Redis6(url, { protocol: 3 })) },
   { name: "ioredis 5, RESP2", connect: async (url) => ofIoredis(new Redis5(url)) },
-  { name: "redis 6, RESP2", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 2 }) as NodeRedisLike) },
-  { name: "redis 6, RESP3", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 3 }) as NodeRedisLike) },
-  { name: "redis 5, RESP2", connect: (url) => ofNodeRedis(createClient5({ url, RESP: 2 }) as NodeRedisLike) },
+  { name: "redis 6, RESP2", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 2 })) },
+  { name: "redis 6, RESP3", connect: (url) => ofNodeRedis(createClient6({ url, RESP: 3 })) },
+  { name: "redis 5, RESP2", connect: (url) => ofNodeRedis(createClient5({ url, RESP: 2 })) },
 ];

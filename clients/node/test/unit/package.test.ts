@@ -3,6 +3,10 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { it } from "node:test";
 import * as bear from "bear";
+import { Cluster as Cluster6 } from "ioredis";
+import { Cluster as Cluster5 } from "ioredis5";
+import { createCluster as createCluster6, createSentinel as createSentinel6 } from "redis";
+import { createCluster as createCluster5, createSentinel as createSentinel5 } from "redis5";
 
 const required = createRequire(import.meta.url)("bear") as Record<string, unknown>;
 
@@ -13,6 +17,13 @@ it("CommonJS has what ES modules have", () => {
 
 it("a client that is none of the known ones is refused", () => {
   assert.throws(() => new bear.Bear({} as never), /a Redis of ioredis/);
+  const sentinel = { name: "jobs", sentinelRootNodes: [{ host: "127.0.0.1", port: 1 }] };
+  for (const client of [
+    new Cluster6([{ port: 1 }], { lazyConnect: true }), new Cluster5([{ port: 1 }], { lazyConnect: true }),
+    createCluster6({ rootNodes: [] }), createCluster5({ rootNodes: [] }), createSentinel6(sentinel), createSentinel5(sentinel),
+  ]) {
+    assert.throws(() => new bear.Bear(client as never), /a connection to one server/, client.constructor.name);
+  }
   assert.throws(() => new bear.Bear({ client: "ioredis" } as never, { name: "no spaces" }), /a name has/);
 });
 

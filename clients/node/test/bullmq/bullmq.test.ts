@@ -302,6 +302,8 @@ for (const [version, bullmq, backend] of [
       const [first, second] = [await queue.add("y", 1, { deduplication: { id: "k" } }), await queue.add("y", 2, { deduplication: { id: "k" } })];
       assert.equal(second.id, first.id);
       assert.equal(await queue.count(), 2);
+      await redis.set(`bmq:${space}:id`, 299_999_999);
+      assert.equal((await queue.add("z", {})).id, "300000000");
       await first.remove();
       const third = await queue.add("y", 3, { deduplication: { id: "k" } });
       assert.notEqual(third.id, first.id);

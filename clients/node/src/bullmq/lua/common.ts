@@ -621,7 +621,9 @@ local function claimNext(by)
         tell('waiting', 'jobId', id, 'prev', 'delayed')
         call('HSET', key, 'delay', 0)
       end
-      leave(id)
+      for _, state in ipairs({ 'wait', 'prioritized', 'delayed' }) do
+        if call('ZREM', base .. state, id) == 1 then break end
+      end
       call('ZADD', base .. 'active', call('INCR', base .. 'seq'), id)
       local fields = { 'processedOn', whole(by.now), 'token', token }
       if by.name ~= '' then fields[#fields + 1] = 'by'; fields[#fields + 1] = by.name end

@@ -127,6 +127,8 @@ export type Held = Pick<Claim, "id" | "token" | "space">;
 
 /** Time between a command's own end and that at which its connection counts as dead. */
 const GRACE_MS = 5000;
+/** Of the events of a space, those that end a wait. */
+const SETTLED = /^\{"event":"(?:completed|failed)",.*?"id":"([0-9-]+)"/;
 const NAME = /^[A-Za-z0-9_.-]{1,40}$/;
 
 export class Bear {
@@ -138,6 +140,8 @@ export class Bear {
   private readonly waits: Waits;
   private fills: Fills | undefined;
   private readonly copies: Copies | undefined;
+  private ear: Connection | undefined;
+  private readonly heardOf = new Set<string>();
   private readonly beside = new Set<Promise<unknown>>();
   private readonly failing = new Set<(error: Error) => void>();
   private readonly ends: (() => void)[] = [];
@@ -330,6 +334,7 @@ export class Bear {
       {
         block: async (connection, ms) => settled(await connection.call([...words, "BLOCK", ms], { timeoutMs: ms + GRACE_MS })),
         ask: async () => settled(await this.send(words)),
+        asks: () => this.hearOfJobs(space),
       },
       timeout,
       options.signal,
@@ -589,6 +594,7 @@ export class Bear {
     this.pool.close();
     this.waitPool.close();
     this.fills?.close();
+    this.ear?.close();
     this.copies?.close();
   }
 
@@ -697,6 +703,18 @@ export class Bear {
   private async giveUp(space: string, words: readonly string[], token: string): Promise<void> {
     await this.send(["BEAR.FORGET", space, token], { failFast: true }).catch((error: unknown) => this.failed(error));
     this.waits.poke(`value ${callOf(space, words)}`);
+  }
+
+  /** Where the space has events, who asks now and then for a job's end is told of it, and asks at once. */
+  private hearOfJobs(space: string): void {
+    if (this.heardOf.has(space) || this.isClosed) return;
+    this.heardOf.add(space);
+    this.ear ??= this.connection.duplicate();
+    const heard = (message: unknown) => {
+      const [, id] = SETTLED.exec(String(message)) ?? [];
+      if (id !== undefined) this.waits.poke(`job ${space} ${id}`);
+    };
+    this.ear.subscribe(`bear:events:${space}`, heard).catch(() => {}); // without a right to it, it asks as before
   }
 
   private doBeside(work: Promise<unknown>): void {

@@ -11,9 +11,11 @@ export interface Awaited<T> {
   block(connection: Connection, ms: number): Promise<T | undefined>;
   /** At once, on the shared connection. */
   ask(): Promise<T | undefined>;
+  /** Told that it asks now and then, for no connection was free. */
+  asks?(): void;
 }
 
-/** Who blocks gives its connection back after so long, so that all have their turn. */
+/** Who blocks gives its connection back after so long, to who stands in line for it (a lock, a claim). */
 const BLOCK_MS = 1000;
 const FIRST_PAUSE_MS = 5;
 const MAX_PAUSE_MS = 250;
@@ -47,6 +49,7 @@ export class Waits {
       const rest = end - performance.now();
       if (rest <= 0) return undefined;
       if (!connection) {
+        awaited.asks?.();
         await this.pause(topic, Math.min(pause, rest), signal);
         pause = Math.min(pause * 2, MAX_PAUSE_MS);
       }

@@ -4,7 +4,7 @@ import { BearError, DuplicateError, LockNotHad } from "bear";
 import { KINDS } from "../support/clients.js";
 import { eventually } from "../support/processes.js";
 import type { BearServer } from "../support/server.js";
-import { bearOf, ONE, shop, TWO } from "../support/shop.js";
+import { bearOf, ONE, percentile, shop, TWO } from "../support/shop.js";
 
 let server: BearServer;
 
@@ -229,6 +229,28 @@ for (const kind of TWO) {
     });
   });
 }
+
+describe("waits where a space has events", () => {
+  it("end with the job, also those that have no connection to block on", async (test) => {
+    const own = await shop({ settings: ["--bear.feed", "off", "--bear.events", "all"] });
+    const { bear, close } = await bearOf(ONE, own.url, { waits: 1 });
+    const times: number[] = [];
+    const blocker = bear.wait("mail", await bear.enqueue("mail", "SEND", { to: "b", subject: "blocks" }, { delay: 60_000 }), { timeout: 60_000 });
+    blocker.catch(() => {});
+    for (let round = 0; round < 20; round++) {
+      const id = await bear.enqueue("mail", "SEND", { to: "w", subject: `${round}` });
+      const waiting = bear.wait("mail", id).then(() => performance.now());
+      await new Promise((resolve) => setTimeout(resolve, 350)); // by now it asks each quarter of a second
+      const [claim] = await bear.claim("mail", { jobs: ["SEND"] });
+      await bear.ack(claim as never);
+      const done = performance.now();
+      times.push((await waiting) - done);
+    }
+    test.diagnostic(`a wait ends ${percentile(times, 0.5).toFixed(2)} ms after its job's ACK was answered (median of 20)`);
+    assert.ok(percentile(times, 0.5) < 50, `${times}`);
+    await close();
+  });
+});
 
 describe("a wait over a restart of Redis", () => {
   it("goes on", async () => {

@@ -16,7 +16,7 @@ const RUN_SECS: f64 = 2.0;
 const TRIAL: usize = 50_000;
 
 const CATALOG: &str =
-    "[api]\n[api.limit.calls]\nburst = 1000000\nrate = \"1000000/s\"\n[api.limit.none]\nburst = 0\nrate = \"1/d\"\n";
+    "[api]\n[api.limit.calls]\nburst = 1000000\nrate = \"1/s\"\n[api.limit.none]\nburst = 0\nrate = \"1/d\"\n";
 
 const UNLOCK: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
@@ -50,7 +50,7 @@ fn limits(rounds: usize) -> Table {
     );
     let incr = words(&["INCR", "count:__rand_int__"]);
     let asked = [
-        words(&["BEAR.LIMIT", "api", "user:__rand_int__", "1000000", "1000000", "1000"]),
+        words(&["BEAR.LIMIT", "api", "user:__rand_int__", "1000000", "1", "1000"]),
         words(&["BEAR.LIMIT", "api", "calls", "user:__rand_int__"]),
         // One a day of one key, asked by all: a reply that writes nothing.
         words(&["BEAR.LIMIT", "api", "none", "all"]),

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS bear.inbox (
     done       pg_catalog.int8,
     backoff_ms pg_catalog.int8,
     attempts   pg_catalog.int4,
-    priority   pg_catalog.int2,
+    priority   pg_catalog.int4,
     space      pg_catalog.text        NOT NULL,
     job        pg_catalog.text        NOT NULL,
     data       pg_catalog.jsonb       NOT NULL,
@@ -118,7 +118,7 @@ BEGIN
             WHEN enqueue.attempts NOT BETWEEN 1 AND 100 THEN format('attempts must be from 1 to 100, got %s', enqueue.attempts)
             WHEN enqueue.backoff NOT BETWEEN '0'::interval AND '1 day'::interval
                 THEN format('backoff must be from 0 to 1 day, got %s', enqueue.backoff)
-            WHEN enqueue.priority NOT BETWEEN 1 AND 10 THEN format('priority must be from 1 to 10, got %s', enqueue.priority) END;
+            WHEN enqueue.priority < 1 THEN format('priority must be 1 or more, got %s', enqueue.priority) END;
         IF wrong IS NULL THEN
             its_due := coalesce(enqueue.at, moment + enqueue.delay);
             IF its_due > moment + '365 days'::interval THEN

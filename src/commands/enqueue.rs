@@ -9,6 +9,7 @@
 //! stays queued), FOREIGN (keys are somebody's), READONLY (a replica), OOM.
 
 use super::cursor::{once, Cursor, DAY_MS};
+use crate::core::values::priority::{Priority, MAX_PRIORITY};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, EnqueueOptions};
 
@@ -73,7 +74,7 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
         } else if cursor.take("AT") {
             once("AT", &mut options.at_ms, at(cursor)?)?;
         } else if cursor.take("PRIORITY") {
-            once("PRIORITY", &mut options.priority, cursor.number("PRIORITY", 1, 10)? as u8)?;
+            once("PRIORITY", &mut options.priority, cursor.number("PRIORITY", 1, MAX_PRIORITY.into())? as Priority)?;
         } else if cursor.take("ATTEMPTS") {
             once("ATTEMPTS", &mut options.attempts, cursor.number("ATTEMPTS", 1, 100)? as u32)?;
         } else if cursor.take("BACKOFF") {

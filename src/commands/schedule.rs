@@ -10,6 +10,7 @@ use super::cursor::{once, Cursor, DAY_MS};
 use crate::core::jobs::scheduled::MAX_DATA;
 use crate::core::schedules::definition::{Definition, Missed, ScheduledJob, What};
 use crate::core::schedules::rule::{Rule, EVERY_MS};
+use crate::core::values::priority::{Priority, MAX_PRIORITY};
 use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server;
@@ -81,7 +82,7 @@ struct Read<'a> {
     limit: Option<u64>,
     missed: Option<Missed>,
     job: Option<(&'a str, &'a str)>,
-    priority: Option<u8>,
+    priority: Option<Priority>,
     attempts: Option<u32>,
     backoff_ms: Option<u64>,
     query: Option<Vec<Box<str>>>,
@@ -152,7 +153,7 @@ fn option<'a>(cursor: &mut Cursor<'a>, read: &mut Read<'a>) -> Result<(), String
         let data = cursor.text("the payload of a schedule", MAX_DATA)?;
         once("JOB", &mut read.job, (name, text(data, "a payload")?))
     } else if cursor.take("PRIORITY") {
-        once("PRIORITY", &mut read.priority, cursor.number("PRIORITY", 1, 10)? as u8)
+        once("PRIORITY", &mut read.priority, cursor.number("PRIORITY", 1, MAX_PRIORITY.into())? as Priority)
     } else if cursor.take("ATTEMPTS") {
         once("ATTEMPTS", &mut read.attempts, cursor.number("ATTEMPTS", 1, 100)? as u32)
     } else if cursor.take("BACKOFF") {

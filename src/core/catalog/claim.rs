@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::core::values::duration;
+use crate::core::values::priority::Priority;
 
 /// How a job is claimed, tried again and remembered.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +16,8 @@ pub struct ClaimSpec {
     pub backoff: Backoff,
     /// The backoff is lengthened by a random share of up to so much: 0.2 is a fifth.
     pub jitter: f64,
-    /// 1 to 10, 10 first.
-    pub priority: u8,
+    /// The greatest is first.
+    pub priority: Priority,
     /// Which completed jobs are kept.
     pub keep: Keep,
     /// Which failed jobs are kept.

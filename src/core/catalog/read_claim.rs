@@ -6,6 +6,7 @@ use super::claim::{Backoff, ClaimSpec, Keep, Limit, Limits, OpenJobs, Rate};
 use super::claimed::{check_key, check_limit_field, is_single};
 use super::job::{Field, Job, Order};
 use super::toml_reader::{Fields, Report};
+use crate::core::values::priority::{Priority, MAX_PRIORITY};
 use crate::core::values::{duration, percent};
 
 const CLAIM_KEYS: [&str; 7] = ["lease", "attempts", "backoff", "jitter", "priority", "keep", "keep_failed"];
@@ -18,7 +19,7 @@ const DAY_MS: u64 = 86_400_000;
 const LEASE: Bounds = (1_000, DAY_MS);
 pub(super) const BACKOFF: Bounds = (1, DAY_MS);
 pub(super) const ATTEMPTS: (u64, u64) = (1, 100);
-pub(super) const PRIORITY: (u64, u64) = (1, 10);
+pub(super) const PRIORITY: (u64, u64) = (1, MAX_PRIORITY as u64);
 /// More would outlive no budget of bytes.
 const MAX_KEEP: u64 = 1_000_000;
 const CONCURRENCY: (u64, u64) = (1, 1_000_000);
@@ -44,7 +45,7 @@ pub(in crate::core) fn read_claim(fields: Fields<'_>, report: &mut Report) -> Cl
             attempts: fields.integer("attempts", ATTEMPTS, report).map_or(default.attempts, |n| n as u32),
             backoff: read_backoff(fields, report).unwrap_or(default.backoff),
             jitter: jitter.map_or(default.jitter, |percent| f64::from(percent) / 100.0),
-            priority: fields.integer("priority", PRIORITY, report).map_or(default.priority, |n| n as u8),
+            priority: fields.integer("priority", PRIORITY, report).map_or(default.priority, |n| n as Priority),
             keep: read_keep("keep", fields, report).unwrap_or(default.keep),
             keep_failed: read_keep("keep_failed", fields, report).unwrap_or(default.keep_failed),
         }

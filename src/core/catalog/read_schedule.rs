@@ -8,6 +8,7 @@ use super::toml_reader::{Fields, Report};
 use crate::core::calls::lookup::Calls;
 use crate::core::schedules::definition::{is_name, Definition, Missed, ScheduledJob, What, NAME_RULE};
 use crate::core::schedules::rule::{Rule, EVERY_MS};
+use crate::core::values::priority::Priority;
 
 const KEYS: [&str; 10] = ["cron", "every", "zone", "job", "data", "query", "missed", "attempts", "backoff", "priority"];
 
@@ -129,7 +130,7 @@ fn read_job(fields: Fields<'_>, report: &mut Report) -> Option<ScheduledJob> {
         data: data.into(),
         attempts: fields.integer("attempts", ATTEMPTS, report).map(|attempts| attempts as u32),
         backoff_ms: backoff.and_then(|text| read_duration("backoff", text, BACKOFF, report)),
-        priority: fields.integer("priority", PRIORITY, report).map(|priority| priority as u8),
+        priority: fields.integer("priority", PRIORITY, report).map(|priority| priority as Priority),
     })
 }
 

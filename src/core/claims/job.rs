@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::place::Place;
 use super::ready::{Group, Head};
 use crate::core::jobs::job_id::JobId;
+use crate::core::values::priority::Priority;
 
 /// Hashes of the values that keep a job's order; sorted, without duplicates.
 pub type Orders = SmallVec<[u64; 2]>;
@@ -16,7 +17,7 @@ pub type Orders = SmallVec<[u64; 2]>;
 pub struct Facts {
     pub id: JobId,
     pub name: Arc<str>,
-    pub priority: u8,
+    pub priority: Priority,
     pub orders: Orders,
     pub group: Group,
     /// The Unix time before which it was not to be had, as it was enqueued.

@@ -16,6 +16,7 @@ use super::json::Object;
 use super::record::{WorkNumbers, WorkOptions, DEFAULT_PRIORITY};
 use crate::core::jobs::job_id::{IdText, JobId};
 use crate::core::jobs::record::{get, FieldList, RecordError};
+use crate::core::values::priority::Priority;
 
 /// Larger payloads are left out of the records of completed jobs, in bytes.
 const MAX_RECORDED_DATA: usize = 16 << 10;
@@ -40,7 +41,7 @@ pub struct Settled<'a> {
     pub finished_ms: u64,
     pub worker: &'a [u8],
     pub token: Option<u64>,
-    pub priority: u8,
+    pub priority: Priority,
     /// JSON, as are `data` and `progress`; what is none is left out, but for the `data` of completed jobs, which was checked.
     pub result: Option<&'a [u8]>,
     pub progress: Option<&'a [u8]>,
@@ -131,7 +132,7 @@ pub struct Outcome<'a> {
     pub worker: Option<Box<str>>,
     pub token: Option<u64>,
     #[serde(default = "default_priority")]
-    pub priority: u8,
+    pub priority: Priority,
     #[serde(borrow)]
     pub result: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -150,7 +151,7 @@ pub struct OutcomeError {
     pub stack: Option<Box<str>>,
 }
 
-fn default_priority() -> u8 {
+fn default_priority() -> Priority {
     DEFAULT_PRIORITY
 }
 

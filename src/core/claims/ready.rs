@@ -18,15 +18,16 @@ use smallvec::SmallVec;
 
 use super::place::Place;
 use crate::core::jobs::job_id::JobId;
+use crate::core::values::priority::{Priority, MAX_PRIORITY};
 
 /// The value of the field that a limit is `by`, as a hash; None: a job that has none, which no such limit concerns.
 pub type Group = Option<u64>;
 
-/// 10 less the priority: the least is first.
-type Rank = u8;
+/// The greatest priority less the job's own: the least is first.
+type Rank = u32;
 
-/// The greatest priority, which is first.
-pub const MAX_PRIORITY: u8 = 10;
+/// Priorities of one bucket that have a set of places each; few in tests, so that these meet the others.
+const SETS: usize = if cfg!(test) { 2 } else { 8 };
 
 /// A job among others: the least is first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,45 +37,63 @@ pub struct Head {
 }
 
 impl Head {
-    pub fn new(priority: u8, place: Place) -> Head {
+    pub fn new(priority: Priority, place: Place) -> Head {
         Head { rank: MAX_PRIORITY.saturating_sub(priority), place }
     }
 
-    pub fn priority(self) -> u8 {
+    pub fn priority(self) -> Priority {
         MAX_PRIORITY - self.rank
     }
 }
 
-/// Jobs of one type and group. Places are kept by priority, since they alone take little memory: a million jobs may wait.
+/// Jobs of one type and group. Places are kept by priority, since they alone take little memory: a million jobs may wait. That is
+/// worth it for a few priorities; where each job has one of its own, a set for each would take more.
+///
+/// Invariant: a job is in the set of its rank, or among the others; those of one rank may be in both.
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Bucket {
-    /// In the order of ranks; none is empty.
+    /// In the order of ranks; none is empty, and there are at most [`SETS`].
     by_rank: SmallVec<[(Rank, BTreeSet<Place>); 1]>,
+    /// Of ranks for which there was no set.
+    others: BTreeSet<Head>,
 }
 
 impl Bucket {
     fn insert(&mut self, head: Head) -> bool {
+        if self.others.contains(&head) {
+            return false;
+        }
         let at = self.by_rank.partition_point(|(rank, _)| *rank < head.rank);
         if self.by_rank.get(at).is_none_or(|(rank, _)| *rank != head.rank) {
+            if self.by_rank.len() == SETS {
+                return self.others.insert(head);
+            }
             self.by_rank.insert(at, (head.rank, BTreeSet::new()));
         }
         self.by_rank[at].1.insert(head.place)
     }
 
     fn remove(&mut self, head: Head) -> bool {
-        let Some(at) = self.by_rank.iter().position(|(rank, _)| *rank == head.rank) else { return false };
+        let Some(at) = self.by_rank.iter().position(|(rank, _)| *rank == head.rank) else {
+            return self.others.remove(&head);
+        };
         let places = &mut self.by_rank[at].1;
         let removed = places.remove(&head.place);
         if places.is_empty() {
             self.by_rank.remove(at);
         }
-        removed
+        removed || self.others.remove(&head)
     }
 
     fn first(&self) -> Option<Head> {
-        let (rank, places) = self.by_rank.first()?;
-        places.first().map(|place| Head { rank: *rank, place: *place })
+        let of_rank = |(rank, places): &(Rank, BTreeSet<Place>)| Some(Head { rank: *rank, place: *places.first()? });
+        let in_sets = self.by_rank.first().and_then(of_rank);
+        in_sets.into_iter().chain(self.others.first().copied()).min()
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.by_rank.iter().flat_map(|(_, places)| places).chain(self.others.iter().map(|head| &head.place))
     }
 }
 
@@ -125,8 +144,7 @@ impl Ready {
     /// All of them, in any order.
     pub fn jobs(&self) -> impl Iterator<Item = (&Arc<str>, JobId)> {
         let buckets = self.types.iter().flat_map(|(name, of)| of.buckets.values().map(move |bucket| (name, bucket)));
-        let ranks = buckets.flat_map(|(name, bucket)| bucket.by_rank.iter().map(move |(_, places)| (name, places)));
-        ranks.flat_map(|(name, places)| places.iter().map(move |place| (name, place.job())))
+        buckets.flat_map(|(name, bucket)| bucket.places().map(move |place| (name, place.job())))
     }
 
     /// The name as it is kept where there are jobs of it, so that they share it.

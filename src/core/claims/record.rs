@@ -1,7 +1,7 @@
 //! How claimed jobs are written to their streams: plain fields, that a person with redis-cli and a later version of this
 //! module can read.
 //!
-//! Format 1 of a job: `v 1 job <name> data <JSON>` and, where they were given, `priority <1..10>` (where it is not 5), `due
+//! Format 1 of a job: `v 1 job <name> data <JSON>` and, where they were given, `priority <number>` (where it is not 5), `due
 //! <ms>`, `attempts <n>`, `backoff <ms>`, `unique <key>`. Unknown fields are passed over; a greater `v` is of a newer module.
 //! What a job does not say, the catalog says.
 //!
@@ -9,15 +9,16 @@
 
 use super::ready::Group;
 use crate::core::jobs::record::{get, number, FieldList, RecordError, FORMAT};
+use crate::core::values::priority::{Priority, MAX_PRIORITY};
 
 /// Of jobs that say nothing.
-pub const DEFAULT_PRIORITY: u8 = 5;
+pub const DEFAULT_PRIORITY: Priority = 5;
 
 /// What a client says of a claimed job beside its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkOptions<'a> {
     /// 1 to 10, 10 first.
-    pub priority: u8,
+    pub priority: Priority,
     /// Unix time in ms before which it is not claimed.
     pub due_ms: Option<u64>,
     pub attempts: Option<u32>,
@@ -72,7 +73,8 @@ impl<'a> WorkOptions<'a> {
     pub fn read(fields: &[(&'a [u8], &'a [u8])]) -> Result<WorkOptions<'a>, RecordError> {
         let attempts = number(fields, "attempts")?;
         Ok(WorkOptions {
-            priority: number(fields, "priority")?.map_or(DEFAULT_PRIORITY, |priority| priority.clamp(1, 10) as u8),
+            priority: number(fields, "priority")?
+                .map_or(DEFAULT_PRIORITY, |priority| priority.clamp(1, MAX_PRIORITY.into()) as Priority),
             due_ms: number(fields, "due")?,
             attempts: attempts.map(|attempts| attempts.clamp(1, u64::from(u32::MAX)) as u32),
             backoff_ms: number(fields, "backoff")?,
@@ -244,7 +246,7 @@ mod tests {
         assert_eq!(read(&[("v", "1"), ("data", "")]), Err(RecordError::Field("job")));
         assert_eq!(read(&[("v", "1"), ("job", "X")]), Err(RecordError::Field("data")));
         assert_eq!(of_job(("later", "x")), Ok(5));
-        assert_eq!((of_job(("priority", "10")), of_job(("priority", "99"))), (Ok(10), Ok(10)));
+        assert_eq!((of_job(("priority", "10")), of_job(("priority", "99999999999"))), (Ok(10), Ok(MAX_PRIORITY)));
         assert_eq!(of_job(("priority", "high")), Err(RecordError::Field("priority")));
     }
 

@@ -4,6 +4,7 @@
 use super::text::{cut, MAX_VALUE};
 use crate::core::claims::json::Object;
 use crate::core::jobs::job_id::JobId;
+use crate::core::values::priority::Priority;
 
 /// Which job.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ pub struct Failure<'a> {
 pub enum JobEvent<'a> {
     Enqueued {
         due_ms: Option<u64>,
-        priority: Option<u8>,
+        priority: Option<Priority>,
         unique: Option<&'a [u8]>,
     },
     Claimed {

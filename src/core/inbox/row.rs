@@ -1,6 +1,8 @@
 //! A row of the inbox as it is read, and what of it is refused before anybody looks at the catalog: what BEAR.ENQUEUE would
 //! refuse for its words.
 
+use crate::core::values::priority::Priority;
+
 /// An open row, or one that `bear.complete` has completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxRow {
@@ -15,7 +17,7 @@ pub struct InboxRow {
     pub due_ms: Option<u64>,
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
     /// When it was written, Unix time in ms.
     pub enqueued_ms: u64,
     /// Tokens up to it are not in force: an earlier life of the queue, or a claim that has failed since, had them.

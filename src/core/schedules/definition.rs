@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::rule::{Rule, RuleError};
+use crate::core::values::priority::Priority;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
@@ -46,7 +47,7 @@ pub struct ScheduledJob {
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
     /// Of jobs that workers claim.
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -209,7 +210,7 @@ struct Stored {
     #[serde(skip_serializing_if = "Option::is_none")]
     backoff: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<u8>,
+    priority: Option<Priority>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<Vec<Box<str>>>,
 }

@@ -10,6 +10,7 @@
 //! | `json_number` | numbers of JSON as decimal numbers |
 //! | `json_text` | reads JSON text strictly and piece by piece, and writes it compactly |
 //! | `percent` | shares as the catalog writes them |
+//! | `priority` | which job is handed out first |
 //! | `size` | sizes as the catalog writes them |
 //! | `value` | types, and values in canonical form |
 //!
@@ -23,5 +24,6 @@ pub mod json_members;
 pub mod json_number;
 pub mod json_text;
 pub mod percent;
+pub mod priority;
 pub mod size;
 pub mod value;

@@ -13,6 +13,7 @@ use crate::core::claims::queue::Claim;
 use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Started, StartedNumbers, Total};
 use crate::core::jobs::job_id::JobId;
+use crate::core::values::priority::Priority;
 use crate::keyspace::{claims as keys, jobs};
 use crate::mutations;
 use crate::redis_api::{Context, Value};
@@ -52,7 +53,7 @@ pub struct Taken {
     pub attempts: u32,
     pub token: u64,
     pub lease_ms: u64,
-    pub priority: u8,
+    pub priority: Priority,
     pub space: Arc<str>,
 }
 

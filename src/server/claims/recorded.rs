@@ -13,6 +13,7 @@ use crate::core::claims::queue::{Claim, Facts};
 use crate::core::claims::record::{WorkNumbers, WorkOptions, WorkRecord};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record as job_record;
+use crate::core::values::priority::Priority;
 use crate::keyspace::{claims as keys, jobs};
 use crate::redis_api::Context;
 use crate::server::queues::wall_ms;
@@ -186,7 +187,7 @@ impl WorkSpace {
 /// What a retry of a failed job is given.
 #[derive(Default)]
 pub(super) struct OwnedOptions {
-    pub(super) priority: u8,
+    pub(super) priority: Priority,
     pub(super) attempts: Option<u32>,
     pub(super) backoff_ms: Option<u64>,
     pub(super) unique: Option<Box<[u8]>>,

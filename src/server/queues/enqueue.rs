@@ -15,6 +15,7 @@ use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{JobRecord, DEFAULT_OPTIONS};
+use crate::core::values::priority::Priority;
 use crate::core::values::value::shorten;
 use crate::keyspace::jobs::QueueKeys;
 use crate::redis_api::{self, Answer, BlockedClient, Context};
@@ -33,7 +34,7 @@ pub struct EnqueueOptions<'a> {
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
     /// 1 to 10, of claimed jobs.
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
     /// Wait until it has settled, at most so long; 0: for ever.
     pub block_ms: Option<u64>,
     /// The row of the inbox that it comes from.

@@ -4,6 +4,7 @@ use crate::core::claims::attempts::AttemptError;
 use crate::core::jobs::batch::JobError;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::Outcome;
+use crate::core::values::priority::Priority;
 use crate::redis_api::Value;
 
 /// States that BEAR.JOBS lists.
@@ -58,7 +59,7 @@ pub struct Claimed<'a> {
     /// Unix time.
     pub lease_ends_ms: Option<u64>,
     pub progress: Option<&'a [u8]>,
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
     /// Of the last error.
     pub stack: Option<&'a str>,
     /// Lines of its log that there ever were.

@@ -12,6 +12,7 @@ use super::unique::fingerprint;
 use crate::core::catalog::Section;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
+use crate::core::values::priority::Priority;
 use crate::failpoints;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Gone};
 use crate::server::done_aside::{Aside, CheckedPayload, FAILED};
@@ -32,7 +33,7 @@ pub struct Pending {
     at_ms: Option<u64>,
     attempts: Option<u32>,
     backoff_ms: Option<u64>,
-    priority: Option<u8>,
+    priority: Option<Priority>,
     block_ms: Option<u64>,
     /// The payload is this job's from then on.
     update: Option<JobId>,

@@ -9,6 +9,7 @@ use super::space::SpaceQueue;
 use crate::core::claims::outcome;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::{self, JobOptions, Outcome, DEFAULT_OPTIONS};
+use crate::core::values::priority::Priority;
 use crate::keyspace::jobs::{self, QueueKeys, LAST};
 use crate::redis_api::{Context, Direction, Fields, Value};
 
@@ -46,7 +47,7 @@ pub struct Given {
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
     /// Of claimed jobs.
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
 }
 
 /// The job and the record that an entry of the stream of failed jobs holds.

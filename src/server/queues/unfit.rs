@@ -7,6 +7,7 @@ use super::wall_ms;
 use crate::core::jobs::batch::{JobError, QueuedJob};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::record::{self, JobOptions, DEFAULT_OPTIONS};
+use crate::core::values::priority::Priority;
 use crate::keyspace::jobs::QueueKeys;
 use crate::redis_api::Context;
 use crate::server::Server;
@@ -20,7 +21,7 @@ pub struct UnfitJob<'a> {
     pub unique: Option<&'a [u8]>,
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
 }
 
 impl Server {

@@ -105,3 +105,27 @@ fn the_last_priority_waits_as_long_as_there_is_a_greater_one() {
     assert_eq!(claim_one(&mut wire, "work").id, last, "nothing else is left");
     assert_eq!(wire.run("XLEN work:queue:work"), Reply::Int(1));
 }
+
+/// More different ones than have a place of their own in memory, before and after a crash.
+#[test]
+fn there_are_as_many_priorities_as_somebody_wants() {
+    let mut redis = Redis::builder().catalog(CATALOG).append_only().start();
+    let mut wire = redis.wire();
+    let priorities =
+        [7, 2_147_483_647, 1, 300, 11, 2_147_483_646, 65_536, 12, 299, 10, 6, 1_000_000, 4, 2, 65_535, 13, 301];
+    let ids =
+        priorities.map(|priority| enqueue(&mut wire, &format!("work A {{\"n\":{priority}}} PRIORITY {priority}")));
+    let mut expected: Vec<_> = priorities.into_iter().zip(ids).collect();
+    expected.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+    let (before, after) = expected.split_at(5);
+    let assert_next = |wire: &mut _, (priority, id): &(u32, String)| {
+        let job = claim_one(wire, "work");
+        assert_eq!((&job.id, job.data.as_str()), (id, format!("{{\"n\":{priority}}}").as_str()));
+        ack(wire, &job);
+    };
+    before.iter().for_each(|next| assert_next(&mut wire, next));
+    redis.kill9();
+    redis.start_again();
+    let mut wire = redis.wire();
+    after.iter().for_each(|next| assert_next(&mut wire, next));
+}

@@ -111,8 +111,8 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("BEAR.LIMITQUEUE bear RATE 1/s RATE 1/s", "ERR RATE is given twice"),
     // ENQUEUE
-    ("BEAR.ENQUEUE bear X {} PRIORITY 0", "ERR PRIORITY must be a number from 1 to 10, got '0'"),
-    ("BEAR.ENQUEUE bear X {} PRIORITY 11", "ERR PRIORITY must be a number from 1 to 10, got '11'"),
+    ("BEAR.ENQUEUE bear X {} PRIORITY 0", "ERR PRIORITY must be a number from 1 to 2147483647, got '0'"),
+    ("BEAR.ENQUEUE bear X {} PRIORITY 2147483648", "ERR PRIORITY must be a number from 1 to 2147483647, got '2147483648'"),
     ("BEAR.ENQUEUE bear X {} PRIORITY 1 PRIORITY 1", "ERR PRIORITY is given twice"),
     ("BEAR.ENQUEUE bear X {} AT soon", "ERR AT must be a number from 0 to 9223372036854775807, got 'soon'"),
     (

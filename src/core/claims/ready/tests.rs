@@ -12,11 +12,11 @@ fn name(at: usize) -> Arc<str> {
     NAMES[at].into()
 }
 
-fn head(priority: u8, ms: u64) -> Head {
+fn head(priority: Priority, ms: u64) -> Head {
     Head::new(priority, Place::new(JobId { ms, seq: 0 }, None))
 }
 
-type Job = (u8, u64, usize, Group);
+type Job = (Priority, u64, usize, Group);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -29,7 +29,12 @@ enum Step {
 }
 
 fn job() -> impl Strategy<Value = Job> {
-    (1..=10_u8, 0..1_000_u64, 0..NAMES.len(), prop::option::of(0..3_u64))
+    (
+        prop_oneof![4 => 1..=10_u32, 1 => (MAX_PRIORITY - 3)..=MAX_PRIORITY],
+        0..1_000_u64,
+        0..NAMES.len(),
+        prop::option::of(0..3_u64),
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {

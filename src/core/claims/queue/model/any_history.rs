@@ -8,10 +8,10 @@ use super::*;
 const JOBS: usize = 10;
 
 /// Type, priority, order keys (a bit each), group, after how long it is due.
-type Shape = (usize, u8, u64, Group, Option<u64>);
+type Shape = (usize, u32, u64, Group, Option<u64>);
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let priority = select(&[1_u8, 5, 5, 10][..]);
+    let priority = select(&[1_u32, 5, 5, 10][..]);
     let orders = prop_oneof![2 => Just(0), 3 => 0..8_u64];
     (0..3_usize, priority, orders, prop::option::of(1..4_u64), prop::option::weighted(0.3, 1..30_u64))
 }

@@ -11,7 +11,7 @@ const LEASE_MS: u64 = 2 * TICK_MS;
 const WINDOW_MS: u64 = 2 * TICK_MS - 1;
 
 /// Type, priority, order keys, group, ticks until it is due.
-type Shape = (usize, u8, &'static [u64], Group, Option<u64>);
+type Shape = (usize, u32, &'static [u64], Group, Option<u64>);
 
 fn facts((at, shape): (usize, &Shape)) -> Facts {
     let (kind, priority, orders, group, ticks) = *shape;

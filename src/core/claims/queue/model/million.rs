@@ -10,7 +10,7 @@ const STEPS: u64 = 2_000;
 /// Mixed priorities, 20 types, 1,000 groups; each eighth job is in an order that some hundred share.
 fn job(n: u64) -> Facts {
     let orders = if n.is_multiple_of(8) { [n % 10_007].into_iter().collect() } else { Orders::new() };
-    let (name, priority, group) = (format!("TYPE{}", n % 20).into(), (n * 7 % 10 + 1) as u8, Some(n % 1_000));
+    let (name, priority, group) = (format!("TYPE{}", n % 20).into(), (n * 7 % 10 + 1) as u32, Some(n % 1_000));
     Facts { id: id(n), name, priority, orders, group, due_ms: None }
 }
 

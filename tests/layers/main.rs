@@ -33,7 +33,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("values", &[]),
             ("sql", &["values"]),
             ("calls", &["sql", "values"]),
-            ("schedules", &[]),
+            ("schedules", &["values"]),
             ("limits", &[]),
             ("catalog", &["calls", "limits", "schedules", "sql", "values"]),
             ("changes", &["catalog", "calls", "values"]),
@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("claims", &["jobs", "catalog", "values"]),
             ("inbox", &["claims", "jobs", "catalog", "values"]),
             ("locks", &["claims"]),
-            ("events", &["claims", "jobs"]),
+            ("events", &["claims", "jobs", "values"]),
         ],
     ),
     (

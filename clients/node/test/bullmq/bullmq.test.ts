@@ -374,6 +374,71 @@ for (const [version, bullmq, backend] of [
       assert.equal((await stats(space))["waiting"], 0);
     });
 
+    it("stands as bear's queue does, whatever is done", async () => {
+      const { queue, space, worker } = begin();
+      const hands = worker(null, { lockDuration: 60_000 });
+      const held = new Map<string, newest.Job>();
+      let seed = 7;
+      const random = (below: number) => (seed = (seed * 48271) % 2147483647) % below; // the same at each run
+      const one = async (...states: newest.JobType[]) => {
+        const found = await queue.getJobs(states, 0, 20);
+        return found[random(Math.max(found.length, 1))];
+      };
+      const acts: (() => Promise<unknown>)[] = [
+        () => queue.add("x", { n: random(100) }, { attempts: 3 }),
+        () => queue.add("x", {}, { priority: 1 + random(20), lifo: random(2) === 1 }),
+        () => queue.add("x", {}, { lifo: true }),
+        () => queue.add("x", {}, { delay: 3_600_000, priority: random(3) }),
+        () => queue.add("x", {}, { deduplication: { id: `k${random(3)}`, replace: true, keepLastIfActive: random(2) === 1 } }),
+        async () => {
+          const job = await hands.getNextJob("t", { block: false });
+          if (job) held.set(job.id as string, job);
+        },
+        async () => {
+          const [id, job] = [...held][random(Math.max(held.size, 1))] ?? [];
+          if (!job || !id) return;
+          held.delete(id);
+          const end = random(6);
+          if (end < 2) await job.moveToCompleted(1, "t", false);
+          else if (end === 2) await job.moveToFailed(new Error("no"), "t", false);
+          else if (end === 3) await job.moveToDelayed(Date.now() + 3_600_000, "t");
+          else if (end === 4 && !job.opts.lifo && job.priority < 5) await job.moveToWait("t");
+          else await job.moveToFailed(new newest.UnrecoverableError("never"), "t", false);
+        },
+        async () => (await one("delayed"))?.promote(),
+        async () => (await one("delayed"))?.changeDelay(7_200_000),
+        async () => (await one("waiting", "prioritized", "delayed"))?.changePriority({ priority: random(30), lifo: random(2) === 1 }),
+        async () => (await one("waiting", "prioritized", "delayed", "active"))?.updateData({ n: random(9) }),
+        async () => (await one("waiting", "prioritized", "delayed", "completed", "failed"))?.remove(),
+        async () => (await one("failed"))?.retry("failed"),
+        async () => (await one("completed"))?.retry("completed"),
+      ];
+      for (let step = 1; step <= 600; step++) {
+        await acts[random(acts.length)]?.();
+        if (step % 60 > 0) continue;
+        const bear = new Map<string, string>();
+        for (const state of ["waiting", "delayed", "active"]) {
+          const page = (await redis.call("BEAR.JOBS", space, state, "COUNT", "1000")) as unknown[][];
+          for (const job of page.map(record)) bear.set(JSON.parse(job["data"] as string).id, state);
+        }
+        const ours = new Map<string, string>();
+        for (const state of ["wait", "prioritized", "delayed", "active"]) {
+          for (const id of await redis.zrange(`bmq:${space}:${state}`, "0", "-1")) {
+            assert.ok(!ours.has(id), `${id} stands once`);
+            ours.set(id, state === "wait" || state === "prioritized" ? "waiting" : state);
+          }
+        }
+        assert.deepEqual([...ours].sort(), [...bear].sort(), `after ${step} steps`);
+        assert.deepEqual((await queue.getActive()).map((job) => job.id).sort(), [...held.keys()].sort());
+      }
+      for (const [, job] of held) await job.moveToCompleted(1, "t", false);
+      const jobsOfBear = (await redis.call("BEAR.JOBS", space, "waiting", "COUNT", "1000")) as unknown[];
+      for (let n = jobsOfBear.length; n > 0; n--) {
+        const [first] = [...(await redis.zrange(`bmq:${space}:wait`, "0", "0")), ...(await redis.zrange(`bmq:${space}:prioritized`, "0", "0"))];
+        assert.equal((await hands.getNextJob("t", { block: false }))?.id, first, "the next one is that which getters show first");
+      }
+    });
+
     it("has a queue in the section that it is told", async () => {
       const { name, queue } = begin(bearBackend({ section: "work" }));
       await queue.add("x", {});

@@ -173,12 +173,21 @@ end
 local function standWaiting(id, priority, isFirst)
   local at = call('INCR', base .. 'seq')
   if priority > 0 then
-    local of = priority * 4294967296
-    call('ZADD', base .. 'prioritized', whole(isFirst and of or of + at % 4294967296), id)
+    local middle, by = priority * 4294967296 + 2147483648, at % 2147483648
+    call('ZADD', base .. 'prioritized', whole(isFirst and middle - by or middle + by), id)
   else
     call('ZADD', base .. 'wait', whole(isFirst and -at or at), id)
   end
   if isNarrow then sortStep(id, priority, isFirst) end
+  wake()
+end
+
+-- A job that bear has given back stands where it stood before it was claimed.
+local function standAgain(id)
+  local known = call('HMGET', job(id), 'place', 'priority')
+  local state, place = (known[1] or ''):match('^(%a+):(.*)$')
+  if not state then return standWaiting(id, tonumber(known[2]) or 0, true) end
+  call('ZADD', base .. state, place, id)
   wake()
 end
 
@@ -226,7 +235,7 @@ again = function(id, priority, isFirst, delay)
     ask('BEAR.REMOVE', space, known[2])
   end
   call('HSET', job(id), 'bear', bear)
-  call('HDEL', job(id), 'token', 'worker', 'foreign', 'payload')
+  call('HDEL', job(id), 'token', 'worker', 'foreign', 'payload', 'place')
   return true
 end
 
@@ -621,11 +630,17 @@ local function claimNext(by)
         tell('waiting', 'jobId', id, 'prev', 'delayed')
         call('HSET', key, 'delay', 0)
       end
-      for _, state in ipairs({ 'wait', 'prioritized', 'delayed' }) do
-        if call('ZREM', base .. state, id) == 1 then break end
-      end
-      call('ZADD', base .. 'active', call('INCR', base .. 'seq'), id)
       local fields = { 'processedOn', whole(by.now), 'token', token }
+      for _, state in ipairs({ 'wait', 'prioritized' }) do
+        local place = call('ZSCORE', base .. state, id)
+        if place then
+          call('ZREM', base .. state, id)
+          fields[5], fields[6] = 'place', state .. ':' .. place
+          break
+        end
+      end
+      if due then call('ZREM', base .. 'delayed', id) end
+      call('ZADD', base .. 'active', call('INCR', base .. 'seq'), id)
       if by.name ~= '' then fields[#fields + 1] = 'by'; fields[#fields + 1] = by.name end
       if by.token ~= '0' then fields[#fields + 1] = 'worker'; fields[#fields + 1] = by.token
       else call('HDEL', key, 'worker') end

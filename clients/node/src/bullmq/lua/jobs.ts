@@ -121,7 +121,7 @@ local property = target == 'completed' and 'returnvalue' or 'failedReason'
 if keeps then
   call('ZADD', base .. target, now, id)
   call('HSET', key, property, value, 'finishedOn', whole(now), 'payload', payload or '')
-  call('HDEL', key, 'bear', 'token', 'worker', 'deferred')
+  call('HDEL', key, 'bear', 'token', 'worker', 'deferred', 'place')
 ${isPlain ? "" : FORGET_OLD}
 else
 ${isPlain ? "  call('DEL', key, key .. ':logs', key .. ':processed', key .. ':failed')" : "  call('HDEL', key, 'bear')\n  erase(id, true)"}
@@ -223,7 +223,7 @@ if call('ZSCORE', base .. 'active', id) then
   end
   call('HDEL', key, 'token', 'worker')
   call('ZREM', base .. 'active', id)
-  standWaiting(id, tonumber(call('HGET', key, 'priority')) or 0, true)
+  standAgain(id)
   tell('waiting', 'jobId', id, 'prev', 'active')
 end
 local left = call('PTTL', base .. 'limiter')

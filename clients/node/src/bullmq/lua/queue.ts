@@ -45,13 +45,13 @@ if not call('SET', base .. 'stalled-check', ARGV[3], 'NX', 'PX', ARGV[4]) then r
 local stalled = call('LRANGE', base .. 'stalled', 0, -1) -- those that a worker has claimed again before this check
 call('DEL', base .. 'stalled')
 for _, id in ipairs(call('ZRANGE', base .. 'active', 0, -1)) do
-  local known = call('HMGET', job(id), 'bear', 'token', 'priority')
+  local known = call('HMGET', job(id), 'bear', 'token')
   if not isHeld(known[1], known[2]) then
     call('ZREM', base .. 'active', id)
     if known[1] then
       call('HDEL', job(id), 'token', 'worker')
       countStall(id, tonumber(ARGV[2]) or 1)
-      standWaiting(id, tonumber(known[3]) or 0, true)
+      standAgain(id)
       tell('waiting', 'jobId', id, 'prev', 'active')
       stalled[#stalled + 1] = id
     end

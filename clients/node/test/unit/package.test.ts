@@ -1,6 +1,8 @@
 // What the package exports, to both kinds of modules.
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { it } from "node:test";
 import * as bear from "bear";
 import { Cluster as Cluster6 } from "ioredis";
@@ -8,12 +10,22 @@ import { Cluster as Cluster5 } from "ioredis5";
 import { createCluster as createCluster6, createSentinel as createSentinel6 } from "redis";
 import { createCluster as createCluster5, createSentinel as createSentinel5 } from "redis5";
 
-const required = createRequire(import.meta.url)("bear") as Record<string, unknown>;
+const require = createRequire(import.meta.url);
+const { exports } = require("bear/package.json") as { exports: Record<string, { import: { default: string }; require: { default: string } } | string> };
+const root = dirname(require.resolve("bear/package.json"));
 
-it("CommonJS has what ES modules have", () => {
-  assert.deepEqual(Object.keys(required).filter((name) => name !== "__esModule").sort(), Object.keys(bear).sort());
-  assert.equal(typeof required["Bear"], "function");
-});
+for (const [subpath, conditions] of Object.entries(exports)) {
+  // A subpath that is not built yet is named already.
+  if (typeof conditions === "string" || !existsSync(join(root, conditions.import.default))) continue;
+  const name = join("bear", subpath);
+  it(`${name}: CommonJS has what ES modules have, and types for both`, async () => {
+    const imported = (await import(name)) as object;
+    const required = require(name) as object;
+    assert.ok(Object.keys(imported).length > 0);
+    assert.deepEqual(Object.keys(required).filter((each) => each !== "__esModule").sort(), Object.keys(imported).filter((each) => each !== "default").sort());
+    for (const kind of [conditions.import, conditions.require]) assert.ok(existsSync(join(root, kind.default.replace(/js$/, "d.ts"))));
+  });
+}
 
 it("a client that is none of the known ones is refused", () => {
   assert.throws(() => new bear.Bear({} as never), /a Redis of ioredis/);

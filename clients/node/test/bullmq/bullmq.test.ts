@@ -1,7 +1,7 @@
 // BullMQ's classes on bear: what an application does, and what bear adds to it. BullMQ's own tests run by suite.mjs.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { cpSync, mkdirSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import * as newestBackend from "bear/bullmq";
@@ -281,6 +281,20 @@ for (const [version, bullmq, backend] of [
         await events.close();
         await queue.close();
         await raw.close();
+      }
+    });
+
+    it("runs a processor in a process, and in a thread, of its own", async () => {
+      const file = join(newFolder("processor"), "double.cjs");
+      writeFileSync(file, `module.exports = async (job) => { await job.updateProgress(50); await job.log("here"); return 2 * job.data.n; };`);
+      for (const useWorkerThreads of [false, true]) {
+        const { name, queue } = begin();
+        const worker = new bullmq.Worker(name, file, { connection, useWorkerThreads }, createBearBackend as never);
+        open.push(worker);
+        const job = await queue.add("x", { n: 21 });
+        await eventually("it is done", () => job.isCompleted());
+        const done = await queue.getJob(job.id as string);
+        assert.deepEqual([done?.returnvalue, done?.progress, (await queue.getJobLogs(job.id as string)).logs], [42, 50, ["here"]]);
       }
     });
 

@@ -416,7 +416,7 @@ for (const [version, bullmq, backend] of [
           if (end < 2) await job.moveToCompleted(1, "t", false);
           else if (end === 2) await job.moveToFailed(new Error("no"), "t", false);
           else if (end === 3) await job.moveToDelayed(Date.now() + 3_600_000, "t");
-          else if (end === 4 && !job.opts.lifo && job.priority < 5) await job.moveToWait("t");
+          else if (end === 4) await job.moveToWait("t");
           else await job.moveToFailed(new newest.UnrecoverableError("never"), "t", false);
         },
         async () => (await one("delayed"))?.promote(),

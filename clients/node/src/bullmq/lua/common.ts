@@ -88,22 +88,6 @@ local function rank(priority, isFirst)
   return isFirst and PLAIN + 1 + call('INCR', base .. 'first') or PLAIN
 end
 
--- The same in the ten priorities of a module that has no more.
-local function narrow(priority, isFirst)
-  if priority == 0 then return isFirst and 10 or 9 end
-  if priority <= 4 then return 9 - priority end
-  if priority < 10 then return 4 end
-  if priority < 100 then return 3 end
-  return priority < 10000 and 2 or 1
-end
-
--- The last of the priorities that share a step with this one.
-local function endOfStep(priority)
-  return priority < 5 and priority or priority < 10 and 9 or priority < 100 and 99 or priority < 10000 and 9999 or 2097152
-end
-
-local isNarrow = false
-
 local function typeOf(name)
   if #name <= 128 and name:match('^%w[%w_.:-]*$') then return name end
   return 'job'
@@ -117,11 +101,6 @@ local function enqueue(name, payload, priority, isFirst, delay)
     words[#words + 1] = whole(math.min(delay, 31536000000)) -- bear's longest; what is longer is put off again
   end
   local id, refused = ask(unpack(words))
-  if not id and refused:find('PRIORITY', 1, true) then
-    isNarrow = true
-    words[8] = tostring(narrow(priority, isFirst))
-    id, refused = ask(unpack(words))
-  end
   if not id then error({ err = refused }) end
   return id
 end
@@ -152,24 +131,6 @@ end
 
 -- ---- where jobs stand ----
 
-local again
-
--- Where priorities share a step: those that come after this one, and were there before it, go behind it, unless they are many.
-local function sortStep(id, priority, isFirst)
-  local key, from, to = base .. 'wait', '-inf', '(0'
-  if priority > 0 then
-    key = base .. 'prioritized'
-    from = whole((isFirst and priority or priority + 1) * 4294967296)
-    to = whole((endOfStep(priority) + 1) * 4294967296 - 1)
-  elseif not isFirst then
-    return
-  end
-  if call('ZCOUNT', key, from, to) > 100 then return end
-  for _, other in ipairs(call('ZRANGEBYSCORE', key, from, to)) do
-    if other ~= id then again(other, tonumber(call('HGET', job(other), 'priority')) or 0, isFirst and priority == 0, 0) end
-  end
-end
-
 local function standWaiting(id, priority, isFirst)
   local at = call('INCR', base .. 'seq')
   if priority > 0 then
@@ -178,7 +139,6 @@ local function standWaiting(id, priority, isFirst)
   else
     call('ZADD', base .. 'wait', whole(isFirst and -at or at), id)
   end
-  if isNarrow then sortStep(id, priority, isFirst) end
   wake()
 end
 
@@ -216,7 +176,7 @@ end
 
 -- Puts an active, waiting or delayed job into bear's queue anew, at the end of its priority, with a delay, or first. The new
 -- one comes before the old one goes: if bear refuses it nothing has changed. False: its claim was lost meanwhile.
-again = function(id, priority, isFirst, delay)
+local function again(id, priority, isFirst, delay)
   local known = call('HMGET', job(id), 'name', 'bear', 'token', 'foreign', 'payload')
   if known[2] and known[3] then ask('BEAR.EXTEND', space, known[2], known[3]) end -- NOWAIT, before there is a second one
   local payload = payloadOf(id)

@@ -10,7 +10,7 @@
 //!   feed   changes
 //!      \    /
 //!      catalog -> calls -> sql, values
-//!         \-> schedules, limits
+//!         \-> schedules, limits      metrics use calls
 //! ```
 //! A room uses those that stand below it, and no file uses one that uses it: `tests/layers/` sees to it.
 
@@ -25,6 +25,7 @@ pub mod inbox;
 pub mod jobs;
 pub mod limits;
 pub mod locks;
+pub mod metrics;
 pub mod schedules;
 pub mod sql;
 pub mod values;

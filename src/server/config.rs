@@ -1,6 +1,7 @@
 //! The settings: one table with unit, default and range; their checks; the words after `--loadmodule`.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +82,10 @@ pub struct Config {
     pub events: EventsChoice,
     /// A line in the log for each hit and miss.
     pub log_calls: bool,
+    /// Where Prometheus asks: an address and a port; empty: nowhere.
+    pub metrics_listen: String,
+    /// The oldest waiting job may be so old, in milliseconds, before /healthz says that something is wrong; 0: it may be any.
+    pub health_queue_age_ms: i64,
 }
 
 /// `bear.feed`.
@@ -166,6 +171,8 @@ impl Default for Config {
             feed_behind: FeedBehind::Refetch,
             events: EventsChoice::Catalog,
             log_calls: false,
+            metrics_listen: String::new(),
+            health_queue_age_ms: 60_000,
             drain: true,
             apply_threads: 2,
             apply_batch_jobs: 500,
@@ -196,6 +203,11 @@ pub fn current() -> Config {
 impl Config {
     pub fn query_timeout(&self) -> Duration {
         Duration::from_millis(self.query_timeout_ms as u64)
+    }
+
+    /// Where Prometheus asks; None: nowhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listen.parse().ok()
     }
 
     /// What the connections need; None where no URL is given.
@@ -256,13 +268,17 @@ fn number(value: ConfigValue) -> i64 {
     }
 }
 
-/// A setting that holds a text: where Postgres is, whose names count there, which files are read.
+/// A setting that holds a text. Protected unless it says otherwise: where Postgres is, whose names count there, which files are
+/// read.
 macro_rules! text_setting {
     ($name:literal, $field:ident, $check:expr) => {
+        text_setting!($name, $field, Live::Protected, $check)
+    };
+    ($name:literal, $field:ident, $live:expr, $check:expr) => {
         ConfigSpec {
             name: $name,
             default: ConfigValue::Text(String::new()),
-            live: Live::Protected,
+            live: $live,
             get: || CONFIG.with_borrow(|config| ConfigValue::Text(config.$field.clone())),
             set: |value| {
                 let value = text(value);
@@ -327,6 +343,15 @@ fn check_url_or_none(url: &str) -> Result<(), String> {
     check_url(url).map_err(|error| error.to_string())
 }
 
+fn check_address_or_none(address: &str) -> Result<(), String> {
+    // No name: to look one up would hold Redis' thread.
+    match address.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(()),
+        _ if address.is_empty() => Ok(()),
+        _ => Err("must be an IP address and a port, such as 127.0.0.1:9121 or [::1]:9121, or empty".into()),
+    }
+}
+
 /// Every setting. The table of docs/reference/settings.md follows it, and a test compares them.
 pub fn specs() -> Vec<ConfigSpec> {
     vec![
@@ -369,6 +394,8 @@ pub fn specs() -> Vec<ConfigSpec> {
         choice_setting!("events", events, EventsChoice::ALL),
         switch_setting!("prepare", prepare),
         switch_setting!("log-calls", log_calls),
+        text_setting!("metrics-listen", metrics_listen, Live::Yes, check_address_or_none),
+        number_setting!("health-queue-age-ms", health_queue_age_ms, Live::Yes, 0, 30 * 86_400_000),
     ]
 }
 

@@ -71,6 +71,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         errands: Default::default(),
         letters: Default::default(),
         unread: Default::default(),
+        endpoint: Default::default(),
+        gathering: None,
         removing: Default::default(),
         changing: Default::default(),
         feed: Default::default(),
@@ -110,6 +112,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_at_schedules();
             server.look_at_locks();
             server.look_at_lag();
+            server.look_at_endpoint();
             server.look_for_strangers();
             server.keyspace.warm.sweep();
             server.free_retired_catalogs();
@@ -117,6 +120,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     });
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
     server.enter_role(role);
+    server.look_at_endpoint();
     SERVER.set(Some(server));
     Ok(())
 }
@@ -153,6 +157,9 @@ impl Server {
             true => Some(self.set_catalog(&now.catalog)?),
             false => None,
         };
+        if before.metrics_address() != now.metrics_address() {
+            self.move_endpoint(before.metrics_address(), now.metrics_address())?;
+        }
         let (old, new) = (before.postgres_settings(), now.postgres_settings());
         self.config = now.clone();
         let is_another_database = old != new;

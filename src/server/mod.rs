@@ -19,6 +19,7 @@
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
 //! | `info`, `stats`, `errors` | figures and texts |
+//! | `metrics` | what Prometheus is told: gathered in slices, the listener |
 //!
 //! Only the main thread touches any of it, so that nothing needs a lock.
 
@@ -35,6 +36,7 @@ mod inbox;
 mod info;
 mod lifecycle;
 mod locks;
+mod metrics;
 mod queues;
 pub mod reload;
 mod schedules;
@@ -107,6 +109,8 @@ pub struct Server {
     errands: errands::Errands,
     letters: aside::Letters,
     unread: cache::stored::UnreadByLetter,
+    endpoint: metrics::Endpoint,
+    gathering: Option<metrics::Gathering>,
     /// Clients that wait for a large removal, by its ticket.
     removing: FxHashMap<u64, (BlockedClient, Rc<str>)>,
     changing: feed::changing::Changing,

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
+use crate::core::metrics::histogram::Histogram as Buckets;
+
 /// What has happened in one section, its tenants together, since the module was loaded.
 #[derive(Default)]
 pub struct SectionStats {
@@ -50,13 +52,16 @@ pub struct SectionStats {
 }
 
 /// Times of fetches in microseconds, to two digits, up to an hour. They take some thirty kilobytes, and none before the
-/// first: a catalog may have thousands of sections.
+/// first: a catalog may have thousands of sections. Beside them the buckets that Prometheus is shown.
 #[derive(Default)]
-pub struct FetchTimes(Option<Box<Histogram<u64>>>);
+pub struct FetchTimes {
+    times: Option<Box<Histogram<u64>>>,
+    pub buckets: Buckets,
+}
 
 impl FetchTimes {
     fn histogram(&mut self) -> &mut Histogram<u64> {
-        self.0.get_or_insert_with(|| {
+        self.times.get_or_insert_with(|| {
             let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 2);
             Box::new(histogram.expect("1 is below 3,600,000,000 and two digits are allowed"))
         })
@@ -64,14 +69,15 @@ impl FetchTimes {
 
     pub fn record(&mut self, took_us: u64) {
         self.histogram().saturating_record(took_us);
+        self.buckets.record_us(took_us);
     }
 
     fn at_quantile(&self, quantile: f64) -> u64 {
-        self.0.as_ref().map_or(0, |times| times.value_at_quantile(quantile))
+        self.times.as_ref().map_or(0, |times| times.value_at_quantile(quantile))
     }
 
     fn max(&self) -> u64 {
-        self.0.as_ref().map_or(0, |times| times.max())
+        self.times.as_ref().map_or(0, |times| times.max())
     }
 }
 
@@ -105,8 +111,9 @@ impl SectionStats {
         self.figures_with(&self.fetch_us)
     }
 
-    fn figures_with(&self, fetch_us: &FetchTimes) -> Vec<(&'static str, u64)> {
-        vec![
+    /// What is counted, without times.
+    pub fn counts(&self) -> [(&'static str, u64); 20] {
+        [
             ("hits", self.hits),
             ("stale_hits", self.stale_hits),
             ("refreshes", self.refreshes),
@@ -127,10 +134,16 @@ impl SectionStats {
             ("decompressed_aside", self.decompressed_aside),
             ("entries_invalidated", self.invalidated),
             ("rows_invalidated", self.rows_invalidated),
+        ]
+    }
+
+    fn figures_with(&self, fetch_us: &FetchTimes) -> Vec<(&'static str, u64)> {
+        let times = [
             ("fetch_us_p50", fetch_us.at_quantile(0.5)),
             ("fetch_us_p99", fetch_us.at_quantile(0.99)),
             ("fetch_us_max", fetch_us.max()),
-        ]
+        ];
+        self.counts().into_iter().chain(times).collect()
     }
 }
 
@@ -152,6 +165,11 @@ impl Stats {
     pub fn arrange<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         let mut old: FxHashMap<Rc<str>, SectionStats> = self.sections.drain(..).collect();
         self.sections = names.map(|name| (name.into(), old.remove(name).unwrap_or_default())).collect();
+    }
+
+    /// The section at a place, if there are so many.
+    pub fn at(&self, index: usize) -> Option<(&str, &SectionStats)> {
+        self.sections.get(index).map(|(name, stats)| (name.as_ref(), stats))
     }
 
     pub fn sections(&self) -> impl Iterator<Item = (&str, &SectionStats)> {

@@ -2,6 +2,7 @@
 //! command that needs them if that unload was refused.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::core::catalog::Section;
 use crate::core::feed::promise::Promises;
 use crate::mutations;
 use crate::redis_api;
-use crate::workers::{self, Appliers, Clerk, Feed, Inbox, InboxBell, Workers};
+use crate::workers::{self, Appliers, Clerk, Feed, Inbox, InboxBell, MetricsCounts, MetricsListener, Workers};
 
 /// How long an unload waits for threads that are idle to end: they need no more than to be scheduled.
 const GRACE: Duration = Duration::from_millis(300);
@@ -36,6 +37,10 @@ pub struct Threads {
     ending_feeds: Vec<Feed>,
     ending_inboxes: Vec<Inbox>,
     ending_clerks: Vec<Clerk<Aside>>,
+    listening: Option<MetricsListener>,
+    ending_listeners: Vec<MetricsListener>,
+    /// What listeners have done, one after the other.
+    listener_counts: Arc<MetricsCounts>,
 }
 
 impl Threads {
@@ -116,6 +121,30 @@ impl Threads {
         }
     }
 
+    /// Listens for whoever wants metrics; nobody does yet.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<()> {
+        let listener = MetricsListener::start(address, self.listener_counts.clone(), Arc::new(redis_api::wake))?;
+        self.listening = Some(listener);
+        Ok(())
+    }
+
+    pub fn listener(&self) -> Option<&MetricsListener> {
+        self.listening.as_ref()
+    }
+
+    /// Answers with figures; connections and requests that were refused.
+    pub fn listener_counts(&self) -> (u64, u64) {
+        self.listener_counts.get()
+    }
+
+    /// Frees the address.
+    pub fn end_listening(&mut self) {
+        if let Some(mut listener) = self.listening.take() {
+            listener.stop();
+            self.ending_listeners.push(listener);
+        }
+    }
+
     pub fn current(&self) -> Option<&Workers> {
         self.at_work.as_ref()
     }
@@ -168,6 +197,7 @@ impl Threads {
         self.end_applying();
         self.end_inbox();
         self.end_feed();
+        self.end_listening();
     }
 
     /// Asks those that apply to end: what they have in hand is rolled back, or committed within about a second.
@@ -193,6 +223,7 @@ impl Threads {
                 ("apply", self.applying.is_some() || !self.ending_appliers.is_empty()),
                 ("feed", self.feeding.is_some() || !self.ending_feeds.is_empty()),
                 ("inbox", self.taking_over.is_some() || !self.ending_inboxes.is_empty()),
+                ("metrics", self.listening.is_some() || !self.ending_listeners.is_empty()),
                 ("clerk", self.clerk.is_some() || !self.ending_clerks.is_empty()),
             ];
             let names: Vec<&str> = there.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
@@ -224,6 +255,7 @@ impl Threads {
         self.ending.retain(|workers| !workers.is_stopped());
         self.ending_feeds.retain(|feed| !feed.is_stopped());
         self.ending_inboxes.retain(|inbox| !inbox.is_stopped());
+        self.ending_listeners.retain(|listener| !listener.is_stopped());
         self.ending_clerks.retain(|clerk| !clerk.is_stopped() || !clerk.outcomes().is_empty());
         self.ending_appliers.retain(|appliers| !appliers.is_stopped() || !appliers.results().is_empty());
     }

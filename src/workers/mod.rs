@@ -5,6 +5,7 @@
 //! | `appliers` | threads that apply batches, one connection each |
 //! | `feed` | the thread that follows the change feed, and how much it may tell ahead |
 //! | `inbox` | the thread that takes rows of the inbox over and settles them |
+//! | `metrics` | the thread that answers Prometheus |
 //! | `clerk` | `bear-clerk`: work that needs no Postgres and is too long for Redis' thread |
 //!
 //! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
@@ -15,6 +16,7 @@ mod appliers;
 mod clerk;
 mod feed;
 mod inbox;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +40,7 @@ pub use appliers::{AppliedOutcome, Appliers};
 pub use clerk::{attempt, Clerk};
 pub use feed::{Feed, Told};
 pub use inbox::{Inbox, InboxBell, InboxOutcome, InboxRequest, InboxSettings};
+pub use metrics::{Counts as MetricsCounts, Listener as MetricsListener, Request as MetricsRequest};
 
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 

@@ -44,6 +44,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("inbox", &["claims", "jobs", "catalog", "values"]),
             ("locks", &["claims"]),
             ("events", &["claims", "jobs", "values"]),
+            ("metrics", &["calls"]),
         ],
     ),
     (
@@ -61,7 +62,13 @@ const ROOMS: [(&str, &[Room]); 2] = [
 ];
 
 /// What only one layer may name.
-const OWNED: [(&str, &str); 3] = [("redis_module", REDIS_API), ("r2d2", "postgres"), ("rustls", "postgres")];
+const OWNED: [(&str, &str); 5] = [
+    ("redis_module", REDIS_API),
+    ("r2d2", "postgres"),
+    ("rustls", "postgres"),
+    ("hyper", "workers"),
+    ("prometheus_client", "workers"),
+];
 
 /// What is no business of `core`: it does no I/O, starts no thread and reads no clock.
 const NOT_IN_CORE: [&str; 9] = [

@@ -21,6 +21,7 @@ pub mod database;
 pub mod feed;
 pub mod guardian;
 pub mod hostile;
+pub mod http;
 pub mod inbox;
 pub mod info;
 pub mod jobs;

@@ -34,6 +34,12 @@ pub(in crate::core) fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&inner[..end], inner[end + 1..].strip_prefix(b":")?))
 }
 
+/// The name of the section of a space.
+pub fn section_of(space: &str) -> &str {
+    // What follows `}:` begins where a character does.
+    split_tenant(space.as_bytes()).map_or(space, |(_, section)| &space[space.len() - section.len()..])
+}
+
 /// The name of a section's space: `bear`, or `{value}:booking`.
 pub fn space_name(section: &str, tenant: Option<&str>) -> String {
     match tenant {

@@ -147,6 +147,14 @@ impl Ready {
         buckets.flat_map(|(name, bucket)| bucket.places().map(move |place| (name, place.job())))
     }
 
+    /// Since when the one has waited that has waited longest, in Unix time. It looks at the first of each type, group and
+    /// priority, and at no more of them than `most`.
+    pub fn oldest_ms(&self, most: usize) -> Option<u64> {
+        let ranks = self.types.values().flat_map(|of| of.buckets.values()).flat_map(|bucket| &bucket.by_rank);
+        let firsts = ranks.take(most).filter_map(|(_, places)| places.first());
+        firsts.map(|place| place.due_ms().unwrap_or(place.job().ms)).min()
+    }
+
     /// The name as it is kept where there are jobs of it, so that they share it.
     pub fn name(&self, name: &str) -> Arc<str> {
         self.types.get_key_value(name).map_or_else(|| name.into(), |(known, _)| known.clone())

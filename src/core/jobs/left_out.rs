@@ -185,6 +185,11 @@ impl LeftOutJobs {
         line.insert((job.due_ms, id));
     }
 
+    /// Those that could be applied now, of each type the one with the lowest id.
+    pub fn first_ready(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.ready.values().filter_map(|ids| ids.first().copied())
+    }
+
     /// Makes active what may be applied, lowest ids first, at most `max`; returns them in the order of their ids.
     pub fn take(&mut self, max: usize, is_paused: IsPaused) -> &[JobId] {
         let kinds = self.ready.iter().filter(|(kind, _)| !is_paused(**kind));

@@ -263,6 +263,17 @@ impl Queue {
         })
     }
 
+    /// Left-out jobs that wait for nothing but their turn: of each type the one with the lowest id.
+    pub fn first_ready(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.left.first_ready()
+    }
+
+    /// Where the jobs begin that the main lane has not read; None: it has read all.
+    pub fn first_unread(&self) -> Option<JobId> {
+        let read = self.through.unwrap_or(self.read_to).max(self.read_to);
+        read.next().filter(|_| self.newest > read)
+    }
+
     /// Every job with a smaller id is settled: the stream may be trimmed up to it.
     pub fn first_unsettled(&self) -> JobId {
         self.left.first().or(self.read_to.next()).unwrap_or(self.read_to)

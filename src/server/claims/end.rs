@@ -32,7 +32,8 @@ impl Server {
         let catalog = self.catalog.clone();
         let now_ms = self.claims.now_ms();
         let (completed_max, failed_max) = (self.config.completed_max_bytes as u64, self.config.failed_max_jobs as u64);
-        let unique_end = wall_ms() + self.config.unique_ms as u64;
+        let wall_now_ms = wall_ms();
+        let unique_end = wall_now_ms + self.config.unique_ms as u64;
         let claims = &mut self.claims;
         let Some(space) = claims.spaces.get_mut(name) else { return };
         let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
@@ -67,11 +68,14 @@ impl Server {
             });
             if is_failed {
                 space.totals.add(Total::Failed, 1);
-                claims.since_load.failed += 1;
             } else {
                 space.totals.add(Total::Completed, 1);
-                claims.since_load.completed += 1;
             }
+            claims.counts.count(name, |counts| {
+                counts.failed += u64::from(is_failed);
+                counts.completed += u64::from(!is_failed);
+                counts.claim_ended(claim.as_ref(), wall_now_ms);
+            });
             space.rate.add(now_ms, 1);
             let keeps = !rule.keeps_nothing();
             if keeps || is_waited_for {
@@ -170,7 +174,11 @@ impl Server {
             space.queue.give_back(id, now_ms)
         };
         self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
-        self.claims.since_load.retried += 1;
+        let now = wall_ms();
+        self.claims.counts.count(name, |counts| {
+            counts.retried += 1;
+            counts.claim_ended(claim.as_ref(), now);
+        });
         space.totals_changed(ctx, now_ms);
     }
 
@@ -189,6 +197,8 @@ impl Server {
         let claim = space.queue.give_back(id, now_ms);
         self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
         space.totals_changed(ctx, now_ms);
+        let now = wall_ms();
+        self.claims.counts.count(name, |counts| counts.claim_ended(claim.as_ref(), now));
     }
 
     /// The worker gives a job back that it has not done.
@@ -206,7 +216,11 @@ impl Server {
         let claim = space.queue.give_back(id, now_ms);
         self.inbox.claim_ended(ctx, space, name, claim.as_ref(), facts.as_ref());
         space.totals.add(Total::Released, 1);
-        self.claims.since_load.released += 1;
+        let now = wall_ms();
+        self.claims.counts.count(name, |counts| {
+            counts.released += 1;
+            counts.claim_ended(claim.as_ref(), now);
+        });
         if space.totals.get(Total::Released) == 1 {
             // By it a process that begins anew knows that jobs that wait may have a log.
             space.write_totals(ctx);

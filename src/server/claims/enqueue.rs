@@ -113,7 +113,7 @@ impl Server {
             }
         }
         self.keyspace.mark_queue(ctx, &space.keys.work);
-        self.claims.since_load.enqueued += 1;
+        self.claims.counts.count(&name, |counts| counts.enqueued += 1);
         let priority = Some(record.options.priority);
         self.events.tell(ctx, &name, id, || {
             let event = JobEvent::Enqueued { due_ms, priority, unique: options.unique };

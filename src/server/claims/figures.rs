@@ -12,6 +12,7 @@ use crate::core::claims::claim_record::ClaimRecord;
 use crate::core::claims::queue::Counts;
 use crate::core::claims::record::{Total, Totals};
 use crate::core::claims::set_limits::SetLimits;
+use crate::core::metrics::figures;
 use crate::keyspace::claims::{self as keys, WorkKeys};
 use crate::keyspace::jobs;
 use crate::redis_api::{Context, Value};
@@ -172,28 +173,44 @@ fn types_of(space: &WorkSpace, section: &Section) -> Value {
     Value::Array(types.into_iter().take(LISTED).map(of_type).collect())
 }
 
-impl Claims {
-    /// Figures for INFO, of all spaces that are in memory.
-    pub fn figures(&self) -> Vec<(&'static str, u64)> {
-        let (mut jobs, mut claims) = (0, 0);
-        for space in self.spaces.values() {
-            jobs += space.jobs;
-            claims += space.queue.counts().claimed;
-        }
-        let totals = &self.since_load;
-        vec![
-            ("work_jobs", jobs),
-            ("work_claims", claims),
-            ("work_enqueued", totals.enqueued),
-            ("work_claimed", totals.claimed),
-            ("work_completed", totals.completed),
-            ("work_failed", totals.failed),
-            ("work_retried", totals.retried),
-            ("work_released", totals.released),
-            ("work_expired", totals.expired),
-            ("work_lost", totals.lost),
-            ("work_spaces", self.spaces.len() as u64),
-            ("claimers_waiting", self.waiting.len() as u64),
+impl WorkSpace {
+    /// What the spaces of a section, and all of them, have together.
+    pub fn figures(&self) -> [(&'static str, u64); 6] {
+        let counts = self.queue.counts();
+        [
+            ("work_jobs", self.jobs),
+            ("work_claims", counts.claimed),
+            ("work_waiting", counts.waiting),
+            ("work_delayed", counts.delayed),
+            ("work_spaces", 1),
+            ("inbox_unverified", self.unverified.len() as u64),
         ]
+    }
+}
+
+impl super::WorkCounts {
+    pub fn figures(&self) -> [(&'static str, u64); 8] {
+        [
+            ("work_enqueued", self.enqueued),
+            ("work_claimed", self.claimed),
+            ("work_completed", self.completed),
+            ("work_failed", self.failed),
+            ("work_retried", self.retried),
+            ("work_released", self.released),
+            ("work_expired", self.expired),
+            ("work_lost", self.lost),
+        ]
+    }
+}
+
+impl Claims {
+    /// Of all spaces that are in memory: looks at each.
+    pub fn figures_of_spaces(&self) -> impl IntoIterator<Item = (&'static str, u64)> {
+        figures::sum(self.spaces.values().map(|space| space.figures())).into_iter().flatten()
+    }
+
+    /// Of the server.
+    pub fn figures(&self) -> [(&'static str, u64); 1] {
+        [("claimers_waiting", self.waiting.len() as u64)]
     }
 }

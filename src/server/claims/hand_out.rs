@@ -142,7 +142,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let epoch = self.queues.epoch();
         let (now_ms, wall_us) = self.claims.moment();
-        let Claims { spaces, greatest_token, workers, since_load, .. } = &mut self.claims;
+        let Claims { spaces, greatest_token, workers, counts, .. } = &mut self.claims;
         let space = spaces.get_mut(name).filter(|space| space.is_loaded() && space.wrong_type.is_none())?;
         let (_, section) = catalog.section(space.section.as_bytes())?;
         loop {
@@ -203,7 +203,13 @@ impl Server {
             space.seen.insert(ask.worker, now_ms);
             space.totals.add(Total::Claimed, 1);
             space.totals_changed = true;
-            since_load.claimed += 1;
+            let waited_ms = (wall_us / 1_000).saturating_sub(facts.due_ms.unwrap_or(0).max(facts.id.ms));
+            counts.count(name, |counts| {
+                counts.claimed += 1;
+                if taken.attempt == 1 {
+                    counts.wait.record_ms(waited_ms);
+                }
+            });
             return Some(taken);
         }
     }

@@ -97,7 +97,7 @@ impl Server {
             message = format!("{}; {message}", self.cancel_message(ctx, name, id));
         }
         let error = self.claims.workers.error(&claim, message.into());
-        self.claims.since_load.expired += 1;
+        self.claims.counts.count(name, |counts| counts.expired += 1);
         if let Some(space) = self.claims.spaces.get_mut(name) {
             space.totals.add(Total::Expired, 1);
         }

@@ -100,7 +100,10 @@ pub use settle::FailRequest;
 pub use space::WorkSpace;
 
 use crate::core::claims::claimers::Claimers;
+use crate::core::claims::queue::Claim;
 use crate::core::claims::turns::Turns;
+use crate::core::metrics::by_section::BySection;
+use crate::core::metrics::histogram::Histogram;
 use crate::server::queues::wall_us;
 
 /// Everything about claimed jobs but their keys. Trees, for maps would hold the thread whenever they grow.
@@ -140,12 +143,12 @@ pub struct Claims {
     origin: Instant,
     /// Since when the server allows no writes.
     paused_since: Option<Instant>,
-    since_load: Figures,
+    pub(super) counts: BySection<WorkCounts>,
 }
 
-/// For INFO, since the module was loaded.
+/// What has become of claimed jobs since the module was loaded.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Figures {
+pub struct WorkCounts {
     pub enqueued: u64,
     pub claimed: u64,
     pub completed: u64,
@@ -154,6 +157,19 @@ pub struct Figures {
     pub released: u64,
     pub expired: u64,
     pub lost: u64,
+    /// From when they were enqueued, or due, to their first claim.
+    pub wait: Histogram,
+    /// From a claim to its end.
+    pub claim: Histogram,
+}
+
+impl WorkCounts {
+    /// `now_ms`: Unix time.
+    fn claim_ended(&mut self, claim: Option<&Claim>, now_ms: u64) {
+        if let Some(claim) = claim {
+            self.claim.record_ms(now_ms.saturating_sub(claim.started_ms));
+        }
+    }
 }
 
 /// The first monotonic millisecond, so that what was begun before the process stands before it.
@@ -187,7 +203,7 @@ impl Claims {
             aged: None,
             origin: Instant::now(),
             paused_since: None,
-            since_load: Figures::default(),
+            counts: BySection::default(),
         }
     }
 
@@ -210,15 +226,16 @@ impl Claims {
         moment
     }
 
+    /// The space in memory that follows another one, or the first.
+    pub(super) fn next_space(&self, after: Option<&Arc<str>>) -> Option<(&Arc<str>, &WorkSpace)> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(&**after));
+        self.spaces.range::<str, _>((from, Bound::Unbounded)).next().map(|(name, space)| (name, &**space))
+    }
+
     /// The space in memory that follows another one.
     pub fn name_after(&self, name: &str) -> Option<Arc<str>> {
         let after = (Bound::Excluded(name), Bound::Unbounded);
         self.spaces.range::<str, _>(after).next().map(|(name, _)| name.clone())
-    }
-
-    /// Jobs of the inbox that wait for Postgres' word that their rows are open.
-    pub fn unverified_len(&self) -> u64 {
-        self.spaces.values().map(|space| space.unverified.len() as u64).sum()
     }
 
     /// What is in memory of a space.

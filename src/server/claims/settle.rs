@@ -199,7 +199,7 @@ pub(super) fn check_claim(
 impl Server {
     /// What became of a job that somebody believes to hold.
     fn lost(&mut self, ctx: Context, name: &Arc<str>, id: JobId, token: u64) -> String {
-        self.claims.since_load.lost += 1;
+        self.claims.counts.count(name, |counts| counts.lost += 1);
         let of_token = format!("LOST token {token} does not hold job {id}");
         let Some(space) = self.claims.spaces.get_mut(name) else {
             return format!("{of_token}: the queue has no such job");

@@ -58,7 +58,7 @@ impl Server {
         space.write_failed(ctx, &kind, unfit.id, &record, &options);
         space.trim_records_now_and_then(ctx, true, &kind, Rule::failed(spec.keep_failed, failed_max, bytes_max));
         space.totals.add(Total::Failed, 1);
-        self.claims.since_load.failed += 1;
+        self.claims.counts.count(&name, |counts| counts.failed += 1);
         space.totals_changed(ctx, now_ms);
         self.claims.note_times(&name, now_ms);
     }

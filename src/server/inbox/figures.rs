@@ -1,6 +1,6 @@
-//! The inbox in INFO.
+//! Figures of the inbox.
 
-use crate::redis_api::InfoWriter;
+use crate::core::metrics::figures::Figures;
 use crate::server::Server;
 
 /// Since the module was loaded.
@@ -16,22 +16,26 @@ pub struct Totals {
 }
 
 impl Server {
-    pub(in crate::server) fn write_inbox(&self, info: &InfoWriter) {
+    /// All but the jobs that wait for Postgres' word, which are counted with the spaces.
+    pub(in crate::server) fn inbox_figures(&self) -> Figures {
         let inbox = &self.inbox;
-        info.text("inbox_state", inbox.link.state().name());
+        let mut figures = Figures::default();
+        figures.text("inbox_state", inbox.link.state().name());
         if let Some(error) = inbox.link.error() {
-            info.text("inbox_last_error", error);
+            figures.text("inbox_last_error", error);
         }
-        info.number("inbox_sections", inbox.link.owned_len());
-        info.number("inbox_sections_of_others", inbox.link.others().len() as u64);
-        info.number("inbox_taken", inbox.totals.taken);
-        info.number("inbox_refused", inbox.totals.refused);
-        info.number("inbox_told", inbox.totals.told);
-        info.number("inbox_completed_there", inbox.totals.completed_there);
-        info.number("inbox_untold", (inbox.untold.len() + inbox.telling.len()) as u64);
-        info.number("inbox_unverified", self.claims.unverified_len());
-        info.number("inbox_spaces_passed_over", inbox.full.len() as u64);
-        info.number("inbox_lag_ms", inbox.totals.lag_ms);
-        info.number("inbox_polls", self.workers.inbox().map_or(0, |thread| thread.figures().polls));
+        figures.numbers([
+            ("inbox_sections", inbox.link.owned_len()),
+            ("inbox_sections_of_others", inbox.link.others().len() as u64),
+            ("inbox_taken", inbox.totals.taken),
+            ("inbox_refused", inbox.totals.refused),
+            ("inbox_told", inbox.totals.told),
+            ("inbox_completed_there", inbox.totals.completed_there),
+            ("inbox_untold", (inbox.untold.len() + inbox.telling.len()) as u64),
+            ("inbox_spaces_passed_over", inbox.full.len() as u64),
+            ("inbox_lag_ms", inbox.totals.lag_ms),
+            ("inbox_polls", self.workers.inbox().map_or(0, |thread| thread.figures().polls)),
+        ]);
+        figures
     }
 }

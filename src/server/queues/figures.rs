@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::space::Ledger;
-use super::{wall_ms, Queues};
+use super::space::{Ledger, SpaceQueue};
+use super::{wall_ms, JobCounts, Queues};
+use crate::core::metrics::figures::{self, Figures};
 use crate::keyspace::claims::WorkKeys;
 use crate::keyspace::inbox;
 use crate::keyspace::jobs::{self, QueueKeys};
@@ -82,38 +83,57 @@ impl Server {
     }
 }
 
-impl Queues {
-    /// Figures for INFO, of all spaces that are in memory.
-    pub fn figures(&self) -> Vec<(&'static str, u64)> {
-        let (mut jobs, mut bytes, mut active, mut timed, mut left) = (0, 0, 0, 0, 0);
-        for space in self.spaces.values() {
-            jobs += space.jobs;
-            bytes += space.bytes;
-            active += space.in_flight().0 as u64;
-            timed += space.timed;
-            left += space.queue.counts().left as u64;
-        }
-        let wrong = self.spaces.values().filter(|space| space.wrong_type.is_some()).count();
-        let troubled = self.spaces.values().filter(|space| matches!(space.ledger, Ledger::Trouble(_))).count();
-        vec![
-            ("jobs_waiting", jobs.saturating_sub(active + timed)),
+impl SpaceQueue {
+    /// What the spaces of a section, and all of them, have together.
+    pub fn figures(&self) -> [(&'static str, u64); 9] {
+        let active = self.in_flight().0 as u64;
+        [
+            ("jobs_waiting", self.jobs.saturating_sub(active + self.timed)),
             ("jobs_active", active),
-            ("jobs_delayed", timed),
-            ("jobs_completed", self.totals.completed),
-            ("jobs_failed", self.totals.failed),
-            ("jobs_enqueued", self.totals.enqueued),
-            ("jobs_retried", self.totals.retried),
-            ("jobs_left_out", left),
-            ("jobs_bytes", bytes),
-            ("queues", self.spaces.len() as u64),
-            ("queues_without_ledger", troubled as u64),
-            ("queues_with_wrong_keys", wrong as u64),
+            ("jobs_delayed", self.timed),
+            ("jobs_left_out", self.queue.counts().left as u64),
+            ("jobs_bytes", self.bytes),
+            ("queues", 1),
+            ("queues_without_ledger", self.is_without_ledger().into()),
+            ("queues_with_wrong_keys", self.wrong_type.is_some().into()),
+            ("queues_paused", self.paused.into()),
+        ]
+    }
+}
+
+impl JobCounts {
+    pub fn figures(&self) -> [(&'static str, u64); 4] {
+        [
+            ("jobs_completed", self.completed),
+            ("jobs_failed", self.failed),
+            ("jobs_enqueued", self.enqueued),
+            ("jobs_retried", self.retried),
+        ]
+    }
+}
+
+impl Queues {
+    /// Of all spaces that are in memory: looks at each.
+    pub fn figures_of_spaces(&self) -> impl IntoIterator<Item = (&'static str, u64)> {
+        figures::sum(self.spaces.values().map(|space| space.figures())).into_iter().flatten()
+    }
+
+    /// Of the server.
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        figures.numbers([
             ("job_types_refused", self.refusals.len() as u64),
             ("clients_waiting_for_jobs", self.waiting_len() as u64),
             ("batches", self.totals.batches),
             ("batches_in_flight", self.in_flight.len() as u64),
             ("batch_us_max", self.totals.batch_us_max),
-        ]
+        ]);
+        let (state, error) = self.connection();
+        figures.text("appliers_state", state);
+        if let Some(error) = error {
+            figures.text("appliers_last_error", error);
+        }
+        figures
     }
 
     /// How the appliers' connections are, and what was wrong last.

@@ -252,6 +252,7 @@ impl Queues {
     fn begin_anew(&mut self) {
         self.epoch = self.random_id();
         self.spaces.clear();
+        self.names.clear();
         self.fresh.clear();
         self.aging.clear();
         self.main_turn.clear();

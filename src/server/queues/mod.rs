@@ -77,6 +77,7 @@ mod waiting;
 mod write;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -85,6 +86,8 @@ use rustc_hash::FxHashMap;
 use crate::core::jobs::batch::JobError;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::refusals::Refusals;
+use crate::core::metrics::by_section::BySection;
+use crate::core::metrics::histogram::Histogram;
 use crate::keyspace::jobs::LEAST_QUEUE_ID;
 use crate::redis_api::Scan;
 
@@ -102,6 +105,8 @@ pub use unique::{check_unique, fingerprint, hold_unique, rehold_unique, Unique};
 /// Everything about queues but their keys.
 pub struct Queues {
     spaces: FxHashMap<Arc<str>, Box<space::SpaceQueue>>,
+    /// Their names, for walks in slices.
+    names: BTreeSet<Arc<str>>,
     /// Spaces with jobs that were enqueued in this pass of the event loop, and in the one before: by the next tick but
     /// one the AOF has them, under `appendfsync always`, and only then may they reach Postgres.
     fresh: Vec<Arc<str>>,
@@ -144,27 +149,38 @@ pub struct Queues {
     appliers_error: Option<String>,
     random: ring::rand::SystemRandom,
     pub(super) totals: Totals,
+    pub(super) counts: BySection<JobCounts>,
 }
 
 /// The spaces of a batch, in its order, each with the life of its queue ([`space::SpaceQueue::life`]) when the batch was
 /// sent. A queue whose keys are others by now has another life, and the batch changes it no more.
 type Lives = Vec<(Arc<str>, u64)>;
 
-/// Figures for INFO, since the module was loaded.
+/// Figures since the module was loaded.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Totals {
+    pub batches: u64,
+    pub batch_us_max: u64,
+    /// How long batches took.
+    pub batch: Histogram,
+}
+
+/// What has become of SQL jobs since the module was loaded.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct JobCounts {
     pub enqueued: u64,
     pub completed: u64,
     pub failed: u64,
     pub retried: u64,
-    pub batches: u64,
-    pub batch_us_max: u64,
+    /// From when they were enqueued, or due, to the batch that settled them.
+    pub wait: Histogram,
 }
 
 impl Queues {
     pub fn new() -> Queues {
         let mut queues = Queues {
             spaces: FxHashMap::default(),
+            names: BTreeSet::new(),
             fresh: Vec::new(),
             aging: Vec::new(),
             main_turn: VecDeque::new(),
@@ -191,6 +207,7 @@ impl Queues {
             appliers_error: None,
             random: ring::rand::SystemRandom::new(),
             totals: Totals::default(),
+            counts: BySection::default(),
         };
         queues.epoch = queues.random_id();
         queues
@@ -228,6 +245,10 @@ impl Queues {
         self.spaces.get(name).map_or((0, 0), |space| (space.jobs, space.bytes))
     }
 
+    pub fn is_in_memory(&self, name: &str) -> bool {
+        self.spaces.contains_key(name)
+    }
+
     /// Is it known in memory that the space's queue has an identity?
     pub fn has_identity(&self, name: &str) -> bool {
         self.spaces.get(name).is_some_and(|space| space.id.is_some())
@@ -236,6 +257,15 @@ impl Queues {
     /// The newest SQL job of a space, if its queue is in memory.
     pub fn newest_of(&self, name: &str) -> Option<JobId> {
         self.spaces.get(name).map(|space| space.newest)
+    }
+
+    /// The space in memory that follows another one, or the first.
+    pub(super) fn next_space(&self, after: Option<&Arc<str>>) -> Option<(&Arc<str>, &space::SpaceQueue)> {
+        let name = match after {
+            None => self.names.first()?,
+            Some(after) => self.names.range::<str, _>((Bound::Excluded(&**after), Bound::Unbounded)).next()?,
+        };
+        Some((name, self.spaces.get(name)?))
     }
 
     fn next_ticket(&mut self) -> u64 {

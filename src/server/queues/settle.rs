@@ -8,10 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::outcomes::SortedOutcomes;
 use super::settling::{Settling, SpaceOutcome};
 use super::space::Ledger;
 use super::unit::{leave_stream, record_outcomes};
+use super::wall_ms;
 use crate::core::jobs::batch::{Batch, Changed, JobOutcome, Lane, SpaceApplied, SpaceBatch};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::queue::{Held, SideResult};
@@ -30,7 +33,10 @@ impl Server {
         match outcome {
             AppliedOutcome::Applied { batch, applied, records, took_us } => {
                 let lives = self.queues.in_flight.remove(&batch.ticket).unwrap_or_default();
-                self.queues.totals.batch_us_max = self.queues.totals.batch_us_max.max(took_us);
+                let totals = &mut self.queues.totals;
+                totals.batch_us_max = totals.batch_us_max.max(took_us);
+                totals.batch.record_us(took_us);
+                let begun_ms = wall_ms().saturating_sub(took_us / 1_000);
                 self.note_types(&batch, &applied.refused, &applied.accepted);
                 let spaces = applied.spaces.into_iter().zip(records).enumerate().map(|(at, (applied, records))| {
                     let life = lives.get(at).map(|(_, life)| *life);
@@ -38,7 +44,7 @@ impl Server {
                 });
                 let spaces = spaces.collect();
                 let promised = applied.promised;
-                self.queues.settling.push_back(Settling { batch: Rc::from(batch), spaces, promised });
+                self.queues.settling.push_back(Settling { batch: Rc::from(batch), spaces, begun_ms, promised });
             }
             AppliedOutcome::PutBack { batch } => self.put_back(&batch),
             AppliedOutcome::Up => {
@@ -64,7 +70,7 @@ impl Server {
                 return true;
             }
             while let Some(outcome) = settling.spaces.pop_front() {
-                self.publish_space(ctx, &settling.batch, outcome);
+                self.publish_space(ctx, &settling.batch, outcome, settling.begun_ms);
                 if let Some(promised) = settling.promised.take_if(|_| settling.spaces.is_empty()) {
                     promised.keep();
                 }
@@ -79,12 +85,12 @@ impl Server {
         false
     }
 
-    fn publish_space(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome) {
+    fn publish_space(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome, begun_ms: u64) {
         let of_space = &batch.spaces[outcome.at];
         let name = of_space.space.clone();
         let is_current = self.queues.is_alive(&name, outcome.life);
         if is_current && self.queues.spaces.get(&name).is_some_and(|space| space.wrong_type.is_some()) {
-            return self.park(ctx, batch, outcome);
+            return self.park(ctx, batch, outcome, begun_ms);
         }
         let (mark, outcomes, mut changed, present) = match outcome.applied {
             SpaceApplied::Done { mark, jobs, changed, present } => (mark, jobs, changed, present),
@@ -100,6 +106,7 @@ impl Server {
             false => Vec::new(),
         };
         if is_current {
+            self.count_outcomes(&name, &sorted, begun_ms);
             self.write_outcome(ctx, batch.lane, of_space, mark, &mut sorted);
         }
         self.drop_changed(ctx, batch, of_space, &changed, present, &sorted.settled);
@@ -111,8 +118,24 @@ impl Server {
         self.queues.wake(&name);
     }
 
+    /// Before anything of the jobs is forgotten.
+    fn count_outcomes(&mut self, name: &Arc<str>, sorted: &SortedOutcomes, begun_ms: u64) {
+        let Some(space) = self.queues.spaces.get(name) else { return };
+        // What was tried before has waited for its next attempt, too.
+        let settled = sorted.completed.iter().chain(&sorted.failed).map(|(id, _)| *id);
+        let first = settled.filter(|id| !space.retries.contains_key(id));
+        let waited: SmallVec<[u64; 32]> =
+            first.map(|id| begun_ms.saturating_sub(space.due_or_enqueued_ms(id))).collect();
+        self.queues.counts.count(name, |counts| {
+            counts.completed += sorted.completed.len() as u64;
+            counts.failed += sorted.failed.len() as u64;
+            counts.retried += sorted.attempts.len() as u64;
+            waited.iter().for_each(|ms| counts.wait.record_ms(*ms));
+        });
+    }
+
     /// Keeps an outcome that cannot be recorded for now. What it changed is cached no more all the same.
-    fn park(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome) {
+    fn park(&mut self, ctx: Context, batch: &Rc<Batch>, outcome: SpaceOutcome, begun_ms: u64) {
         let of_space = &batch.spaces[outcome.at];
         if let SpaceApplied::Done { jobs, changed, present, .. } = &outcome.applied {
             let is_earlier = |job: &JobOutcome| matches!(job, JobOutcome::Completed(completed) if completed.earlier);
@@ -122,7 +145,7 @@ impl Server {
             self.drop_changed(ctx, batch, of_space, &changed, present.clone(), &settled);
         }
         if let Some(space) = self.queues.spaces.get_mut(&of_space.space) {
-            space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into(), promised: None });
+            space.parked.push(Settling { batch: batch.clone(), spaces: [outcome].into(), begun_ms, promised: None });
         }
     }
 
@@ -145,9 +168,6 @@ impl Server {
         let now_ms = self.queues.now_ms();
         let (failed_max, completed_max) = (self.config.failed_max_jobs as u64, self.config.completed_max_bytes as u64);
         let unique_ms = self.config.unique_ms as u64;
-        self.queues.totals.completed += sorted.completed.len() as u64;
-        self.queues.totals.failed += sorted.failed.len() as u64;
-        self.queues.totals.retried += sorted.attempts.len() as u64;
         let Some(space) = self.queues.spaces.get_mut(&of_space.space) else { return };
         space.ledger = Ledger::Ok;
         space.adopt.retain(|epoch| *epoch != of_space.epoch);

@@ -11,6 +11,8 @@ use crate::core::jobs::batch::{Batch, SpaceApplied};
 pub struct Settling {
     pub(super) batch: Rc<Batch>,
     pub(super) spaces: VecDeque<SpaceOutcome>,
+    /// When an applier began with it, Unix time.
+    pub(super) begun_ms: u64,
     /// To the change feed, that what its rows concern is dropped.
     pub(super) promised: Option<Arc<Promised>>,
 }

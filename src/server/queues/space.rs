@@ -2,6 +2,7 @@
 //! when the space is first touched.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -13,10 +14,13 @@ use crate::core::jobs::history::History;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::queue::Queue;
 use crate::core::jobs::rate::Rate;
-use crate::core::jobs::record::{self, JobOptions, DEFAULT_OPTIONS};
-use crate::keyspace::jobs::{self, QueueKeys};
-use crate::keyspace::watch;
-use crate::redis_api::Context;
+use crate::core::jobs::record::{self, JobOptions, JobRecord, DEFAULT_OPTIONS};
+use crate::keyspace::jobs::{self, QueueKeys, LAST};
+use crate::keyspace::{claims, watch};
+use crate::redis_api::{Context, Direction};
+
+/// Delayed jobs that are looked at to find one that is not.
+const DELAYED_PASSED: u32 = 64;
 
 /// Fields of the ledger's hash that are no epochs.
 const COMPLETED: &[u8] = b"completed";
@@ -223,10 +227,47 @@ impl SpaceQueue {
         !self.paused && self.wrong_type.is_none() && !matches!(self.ledger, Ledger::Trouble(_))
     }
 
+    /// Is it paused with LEDGER?
+    pub fn is_without_ledger(&self) -> bool {
+        matches!(self.ledger, Ledger::Trouble(_))
+    }
+
     /// Jobs and batches in flight.
     pub fn in_flight(&self) -> (usize, usize) {
         let side = self.queue.counts().active;
         (self.active + side, usize::from(self.active > 0) + usize::from(side > 0))
+    }
+
+    /// Since when a job could have been applied, as far as its times go, in Unix time.
+    pub fn due_or_enqueued_ms(&self, id: JobId) -> u64 {
+        let due = self.extras.get(&id).and_then(|extras| extras.due_ms);
+        let again = self.retries.get(&id).and_then(|retry| retry.due_ms);
+        [due, again].into_iter().flatten().fold(id.ms, u64::max)
+    }
+
+    /// Since when the oldest job has waited that waits for nothing but its turn, in Unix time.
+    pub fn waiting_since_ms(&self, ctx: Context, now_ms: u64) -> Option<u64> {
+        let left_out = self.queue.first_ready().map(|id| self.due_or_enqueued_ms(id)).min();
+        [left_out, self.unread_since_ms(ctx, now_ms)].into_iter().flatten().min()
+    }
+
+    /// The same of those that the main lane has not read yet; of delayed ones that stand before them only some are passed over.
+    fn unread_since_ms(&self, ctx: Context, now_ms: u64) -> Option<u64> {
+        let (mut since, mut looks) = (None, 0);
+        jobs::walk(ctx, &self.keys.jobs, Direction::Forward, (self.queue.first_unread()?, LAST), &mut |id, fields| {
+            looks += 1;
+            let due = JobRecord::read(fields).ok().and_then(|record| record.options.due_ms);
+            let is_undue = due.is_some_and(|due| due > now_ms) && claims::due_ms(ctx, &self.keys.delayed, id).is_some();
+            if !is_undue {
+                since = Some(due.unwrap_or(0).min(now_ms).max(id.ms));
+            }
+            if is_undue && looks < DELAYED_PASSED {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        since
     }
 
     /// The epoch of a job that was read.
@@ -305,6 +346,7 @@ impl Queues {
             self.lives += 1;
             let loaded = SpaceQueue::load(ctx, prefix.into(), self.lives, self.now_ms());
             let name: Arc<str> = name.into();
+            self.names.insert(name.clone());
             self.spaces.insert(name.clone(), Box::new(loaded));
             self.wake(&name);
         }
@@ -318,6 +360,7 @@ impl Queues {
 
     /// Drops what is in memory of a space.
     pub(super) fn forget_space(&mut self, name: &str) {
+        self.names.remove(name);
         if let Some(space) = self.spaces.remove(name) {
             if let Some(due) = space.due_ms {
                 self.due.remove(&(due, name.into()));

@@ -103,7 +103,7 @@ impl Server {
         }
         let entry = jobs::append(ctx, &keys.failed, &fields);
         jobs::keep_newest(ctx, &keys.failed, failed_max);
-        self.queues.totals.failed += 1;
+        self.queues.counts.count(name, |counts| counts.failed += 1);
         let Some(space) = self.queues.spaces.get_mut(name) else { return };
         space.failures.extend(entry.map(|entry| (entry, id)));
         let gone = space.failures.len().saturating_sub(failed_max as usize);

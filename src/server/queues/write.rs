@@ -56,7 +56,7 @@ impl Queues {
             self.fresh.push(name.into());
             redis_api::arm(Duration::ZERO);
         }
-        self.totals.enqueued += 1;
+        self.counts.count(name, |counts| counts.enqueued += 1);
         Ok(id)
     }
 

@@ -6,7 +6,7 @@ use crate::support::bears::{self, selects};
 use crate::support::{eventually, Database, Redis, Reply};
 
 /// Name, default, values that are taken.
-const SETTINGS: [(&str, &str, &[&str]); 34] = [
+const SETTINGS: [(&str, &str, &[&str]); 36] = [
     ("apply-batch-bytes", "1048576", &["1024", "67108864"]),
     ("apply-batch-jobs", "500", &["1", "10000"]),
     ("apply-linger-ms", "0", &["10000", "0"]),
@@ -23,6 +23,7 @@ const SETTINGS: [(&str, &str, &[&str]); 34] = [
     ("feed-grace-ms", "5000", &["100", "3600000"]),
     ("feed-url", "", &["postgres://bear@db.internal:5433/bears", ""]),
     ("fetch-threads", "4", &[]),
+    ("health-queue-age-ms", "60000", &["0", "2592000000"]),
     ("inbox", "auto", &["no", "yes", "auto"]),
     ("inbox-poll-ms", "10", &["1", "50"]),
     ("ledger-keep-days", "30", &["1", "3650"]),
@@ -33,6 +34,7 @@ const SETTINGS: [(&str, &str, &[&str]); 34] = [
     ("max-fills", "10000", &["1", "1000000"]),
     ("max-job-bytes", "1048576", &["64", "67108864"]),
     ("max-result-bytes", "67108864", &["1024", "536870912"]),
+    ("metrics-listen", "", &[]),
     ("postgres-password-file", "", &["/run/secrets/postgres", ""]),
     (
         "postgres-url",
@@ -56,7 +58,7 @@ const SETTINGS: [(&str, &str, &[&str]); 34] = [
 const FIXED: [(&str, &str); 3] = [("apply-threads", "1"), ("db", "1"), ("fetch-threads", "2")];
 
 /// What is refused, and a part of the reason that says what would be right.
-const WRONG: [(&str, &str, &str); 43] = [
+const WRONG: [(&str, &str, &str); 49] = [
     ("query-timeout-ms", "9", "between 10 and 600000"),
     ("query-timeout-ms", "600001", "between 10 and 600000"),
     ("query-timeout-ms", "-1", "between 10 and 600000"),
@@ -101,6 +103,12 @@ const WRONG: [(&str, &str, &str); 43] = [
     ("postgres-url", "host=h password=hunter2", "PGPASSWORD"),
     ("postgres-url", "host=a,b,c port=1,2", "one for all hosts or one for each"),
     ("search-path", "a\0b", "NUL"),
+    ("metrics-listen", "9121", "an IP address and a port, such as 127.0.0.1:9121"),
+    ("metrics-listen", "localhost:9121", "an IP address and a port"),
+    ("metrics-listen", "127.0.0.1", "an IP address and a port"),
+    ("metrics-listen", "127.0.0.1:0", "an IP address and a port"),
+    ("metrics-listen", "127.0.0.1:65536", "an IP address and a port"),
+    ("health-queue-age-ms", "-1", "between 0 and 2592000000"),
     ("catalog", "/nowhere/catalog.toml", "cannot read the catalog /nowhere/catalog.toml"),
     ("catalog", "/", "cannot read the catalog /"),
     ("catalog", "/etc/passwd", "line 1"),

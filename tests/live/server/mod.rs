@@ -11,6 +11,7 @@ mod docs;
 mod fuzz;
 mod holds;
 mod info;
+mod metrics;
 mod names;
 mod rights;
 mod secrets;

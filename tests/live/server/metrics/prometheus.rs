@@ -1,0 +1,1 @@
+//! `/metrics` and `/healthz` against Prometheus itself (`make test-metrics`).

@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-node test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run test test-node test-metrics test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -28,6 +28,10 @@ test-bullmq: ## BullMQ's own tests on bear, a table of them; BULLMQ is a checkou
 	@scripts/setup.sh node
 	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
 	cd clients/node && npm run -s build && node test/bullmq/suite.mjs $(abspath $(BULLMQ)) $(ARGS)
+
+test-metrics: ## what Prometheus' own tools say of /metrics, the alert rules and the dashboard
+	@scripts/setup.sh metrics
+	cargo test --locked --test live $(ARGS) -- --ignored server::metrics::
 
 test-long: ## the tests whose full numbers take minutes: 100,000 entries come and go
 	@scripts/setup.sh

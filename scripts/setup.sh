@@ -4,6 +4,7 @@
 #   scripts/setup.sh          to build and run: C compiler, make, libclang, Redis, Postgres
 #   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
 #   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, and what its package-lock.json says
+#   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
@@ -66,7 +67,7 @@ install_packages() {
     trap 'allow_cluster; allow_services; rm -f "$log"' EXIT
     trap 'exit 130' INT TERM HUP
     export DEBIAN_FRONTEND=noninteractive
-    for package in redis-server postgresql; do
+    for package in redis-server postgresql prometheus; do
         if ! installed "$package"; then added+=("$package"); fi
     done
     forbid_services
@@ -171,6 +172,9 @@ look() { # look TARGET: what packages are missing?
     if [[ $1 == test ]]; then
         # without its package Debian's python3 has a venv that cannot bring pip in
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+    fi
+    if [[ $1 == metrics ]]; then
+        have prometheus && have promtool || packages+=(prometheus)
     fi
     if [[ $1 == test || $1 == bench || $1 == node ]]; then
         have node || packages+=(nodejs)

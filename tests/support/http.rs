@@ -25,9 +25,27 @@ pub fn try_get(port: u16, path: &str, headers: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Some(Answer { status, headers: headers.collect(), body: body.to_owned() })
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+    let headers: BTreeMap<String, String> = headers.collect();
+    let is_chunked = headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
+    let body = if is_chunked { joined(body)? } else { body.to_owned() };
+    Some(Answer { status, headers, body })
+}
+
+/// The chunks of a body, one after the other; None where the last is missing.
+fn joined(mut chunked: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = chunked.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.push_str(rest.get(..size)?);
+        chunked = rest.get(size..)?.strip_prefix("\r\n")?;
+    }
 }
 
 #[track_caller]

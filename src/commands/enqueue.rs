@@ -1,5 +1,5 @@
-//! `BEAR.ENQUEUE space job json [UNIQUE key] [DELAY ms | AT ms] [ATTEMPTS n] [BACKOFF ms] [PRIORITY n] [BLOCK ms]`: a
-//! job for Postgres, or for workers that claim it.
+//! `BEAR.ENQUEUE space job json [UNIQUE key] [DELAY ms | AT ms] [ATTEMPTS n] [BACKOFF ms] [PRIORITY n] [TRACEPARENT text]
+//! [BLOCK ms]`: a job for Postgres, or for workers that claim it.
 //!
 //! Reply: a bulk string, the job's id; with BLOCK BEAR.JOB's map, once the job has settled (0: however long it takes).
 //! O(N) with N the bytes of the payload. Replicated as XADD, with UNIQUE, DELAY and AT as ZADD and HSET, too.
@@ -44,6 +44,7 @@ impl Command for Enqueue {
             ArgSpec::option(c"attempts", c"ATTEMPTS"),
             ArgSpec::option(c"backoff-ms", c"BACKOFF"),
             ArgSpec::option(c"priority", c"PRIORITY"),
+            ArgSpec::option(c"traceparent", c"TRACEPARENT"),
             ArgSpec::option(c"block-ms", c"BLOCK"),
         ],
     };
@@ -79,11 +80,16 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<EnqueueOptions<'a>, String> {
             once("ATTEMPTS", &mut options.attempts, cursor.number("ATTEMPTS", 1, 100)? as u32)?;
         } else if cursor.take("BACKOFF") {
             once("BACKOFF", &mut options.backoff_ms, cursor.number("BACKOFF", 0, DAY_MS)?)?;
+        } else if cursor.take("TRACEPARENT") {
+            let text = cursor.next("the text after TRACEPARENT")?;
+            server::check_traceparent(text)?;
+            once("TRACEPARENT", &mut options.traceparent, text)?;
         } else if cursor.take("BLOCK") {
             once("BLOCK", &mut options.block_ms, cursor.number("BLOCK", 0, 365 * DAY_MS)?)?;
         } else {
-            cursor
-                .no_option("there are UNIQUE key, DELAY ms, AT ms, ATTEMPTS n, BACKOFF ms, PRIORITY n and BLOCK ms")?;
+            cursor.no_option(
+                "there are UNIQUE key, DELAY ms, AT ms, ATTEMPTS n, BACKOFF ms, PRIORITY n, TRACEPARENT text and BLOCK ms",
+            )?;
         }
     }
     if options.delay_ms.is_some() && options.at_ms.is_some() {

@@ -71,7 +71,7 @@ pub use self::cache::values::GetOptions;
 pub use self::claims::{ClaimRequest, FailRequest, LimitRequest, PromoteTarget};
 pub use self::locks::{LimitBy, LockRequest};
 pub use lifecycle::{start, stop};
-pub use queues::{EnqueueOptions, ListRequest, ListedState, RetryTarget};
+pub use queues::{check_traceparent, EnqueueOptions, ListRequest, ListedState, RetryTarget};
 
 /// Everything.
 pub struct Server {

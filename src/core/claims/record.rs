@@ -2,7 +2,7 @@
 //! module can read.
 //!
 //! Format 1 of a job: `v 1 job <name> data <JSON>` and, where they were given, `priority <number>` (where it is not 5), `due
-//! <ms>`, `attempts <n>`, `backoff <ms>`, `unique <key>`. Unknown fields are passed over; a greater `v` is of a newer module.
+//! <ms>`, `attempts <n>`, `backoff <ms>`, `unique <key>`, `traceparent <text>`. Unknown fields are passed over; a greater `v` is of a newer module.
 //! What a job does not say, the catalog says.
 //!
 //! A claim that began, where there is a rate: `t <token>` and, of a job with a group, `g <group>`.
@@ -24,11 +24,20 @@ pub struct WorkOptions<'a> {
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
     pub unique: Option<&'a [u8]>,
+    /// Of the trace that it belongs to, see [`crate::core::jobs::traceparent`].
+    pub traceparent: Option<&'a [u8]>,
 }
 
 impl Default for WorkOptions<'_> {
     fn default() -> Self {
-        WorkOptions { priority: DEFAULT_PRIORITY, due_ms: None, attempts: None, backoff_ms: None, unique: None }
+        WorkOptions {
+            priority: DEFAULT_PRIORITY,
+            due_ms: None,
+            attempts: None,
+            backoff_ms: None,
+            unique: None,
+            traceparent: None,
+        }
     }
 }
 
@@ -65,8 +74,10 @@ impl<'a> WorkOptions<'a> {
                 fields.extend([name, value.as_bytes()]);
             }
         }
-        if let Some(unique) = self.unique {
-            fields.extend([&b"unique"[..], unique]);
+        for (name, value) in [(&b"unique"[..], self.unique), (b"traceparent", self.traceparent)] {
+            if let Some(value) = value {
+                fields.extend([name, value]);
+            }
         }
     }
 
@@ -79,6 +90,7 @@ impl<'a> WorkOptions<'a> {
             attempts: attempts.map(|attempts| attempts.clamp(1, u64::from(u32::MAX)) as u32),
             backoff_ms: number(fields, "backoff")?,
             unique: get(fields, b"unique"),
+            traceparent: get(fields, b"traceparent"),
         })
     }
 }
@@ -213,9 +225,15 @@ mod tests {
     #[test]
     fn jobs_are_read_as_written() {
         let plain = WorkRecord { name: b"SEND", data: b"{}", options: WorkOptions::default() };
-        let full =
-            WorkOptions { priority: 10, due_ms: Some(5), attempts: Some(9), backoff_ms: Some(0), unique: Some(b"") };
-        for (record, count) in [(plain, 3), (WorkRecord { options: full, ..plain }, 8)] {
+        let full = WorkOptions {
+            priority: 10,
+            due_ms: Some(5),
+            attempts: Some(9),
+            backoff_ms: Some(0),
+            unique: Some(b""),
+            traceparent: Some(b"00"),
+        };
+        for (record, count) in [(plain, 3), (WorkRecord { options: full, ..plain }, 9)] {
             let mut numbers = WorkNumbers::default();
             let fields = record.fields(&mut numbers);
             let pairs = pairs(&fields);

@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::job_id::JobId;
+use super::traceparent;
 use crate::core::catalog::Section;
 use crate::core::changes::change::Present;
 use crate::core::feed::promise::Promised;
@@ -43,6 +44,8 @@ pub struct Batch {
     pub spaces: Vec<SpaceBatch>,
     /// Job types that Postgres refuses for now (class 42): their jobs are left out. Section, and job within it.
     pub paused: Vec<(usize, usize)>,
+    /// The trace of its first job that has one: Postgres shows it while the batch is applied.
+    pub traceparent: Option<Box<str>>,
     pub limits: Limits,
 }
 
@@ -56,6 +59,15 @@ pub struct Limits {
     pub max_result_bytes: usize,
     /// Ledger rows that were not touched for so long may be gone.
     pub keep_days: u32,
+}
+
+impl Batch {
+    /// Of one of its jobs. In a stream another hand may have written anything.
+    pub fn note_trace(&mut self, text: Option<&[u8]>) {
+        if let (None, Some(text)) = (&self.traceparent, text.filter(|text| traceparent::check(text).is_ok())) {
+            self.traceparent = std::str::from_utf8(text).ok().map(Into::into);
+        }
+    }
 }
 
 /// The jobs of one space in a batch.

@@ -17,6 +17,7 @@
 //! | `retry` | what a failure of Postgres means for the jobs in hand, and how long to wait before the next try |
 //! | `scheduled` | whether jobs of schedules fit their section's |
 //! | `suspects` | jobs under whose statement connections end |
+//! | `traceparent` | the trace that a job belongs to |
 //! | `waves` | cuts a batch into jobs that one statement applies together |
 //!
 //! ```text
@@ -41,4 +42,5 @@ pub mod refusals;
 pub mod retry;
 pub mod scheduled;
 pub mod suspects;
+pub mod traceparent;
 pub mod waves;

@@ -84,6 +84,7 @@ mod tests {
             sections: [].into(),
             spaces: vec![space],
             paused: vec![],
+            traceparent: None,
             limits: Limits { lock_timeout_ms: 1, statement_timeout_ms: 1, max_result_bytes: 1, keep_days: 1 },
         }
     }

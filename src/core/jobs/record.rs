@@ -2,7 +2,7 @@
 //! this module can read.
 //!
 //! Format 1 of a job: `v 1 epoch <int> job <name> data <JSON>` and, where they were given, `due <ms>`, `attempts <n>`,
-//! `backoff <ms>`, `unique <key>`. Unknown fields are passed over; a greater `v` is of a newer module.
+//! `backoff <ms>`, `unique <key>`, `traceparent <text>`. Unknown fields are passed over; a greater `v` is of a newer module.
 //!
 //! Format 1 of an outcome is a JSON object ([`completed`], [`failed`]). An entry of failed jobs holds one: `id <id> record
 //! <JSON>` and, where they were given, `attempts <n>`, `backoff <ms>`, `unique <key>`, for BEAR.RETRY.
@@ -28,11 +28,18 @@ pub struct JobOptions<'a> {
     pub due_ms: Option<u64>,
     pub attempts: u32,
     pub backoff_ms: u64,
+    /// Of the trace that it belongs to, see [`super::traceparent`].
+    pub traceparent: Option<&'a [u8]>,
 }
 
 /// Of a job that says nothing more.
-pub const DEFAULT_OPTIONS: JobOptions<'static> =
-    JobOptions { unique: None, due_ms: None, attempts: DEFAULT_ATTEMPTS, backoff_ms: DEFAULT_BACKOFF_MS };
+pub const DEFAULT_OPTIONS: JobOptions<'static> = JobOptions {
+    unique: None,
+    due_ms: None,
+    attempts: DEFAULT_ATTEMPTS,
+    backoff_ms: DEFAULT_BACKOFF_MS,
+    traceparent: None,
+};
 
 /// A job as it stands in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +92,10 @@ impl<'a> JobOptions<'a> {
                 fields.extend([name.as_bytes(), value.as_bytes()]);
             }
         }
-        if let Some(unique) = self.unique {
-            fields.extend([&b"unique"[..], unique]);
+        for (name, value) in [(&b"unique"[..], self.unique), (b"traceparent", self.traceparent)] {
+            if let Some(value) = value {
+                fields.extend([name, value]);
+            }
         }
     }
 
@@ -98,6 +107,7 @@ impl<'a> JobOptions<'a> {
             due_ms: number(fields, "due")?,
             attempts: attempts.map_or(DEFAULT_ATTEMPTS, |n| n.clamp(1, u64::from(u32::MAX)) as u32),
             backoff_ms: number(fields, "backoff")?.unwrap_or(DEFAULT_BACKOFF_MS),
+            traceparent: get(fields, b"traceparent"),
         })
     }
 }
@@ -281,8 +291,9 @@ mod tests {
     #[test]
     fn jobs_are_read_as_written() {
         let plain = JobRecord { epoch: 7, name: b"RENAME", data: b"{}", options: DEFAULT_OPTIONS };
-        let full = JobOptions { unique: Some(b""), due_ms: Some(5), attempts: 9, backoff_ms: 0 };
-        for (record, count) in [(plain, 4), (JobRecord { options: full, ..plain }, 8)] {
+        let full =
+            JobOptions { unique: Some(b""), due_ms: Some(5), attempts: 9, backoff_ms: 0, traceparent: Some(b"00") };
+        for (record, count) in [(plain, 4), (JobRecord { options: full, ..plain }, 9)] {
             let mut numbers = Numbers::default();
             let fields = record.fields(&mut numbers);
             let pairs: Vec<_> = fields.chunks(2).map(|pair| (pair[0], pair[1])).collect();

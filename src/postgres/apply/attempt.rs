@@ -40,6 +40,11 @@ pub(in crate::postgres) fn attempt(
         let _ = writer.simple("ROLLBACK");
         return Ok(applied.clone());
     }
+    if let Some(trace) = &batch.traceparent {
+        // Which has been checked: digits and lines. Whoever looks at pg_stat_activity or the log sees whose work it is, until the
+        // transaction ends, and statements stay prepared, which a comment in their text would prevent.
+        writer.simple(&format!("SET LOCAL application_name = 'bear {trace}'"))?;
+    }
     let (tasks, remembered) = take_in(writer, batch, &mut tally, &course.inbox)?;
     run(writer, batch, &tasks, &mut tally, course)?;
     let mut applied = tally.finish();

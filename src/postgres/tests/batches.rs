@@ -134,6 +134,7 @@ pub(crate) fn batch(sections: &Arc<[Section]>, lane: Lane, spaces: Vec<SpaceBatc
         sections: sections.clone(),
         spaces,
         paused: vec![],
+        traceparent: None,
         limits: LIMITS,
     }
 }

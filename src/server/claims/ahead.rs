@@ -26,6 +26,7 @@ pub struct HeldJob {
     pub data: Box<[u8]>,
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
+    pub traceparent: Option<Box<[u8]>>,
 }
 
 /// Entries behind the one that was read last.
@@ -96,6 +97,6 @@ impl Ahead {
 
 fn read(fields: &Fields) -> Option<HeldJob> {
     let WorkRecord { data, options, .. } = WorkRecord::read(fields).ok()?;
-    let WorkOptions { attempts, backoff_ms, .. } = options;
-    Some(HeldJob { data: data.into(), attempts, backoff_ms })
+    let WorkOptions { attempts, backoff_ms, traceparent, .. } = options;
+    Some(HeldJob { data: data.into(), attempts, backoff_ms, traceparent: traceparent.map(Into::into) })
 }

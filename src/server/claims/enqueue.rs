@@ -73,6 +73,7 @@ impl Server {
                 attempts: options.attempts,
                 backoff_ms: options.backoff_ms,
                 unique: options.unique,
+                traceparent: options.traceparent,
             },
         };
         let least = has_sql_jobs(section).then(|| self.newest_sql_job(ctx, &name)).flatten();
@@ -96,7 +97,12 @@ impl Server {
         }
         space.jobs += 1;
         if !self.claims.claimers.is_empty() && data.len() <= MAX_FRESH {
-            let fresh = HeldJob { data: data.into(), attempts: options.attempts, backoff_ms: options.backoff_ms };
+            let fresh = HeldJob {
+                data: data.into(),
+                attempts: options.attempts,
+                backoff_ms: options.backoff_ms,
+                traceparent: options.traceparent.map(Into::into),
+            };
             space.ahead.put_fresh(id, fresh);
         }
         if let Some(loading) = space.loading.as_mut().filter(|loading| loading.reads_jobs()) {

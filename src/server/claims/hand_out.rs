@@ -55,6 +55,7 @@ pub struct Taken {
     pub lease_ms: u64,
     pub priority: Priority,
     pub space: Arc<str>,
+    pub traceparent: Option<Box<[u8]>>,
 }
 
 impl Taken {
@@ -65,7 +66,7 @@ impl Taken {
             reply.text(name);
             reply.integer(number as i64);
         };
-        reply.map(10);
+        reply.map(10 + usize::from(self.traceparent.is_some()));
         reply.text("id");
         reply.bytes(self.id.text().as_bytes());
         reply.text("job");
@@ -80,12 +81,16 @@ impl Taken {
         number("enqueued", self.id.ms);
         reply.text("space");
         reply.text(&self.space);
+        if let Some(text) = &self.traceparent {
+            reply.text("traceparent");
+            reply.bytes(text);
+        }
     }
 
     /// The same for a client that waits.
     pub fn value(self) -> Value {
         let number = |number: u64| Value::Integer(number as i64);
-        Value::Map(vec![
+        let mut fields = vec![
             ("id", Value::Bytes(self.id.text().as_bytes().into())),
             ("job", Value::text(&*self.job)),
             ("data", Value::Bytes(self.data)),
@@ -96,7 +101,9 @@ impl Taken {
             ("priority", number(self.priority.into())),
             ("enqueued", number(self.id.ms)),
             ("space", Value::text(&*self.space)),
-        ])
+        ];
+        fields.extend(self.traceparent.map(|text| ("traceparent", Value::Bytes(text))));
+        Value::Map(fields)
     }
 }
 
@@ -154,7 +161,7 @@ impl Server {
                 space.queue.set_stopped(&facts.name, true);
                 continue;
             };
-            let Some(HeldJob { data, attempts, backoff_ms }) = read else {
+            let Some(HeldJob { data, attempts, backoff_ms, traceparent }) = read else {
                 // Another hand has taken it out of the stream, or written something else there.
                 space.queue.remove(&facts);
                 space.tried.remove(&facts.id);
@@ -162,7 +169,8 @@ impl Server {
             };
             let is_small = data.len() <= MAX_HELD_BYTES && space.held.len() < MAX_HELD;
             if of.claim.keep != Keep::Jobs(0) && is_small && !space.updated.contains(&facts.id) {
-                space.held.insert(facts.id, HeldJob { data: data.clone(), attempts, backoff_ms });
+                let held = HeldJob { data: data.clone(), attempts, backoff_ms, traceparent: traceparent.clone() };
+                space.held.insert(facts.id, held);
             }
             let data = match space.updated.contains(&facts.id) {
                 true => keys::get(ctx, &space.keys.data, facts.id, |bytes| Box::<[u8]>::from(bytes)).unwrap_or(data),
@@ -195,6 +203,7 @@ impl Server {
                 lease_ms: claim.lease_ms,
                 priority: facts.priority,
                 space: name.clone(),
+                traceparent,
             };
             space.queue.hold(pick, claim, now_ms);
             if mutations::is("handed-out-twice") {

@@ -85,6 +85,7 @@ impl WorkSpace {
                 attempts: record.options.attempts,
                 backoff_ms: record.options.backoff_ms,
                 unique: record.options.unique.map(Into::into),
+                traceparent: record.options.traceparent.map(Into::into),
             };
         };
         match self.held.get(&id) {
@@ -97,6 +98,7 @@ impl WorkSpace {
                     attempts: held.attempts,
                     backoff_ms: held.backoff_ms,
                     unique: self.uniques.get(&id).map(AsRef::as_ref),
+                    traceparent: held.traceparent.as_deref(),
                 },
             }),
             None => {
@@ -191,6 +193,7 @@ pub(super) struct OwnedOptions {
     pub(super) attempts: Option<u32>,
     pub(super) backoff_ms: Option<u64>,
     pub(super) unique: Option<Box<[u8]>>,
+    pub(super) traceparent: Option<Box<[u8]>>,
 }
 
 impl OwnedOptions {
@@ -201,6 +204,7 @@ impl OwnedOptions {
             attempts: self.attempts,
             backoff_ms: self.backoff_ms,
             unique: self.unique.as_deref(),
+            traceparent: self.traceparent.as_deref(),
         }
     }
 }

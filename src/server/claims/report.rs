@@ -57,6 +57,7 @@ pub fn of_record(id: JobId, state: &'static str, record: &[u8], tries: Option<Tr
         max_attempts: tries.as_ref().and_then(max_attempts),
         backoff: tries.as_ref().map_or(Value::Null, backoff),
         unique: tries.as_ref().and_then(|(options, _)| options.unique),
+        traceparent: tries.as_ref().and_then(|(options, _)| options.traceparent),
         claimed: Claimed {
             worker: read.worker.as_deref(),
             token: read.token,
@@ -114,6 +115,7 @@ impl Server {
             max_attempts: max_attempts(&tries),
             backoff: backoff(&tries),
             unique: record.options.unique,
+            traceparent: record.options.traceparent,
             claimed: Claimed {
                 worker: claim.as_ref().map(|claim| &*claim.worker),
                 token: claim.as_ref().map(|claim| claim.token),

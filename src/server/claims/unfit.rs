@@ -53,6 +53,7 @@ impl Server {
             attempts: unfit.attempts,
             backoff_ms: unfit.backoff_ms,
             unique: unfit.unique.map(Into::into),
+            traceparent: None,
         };
         let kind = String::from_utf8_lossy(unfit.job);
         space.write_failed(ctx, &kind, unfit.id, &record, &options);

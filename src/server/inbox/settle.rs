@@ -100,7 +100,12 @@ impl Server {
             let record = WorkRecord::read(fields).ok()?;
             let data = updated.unwrap_or_else(|| record.data.to_vec());
             let unique = record.options.unique.map(<[u8]>::to_vec);
-            Some((record.name.to_vec(), data, unique, WorkOptions { unique: None, ..record.options }))
+            Some((
+                record.name.to_vec(),
+                data,
+                unique,
+                WorkOptions { unique: None, traceparent: None, ..record.options },
+            ))
         });
         let section = catalog.section(space.section.as_bytes()).map(|(_, section)| section);
         let (Some((job, data, unique, options)), Some(section)) = (read.flatten(), section) else { return Step::Done };

@@ -110,6 +110,7 @@ impl Server {
             sections: self.catalog.sections.clone(),
             spaces: Vec::new(),
             paused: Vec::new(),
+            traceparent: None,
             limits: Limits {
                 lock_timeout_ms: self.config.lock_timeout_ms as u64,
                 statement_timeout_ms: self.config.apply_timeout_ms as u64,
@@ -328,13 +329,19 @@ impl Server {
         let mut batch = building.batch;
         let queues = &mut self.queues;
         let now_ms = queues.now_ms();
+        let mut trace = None;
         for of_space in &mut batch.spaces {
             let Some(space) = queues.spaces.get_mut(&of_space.space) else { continue };
             of_space.own_epoch = of_space.epoch == queues.epoch;
             of_space.known = space.known.get(&of_space.epoch).copied();
             of_space.published = space.queue.published();
             of_space.forget = std::mem::take(&mut space.forget);
+            if trace.is_none() && !space.extras.is_empty() {
+                let due = of_space.jobs.iter().filter(|job| !job.undue);
+                trace = due.filter_map(|job| space.extras.get(&job.id)?.traceparent.clone()).next();
+            }
         }
+        batch.note_trace(trace.as_deref());
         for kind in queues.refusals.paused(now_ms) {
             batch.paused.extend(queues.kinds.iter().filter(|(_, known)| **known == kind).filter_map(|(names, _)| {
                 let section = batch.sections.iter().position(|section| section.name == names.0)?;

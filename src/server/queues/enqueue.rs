@@ -15,6 +15,7 @@ use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::payload;
 use crate::core::jobs::record::{JobRecord, DEFAULT_OPTIONS};
+use crate::core::jobs::traceparent;
 use crate::core::values::priority::Priority;
 use crate::core::values::value::shorten;
 use crate::keyspace::jobs::QueueKeys;
@@ -35,6 +36,8 @@ pub struct EnqueueOptions<'a> {
     pub backoff_ms: Option<u64>,
     /// 1 to 10, of claimed jobs.
     pub priority: Option<Priority>,
+    /// As [`crate::core::jobs::traceparent`] takes it.
+    pub traceparent: Option<&'a [u8]>,
     /// Wait until it has settled, at most so long; 0: for ever.
     pub block_ms: Option<u64>,
     /// The row of the inbox that it comes from.
@@ -181,6 +184,7 @@ impl Server {
         options_of.due_ms = due_ms(options, wall_ms())?;
         options_of.attempts = options.attempts.unwrap_or(options_of.attempts);
         options_of.backoff_ms = options.backoff_ms.unwrap_or(options_of.backoff_ms);
+        options_of.traceparent = options.traceparent;
         let record = JobRecord { epoch, name: job.name.as_bytes(), data, options: options_of };
         let id = queues.write_job(ctx, name, &self.key, &record, least, options.row)?;
         let space = queues.space(ctx, name, &self.key);
@@ -294,6 +298,11 @@ pub fn due_ms(options: &EnqueueOptions, now_ms: u64) -> Result<Option<u64>, Stri
 /// row becomes a job once more.
 pub fn is_own_past(ctx: Context, keys: &QueueKeys, id: JobId, row: Option<u64>) -> bool {
     row.is_some() && id.inbox() == row && !stands(ctx, keys, id)
+}
+
+/// The error is the reply.
+pub fn check_traceparent(text: &[u8]) -> Result<(), String> {
+    traceparent::check(text).map_err(|right| format!("ERR TRACEPARENT {right}, got '{}'", shorten(text)))
 }
 
 pub fn no_priority(job: &Job) -> String {

@@ -47,6 +47,7 @@ pub struct Report<'a> {
     /// Milliseconds, or an array of them.
     pub backoff: Value,
     pub unique: Option<&'a [u8]>,
+    pub traceparent: Option<&'a [u8]>,
     pub claimed: Claimed<'a>,
 }
 
@@ -87,6 +88,7 @@ impl<'a> Report<'a> {
             max_attempts: None,
             backoff: Value::Null,
             unique: None,
+            traceparent: None,
             claimed: Claimed::default(),
         }
     }
@@ -111,7 +113,7 @@ impl<'a> Report<'a> {
             };
             Value::Array(errors.iter().map(attempt).collect())
         };
-        Value::Map(vec![
+        let mut fields = vec![
             ("id", Value::text(self.id.to_string())),
             ("job", bytes(Some(self.job))),
             ("state", Value::text(self.state)),
@@ -136,7 +138,10 @@ impl<'a> Report<'a> {
             ("log", number(claimed.log)),
             ("errors", claimed.errors.map_or(Value::Null, errors)),
             ("cancelled", claimed.cancelled.map_or(Value::Null, Value::text)),
-        ])
+        ];
+        // Only where there is one: most have none, and who reads it asks for it by name.
+        fields.extend(self.traceparent.map(|text| ("traceparent", Value::Bytes(text.into()))));
+        Value::Map(fields)
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Pending {
     attempts: Option<u32>,
     backoff_ms: Option<u64>,
     priority: Option<Priority>,
+    traceparent: Option<Box<[u8]>>,
     block_ms: Option<u64>,
     /// The payload is this job's from then on.
     update: Option<JobId>,
@@ -124,6 +125,7 @@ impl Server {
             attempts: options.attempts,
             backoff_ms: options.backoff_ms,
             priority: options.priority,
+            traceparent: options.traceparent.map(Into::into),
             block_ms: options.block_ms,
             update,
             is_gone: false,
@@ -196,6 +198,7 @@ impl Server {
             attempts: pending.attempts,
             backoff_ms: pending.backoff_ms,
             priority: pending.priority,
+            traceparent: pending.traceparent.as_deref(),
             block_ms: None,
             row: None,
             fence: None,

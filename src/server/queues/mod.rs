@@ -93,7 +93,9 @@ use crate::redis_api::Scan;
 
 pub use checks::parse_id;
 pub use clean::CleanSqlJobs;
-pub use enqueue::{due_ms, is_own_past, no_job, no_priority, too_large, EnqueueOptions, JobKind, LARGE};
+pub use enqueue::{
+    check_traceparent, due_ms, is_own_past, no_job, no_priority, too_large, EnqueueOptions, JobKind, LARGE,
+};
 pub use job_reply::{of_record, Claimed, ListedState, Report};
 pub use lifecycle::Forgotten;
 pub use list::ListRequest;

@@ -207,6 +207,7 @@ impl Server {
             max_attempts: options.map(|options| options.attempts),
             backoff: options.map_or(Value::Null, |options| Value::Integer(options.backoff_ms as i64)),
             unique: options.and_then(|options| options.unique),
+            traceparent: options.and_then(|options| options.traceparent),
             ..Report::new(id, state.name())
         };
         (state, report.value())

@@ -126,6 +126,7 @@ impl Server {
                         attempts: job.options.attempts,
                         backoff_ms: job.options.backoff_ms,
                         priority: job.options.priority,
+                        traceparent: job.options.traceparent.as_deref(),
                         row: job.id.inbox(),
                         ..EnqueueOptions::default()
                     };
@@ -231,6 +232,7 @@ impl Server {
             due_ms: None,
             attempts: job.options.attempts.unwrap_or(DEFAULT_OPTIONS.attempts),
             backoff_ms: job.options.backoff_ms.unwrap_or(DEFAULT_OPTIONS.backoff_ms),
+            traceparent: job.options.traceparent.as_deref(),
         };
         let record = JobRecord { epoch: 0, name: job.name.as_bytes(), data, options };
         let section = self.section_of(name);

@@ -46,6 +46,7 @@ pub struct Given {
     pub unique: Option<Box<[u8]>>,
     pub attempts: Option<u32>,
     pub backoff_ms: Option<u64>,
+    pub traceparent: Option<Box<[u8]>>,
     /// Of claimed jobs.
     pub priority: Option<Priority>,
 }
@@ -187,6 +188,7 @@ pub fn read_failed(entry: JobId, fields: &Fields) -> Option<FailedJob> {
             unique: options.unique.map(Into::into),
             attempts: Some(options.attempts).filter(|attempts| *attempts != DEFAULT_OPTIONS.attempts),
             backoff_ms: Some(options.backoff_ms).filter(|backoff| *backoff != DEFAULT_OPTIONS.backoff_ms),
+            traceparent: options.traceparent.map(Into::into),
             priority: None,
         },
     );
@@ -202,6 +204,7 @@ pub fn read_failed_work(entry: JobId, fields: &Fields) -> Option<FailedJob> {
         unique: failed.options.unique.map(Into::into),
         attempts: failed.options.attempts,
         backoff_ms: failed.options.backoff_ms,
+        traceparent: failed.options.traceparent.map(Into::into),
         priority: Some(failed.options.priority),
     };
     let name = String::from_utf8_lossy(failed.name).into_owned();

@@ -95,6 +95,7 @@ pub struct Extras {
     pub due_ms: Option<u64>,
     pub attempts: u32,
     pub backoff_ms: u64,
+    pub traceparent: Option<Box<[u8]>>,
 }
 
 /// A job that was tried and is to be tried again.
@@ -127,12 +128,19 @@ impl Extras {
             due_ms: options.due_ms,
             attempts: options.attempts,
             backoff_ms: options.backoff_ms,
+            traceparent: options.traceparent.map(Into::into),
         })
     }
 
     pub fn options(&self) -> JobOptions<'_> {
-        let Extras { unique, due_ms, attempts, backoff_ms } = self;
-        JobOptions { unique: unique.as_deref(), due_ms: *due_ms, attempts: *attempts, backoff_ms: *backoff_ms }
+        let Extras { unique, due_ms, attempts, backoff_ms, traceparent } = self;
+        JobOptions {
+            unique: unique.as_deref(),
+            due_ms: *due_ms,
+            attempts: *attempts,
+            backoff_ms: *backoff_ms,
+            traceparent: traceparent.as_deref(),
+        }
     }
 }
 

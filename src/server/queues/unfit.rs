@@ -46,7 +46,7 @@ impl Server {
         let error = JobError { code: None, message: unfit.message.clone() };
         let record = record::failed(&job, &error, 0, wall_ms());
         let backoff_ms = unfit.backoff_ms.unwrap_or(DEFAULT_OPTIONS.backoff_ms);
-        let extras = Extras::of(&JobOptions { unique: unfit.unique, due_ms: None, attempts, backoff_ms });
+        let extras = Extras::of(&JobOptions { unique: unfit.unique, attempts, backoff_ms, ..DEFAULT_OPTIONS });
         // It is read from its keys where it is not in memory.
         self.queues.space(ctx, name, prefix);
         self.record_failed(ctx, name, &QueueKeys::new(prefix), unfit.id, &record, extras.as_ref());

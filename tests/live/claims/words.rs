@@ -126,7 +126,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "BEAR.ENQUEUE bear X {} NOW",
-        "ERR 'NOW' is no option; there are UNIQUE key, DELAY ms, AT ms, ATTEMPTS n, BACKOFF ms, PRIORITY n and BLOCK ms",
+        "ERR 'NOW' is no option; there are UNIQUE key, DELAY ms, AT ms, ATTEMPTS n, BACKOFF ms, PRIORITY n, TRACEPARENT text and BLOCK ms",
     ),
     // JOB, JOBS
     ("BEAR.JOB bear UNIQUE", "ERR the key after UNIQUE is missing"),

@@ -81,7 +81,7 @@ fn the_job_commands_are_documented() {
             None => vec![token(option)],
         })
         .collect();
-    assert_eq!(tokens, ["UNIQUE", "DELAY", "AT", "ATTEMPTS", "BACKOFF", "PRIORITY", "BLOCK"]);
+    assert_eq!(tokens, ["UNIQUE", "DELAY", "AT", "ATTEMPTS", "BACKOFF", "PRIORITY", "TRACEPARENT", "BLOCK"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod lists;
 mod order;
 mod states;
 mod tenants;
+mod trace;
 mod types;
 mod unique;
 mod values;

@@ -97,7 +97,7 @@ fn the_syntax_of_every_command_is_documented() {
         (
             "bear.enqueue",
             "<space> job json [UNIQUE unique-key] [DELAY delay-ms | AT unix-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] \
-             [PRIORITY priority] [BLOCK block-ms]",
+             [PRIORITY priority] [TRACEPARENT traceparent] [BLOCK block-ms]",
         ),
         ("bear.job", "<space> id | UNIQUE unique-key [BLOCK block-ms]"),
         (

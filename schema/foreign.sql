@@ -10,7 +10,7 @@ ours (name, kind, columns) AS (VALUES
     ('outbox_reader', 'r', 'reader bigint, sources bigint[], snapshot pg_snapshot, seen_at timestamp with time zone'),
     ('outbox_source', 'r', 'source bigint, name text, tab text, columns text[]'),
     ('outbox_alive', 'S', NULL),
-    ('inbox', 'r', 'xid xid8, place bigint, due timestamp with time zone, enqueued timestamp with time zone, fence bigint, done bigint, backoff_ms bigint, attempts integer, priority smallint, space text, job text, data jsonb, unique_key text, result jsonb, failed jsonb'),
+    ('inbox', 'r', 'xid xid8, place bigint, due timestamp with time zone, enqueued timestamp with time zone, fence bigint, done bigint, backoff_ms bigint, attempts integer, priority integer, space text, job text, data jsonb, unique_key text, result jsonb, failed jsonb'),
     ('inbox_owner', 'r', 'section text, owner bigint, generation bigint, name text, seen timestamp with time zone'),
     ('inbox_job', 'r', 'section text, job text, kind text'),
     ('inbox_place', 'S', NULL)),

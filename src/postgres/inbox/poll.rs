@@ -185,7 +185,7 @@ impl InboxLink {
                          SELECT {columns}, i.failed FROM bear.inbox i WHERE i.xid = ANY ({under_way})) i \
                        WHERE i.failed IS NULL AND {SECTION} = ANY ({ours}) LIMIT {limit}) l) t) w \
                  ORDER BY 1, 4, 3",
-                none = "NULL::int8 AS id, NULL::int8 AS place, NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int4, NULL::int8, NULL::int2, NULL::int8, NULL::int8",
+                none = "NULL::int8 AS id, NULL::int8 AS place, NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int4, NULL::int8, NULL::int4, NULL::int8, NULL::int8",
                 of_row = of_row("w"),
                 ours = holding.ours_sql(),
                 limit = ROWS_AT_ONCE + 1,

@@ -29,13 +29,13 @@ fn a_row_is_found_whole() {
     let mut side = Side::new(&server, 1, MAIL);
     server.run(
         "SELECT bear.enqueue('{é''\\}:mail', 'A', '{\"b\": 1e2, \"a\": [null, \"\\\\ \\u00e9\"]}', unique_key => 'k', \
-         delay => '1 hour', attempts => 7, backoff => '1.5 s', priority => 3)",
+         delay => '1 hour', attempts => 7, backoff => '1.5 s', priority => 2147483647)",
     );
     let found = side.poll();
     let [row] = &found.rows[..] else { panic!("{found:?}") };
     assert_eq!((&*row.space, &*row.job, row.unique.as_deref()), ("{é'\\}:mail", "A", Some("k")));
     assert_eq!(std::str::from_utf8(&row.data).unwrap(), r#"{"a": [null, "\\ é"], "b": 100}"#);
-    assert_eq!((row.attempts, row.backoff_ms, row.priority), (Some(7), Some(1500), Some(3)));
+    assert_eq!((row.attempts, row.backoff_ms, row.priority), (Some(7), Some(1500), Some(2_147_483_647)));
     assert_eq!(row.due_ms, Some(row.enqueued_ms + 3_600_000));
 }
 

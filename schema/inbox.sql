@@ -32,6 +32,16 @@ CREATE TABLE IF NOT EXISTS bear.inbox (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0,
     vacuum_truncate = false, toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_scale_factor = 0,
     toast.autovacuum_vacuum_cost_delay = 0);
+-- One that was made when priorities ended at 10.
+DO $wide$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) 'bear.inbox'::pg_catalog.regclass
+            AND a.attname OPERATOR(pg_catalog.=) 'priority'::pg_catalog.name
+            AND a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.int2'::pg_catalog.regtype::pg_catalog.oid) THEN
+        ALTER TABLE bear.inbox ALTER COLUMN priority TYPE pg_catalog.int4;
+    END IF;
+END
+$wide$;
 CREATE INDEX IF NOT EXISTS inbox_xid ON bear.inbox (xid);
 COMMENT ON TABLE bear.inbox IS 'bear: jobs that were enqueued in Postgres; a row stays until its job has settled';
 

@@ -100,7 +100,9 @@ fn memory_of_many_entries_at_once_is_given_back() {
     redis.wait_stored();
     let peak = memory(&redis);
     assert_eq!(redis.run("BEAR.INVALIDATE item ALL"), Reply::Int(ENTRIES as i64));
-    eventually("no key is left", || key_count(&redis) == 0);
+    // The metadata goes by a share of the time, which a busy machine and an unoptimized build make long.
+    let gone = wait_at_most(Duration::from_secs(120), || (key_count(&redis) == 0).then_some(()));
+    assert!(gone.is_some(), "{} keys are left", key_count(&redis));
     let back = wait_at_most(Duration::from_secs(20), || (memory(&redis) <= before + before / 10).then_some(()));
     let after = memory(&redis);
     assert!(back.is_some(), "{before} bytes before, {peak} with {ENTRIES} entries, {after} after");

@@ -125,6 +125,27 @@ fn who_may_not_write_is_told_what_to_grant() {
 }
 
 #[test]
+fn an_inbox_with_narrow_priorities_is_widened_by_running_its_file_again() {
+    const INBOX: &str = include_str!("../../../../schema/inbox.sql");
+    let server = Server::new();
+    server.run(INBOX);
+    server.run("ALTER TABLE bear.inbox ALTER COLUMN priority TYPE int2");
+    let link = || {
+        let settings = Arc::new(Settings::new(server.url(), UrlSource::Config));
+        InboxLink::connect(settings, true, Arc::new(AtomicBool::new(false)))
+    };
+    let Err(error) = link() else { panic!("it is not what bear makes") };
+    assert!(error.0.contains("bear.inbox has other columns than bear makes"), "{error}");
+    enqueue(&server, "mail", "A");
+    server.run(INBOX);
+    let Ok(Linked::Link(mut link)) = link() else { panic!("no link") };
+    let mut holding = holding(1, &[("mail", "*")]);
+    link.renew(&mut holding, true).unwrap();
+    let (found, _) = link.list(&holding, Listing::All).unwrap();
+    assert_eq!(found.ids.len(), 1);
+}
+
+#[test]
 fn tables_of_somebody_else_are_not_used() {
     let server = Server::new();
     server.run(include_str!("../../../../schema/inbox.sql"));

@@ -96,6 +96,8 @@ export function isConnectionError(error: unknown): boolean {
   const { name, code } = error as { name: string; code?: unknown };
   if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|NR_CLOSED)/.test(code)) return true;
   const names = [name, error.constructor.name];
-  if (names.some((each) => /MaxRetriesPerRequest|Client(Closed|Offline)Error|DisconnectsClient|SocketClosed|SocketTimeout|ConnectionTimeout|ReconnectStrategy|CommandTimeout/.test(each))) return true;
+  if (names.some((each) => /MaxRetriesPerRequest|Client(Closed|Offline)Error|DisconnectsClient|SocketClosed|SocketTimeout|ConnectionTimeout|ReconnectStrategy|CommandTimeout|DuringMaintenance/.test(each))) return true;
+  // node-redis gives a call up so, which it had kept for the next connection. An AbortSignal's is a DOMException of that name.
+  if (error.constructor.name === "TimeoutError") return true;
   return /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|The client is (closed|offline)|Disconnects client|All sentinels are unreachable)/i.test(error.message);
 }

@@ -92,6 +92,12 @@ impl Bucket {
         in_sets.into_iter().chain(self.others.first().copied()).min()
     }
 
+    /// The first of each set, and the others: most of those are the only one of their rank.
+    fn firsts(&self) -> impl Iterator<Item = &Place> {
+        let in_sets = self.by_rank.iter().filter_map(|(_, places)| places.first());
+        in_sets.chain(self.others.iter().map(|head| &head.place))
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         self.by_rank.iter().flat_map(|(_, places)| places).chain(self.others.iter().map(|head| &head.place))
     }
@@ -150,8 +156,8 @@ impl Ready {
     /// Since when the one has waited that has waited longest, in Unix time. It looks at the first of each type, group and
     /// priority, and at no more of them than `most`.
     pub fn oldest_ms(&self, most: usize) -> Option<u64> {
-        let ranks = self.types.values().flat_map(|of| of.buckets.values()).flat_map(|bucket| &bucket.by_rank);
-        let firsts = ranks.take(most).filter_map(|(_, places)| places.first());
+        let buckets = self.types.values().flat_map(|of| of.buckets.values());
+        let firsts = buckets.flat_map(Bucket::firsts).take(most);
         firsts.map(|place| place.due_ms().unwrap_or(place.job().ms)).min()
     }
 

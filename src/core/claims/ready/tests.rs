@@ -175,3 +175,16 @@ fn types_that_nobody_asks_for_are_noted_once() {
     ready.insert(&name(0), None, head(5, 1));
     assert_eq!(ready.take_opened(), [name(0)]);
 }
+
+/// The others are those beyond the sets: here of the third priority and the fourth.
+#[test]
+fn the_oldest_may_be_of_a_priority_that_has_no_set() {
+    let mut ready = Ready::default();
+    for (priority, ms) in [(9, 50), (8, 40), (7, 10), (6, 30)] {
+        assert!(ready.insert(&name(0), None, head(priority, ms)));
+    }
+    assert_eq!(ready.oldest_ms(100), Some(10));
+    assert_eq!(ready.oldest_ms(2), Some(40), "no more are looked at");
+    assert!(ready.remove(&name(0), None, head(7, 10)));
+    assert_eq!(ready.oldest_ms(100), Some(30));
+}

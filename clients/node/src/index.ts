@@ -1,6 +1,6 @@
 export { Bear } from "./client/bear.js";
 export type {
-  BearOptions, CallWord, ClaimOptions, GetOrSetOptions, Held, LimitResult, Making, PutOptions, QueryOptions, Rate, Rows, Unanswered,
+  AnswerSource, BearOptions, CallWord, ClaimOptions, GetOrSetOptions, Held, LimitResult, Making, PutOptions, QueryOptions, Rate, Rows, Unanswered,
 } from "./client/bear.js";
 export { connectionOf, fromIoredis, fromNodeRedis, ConnectionLost } from "./client/connection.js";
 export type { Connection, CallOptions, DuplicateOptions, IoredisLike, Message, NodeRedisLike, Reply, Word } from "./client/connection.js";

@@ -63,7 +63,12 @@ export interface QueryOptions {
   fresh?: boolean;
   /** Instead of the client's. */
   fallback?: (call: Unanswered) => unknown;
+  /** Told, before the promise resolves, whose answer it is. */
+  onAnswer?: (source: AnswerSource) => void;
 }
+
+/** `copy`: of this process (`l1`); `cache`: a hit; `postgres`: a miss, also one whose fetch somebody else had begun; `fallback`. */
+export type AnswerSource = "copy" | "cache" | "postgres" | "fallback";
 
 /** What a value is made of and how long it lives, as its function says while it computes. */
 export interface Making {
@@ -187,16 +192,23 @@ export class Bear {
     const call = this.copies === undefined ? "" : callOf(space, given);
     if (this.copies !== undefined && !options.fresh) {
       const copy = this.copies.get(call);
-      if (copy !== undefined) return copy.value as T;
+      if (copy !== undefined) {
+        options.onAnswer?.("copy");
+        return copy.value as T;
+      }
     }
     const words = given.map(String);
     const fallback = options.fallback ?? this.options.fallback;
     try {
-      return (await this.fetch(space, words, call, options.fresh === true, fallback !== undefined)) as T;
+      const { value, isHit } = await this.fetch(space, words, call, options.fresh === true, fallback !== undefined);
+      options.onAnswer?.(isHit ? "cache" : "postgres");
+      return value as T;
     } catch (thrown) {
       const error = toBearError(thrown);
-      if (fallback && mayFallBack(error)) return (await fallback({ space, words, error: error as Error })) as T;
-      throw error;
+      if (!fallback || !mayFallBack(error)) throw error;
+      const value = (await fallback({ space, words, error: error as Error })) as T;
+      options.onAnswer?.("fallback");
+      return value;
     }
   }
 
@@ -604,8 +616,10 @@ export class Bear {
     return this.options.queryTimeout ?? 6000;
   }
 
-  private async fetch(space: string, words: readonly string[], call: string, isFresh: boolean, failFast: boolean): Promise<unknown> {
-    if (isFresh) return JSON.parse((await this.sendAside(["BEAR.QUERY", space, "FRESH", ...words], this.queryTimeout)) as string);
+  private async fetch(space: string, words: readonly string[], call: string, isFresh: boolean, failFast: boolean): Promise<{ value: unknown; isHit: boolean }> {
+    const hit = (text: string) => ({ value: JSON.parse(text) as unknown, isHit: true });
+    const miss = (text: string) => ({ value: JSON.parse(text) as unknown, isHit: false });
+    if (isFresh) return miss((await this.sendAside(["BEAR.QUERY", space, "FRESH", ...words], this.queryTimeout)) as string);
     const ask = call === "" ? undefined : this.copies?.begin(space, call);
     const onShared = async (...options: string[]): Promise<string | null> => {
       let text: string | null = null;
@@ -621,12 +635,12 @@ export class Bear {
     if (this.fills?.isListening && this.mayNoblock) {
       try {
         const end = await this.fills.ask((name) => onShared("NOBLOCK", name));
-        if ("found" in end) return JSON.parse(end.found);
+        if ("found" in end) return hit(end.found);
         if (end.filled.status === "failed") throw errorOf(end.filled);
-        if (end.filled.result !== undefined) return end.filled.result;
+        if (end.filled.result !== undefined) return { value: end.filled.result, isHit: false };
         if (end.filled.status === "stored") {
           const stored = (await this.send(["BEAR.QUERY", space, "CACHED", ...words], { failFast })) as string | null;
-          if (stored !== null) return JSON.parse(stored);
+          if (stored !== null) return miss(stored);
         }
       } catch (error) {
         // The listener was lost, or may not listen: the pool's connections are there.
@@ -635,9 +649,9 @@ export class Bear {
       }
     } else {
       const cached = await onShared("CACHED");
-      if (cached !== null) return JSON.parse(cached);
+      if (cached !== null) return hit(cached);
     }
-    return JSON.parse((await this.sendAside(["BEAR.QUERY", space, ...words], this.queryTimeout)) as string);
+    return miss((await this.sendAside(["BEAR.QUERY", space, ...words], this.queryTimeout)) as string);
   }
 
   /** A value, a lease, both, or neither: somebody else computes for longer than we wait. */

@@ -23,6 +23,9 @@ for (const kind of KINDS) {
       await eventually("the client knows", () => !bear.connection.isReady);
       const begun = performance.now();
       for (let round = 0; round < 20; round++) assert.deepEqual(await bear.query("product", 1), { fallback: "product 1" });
+      let source: string | undefined;
+      await bear.query("product", [1], { onAnswer: (told) => (source = told) });
+      assert.equal(source, "fallback");
       assert.equal(await bear.getOrSet("page", ["shelf", "a"], () => "computed"), "computed");
       assert.ok(performance.now() - begun < 500, "none of them waits for Redis");
       assert.ok(told.every(isConnectionError), String(told[0]));

@@ -26,6 +26,17 @@ async function copied(bear: Bear, ...words: (string | number)[]): Promise<void> 
   });
 }
 
+for (const kind of TWO) {
+  it(`who asks is told that a copy answered, ${kind.name}`, async () => {
+    const { bear, close } = await bearOf(kind, server.url, { l1: true });
+    await copied(bear, 6);
+    let source: string | undefined;
+    await bear.query("product", [6], { onAnswer: (told) => (source = told) });
+    assert.equal(source, "copy");
+    await close();
+  });
+}
+
 const name = async (bear: Bear, id: number) => (await bear.query<{ name: string }>("product", id)).name;
 
 for (const [number, kind] of KINDS.entries()) {

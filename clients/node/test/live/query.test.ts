@@ -68,6 +68,22 @@ for (const [number, kind] of KINDS.entries()) {
       await close();
     });
 
+    it("who asks is told whose answer it is", async () => {
+      for (const noblock of [true, false]) {
+        const { bear, close } = await bearOf(kind, server.url, { noblock });
+        const sources: string[] = [];
+        const ask = (words: (string | number)[], options = {}) => bear.query("product", words, { onAnswer: (source) => sources.push(source), ...options });
+        await bear.invalidate.row("product", 5);
+        for (let twice = 0; twice < 2; twice++) await ask([5]);
+        await ask([5], { fresh: true });
+        await bear.invalidate.all("product");
+        for (let twice = 0; twice < 2; twice++) await ask(["large", 30_000]); // more than a message holds
+        await assert.rejects(ask(["slow", "soon", 1], { fallback: () => 1 }));
+        assert.deepEqual(sources, ["postgres", "cache", "postgres", "postgres", "cache"]);
+        await close();
+      }
+    });
+
     it("FRESH fetches", async () => {
       const { bear, close } = await bearOf(kind, server.url);
       await bear.query("product", 3);

@@ -6,6 +6,11 @@ import { BEAR } from "./tokens.js";
 export interface HealthOptions {
   /** What is waited for an answer, in ms. Default 1,000. */
   timeout?: number;
+  /**
+   * Postgres is looked at, too, as the server knows it: the connections that fetch, those that apply jobs, and the change feed. The feed
+   * knows at once; without it a server that has nothing to do finds out with the next miss or job.
+   */
+  postgres?: boolean;
   /** A queue that is looked at, too: its ledger and keys are well, and it is not too old. */
   space?: string;
   /** With `space`: its oldest job is no older, in ms. */
@@ -32,6 +37,10 @@ export class BearHealthIndicator {
       const begun = performance.now();
       await Promise.race([this.bear.send(["PING"]), late]);
       const ms = Math.round(performance.now() - begun);
+      if (options.postgres) {
+        const message = postgresAway(String(await Promise.race([this.bear.send(["INFO", "bear"]), late])));
+        if (message !== undefined) return result("down", { ms, message });
+      }
       if (options.space === undefined) return result("up", { ms });
       const { ledger, keys, waiting, failed, oldestMs, paused } = await Promise.race([this.bear.stats(options.space), late]);
       const queue = { ms, waiting, failed, oldestMs, paused };
@@ -46,4 +55,12 @@ export class BearHealthIndicator {
       clearTimeout(timer);
     }
   }
+}
+
+/** Why Postgres is not there, by INFO. Its errors name hosts and roles, and are left to the server's log. */
+function postgresAway(info: string): string | undefined {
+  const figure = (name: string) => new RegExp(`^bear_${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
+  if (figure("postgres_state") === "down" || figure("appliers_state") === "down") return "Postgres is down";
+  if (figure("feed_state") === "lost") return "the change feed is lost";
+  return undefined;
 }

@@ -27,13 +27,18 @@ export class BearCacheInterceptor implements NestInterceptor {
       return lastValueFrom(next.handle(), { defaultValue: null });
     };
     const answer = this.bear.getOrSet(route.space, words, make, route.options).then((value) => {
-      const response = http.getResponse<{ setHeader?(name: string, value: string): void; header?(name: string, value: string): void }>();
-      const set = response.setHeader ?? response.header;
-      set?.call(response, "X-Cache", isMade ? "MISS" : "HIT");
+      setHeader(context, "X-Cache", isMade ? "MISS" : "HIT");
       return value;
     });
     return from(answer);
   }
+}
+
+/** Of Express, or of Fastify. */
+export function setHeader(context: ExecutionContext, name: string, value: string): void {
+  const response = context.switchToHttp().getResponse<{ setHeader?(name: string, value: string): void; header?(name: string, value: string): void }>();
+  const set = response.setHeader ?? response.header;
+  set?.call(response, name, value);
 }
 
 /** The route's answer is a value of `space`, whose words `call` makes of the request. The answer has a header `X-Cache`: `HIT` or `MISS`. */

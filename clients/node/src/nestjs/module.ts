@@ -8,6 +8,7 @@ import type { Connection, IoredisLike, NodeRedisLike } from "../client/connectio
 import { BearHealthIndicator } from "./health.js";
 import { BearCacheInterceptor } from "./interceptor.js";
 import { Processors } from "./processor.js";
+import { BearEnqueueInterceptor, BearQueryInterceptor } from "./routes.js";
 import { BEAR, BEAR_OPTIONS } from "./tokens.js";
 
 export interface BearModuleOptions extends BearOptions {
@@ -27,6 +28,8 @@ const PROVIDERS: Provider[] = [
   { provide: Bear, useExisting: BEAR },
   Processors,
   BearCacheInterceptor,
+  BearQueryInterceptor,
+  BearEnqueueInterceptor,
   BearHealthIndicator,
 ];
 
@@ -58,7 +61,7 @@ export class BearModule implements OnApplicationShutdown {
       global: true,
       imports: [DiscoveryModule, ...imports],
       providers: [...options, ...PROVIDERS],
-      exports: [BEAR, Bear, BearCacheInterceptor, BearHealthIndicator],
+      exports: [BEAR, Bear, BearCacheInterceptor, BearQueryInterceptor, BearEnqueueInterceptor, BearHealthIndicator],
     };
   }
 }

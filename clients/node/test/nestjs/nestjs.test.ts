@@ -3,16 +3,18 @@ import "reflect-metadata";
 import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
-import { Controller, Get, Injectable, Module, Param, type INestApplication } from "@nestjs/common";
+import { Body, Controller, Get, Injectable, Module, Param, ParseIntPipe, Patch, type INestApplication } from "@nestjs/common";
+import { APP_FILTER } from "@nestjs/core";
 import { HealthCheck, HealthCheckService, TerminusModule } from "@nestjs/terminus";
 import { Test } from "@nestjs/testing";
 import { UnrecoverableError, type Bear, type RunningJob } from "bear";
 import {
-  BearHealthIndicator, BearModule, Cacheable, CacheEvict, CachePut, CacheRoute, InjectBear, OnWorkerEvent, Process, Processor, WorkerHost,
+  BearExceptionFilter, BearHealthIndicator, BearModule, Cacheable, CacheEvict, CachePut, CacheRoute, EnqueueRoute, InjectBear, OnWorkerEvent, Process,
+  Processor, QueryRoute, WorkerHost,
 } from "bear/nestjs";
 import type { Client } from "../support/clients.js";
 import { eventually } from "../support/processes.js";
-import type { BearServer } from "../support/server.js";
+import { postgres, type BearServer } from "../support/server.js";
 import { bearOf, ONE, shop, TWO } from "../support/shop.js";
 
 let server: BearServer;
@@ -72,6 +74,30 @@ class Routes {
     return { category, computed: ++computed };
   }
 
+  @Get("product/:id")
+  @QueryRoute("product")
+  product(@Param("id", ParseIntPipe) id: number): number[] {
+    return [id];
+  }
+
+  @Get("products/:word")
+  @QueryRoute("product")
+  products(@Param("word") word: string): unknown[] {
+    return word === "slow" ? [word, "soon", 1] : ["in", word];
+  }
+
+  @Patch("product/:id")
+  @EnqueueRoute("product", "SET_PRICE", ({ headers }) => (headers["idempotency-key"] ? { unique: headers["idempotency-key"] } : {}))
+  price(@Param("id", ParseIntPipe) id: number, @Body() body: object): object {
+    return { id, ...body };
+  }
+
+  @Get("health/postgres")
+  @HealthCheck()
+  checkPostgres(): Promise<unknown> {
+    return this.health.check([() => this.indicator.isHealthy("bear", { postgres: true })]);
+  }
+
   @Get("health")
   @HealthCheck()
   check(): Promise<unknown> {
@@ -124,7 +150,7 @@ for (const kind of TWO) {
           }),
         ],
         controllers: [Routes],
-        providers: [Shelves, Mailer],
+        providers: [Shelves, Mailer, { provide: APP_FILTER, useClass: BearExceptionFilter }],
       })
       class App {}
 
@@ -181,6 +207,55 @@ for (const kind of TWO) {
       assert.deepEqual(await ask(), ["HIT", number]);
       await shelves.bear.invalidate.tag("page", "route");
       assert.equal((await ask())[0], "MISS");
+    });
+
+    const ask = async (path: string, options: RequestInit = {}) => {
+      const reply = await fetch(`${url}/${path}`, { headers: { "content-type": "application/json" }, ...options });
+      return { status: reply.status, cache: reply.headers.get("x-cache"), body: (await reply.json()) as any };
+    };
+
+    it("a route that is a query: a miss, then hits; null is a 404, and what pipes refuse a 400", async () => {
+      await shelves.bear.invalidate.all("product");
+      assert.deepEqual(await ask("product/7"), { status: 200, cache: "MISS", body: await shelves.bear.query("product", 7) });
+      assert.equal((await ask("product/7")).cache, "HIT");
+      assert.equal((await ask("product/100000")).status, 404);
+      assert.equal((await ask("product/seven")).status, 400);
+      assert.deepEqual((await ask("products/lamps")).status, 200);
+      assert.match((await ask("products/slow")).body.message, /^ms must be an integer/);
+    });
+
+    it("a route that is a job: 202 and its id; a payload that does not fit is a 400, another one under the same key a 409", async () => {
+      const patch = (price: unknown, key?: string) =>
+        ask("product/8", { method: "PATCH", body: JSON.stringify({ price }), headers: { "content-type": "application/json", ...(key && { "idempotency-key": key }) } });
+      const key = `key of ${client.constructor.name} ${kind.name}`;
+      const { status, body } = await patch(8.5, key);
+      assert.equal(status, 202);
+      assert.equal((await shelves.bear.wait("product", body.jobId))?.state, "completed");
+      assert.equal((await ask("product/8")).body.price, 8.5);
+      assert.deepEqual((await patch(8.5, key)).body, body);
+      assert.deepEqual(await patch(9, key), { status: 409, cache: null, body: { statusCode: 409, message: "another job has this key", jobId: body.jobId } });
+      const wrong = await patch("dear");
+      assert.equal(wrong.status, 400);
+      assert.match(wrong.body.message, /price/);
+    });
+
+    it("with Postgres away misses are a 503 that names no server, and so is health where it looks at Postgres", async () => {
+      assert.equal((await ask("health/postgres")).status, 200);
+      await (await postgres()).stop();
+      try {
+        const { status, body } = await eventually("misses fail", async () => {
+          const found = await ask("product/999");
+          return found.status >= 500 ? found : undefined;
+        });
+        assert.deepEqual([status, body.message], [503, "POSTGRES: try again later"]);
+        const health = await ask("health/postgres");
+        assert.equal(health.status, 503);
+        assert.equal(health.body.error.bear.message, "Postgres is down");
+      } finally {
+        await (await postgres()).startAgain();
+      }
+      await eventually("misses go on", async () => (await ask("product/999")).status === 200);
+      await eventually("health is well", async () => (await ask("health/postgres")).status === 200);
     });
 
     it("a processor does jobs, by type, with what was injected, and hears of their ends", async () => {

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          to build and run: C compiler, make, libclang, Redis, Postgres
 #   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
-#   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, and what its package-lock.json says
+#   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, what its package-lock.json says, Chromium
 #   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
@@ -179,6 +179,10 @@ look() { # look TARGET: what packages are missing?
     if [[ $1 == test || $1 == bench || $1 == node ]]; then
         have node || packages+=(nodejs)
         have npm || packages+=(npm)
+    fi
+    if [[ $1 == node ]]; then
+        # Ubuntu's chromium is a snap; whoever has another browser of the family names it
+        [[ -n ${BEAR_TEST_CHROMIUM-} ]] || have chromium || packages+=(chromium)
     fi
 }
 

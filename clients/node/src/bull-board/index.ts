@@ -1,0 +1,3 @@
+export { BearAdapter } from "./adapter.js";
+export type { BearAdapterOptions } from "./adapter.js";
+export { Refusal } from "./refusal.js";

@@ -1,5 +1,6 @@
 //! Reading a command's words from left to right.
 
+use crate::core::catalog::read_claim::MIN_LEASE_MS;
 use crate::core::values::value::shorten;
 use crate::redis_api::Args;
 use crate::server::{Freshness, Words};
@@ -157,7 +158,7 @@ impl<'a> Cursor<'a> {
 
     /// The milliseconds after LEASE.
     pub fn lease(&mut self) -> Result<u64, String> {
-        self.number("LEASE", 1_000, DAY_MS)
+        self.number("LEASE", MIN_LEASE_MS, DAY_MS)
     }
 
     /// What is said of the next word, which is no option of the command.

@@ -16,7 +16,9 @@ const LIMIT_KEYS: [&str; 3] = ["by", "concurrency", "rate"];
 pub(super) type Bounds = (u64, u64);
 
 const DAY_MS: u64 = 86_400_000;
-const LEASE: Bounds = (1_000, DAY_MS);
+/// Of a claim: below it, what a tick may be late by would be most of the lease.
+pub const MIN_LEASE_MS: u64 = 10;
+const LEASE: Bounds = (MIN_LEASE_MS, DAY_MS);
 pub(super) const BACKOFF: Bounds = (1, DAY_MS);
 pub(super) const ATTEMPTS: (u64, u64) = (1, 100);
 pub(super) const PRIORITY: (u64, u64) = (1, MAX_PRIORITY as u64);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::claims::{ack, claim, claim_one, enqueue, tell};
+use crate::support::claims::{self, ack, claim, claim_one, enqueue, tell};
 use crate::support::{eventually, stays, Clock, Redis, Reply};
 
 const CATALOG: &str = r#"
@@ -117,6 +117,24 @@ fn a_rate_runs_by_the_clock_that_does_not_step() {
             assert_eq!(claim(&mut wire, "slow COUNT 9"), [], "the window of a second is not over");
         }
     }
+}
+
+/// Each time that a lease ends has a timer of its own: a short one costs no more than a long one.
+#[test]
+fn the_shortest_lease_ends_in_time() {
+    let redis = start(&Clock::new());
+    let (mut wire, mut waiter) = (redis.wire(), redis.wire());
+    enqueue(&mut wire, r#"work A {"n":1}"#);
+    let begun = Instant::now();
+    let first = claim_one(&mut wire, "work LEASE 10");
+    waiter.begin("BEAR.CLAIM work BLOCK 0 LEASE 60000");
+    let second = claims::claimed(&waiter.receive()).remove(0);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(10) && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!((&second.id, second.attempt), (&first.id, 2));
+    assert!(tell(&mut wire, "ACK", &first, "").error().starts_with("LOST "));
+    assert_eq!(tell(&mut wire, "EXTEND", &second, "LEASE 10"), Reply::Int(10));
+    eventually("that one ends, too", || wire.run("HLEN work:queue:work:claims") == Reply::Int(0));
 }
 
 #[test]

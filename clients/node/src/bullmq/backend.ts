@@ -50,6 +50,9 @@ const KEY_NAMES = [
   ...["stalled", "repeat", "limiter", "meta", "events", "pc", "marker", "de"],
 ];
 
+/** What bear takes as a lease, in ms. */
+const leaseOf = (ms: number) => Math.min(Math.max(Math.round(ms), 10), 86_400_000);
+
 /** The sorted set in which the jobs of a state stand; of states that bear has not it is empty. */
 const standing = (state: string) => (state === "waiting" ? "wait" : state);
 
@@ -316,7 +319,7 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
 
   private claimWords(token: string, name: string | undefined): Word[] {
     const { lockDuration = 30_000, limiter, maxStalledCount = 1 } = this.worker;
-    const lease = Math.min(Math.max(Math.round(lockDuration), 1), 86_400_000);
+    const lease = leaseOf(lockDuration);
     return [Date.now(), token, lease, name ?? "", limiter?.max ?? "", limiter?.duration ?? "", maxStalledCount];
   }
 
@@ -525,7 +528,7 @@ export class BearQueueBackend extends EventEmitter implements IQueueBackend {
 
   async extendLocks(jobIds: string[], tokens: string[], duration: number): Promise<string[]> {
     const words = jobIds.flatMap((id, at) => [id, tokens[at] ?? ""]);
-    return this.run("extend", Math.max(Math.round(duration), 1), ...words);
+    return this.run("extend", leaseOf(duration), ...words);
   }
 
   // ---- changes ----

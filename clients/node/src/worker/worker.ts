@@ -31,7 +31,7 @@ export interface WorkerOptions {
   concurrency?: number;
   /** For operators; default: host name and pid. */
   name?: string;
-  /** Lease of a claim in ms, at least 1,000; default: as the catalog says of the job type. */
+  /** Lease of a claim in ms, at least 10; default: as the catalog says of the job type. */
   lease?: number;
   /** How long one BEAR.CLAIM waits, in ms. Default 5,000. */
   block?: number;
@@ -202,7 +202,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     // Of its own: a heartbeat that is not answered must not hide that the lease is over.
     const watch = setInterval(() => {
       if (performance.now() - running.extended >= job.leaseMs) this.lose(running, new JobAborted("lost", `no word from Redis for the lease of ${job.leaseMs} ms`));
-    }, Math.max(20, job.leaseMs / 20));
+    }, Math.max(5, job.leaseMs / 20));
     running.stop = () => {
       clearInterval(beat);
       clearInterval(watch);

@@ -183,7 +183,7 @@ for (const [version, bullmq, backend] of [
     it("takes a job from a worker that is silent for a lease, and refuses its late word", async () => {
       const { queue, space, worker } = begin();
       const job = await queue.add("x", {});
-      const slow = worker(null, { lockDuration: 1000 });
+      const slow = worker(null, { lockDuration: 50 });
       const held = await slow.getNextJob("slow");
       assert.equal(held?.id, job.id);
       const stalled: string[] = [];
@@ -199,7 +199,7 @@ for (const [version, bullmq, backend] of [
     it("fails a job that stalls more often than it may", async () => {
       const { queue, worker } = begin();
       const job = await queue.add("x", {});
-      const dead = worker(null, { lockDuration: 1000 });
+      const dead = worker(null, { lockDuration: 50 });
       assert.ok(await dead.getNextJob("dead"));
       worker(async () => assert.fail("it is not to be begun"), { lockDuration: 1000, stalledInterval: 50, maxStalledCount: 0 });
       await eventually("it has failed", () => job.isFailed());

@@ -35,7 +35,7 @@ fn what_claim_does_not_say_has_its_default() {
     };
     for (text, expected) in [
         ("", default.clone()),
-        ("lease = \"1s\"", with(&|claim| claim.lease_ms = 1_000)),
+        ("lease = \"10ms\"", with(&|claim| claim.lease_ms = 10)),
         ("lease = \"24h\"", with(&|claim| claim.lease_ms = 86_400_000)),
         ("attempts = 1", with(&|claim| claim.attempts = 1)),
         ("attempts = 100", with(&|claim| claim.attempts = 100)),
@@ -121,8 +121,8 @@ fn what_is_wrong_is_told_once_with_what_would_be_right() {
         (claim("leas = \"1s\""), IN_CLAIM, "unknown key 'leas'; the keys are lease, attempts, backoff, jitter, priority, keep, keep_failed"),
         (claim("lease = 30"), IN_CLAIM, "lease must be a string, got 30"),
         (claim("lease = \"soon\""), IN_CLAIM, "lease: a duration is a whole number and a unit"),
-        (claim("lease = \"999ms\""), IN_CLAIM, "lease must be from 1s to 1d, got '999ms'"),
-        (claim("lease = \"25h\""), IN_CLAIM, "lease must be from 1s to 1d, got '25h'"),
+        (claim("lease = \"9ms\""), IN_CLAIM, "lease must be from 10ms to 1d, got '9ms'"),
+        (claim("lease = \"25h\""), IN_CLAIM, "lease must be from 10ms to 1d, got '25h'"),
         (claim("attempts = 0"), IN_CLAIM, "attempts must be a whole number from 1 to 100, got 0"),
         (claim("attempts = 101"), IN_CLAIM, "got 101"),
         (claim("attempts = -1"), IN_CLAIM, "got -1"),

@@ -556,10 +556,6 @@ local function claimNext(by)
     local words = { 'BEAR.CLAIM', space, 'LEASE', by.lease }
     if by.name ~= '' then words[5] = 'WORKER'; words[6] = by.name end
     local claims, refused = ask(unpack(words))
-    if not claims and refused:find('LEASE', 1, true) then
-      words[4] = '1000' -- the shortest of a module that has none shorter
-      claims, refused = ask(unpack(words))
-    end
     if not claims then error({ err = refused }) end
     if not claims[1] then break end
     local claim = pairsOf(claims[1])

@@ -431,9 +431,7 @@ for at = 3, #ARGV, 2 do
   local known = call('HMGET', job(id), 'bear', 'token', 'worker')
   local left
   if known[1] and known[2] and known[3] == token then
-    local why
-    left, why = ask('BEAR.EXTEND', space, known[1], known[2], 'LEASE', ARGV[2])
-    if not left and why:find('LEASE', 1, true) then left = ask('BEAR.EXTEND', space, known[1], known[2], 'LEASE', '1000') end
+    left = ask('BEAR.EXTEND', space, known[1], known[2], 'LEASE', ARGV[2])
   end
   if not left then failed[#failed + 1] = id end
 end

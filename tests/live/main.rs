@@ -6,6 +6,7 @@ mod support;
 
 mod cache;
 mod claims;
+mod clients;
 mod events;
 mod faults;
 mod feed;

@@ -54,11 +54,12 @@ export class BearServer {
     private readonly database: { name: string; url: string } | undefined,
   ) {}
 
-  static async start(options: ServerOptions): Promise<BearServer> {
+  /** `of`: one whose database this one shares. */
+  static async start(options: ServerOptions, of?: BearServer): Promise<BearServer> {
     const folder = newFolder("redis");
     writeFileSync(join(folder, "catalog.toml"), text(options.catalog, ".toml"));
     const schema = options.schema?.map((each) => text(each, ".sql")).join(";\n");
-    const database = schema === undefined ? undefined : await (await postgres()).database(schema);
+    const database = of?.database ?? (schema === undefined ? undefined : await (await postgres()).database(schema));
     const server = new BearServer(await freePort(), folder, options.settings ?? [], database);
     await server.startAgain();
     return server;

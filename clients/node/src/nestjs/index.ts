@@ -4,7 +4,7 @@ export { BEAR, InjectBear } from "./tokens.js";
 export { Cacheable, CacheEvict, CachePut } from "./cached.js";
 export type { CallOf, Evicted } from "./cached.js";
 export { BearCacheInterceptor, CacheRoute } from "./interceptor.js";
-export { BearEnqueueInterceptor, BearQueryInterceptor, EnqueueRoute, QueryRoute } from "./routes.js";
+export { BearEnqueueInterceptor, BearQueryInterceptor, EnqueueRoute, Existing, QueryRoute } from "./routes.js";
 export type { Enqueued } from "./routes.js";
 export { BearExceptionFilter } from "./filter.js";
 export { OnWorkerEvent, Process, Processor, WorkerHost } from "./processor.js";

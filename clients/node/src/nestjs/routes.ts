@@ -1,7 +1,8 @@
 // Routes that are a query, or a job. The handler returns the call's words, or the job's payload, after pipes have had the request:
 // the interceptor sends them, and answers what bear answers.
 import {
-  applyDecorators, HttpCode, Inject, Injectable, NotFoundException, SetMetadata, UseInterceptors, type CallHandler, type ExecutionContext, type NestInterceptor,
+  applyDecorators, HttpCode, Inject, Injectable, mixin, NotFoundException, SetMetadata, UseInterceptors, type CallHandler, type ExecutionContext,
+  type NestInterceptor, type PipeTransform, type Type,
 } from "@nestjs/common";
 import { mergeMap, type Observable } from "rxjs";
 import type { AnswerSource, Bear, CallWord } from "../client/bear.js";
@@ -36,8 +37,7 @@ export class BearQueryInterceptor implements NestInterceptor {
         const result = await this.bear.query(space, words, {
           onAnswer: (source) => setHeader(context, "X-Cache", X_CACHE[source]),
         });
-        if (result === null) throw new NotFoundException(`${space} ${words.join(" ")}: there is none`);
-        return result;
+        return orNotFound(result, space, words);
       }),
     );
   }
@@ -70,4 +70,27 @@ export function QueryRoute(space: string): MethodDecorator {
 export function EnqueueRoute(space: string, job: string, options: Enqueueing["options"] = {}): MethodDecorator {
   const route = SetMetadata(ENQUEUE, { space, job, options } satisfies Enqueueing);
   return applyDecorators(HttpCode(202), route, UseInterceptors(BearEnqueueInterceptor)) as MethodDecorator;
+}
+
+/**
+ * A pipe for a parameter that names something: it goes on as it is where the call, `words` and then the value, has a result, and is a
+ * 404 where that is null. `@Param("id", ParseIntPipe, Existing("product")) id: number`
+ */
+export function Existing(space: string, ...words: CallWord[]): Type<PipeTransform> {
+  @Injectable()
+  class ExistingPipe implements PipeTransform<CallWord> {
+    constructor(@Inject(BEAR) private readonly bear: Bear) {}
+
+    async transform(value: CallWord): Promise<CallWord> {
+      const call = [...words, value];
+      orNotFound(await this.bear.query(space, call), space, call);
+      return value;
+    }
+  }
+  return mixin(ExistingPipe);
+}
+
+function orNotFound<T>(result: T | null, space: string, words: readonly CallWord[]): T {
+  if (result === null) throw new NotFoundException(`${space} ${words.join(" ")}: there is none`);
+  return result;
 }

@@ -9,7 +9,7 @@ import { HealthCheck, HealthCheckService, TerminusModule } from "@nestjs/terminu
 import { Test } from "@nestjs/testing";
 import { UnrecoverableError, type Bear, type RunningJob } from "bear";
 import {
-  BearExceptionFilter, BearHealthIndicator, BearModule, Cacheable, CacheEvict, CachePut, CacheRoute, EnqueueRoute, InjectBear, OnWorkerEvent, Process,
+  BearExceptionFilter, BearHealthIndicator, BearModule, Cacheable, CacheEvict, CachePut, CacheRoute, EnqueueRoute, Existing, InjectBear, OnWorkerEvent, Process,
   Processor, QueryRoute, WorkerHost,
 } from "bear/nestjs";
 import type { Client } from "../support/clients.js";
@@ -88,7 +88,7 @@ class Routes {
 
   @Patch("product/:id")
   @EnqueueRoute("product", "SET_PRICE", ({ headers }) => (headers["idempotency-key"] ? { unique: headers["idempotency-key"] } : {}))
-  price(@Param("id", ParseIntPipe) id: number, @Body() body: object): object {
+  price(@Param("id", ParseIntPipe, Existing("product")) id: number, @Body() body: object): object {
     return { id, ...body };
   }
 
@@ -234,6 +234,7 @@ for (const kind of TWO) {
       assert.equal((await ask("product/8")).body.price, 8.5);
       assert.deepEqual((await patch(8.5, key)).body, body);
       assert.deepEqual(await patch(9, key), { status: 409, cache: null, body: { statusCode: 409, message: "another job has this key", jobId: body.jobId } });
+      assert.equal((await ask("product/100000", { method: "PATCH", body: "{}" })).status, 404);
       const wrong = await patch("dear");
       assert.equal(wrong.status, 400);
       assert.match(wrong.body.message, /price/);

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds bear and starts it with a Postgres of its own, to try it out; Ctrl-C stops both. Called by `make run`.
 #
-#   scripts/run.sh [redis-server option …]        such as: scripts/run.sh --bear.log-calls yes
+#   scripts/run.sh [redis-server option …] [-- program word …]      such as: scripts/run.sh --bear.log-calls yes
 #
+#   -- program       runs beside them, with REDIS_URL, and is ended before them; when it ends, they do
 #   BEAR_PORT=6400   the port of Redis on loopback; else 6379, or the next that is free
+#   BEAR_MODULE=file a module that is built already; else it is built
 #   KEEP=folder      keep the data of both there, and go on from it next time; else it is thrown away
 #
 # Redis listens on 127.0.0.1 alone and Postgres on a Unix socket alone, in a folder of its owner's. Servers that
@@ -15,6 +17,10 @@ cd "$(dirname "$(realpath "$0")")/.."
 for signal in INT TERM; do
     if [[ $(trap -p "$signal") == "trap -- '' "* ]]; then exec env --default-signal=INT,TERM scripts/run.sh "$@"; fi
 done
+
+options_of_redis=() program=()
+while (($#)) && [[ $1 != -- ]]; do options_of_redis+=("$1") && shift; done
+if (($#)); then shift && program=("$@"); fi
 
 say() { printf '%s\n' "$*" 2>/dev/null || true; } # the terminal may be gone
 fail() {
@@ -33,9 +39,13 @@ show_log() { # show_log NAME FILE: the end of a server's log, where there is one
 
 scripts/setup.sh
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
-scripts/build.sh || fail 'the build failed (above)'
-target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-module=$target/release/libbear.so
+if [[ -n ${BEAR_MODULE-} ]]; then
+    module=$(realpath "$BEAR_MODULE")
+else
+    scripts/build.sh || fail 'the build failed (above)'
+    target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    module=$target/release/libbear.so
+fi
 
 # --- where things are --------------------------------------------------------------------------------------------
 
@@ -73,7 +83,7 @@ as_postgres() {
 
 # Sockets have short paths (107 bytes), whatever TMPDIR and KEEP are.
 dir=$(mktemp -d /tmp/bear.XXXXXX)
-postgres_pid='' redis_pid=''
+postgres_pid='' redis_pid='' program_pid=''
 
 # shellcheck disable=SC2317 # reached by the trap
 stop() { # stop NAME PID SIGNAL
@@ -93,7 +103,8 @@ cleanup() {
     local status=$?
     trap '' INT TERM HUP PIPE
     set +e
-    # Redis first: it is the client of the other
+    # each before the one whose client it is
+    stop "${program[0]-}" "$program_pid" TERM
     stop Redis "$redis_pid" TERM
     stop Postgres "$postgres_pid" INT # fast: ends sessions and writes a checkpoint
     wait
@@ -167,7 +178,7 @@ fi
 if [[ -n ${KEEP-} ]]; then persistence=(--appendonly yes); else persistence=(--appendonly no --save ''); fi
 BEAR_POSTGRES_URL="postgresql://bear@/bear?host=$dir/socket" \
     setsid setpriv --pdeathsig TERM redis-server --port "$port" --bind 127.0.0.1 --dir "$data/redis" --daemonize no \
-    "${persistence[@]}" --loadmodule "$module" --bear.inbox yes "$@" >"$redis_log" 2>&1 </dev/null &
+    "${persistence[@]}" --loadmodule "$module" --bear.inbox yes "${options_of_redis[@]}" >"$redis_log" 2>&1 </dev/null &
 redis_pid=$! began=$SECONDS
 # by its pid: another server may have taken the port in the meantime
 until redis-cli -p "$port" info server 2>/dev/null | grep -q "^process_id:$redis_pid\b"; do
@@ -182,22 +193,30 @@ done
 
 if [[ -n ${KEEP-} ]]; then kept="$data, kept"; else kept='thrown away at the end; KEEP=folder keeps it'; fi
 say "
-bear runs: Redis on 127.0.0.1:$port, in front of a Postgres with 200 bears.
-
+bear runs: Redis on 127.0.0.1:$port, in front of a Postgres with 200 bears."
+if ((${#program[@]} == 0)); then
+    say "
 Try, in another terminal:
   redis-cli -p $port BEAR.QUERY bear size 150 160
   redis-cli -p $port BEAR.EXPLAIN bear size 150 160
   redis-cli -p $port BEAR.INVALIDATE bear ROW 5
-  psql 'postgresql://bear@/bear?host=$dir/socket' -c \"SELECT bear.enqueue('bear', 'UPDATE_BEAR_NAME', jsonb_build_object('id', 5, 'name', 'Ann'))\"
-
+  psql 'postgresql://bear@/bear?host=$dir/socket' -c \"SELECT bear.enqueue('bear', 'UPDATE_BEAR_NAME', jsonb_build_object('id', 5, 'name', 'Ann'))\""
+fi
+say "
 Its Postgres:  psql 'postgresql://bear@/bear?host=$dir/socket'
 Logs:          $redis_log, $postgres_log
 Data:          $kept
-
-Ctrl-C stops both."
+"
+if ((${#program[@]} == 0)); then
+    say 'Ctrl-C stops both.'
+else
+    REDIS_URL="redis://127.0.0.1:$port" setsid setpriv --pdeathsig TERM "${program[@]}" </dev/null &
+    program_pid=$!
+fi
 
 # a trapped signal ends the wait, and the script by way of its trap
-wait -n "$redis_pid" "$postgres_pid" 2>/dev/null || true
+wait -n "$redis_pid" "$postgres_pid" ${program_pid:+"$program_pid"} 2>/dev/null || true
+if [[ -n $program_pid ]] && ! kill -0 "$program_pid" 2>/dev/null; then fail "${program[*]} ended (above); stopping Redis and Postgres"; fi
 if kill -0 "$redis_pid" 2>/dev/null; then
     show_log Postgres "$postgres_log"
     fail 'Postgres ended (above); stopping Redis'

@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run test test-node test-metrics test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -15,14 +15,23 @@ help: ## this list
 run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_PORT, KEEP, ARGS
 	@scripts/run.sh $(ARGS)
 
+example: ## a NestJS service over bear, with Bull Board: examples/nestjs; PORT, BEAR_PORT, KEEP
+	@scripts/example.sh
+
 test: ## all tests, on the installed redis-server; ARGS go to cargo test
 	@scripts/setup.sh test
 	cargo test --locked $(ARGS)
 
-test-node: ## the tests of clients/node, on the installed redis-server; ARGS are words of the paths of test files
+test-node: ## the tests of clients/node and of examples/nestjs, on the installed redis-server; ARGS are words of the paths of test files
 	@scripts/setup.sh node
 	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
 	cd clients/node && npm test -- $(ARGS)
+	@if [[ -z "$(ARGS)" ]]; then $(MAKE) test-example; fi
+
+test-example: ## the tests of examples/nestjs, through HTTP; test-node runs them, too
+	@if [[ -z "$$BEAR_TEST_MODULE" ]]; then cargo build --locked; fi
+	@scripts/example.sh --build
+	cd examples/nestjs && npm test
 
 test-bullmq: ## BullMQ's own tests on bear, a table of them; BULLMQ is a checkout of BullMQ 6, ARGS its test files or --json
 	@scripts/setup.sh node

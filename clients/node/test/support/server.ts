@@ -1,13 +1,20 @@
 // A redis-server with the module, of the test's own, before a database of its own where the catalog needs one.
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Postgres } from "./postgres.js";
 import { Program, eventually, freePort, newFolder } from "./processes.js";
 
-/** The repository. */
-export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../../../..");
+/** The repository, from wherever this was compiled to. */
+export const root = repository(dirname(fileURLToPath(import.meta.url)));
+
+function repository(folder: string): string {
+  if (existsSync(join(folder, "Cargo.toml"))) return folder;
+  const above = dirname(folder);
+  if (above === folder) throw new Error("the tests are not within the repository");
+  return repository(above);
+}
 
 let copied: string | undefined;
 

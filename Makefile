@@ -72,7 +72,7 @@ lint: ## formatting, clippy, shellcheck
 	@scripts/setup.sh lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh .ci/run $(wildcard bench/*.sh)
+	shellcheck scripts/*.sh .ci/run packaging/debian/postinst packaging/debian/prerm $(wildcard bench/*.sh)
 
 fmt: ## format the Rust code
 	cargo fmt
@@ -95,6 +95,21 @@ $(MDBOOK):
 
 docker: ## the image bear: Redis with the module
 	docker build -t bear .
+
+.PHONY: deb tarball check-packages
+
+deb: ## the Debian packages bear-redis and bear-redis-dbgsym, target/dist
+	@scripts/setup.sh packages
+	scripts/package.sh deb
+
+tarball: ## the module with all that belongs to it, and its symbols, target/dist
+	@scripts/setup.sh packages
+	scripts/package.sh tarball
+
+check-packages: ## the packages in clean Debian 12 and 13 roots, loaded by their redis-server and valkey-server; as root
+	@scripts/setup.sh packages
+	@compgen -G 'target/dist/bear-redis_*.deb' >/dev/null || scripts/package.sh deb
+	@scripts/check-packages.sh $(ARGS)
 
 clean: ## remove what was built
 	cargo clean

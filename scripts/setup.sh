@@ -6,6 +6,7 @@
 #   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, what its package-lock.json says, Chromium
 #   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
 #   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
+#   scripts/setup.sh packages to pack and to check what was packed: dpkg-deb, xz, Python; as root, mmdebstrap and ip as well
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
 # It never touches a Redis or a Postgres that is already there: nothing that it installs is started, now or at
@@ -175,6 +176,17 @@ look() { # look TARGET: what packages are missing?
     fi
     if [[ $1 == metrics ]]; then
         have prometheus && have promtool || packages+=(prometheus)
+    fi
+    if [[ $1 == packages ]]; then
+        have dpkg-deb || packages+=(dpkg)
+        have xz || packages+=(xz-utils)
+        have python3 || packages+=(python3)
+        have readelf || packages+=(binutils)
+        # what makes roots and enters them is for root alone
+        if ((EUID == 0)); then
+            have mmdebstrap || packages+=(mmdebstrap)
+            have ip || packages+=(iproute2)
+        fi
     fi
     if [[ $1 == test || $1 == bench || $1 == node ]]; then
         have node || packages+=(nodejs)

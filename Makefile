@@ -88,6 +88,7 @@ MDBOOK := target/mdbook-$(MDBOOK_VERSION)/bin/mdbook
 
 docs: $(MDBOOK) ## the book as web pages, target/book
 	$(MDBOOK) build
+	scripts/pictures.sh target/book/clients/bull-board.html clients/node/target/board
 
 $(MDBOOK):
 	cargo install mdbook --version $(MDBOOK_VERSION) --locked --no-default-features --features search \

@@ -37,6 +37,7 @@ const RETRIED = 200;
 /** The catalog is read again after so long. */
 const SECTION_MS = 10_000;
 const MINUTE_MS = 60_000;
+const UNAVAILABLE = "unavailable: ";
 
 const STATES: readonly JobState[] = ["active", "waiting", "completed", "failed", "delayed"];
 const UNITS: Record<number, string> = { 1000: "s", 60_000: "m", 3_600_000: "h", 86_400_000: "d" };
@@ -79,6 +80,11 @@ export class BearAdapter extends BaseAdapter {
   /** With what is wrong in front. */
   override getDescription(): string {
     return [...new Set([...this.notices.values()].map(({ text }) => text)), this.description].filter((text) => text !== "").join(" · ");
+  }
+
+  override getDisplayName(): string {
+    const isGone = [...this.notices.values()].some(({ text }) => text.startsWith(UNAVAILABLE));
+    return isGone ? `${this.displayName || this.getName()} (unavailable)` : this.displayName;
   }
 
   override getJobDataSchema(): Record<string, any> | undefined {
@@ -529,7 +535,7 @@ export class BearAdapter extends BaseAdapter {
       this.notices.delete(topic);
       return answer;
     } catch (error) {
-      this.notices.set(topic, { text: `unavailable: ${textOf(error)}`, at: performance.now() });
+      this.notices.set(topic, { text: UNAVAILABLE + textOf(error), at: performance.now() });
       this.settings.onError?.(error);
       return empty;
     }

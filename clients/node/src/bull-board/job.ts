@@ -60,6 +60,8 @@ export class BoardJob implements QueueJob {
     const { job } = this;
     const isCompleted = job.state === "completed";
     const delay = delayOf(job);
+    // When a batch began nothing tells. Without a start the board counts from 1970.
+    const started = job.started ?? (job.finished === null ? null : Math.min(job.finished, Math.max(job.enqueued ?? job.finished, job.due ?? 0)));
     return {
       id: job.id,
       name: job.job,
@@ -68,7 +70,7 @@ export class BoardJob implements QueueJob {
       progress: this.progress,
       attemptsMade: job.attempts,
       timestamp: job.enqueued ?? Number(job.id.split("-", 1)[0]),
-      ...(job.started === null ? {} : { processedOn: job.started }),
+      ...(started === null ? {} : { processedOn: started }),
       ...(job.worker === null ? {} : { processedBy: job.worker }),
       ...(job.finished === null ? {} : { finishedOn: job.finished }),
       ...(delay === undefined ? {} : { delay }),

@@ -257,7 +257,7 @@ it("a queue whose section was removed is shown empty, says why, and breaks nothi
   await bear.reload();
   troubles.length = 0;
   const gone = await board.queue("doomed", { status: "waiting" });
-  assert.deepEqual([gone.counts.waiting, gone.jobs, gone.isPaused], [0, [], false]);
+  assert.deepEqual([gone.counts.waiting, gone.jobs, gone.isPaused, gone.displayName], [0, [], false, "doomed (unavailable)"]);
   assert.match(gone.description, /unavailable: no section is called 'doomed'; the catalog has mail, note, product/);
   assert.ok(troubles.length > 0);
   for (const path of ["job-schedulers", "queues/doomed/metrics", "queues/doomed/workers", "queues/doomed/rate-limit", "queues/doomed/1-1/logs", "redis/stats"]) {
@@ -275,7 +275,7 @@ it("a queue whose section was removed is shown empty, says why, and breaks nothi
   writeFileSync(file, catalog);
   await bear.reload();
   const back = await board.queue("doomed");
-  assert.deepEqual([back.counts.waiting, back.description], [1, undefined]);
+  assert.deepEqual([back.counts.waiting, back.description, back.displayName], [1, undefined, undefined]);
 });
 
 for (const kind of TWO) {

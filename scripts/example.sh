@@ -21,7 +21,7 @@ if [[ ${1-} == --serve ]]; then
         done
         cat <<TRY
 
-The service runs: $url
+The service runs: $url, its queues on $url/admin/queues
 
 Try, in another terminal:
   curl -i '$url/bear?from=150&to=160'                 # X-Cache: MISS, and HIT the next time

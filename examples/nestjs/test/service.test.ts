@@ -233,6 +233,20 @@ describe("operation", () => {
     assert.deepEqual([status, body.status, body.details.bear.status], [200, "ok", "up"]);
   });
 
+  it("the board shows the queues, their jobs and the reminder", async () => {
+    const page = await get("/admin/queues");
+    assert.equal(page.status, 200);
+    assert.match(page.body, /<base href="\/admin\/queues\/"/);
+    const { status, body } = await get("/admin/queues/api/queues?activeQueue=email&status=completed&page=1&jobsPerPage=50");
+    assert.equal(status, 200);
+    const [bears, colors, emails] = body.queues;
+    assert.deepEqual([bears.name, colors.name, emails.name], ["bear", "color", "email"]);
+    assert.ok(bears.counts.completed > 0 && bears.counts.failed === 1 && colors.counts.completed === 2);
+    assert.ok(emails.jobs.some(({ data }: { data: EmailDto }) => data.to === "ann7@example.org"));
+    const { schedulers } = (await get("/admin/queues/api/job-schedulers")).body;
+    assert.deepEqual(schedulers.map((each: any) => [each.queueName, each.id, each.pattern]), [["email", "reminder", "0 9 * * mon-fri"]]);
+  });
+
   it("Postgres is away: hits go on, misses are a 503, writes are taken, and done when it is back", async () => {
     await get("/bear/11");
     await (await postgres()).stop();

@@ -79,7 +79,9 @@ export class BearAdapter extends BaseAdapter {
 
   /** With what is wrong in front. */
   override getDescription(): string {
-    return [...new Set([...this.notices.values()].map(({ text }) => text)), this.description].filter((text) => text !== "").join(" · ");
+    const texts = new Set([...this.notices.values()].map(({ text }) => text));
+    const [unavailable] = [...texts].filter((text) => text.startsWith(UNAVAILABLE)); // the others fail for the same reason, or are told next
+    return [unavailable, ...[...texts].filter((text) => !text.startsWith(UNAVAILABLE)), this.description].filter(Boolean).join(" · ");
   }
 
   override getDisplayName(): string {

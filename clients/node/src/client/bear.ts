@@ -5,7 +5,8 @@
 //   getOrSet        WAIT 0 on the shared one; who has to wait for somebody else's value does so in `Waits`
 //   wait            in `Waits`
 //   lock with wait  on a connection of the second pool
-//   mquery's misses, CHANGED, BEAR.VERIFY, BEAR.RELOAD, and misses while nobody listens: on a connection of the first pool
+//   mquery's misses, CHANGED, BEAR.VERIFY, BEAR.RELOAD, what is done to all jobs of a state, and misses while nobody listens:
+//   on a connection of the first pool
 import { randomBytes } from "node:crypto";
 import { ConnectionLost, connectionOf, type Connection, type IoredisLike, type NodeRedisLike, type Reply, type Word } from "./connection.js";
 import { Copies, type CopiesOptions, type CopiesStats } from "./copies.js";
@@ -383,7 +384,8 @@ export class Bear {
 
   /** Enqueues failed jobs again, all of these or none, or `"all"`; the new ids. */
   async retry(space: string, ids: readonly string[] | "all"): Promise<string[]> {
-    return toList(await this.send(["BEAR.RETRY", space, ...(ids === "all" ? ["ALL"] : ids)])) as string[];
+    const reply = ids === "all" ? this.sendAside(["BEAR.RETRY", space, "ALL"], undefined) : this.send(["BEAR.RETRY", space, ...ids]);
+    return toList(await reply) as string[];
   }
 
   /** False: there is no such job. */
@@ -393,7 +395,7 @@ export class Bear {
 
   /** Makes a delayed job due, or `"all"`; how many became so. */
   async promote(space: string, id: string | "all"): Promise<number> {
-    return Number(await this.send(["BEAR.PROMOTE", space, id === "all" ? "ALL" : id]));
+    return Number(await (id === "all" ? this.sendAside(["BEAR.PROMOTE", space, "ALL"], undefined) : this.send(["BEAR.PROMOTE", space, id])));
   }
 
   /** Removes jobs in a state; how many. */
@@ -401,7 +403,7 @@ export class Bear {
     const words: Word[] = ["BEAR.CLEAN", space, state];
     if (options.older !== undefined) words.push("OLDER", options.older);
     if (options.count !== undefined) words.push("COUNT", options.count);
-    return Number(await this.send(words));
+    return Number(await this.sendAside(words, undefined)); // in slices, for as long as there are jobs
   }
 
   /** Ends a queued job as failed, or has its worker end it; the state that follows. */

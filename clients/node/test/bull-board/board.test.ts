@@ -6,6 +6,7 @@ import { before, it } from "node:test";
 import { Worker, type Bear, type Job } from "bear";
 import { BearAdapter } from "bear/bull-board";
 import { Board } from "../support/board.js";
+import { KINDS } from "../support/clients.js";
 import { eventually } from "../support/processes.js";
 import { atEnd, bearOf, ONE, shop, TWO } from "../support/shop.js";
 import type { BearServer } from "../support/server.js";
@@ -239,6 +240,94 @@ it("gives the payloads' JSON schema", async () => {
   assert.deepEqual([mail.title, mail.additionalProperties, Object.keys(mail.properties).sort()], ["SEND", false, ["subject", "to"]]);
 });
 
+it("shows a section with both kinds of jobs as one queue, each job as what it is", async () => {
+  const adapter = new BearAdapter(bear, "both");
+  const open = new BearAdapter(bear, "any");
+  for (const each of [adapter, open]) atEnd(() => each.close());
+  const mixed = await Board.start([adapter, open]);
+  for (let x = 1; x <= 3; x++) await settled("both", await bear.enqueue("both", "WRITE", { x }));
+  await settled("both", await bear.enqueue("both", "WRITE", { x: -1 }, { attempts: 1 }));
+  for (let x = 1; x <= 2; x++) await bear.enqueue("both", "CALL", { x, note: { deep: [x] } });
+  for (const claim of await bear.claim("both", { count: 2 })) await (claim.data as { x: number }).x === 1 ? bear.ack(claim, { ok: true }) : bear.fail(claim, "busy", { final: true });
+  await eventually("both have settled", async () => (await bear.stats("both")).failed === 2);
+  const { counts, hasWorkers, supportsGlobalRateLimit } = await mixed.queue("both");
+  assert.deepEqual([counts.completed, counts.failed, hasWorkers, supportsGlobalRateLimit], [4, 2, true, true]);
+  const done = (await mixed.queue("both", { status: "completed" })).jobs;
+  assert.deepEqual(done.map((job: any) => [job.name, job.returnValue]), [["CALL", { ok: true }], ...Array.from({ length: 3 }, () => ["WRITE", null])]);
+  for (const { id, name } of done.slice(0, 2)) {
+    const { status, body } = await mixed.send("PUT", `queues/both/${id}/clean`);
+    assert.deepEqual([status, /not removed one by one/.test(body?.message)], name === "CALL" ? [204, false] : [409, true]);
+  }
+  const { failed } = (await mixed.send("GET", "queues/both/metrics")).body;
+  assert.equal(sum(failed), 2);
+  assert.deepEqual((await mixed.send("PUT", "queues/both/retry/failed")).body, { retried: 2, skipped: 0 });
+  await eventually("the one for Postgres has failed again", async () => (await bear.stats("both")).failed === 1);
+  // Duplicate sends what the page was given as options.
+  const [waiting] = (await mixed.queue("both", { status: "waiting" })).jobs;
+  assert.deepEqual([waiting.name, waiting.opts], ["CALL", { attempts: 2, backoff: [10, 1000], priority: 5 }]);
+  const copy = await mixed.send("POST", "queues/both/add", { name: waiting.name, data: waiting.data, options: waiting.opts });
+  assert.deepEqual([copy.status, copy.body.job.opts, copy.body.job.data], [200, waiting.opts, waiting.data]);
+  // An open section takes any name.
+  assert.equal((await mixed.send("POST", "queues/any/add", { name: "whatever", data: [1, "two"] })).body.job.name, "whatever");
+  assert.match((await mixed.send("POST", "queues/any/add", { data: {} })).body.message, /which job\? Give its name/);
+});
+
+it("does not resume a queue whose ledger is lost, and says so", async () => {
+  await settled("both", await bear.enqueue("both", "WRITE", { x: 1 }));
+  const adapter = new BearAdapter(bear, "both");
+  atEnd(() => adapter.close());
+  const watched = await Board.start([adapter]);
+  await server.sql("DELETE FROM bear.ledger");
+  await bear.enqueue("both", "WRITE", { x: 2 });
+  await eventually("the ledger is missed", async () => (await bear.stats("both")).ledger.startsWith("LEDGER"));
+  assert.match((await watched.queue("both")).description, /^LEDGER /);
+  assert.equal((await watched.send("PUT", "queues/both/resume")).status, 200);
+  const { description } = await watched.queue("both");
+  assert.match(description, /LEDGER .*not resumed: the ledger is lost/);
+  assert.equal((await bear.stats("both")).waiting > 0, true);
+  await bear.resume("both");
+  await eventually("it goes on", async () => !/LEDGER/.test((await watched.queue("both")).description ?? ""));
+});
+
+it("shows a queue to a role that may not read the catalog, without its schema", async () => {
+  await server.send("ACL SETUSER viewer on >secret ~* &* +@connection +info +bear.stats +bear.jobs +bear.job +bear.logs +bear.schedules");
+  const { bear: viewer } = await bearOf(ONE, server.url.replace("//", "//viewer:secret@"));
+  const adapter = new BearAdapter(viewer, "product");
+  atEnd(() => adapter.close());
+  const seen = await Board.start([adapter]);
+  const { counts, description, isPaused } = await seen.queue("product");
+  assert.deepEqual([counts.completed > 0, description, isPaused], [true, undefined, false]);
+  assert.deepEqual((await seen.send("GET", "queues/product/job-data-schema")).body, {});
+  const refused = await seen.send("PUT", "queues/product/clean/completed");
+  assert.deepEqual([refused.status, /NOPERM/.test(refused.body.message)], [403, true]);
+  assert.equal((await seen.send("PUT", "queues/product/pause")).status, 200); // as of all queues
+  assert.match((await seen.queue("product")).name, /product/);
+});
+
+it("is the same over every client and protocol", async () => {
+  await bear.schedule("mail", "hourly", { every: 3_600_000, job: "SEND", data: { to: "ops", subject: "hourly" } });
+  const id = await bear.enqueue("mail", "SEND", { to: "ann", subject: "same" });
+  const [claim] = await bear.claim("mail", { worker: "one" });
+  await bear.log(claim as never, "tried");
+  await bear.fail(claim as never, "no luck", { final: true, stack: "Error: no luck\n    at here" });
+  await bear.enqueue("mail", "SEND", { to: "bob", subject: "later" }, { delay: 3_600_000 });
+  const all: unknown[] = [];
+  for (const kind of KINDS) {
+    const { bear: other, close } = await bearOf(kind, server.url);
+    const adapter = new BearAdapter(other, "mail");
+    const jobs = await adapter.getJobs(["failed", "delayed", "completed"]);
+    const [worker] = (await adapter.getWorkers()) ?? [];
+    all.push({
+      counts: await adapter.getJobCounts(), jobs: jobs.map((job) => job.toJSON()), schedules: await adapter.getJobSchedulers(), logs: await adapter.getJobLogs(id),
+      schema: adapter.getJobDataSchema(), limit: await adapter.getGlobalConcurrency(), worker: worker?.name, info: /redis_version/.test((await adapter.getRedisInfo()) ?? ""),
+    });
+    adapter.close();
+    await close();
+  }
+  for (const [at, each] of all.entries()) assert.deepEqual(each, all[0], KINDS[at]?.name);
+  assert.equal((all[0] as { jobs: unknown[] }).jobs.length, 2);
+});
+
 it("serves a tenant's space", async () => {
   const id = await bear.enqueue("{anna}:note", "KEEP", { text: "milk" });
   await bear.enqueue("{berta}:note", "KEEP", { text: "bread" });
@@ -258,7 +347,7 @@ it("a queue whose section was removed is shown empty, says why, and breaks nothi
   troubles.length = 0;
   const gone = await board.queue("doomed", { status: "waiting" });
   assert.deepEqual([gone.counts.waiting, gone.jobs, gone.isPaused, gone.displayName], [0, [], false, "doomed (unavailable)"]);
-  assert.match(gone.description, /unavailable: no section is called 'doomed'; the catalog has mail, note, product/);
+  assert.match(gone.description, /unavailable: no section is called 'doomed'; the catalog has any, both, mail, note, product/);
   assert.ok(troubles.length > 0);
   for (const path of ["job-schedulers", "queues/doomed/metrics", "queues/doomed/workers", "queues/doomed/rate-limit", "queues/doomed/1-1/logs", "redis/stats"]) {
     assert.equal((await board.send("GET", path)).status, 200, path);

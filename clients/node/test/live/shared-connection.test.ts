@@ -1,4 +1,4 @@
-// Nothing is held up behind a miss: hits beside misses of 500 ms, on one connection.
+// Nothing is held up behind a miss, or behind what is done to all jobs of a state: hits beside them, on one connection.
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import type { Bear } from "bear";
@@ -54,4 +54,23 @@ for (const kind of TWO) {
       });
     });
   }
+}
+
+for (const kind of TWO) {
+  it(`${kind.name}: a command is answered before one that removes 20,000 jobs`, async () => {
+    const { bear, close } = await bearOf(kind, server.url);
+    await bear.clean("mail", "waiting"); // the connection of the pool is there
+    const text = "x".repeat(100);
+    for (let at = 0; at < 20; at++) await Promise.all(Array.from({ length: 1000 }, (_, n) => bear.enqueue("mail", "SEND", { to: `${at} ${n}`, subject: text })));
+    const ended: string[] = [];
+    const cleaning = bear.clean("mail", "waiting").then((count) => {
+      ended.push("clean");
+      return count;
+    });
+    await bear.stats("mail");
+    ended.push("stats");
+    assert.equal(await cleaning, 20_000);
+    assert.deepEqual(ended, ["stats", "clean"]);
+    await close();
+  });
 }

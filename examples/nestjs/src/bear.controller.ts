@@ -22,8 +22,8 @@ export class BearController {
     return [id];
   }
 
-  @Post()
-  @EnqueueRoute("bear", "CREATE_BEAR")
+  @Post() // sent twice under one Idempotency-Key it is one job
+  @EnqueueRoute("bear", "CREATE_BEAR", ({ headers }) => ({ unique: headers["idempotency-key"] }))
   create(@Body() bear: BearDto) {
     return bear;
   }

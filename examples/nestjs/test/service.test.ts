@@ -48,10 +48,10 @@ interface Answer {
   body: any;
 }
 
-async function ask(method: string, path: string, body?: object): Promise<Answer> {
+async function ask(method: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<Answer> {
   const reply = await fetch(`${url}${path}`, {
     method,
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     ...(body && { body: JSON.stringify(body) }),
   });
   const isJson = reply.headers.get("content-type")?.includes("json");
@@ -142,6 +142,17 @@ describe("writes", () => {
     assert.deepEqual((await get(`/bear/${result.id}`)).body.colors, ["black", "white"]);
     await done("DELETE", `/bear/${result.id}`);
     assert.equal((await get(`/bear/${result.id}`)).status, 404);
+  });
+
+  it("a bear that is sent twice under one key is made once", async () => {
+    const send = (name: string) => ask("POST", "/bear", { name, size: 9100 }, { "idempotency-key": "request-18" });
+    const [first, second] = [await send("Cid"), await send("Cid")];
+    assert.deepEqual([first.status, second.body], [202, first.body]);
+    assert.deepEqual(await send("Dan").then(({ status, body }) => [status, body.jobId]), [409, first.body.jobId]);
+    assert.equal((await get(`/job/bear/${first.body.jobId}?wait=20000`)).body.state, "completed");
+    const [only, ...more] = (await get("/bear?from=9100&to=9100")).body;
+    assert.deepEqual([only.name, more], ["Cid", []]);
+    await done("DELETE", `/bear/${only.id}`);
   });
 
   it("a color that goes takes itself out of the bears", async () => {

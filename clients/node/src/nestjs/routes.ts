@@ -58,18 +58,25 @@ export class BearEnqueueInterceptor implements NestInterceptor {
   }
 }
 
+/** Of methods that return this; others are an error of the compiler. */
+type RouteDecorator<Returned> = <Handler extends (...args: any[]) => Returned | Promise<Returned>>(
+  target: object,
+  name: string | symbol,
+  descriptor: TypedPropertyDescriptor<Handler>,
+) => void;
+
 /**
  * The route's answer is a query of `space`, whose words the handler returns. The header `X-Cache` says `HIT` or `MISS`, or `BYPASS`
  * where the client's `fallback` has answered. A result that is null (of `single = true`) is a 404.
  */
-export function QueryRoute(space: string): MethodDecorator {
-  return applyDecorators(SetMetadata(QUERY, space), UseInterceptors(BearQueryInterceptor)) as MethodDecorator;
+export function QueryRoute(space: string): RouteDecorator<readonly CallWord[]> {
+  return applyDecorators(SetMetadata(QUERY, space), UseInterceptors(BearQueryInterceptor));
 }
 
 /** The route enqueues a job with the payload that the handler returns, and answers 202 with `{ jobId }`. `options` may be made of the request. */
-export function EnqueueRoute(space: string, job: string, options: Enqueueing["options"] = {}): MethodDecorator {
+export function EnqueueRoute(space: string, job: string, options: Enqueueing["options"] = {}): RouteDecorator<object> {
   const route = SetMetadata(ENQUEUE, { space, job, options } satisfies Enqueueing);
-  return applyDecorators(HttpCode(202), route, UseInterceptors(BearEnqueueInterceptor)) as MethodDecorator;
+  return applyDecorators(HttpCode(202), route, UseInterceptors(BearEnqueueInterceptor));
 }
 
 /**

@@ -82,8 +82,14 @@ class Routes {
 
   @Get("products/:word")
   @QueryRoute("product")
-  products(@Param("word") word: string): unknown[] {
+  products(@Param("word") word: string): (string | number)[] {
     return word === "slow" ? [word, "soon", 1] : ["in", word];
+  }
+
+  // @ts-expect-error a query's handler returns the words of a call
+  @QueryRoute("product")
+  wrong(): string {
+    return "1";
   }
 
   @Patch("product/:id")

@@ -172,6 +172,10 @@ export class BearAdapter extends BaseAdapter {
     return this.orEmpty("info", null, async () => String(await this.bear.send(["INFO"], { failFast: true })));
   }
 
+  override async getDatastoreStats(): Promise<null> {
+    return null;
+  }
+
   override async getWorkers(): Promise<QueueWorker[] | null> {
     return this.orEmpty("workers", null, async () => {
       const [stats] = await Promise.all([this.stats(), this.readSection()]);
@@ -279,6 +283,11 @@ export class BearAdapter extends BaseAdapter {
     await this.orRefuse(() => this.bear.limitQueue(this.space, { rate: 0 }));
   }
 
+  /** How long a fixed window is closed; the rates of bear slide. */
+  override async getActiveRateLimitTtl(): Promise<number> {
+    return 0;
+  }
+
   override async releaseActiveRateLimit(): Promise<void> {
     throw new Refusal(400, "a rate of bear has a window that slides, and nothing to be released; another rate holds at once");
   }
@@ -295,6 +304,11 @@ export class BearAdapter extends BaseAdapter {
 
   async getJobSchedulersCount(): Promise<number> {
     return this.orEmpty("schedules", 0, async () => (await this.schedules()).length);
+  }
+
+  /** No job stands for a schedule's next tick: each may be removed. */
+  override async getArmedJobSchedulerId(_job: QueueJob): Promise<null> {
+    return null;
   }
 
   async removeJobScheduler(id: string): Promise<boolean> {

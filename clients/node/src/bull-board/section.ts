@@ -40,7 +40,7 @@ export function toSection(fields: Record<string, unknown>): Section {
 
 /** Types of the catalog as JSON has them: docs/catalog/jobs.md#payload. */
 const TYPES: Record<string, Schema> = {
-  int: { type: "integer", minimum: -(2 ** 63), maximum: 2 ** 63 },
+  int: { type: "integer" },
   float: { type: "number" },
   numeric: { anyOf: [{ type: "number" }, { type: "string", pattern: "^\\s*[+-]?([0-9]|\\.[0-9])" }] },
   bool: { type: "boolean" },

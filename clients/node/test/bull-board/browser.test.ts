@@ -52,9 +52,12 @@ const press = async (button: keyof typeof BUTTONS) => {
   await page.getByRole("button", { name: "Confirm" }).click();
 };
 /** Of the menu behind the three dots. */
-const choose = async (item: string) => {
+const open = async (item: string) => {
   await page.locator('main [class*="trigger"]').last().click();
   await page.getByRole("menuitem", { name: item, exact: true }).click();
+};
+const choose = async (item: string) => {
+  await open(item);
   await page.getByRole("button", { name: "Confirm" }).click();
 };
 const failedOf = async (space: string) => (await bear.jobs(space, "failed", { newest: true }))[0];
@@ -111,6 +114,19 @@ for (const { space, name, job, good, bad, error } of KINDS) {
     assert.deepEqual(wrong, []);
   });
 }
+
+it("a job is added with the payload that the catalog's schema begins", async () => {
+  await visit("/queue/mail");
+  await page.getByRole("heading", { name: "E-mail" }).waitFor();
+  await open("Add job");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText(/"subject"/).first().waitFor();
+  await picture("add");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  const added = await eventually("it is done", async () => (await bear.jobs<{ to: string }>("mail", "completed", { newest: true, count: 1 })).find(({ data }) => data?.to === ""));
+  assert.deepEqual([added.job, added.data], ["SEND", { subject: "", to: "" }]);
+  assert.deepEqual(wrong, []);
+});
 
 it("a section that is not there is one card, and the others stand", async () => {
   await visit("/");

@@ -36,6 +36,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("schedules", &["values"]),
             ("limits", &[]),
             ("catalog", &["calls", "limits", "schedules", "sql", "values"]),
+            ("derive", &["sql", "values"]),
             ("changes", &["catalog", "calls", "values"]),
             ("feed", &["catalog", "sql", "values"]),
             ("cache", &["changes", "catalog", "calls", "values"]),

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use super::tree::Node;
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Those that the tree names, and of a partition its topmost parent.
@@ -133,6 +135,51 @@ pub enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+impl Facts {
+    /// The operator of an expression, if bear computes it: its comparison and, of texts, the collation.
+    pub(super) fn computed(&self, expression: &Node) -> Option<Operator> {
+        self.computed_under(expression.number("opno")?, expression.number("inputcollid").unwrap_or(0))
+    }
+
+    pub(super) fn computed_under(&self, operator: u32, collation: u32) -> Option<Operator> {
+        let operator = *self.operators.get(&operator)?;
+        let is_plain = matches!(operator.comparison, Comparison::Equal | Comparison::NotEqual);
+        let is_text = matches!(operator.family, Family::Text | Family::Padded);
+        let is_computed = (is_plain || operator.family.has_order()) && (!is_text || self.is_deterministic(collation));
+        is_computed.then_some(operator)
+    }
+
+    fn is_deterministic(&self, collation: u32) -> bool {
+        [0, 100, 950, 951].contains(&collation) || self.collations.get(&collation) == Some(&true)
+    }
+
+    /// Whether an operator's result is null if one of its sides is.
+    pub(super) fn is_strict(&self, expression: &Node) -> bool {
+        let operator: u32 = expression.number("opno").unwrap_or(0);
+        let function: u32 = expression.number("opfuncid").unwrap_or(0);
+        self.operators.contains_key(&operator) || self.functions.get(&function).is_some_and(|function| function.strict)
+    }
+
+    /// Whether the values of `expression` that a SORTGROUPCLAUSE calls equal are equal in each condition that bear computes.
+    pub(super) fn is_exact(&self, clause: &Node, expression: &Node) -> bool {
+        let collation = match &*expression.kind {
+            "RELABELTYPE" => expression.number("resultcollid"),
+            _ => expression.number("varcollid"),
+        };
+        self.is_exact_under(clause.number("eqop").unwrap_or(0), collation.unwrap_or(0))
+    }
+
+    pub(super) fn is_exact_under(&self, operator: u32, collation: u32) -> bool {
+        self.computed_under(operator, collation).is_some_and(|operator| operator.comparison == Comparison::Equal)
+    }
+
+    /// Whether the feed's image of the relation has the column: a generated one is in none.
+    pub(super) fn is_in_image(&self, relation: u32, column: i16) -> bool {
+        let column = self.relations.get(&relation).and_then(|relation| relation.columns.get(&column));
+        column.is_none_or(|column| column.base.is_empty())
+    }
 }
 
 impl Comparison {

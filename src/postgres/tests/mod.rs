@@ -2,6 +2,7 @@
 //! rooms.
 
 pub(crate) mod batches;
+mod histories;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
 pub(crate) mod proxy;

@@ -124,7 +124,7 @@ fn check(shape: &Value, reply: &Reply, protocol: Protocol, known: &Known, at: &s
                     "int" => *reply == Reply::Int(wanted.as_i64().expect("a number")),
                     "text" => text_of(reply) == Some(in_place(wanted.as_str().expect("a text"), known)),
                     "begins" => text_of(reply).is_some_and(|text| text.starts_with(wanted.as_str().expect("a text"))),
-                "hex" => matches!(reply, Reply::Bulk(bytes) if *bytes == bytes_of(wanted.as_str().expect("hex"))),
+                    "hex" => matches!(reply, Reply::Bulk(bytes) if *bytes == bytes_of(wanted.as_str().expect("hex"))),
                     "json" => json_of(reply).as_ref() == Some(wanted),
                     "bool" => bool_of(reply, protocol) == wanted.as_bool(),
                     "error" => {

@@ -53,8 +53,10 @@ export class BearAdapter extends BaseAdapter {
   private readonly notices = new Map<string, { text: string; at: number }>();
   private readonly completed = new Minutes();
   private readonly failed = new Minutes();
-  private failedUpTo = 0;
-  private seeding: Promise<void> | undefined;
+  /** The newest failures that have been counted. */
+  private counted = { upTo: 0, ids: new Set<string>() };
+  private isSeeded = false;
+  private readingFailed: Promise<void> | undefined;
   private ticking: NodeJS.Timeout | undefined;
   private isClosed = false;
   private retrying: { id: string; resolve: () => void; reject: (error: unknown) => void }[] = [];
@@ -332,16 +334,13 @@ export class BearAdapter extends BaseAdapter {
         ...(schedule.from === null ? {} : { from: schedule.from }),
         missed: schedule.missed,
       };
-      const work: ScheduleOptions =
-        schedule.job === null
-          ? { query: (schedule.query ?? "").split(" ") }
-          : { job: schedule.job, data: schedule.data, ...(await this.optionsOfSchedule(id)) };
+      const { query = schedule.query?.split(" "), ...stored } = await this.stored(id);
+      const work: ScheduleOptions = schedule.job === null ? { query: query ?? [] } : { job: schedule.job, data: schedule.data, ...stored };
       try {
         await this.bear.schedule(this.space, id, { ...rule, ...work });
         return "updated";
       } catch (error) {
-        // Of the words that were sent only the rule is new.
-        if (hasCode(error, "ERR") && schedule.job !== null) return "invalid-schedule";
+        if (pattern !== undefined && hasCode(error, "ERR") && error.message.includes(pattern)) return "invalid-schedule";
         throw error;
       }
     });
@@ -356,10 +355,8 @@ export class BearAdapter extends BaseAdapter {
       const schedule = (await this.schedules()).find(({ name }) => name === id);
       if (schedule === undefined) return "not-found";
       if (schedule.job === null) throw new Refusal(400, `schedule '${id}' fetches a query and makes no job`);
-      const { priority, attempts, backoff } = schedule.source === "command" ? await this.optionsOfSchedule(id) : {};
-      const job = await this.bear.enqueue(this.space, schedule.job, schedule.data, {
-        ...(priority === undefined ? {} : { priority }), ...(attempts === undefined ? {} : { attempts }), ...(backoff === undefined ? {} : { backoff }),
-      });
+      const { query: _, ...options } = schedule.source === "command" ? await this.stored(id) : {};
+      const job = await this.bear.enqueue(this.space, schedule.job, schedule.data, options);
       return this.onBoard((await this.find(job)) ?? unknownJob(job, schedule.job, schedule.data), false);
     });
   }
@@ -487,13 +484,13 @@ export class BearAdapter extends BaseAdapter {
     return toList(await this.ask("BEAR.SCHEDULES", this.space)).map(toSchedule);
   }
 
-  /** What BEAR.SCHEDULES does not tell of a schedule's job. */
-  private async optionsOfSchedule(name: string): Promise<Pick<ScheduleOptions, "priority" | "attempts" | "backoff">> {
+  /** What BEAR.SCHEDULES does not tell of a schedule that a command made: options of its job, the words of its query. */
+  private async stored(name: string): Promise<Pick<ScheduleOptions, "priority" | "attempts" | "backoff" | "query">> {
     let stored = await this.ask("HGET", `${this.space}:queue:schedules`, name);
     if (typeof stored !== "string" && !this.space.startsWith("{")) stored = await this.ask("HGET", `{${this.space}}:queue:schedules`, name); // in a cluster
     if (typeof stored !== "string") return {};
-    const { priority, attempts, backoff } = JSON.parse(stored) as Record<string, number | undefined>;
-    return { ...(priority === undefined ? {} : { priority }), ...(attempts === undefined ? {} : { attempts }), ...(backoff === undefined ? {} : { backoff }) };
+    const { priority, attempts, backoff, query } = JSON.parse(stored) as ScheduleOptions;
+    return Object.fromEntries(Object.entries({ priority, attempts, backoff, query }).filter(([, value]) => value !== undefined && value !== null));
   }
 
   private async keptCompleted(stats: Stats): Promise<number> {
@@ -583,22 +580,31 @@ export class BearAdapter extends BaseAdapter {
   }
 
   /** Failures of jobs for Postgres, of which there is no counter, by their records; and, once, all that records tell of the time before. */
-  private async readFailed(): Promise<void> {
-    await (this.seeding ??= this.seed().catch((error: unknown) => {
-      this.seeding = undefined;
-      throw error;
-    }));
-    const upTo = this.failedUpTo;
-    for (let offset = 0; ; ) {
-      const page = toList(await this.ask("BEAR.JOBS", this.space, "failed", "NEWEST", "OFFSET", offset, "COUNT", 20)).map((each) => toJob(each));
-      const fresh = page.filter(({ finished }) => (finished ?? 0) > upTo);
-      for (const job of fresh) {
-        this.failedUpTo = Math.max(this.failedUpTo, job.finished ?? 0);
-        if (this.section?.sql.has(job.job)) this.failed.add(job.finished ?? 0);
-      }
-      if (fresh.length < page.length || page.length === 0) return;
-      offset += page.length;
+  private readFailed(): Promise<void> {
+    return (this.readingFailed ??= this.countFailed().finally(() => (this.readingFailed = undefined)));
+  }
+
+  private async countFailed(): Promise<void> {
+    if (!this.isSeeded) {
+      await this.seed();
+      this.isSeeded = true;
     }
+    const { upTo, ids } = this.counted;
+    const isFresh = ({ id, finished }: Job) => (finished ?? 0) > upTo || (finished === upTo && !ids.has(id));
+    const fresh: Job[] = [];
+    for (let offset = 0; ; offset += 20) {
+      const page = toList(await this.ask("BEAR.JOBS", this.space, "failed", "NEWEST", "OFFSET", offset, "COUNT", 20)).map((each) => toJob(each));
+      fresh.push(...page.filter(isFresh));
+      if (page.length === 0 || !page.every(isFresh)) break;
+    }
+    for (const { job, finished } of fresh) if (this.section?.sql.has(job)) this.failed.add(finished ?? 0);
+    this.countedUpTo(fresh);
+  }
+
+  private countedUpTo(jobs: readonly Job[]): void {
+    const upTo = Math.max(this.counted.upTo, ...jobs.map(({ finished }) => finished ?? 0));
+    const ids = jobs.filter(({ finished }) => finished === upTo).map(({ id }) => id);
+    this.counted = { upTo, ids: new Set(upTo === this.counted.upTo ? [...this.counted.ids, ...ids] : ids) };
   }
 
   private async seed(): Promise<void> {
@@ -607,7 +613,7 @@ export class BearAdapter extends BaseAdapter {
     const isEarlier = (minutes: Minutes, { finished }: Job) => finished !== null && finished <= minutes.since; // the counters tell of the others
     for (const job of completed) if (isEarlier(this.completed, job)) this.completed.add(job.finished ?? 0);
     for (const job of failed) if (isEarlier(this.failed, job) || this.section?.sql.has(job.job)) this.failed.add(job.finished ?? 0);
-    this.failedUpTo = Math.max(0, ...failed.map(({ finished }) => finished ?? 0));
+    this.countedUpTo(failed);
   }
 }
 

@@ -95,7 +95,7 @@ $(MDBOOK):
 		--root target/mdbook-$(MDBOOK_VERSION)
 
 docker: ## the image bear: Redis with the module
-	docker build -t bear .
+	DOCKER_BUILDKIT=1 docker build -t bear .
 
 .PHONY: deb tarball check-packages
 

@@ -233,25 +233,30 @@ impl<'a> Blocks<'a> {
             "JOINEXPR" => {
                 let (Some(left), Some(right)) = (item.node("larg"), item.node("rarg")) else { return };
                 let quals = conjuncts(item.node("quals"));
-                let kind = item.text("jointype");
+                let own_group = self.blocks[block].group;
+                let is_demanded = |side: &Node| {
+                    let held = entries_of(side);
+                    group == own_group && placing.required.iter().any(|(entry, _)| held.contains(entry))
+                };
+                // A demand of a value of the null-extended side leaves only rows in which it is extended by no nulls.
+                let kind = match (item.text("jointype"), is_demanded(left), is_demanded(right)) {
+                    (query::LEFT, _, true) | (query::RIGHT, true, _) | (query::FULL, true, true) => query::INNER,
+                    (query::FULL, true, false) => query::LEFT,
+                    (query::FULL, false, true) => query::RIGHT,
+                    (kind, ..) => kind,
+                };
                 let (kept, extended) = match kind {
                     query::RIGHT => (right, left),
                     _ => (left, right),
                 };
-                let own_group = self.blocks[block].group;
-                let is_outer = kind == query::LEFT || kind == query::RIGHT;
-                let is_demanded = is_outer && group == own_group && {
-                    let held = entries_of(extended);
-                    placing.required.iter().any(|(entry, _)| held.contains(entry))
-                };
-                if kind == query::INNER || is_demanded {
+                if kind == query::INNER {
                     for condition in quals {
                         placing.required.extend(strict(condition, query, self.facts));
                         self.place_condition(group, block, condition);
                     }
                     self.place(left, group, placing);
                     self.place(right, group, placing);
-                } else if is_outer {
+                } else if kind == query::LEFT || kind == query::RIGHT {
                     let inner = self.inner(group, None);
                     if group == own_group && self.blocks[block].is_shown {
                         self.outer.push(inner);
@@ -513,8 +518,11 @@ fn strict(condition: &Node, query: &Node, facts: &Facts) -> Vec<(usize, i16)> {
 /// The entry and column that an expression is, through relabelling and joins.
 fn plain_column<'a>(mut node: &'a Node, query: &'a Node) -> Option<(usize, i16)> {
     loop {
+        if let Some(inner) = query::relabelled(node) {
+            node = inner;
+            continue;
+        }
         match &*node.kind {
-            "RELABELTYPE" => node = node.node("arg")?,
             "VAR" if node.number("varlevelsup") == Some(0) => {
                 let column = node.number::<i16>("varattno").filter(|column| *column > 0)?;
                 let index = node.number::<usize>("varno")?.checked_sub(1)?;

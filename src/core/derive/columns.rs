@@ -54,8 +54,11 @@ impl<'a> Blocks<'a> {
                 block = substitute.block;
                 node = substitute.by;
             }
+            if let Some(inner) = query::relabelled(node) {
+                node = inner;
+                continue;
+            }
             match &*node.kind {
-                "RELABELTYPE" => node = node.node("arg")?,
                 "VAR" => {
                     let Named::Entry { entry, block: holder, column } = self.named(node, block) else { return None };
                     if column <= 0 {
@@ -171,7 +174,7 @@ impl<'a> Blocks<'a> {
         match &*node.kind {
             _ if is_substituted => self.column_of(node, placed),
             "VAR" => self.column_of(node, placed),
-            "RELABELTYPE" => convert(node.node("arg")?),
+            "RELABELTYPE" | "COLLATEEXPR" | "FUNCEXPR" => convert(query::relabelled(node)?),
             "PARAM" if node.text("paramkind") == "0" => node.number("paramid").map(Expression::Argument),
             "CONST" => constant(node),
             "ARRAYEXPR" if !node.is("multidims") => all("elements").map(Expression::List),

@@ -30,7 +30,8 @@ pub struct Relation {
     /// By attribute number; dropped columns are left out.
     pub columns: BTreeMap<i16, Column>,
     pub primary_key: Option<Box<[i16]>>,
-    /// Whole, valid and immediate unique indexes of plain columns, without predicates; the primary key too.
+    /// Whole, valid and immediate unique indexes of plain columns, without predicates; the primary key too. None of a
+    /// table that others inherit from, other than partitions: it holds for its own rows alone.
     pub unique: Vec<Box<[i16]>>,
     pub foreign_keys: Vec<ForeignKey>,
     pub identity: Identity,
@@ -166,6 +167,7 @@ impl Facts {
     pub(super) fn is_exact(&self, clause: &Node, expression: &Node) -> bool {
         let collation = match &*expression.kind {
             "RELABELTYPE" => expression.number("resultcollid"),
+            "COLLATEEXPR" => expression.number("collOid"),
             _ => expression.number("varcollid"),
         };
         self.is_exact_under(clause.number("eqop").unwrap_or(0), collation.unwrap_or(0))

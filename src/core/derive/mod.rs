@@ -8,6 +8,7 @@
 //! | `blocks` | blocks, and groups of occurrences that inner joins tie together, with their conditions |
 //! | `columns` | which occurrence's column an expression is; conditions as bear computes them |
 //! | `expression` | what bear computes |
+//! | `fixtures` | for tests: trees that were checked in |
 //! | `evaluate` | for tests: what a condition says of a row |
 //! | `constants` | a tree's constants as texts |
 //! | `sources` | VALUES, unnest and finished recursions as occurrences with known values |
@@ -29,12 +30,16 @@ mod constants;
 pub mod evaluate;
 pub mod expression;
 pub mod facts;
+#[cfg(test)]
+pub mod fixtures;
 mod page;
 mod query;
 mod reads;
 mod refusals;
 mod rules;
 mod sources;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod warnings;
 

@@ -5,6 +5,7 @@ use super::tree::{Node, Value};
 /// `JoinType` as Postgres numbers it.
 pub(super) const INNER: &str = "0";
 pub(super) const LEFT: &str = "1";
+pub(super) const FULL: &str = "2";
 pub(super) const RIGHT: &str = "3";
 
 /// `SubLinkType`.
@@ -27,6 +28,27 @@ pub(super) mod kind {
 
 /// `int8(int4)`, which stands around the count of a LIMIT.
 const INT8_OF_INT4: u32 = 481;
+
+/// Casts of `pg_catalog` that leave a number as it is: of int2, int4 and int8 to wider ones and to numeric, and of int2 and
+/// int4 to float8.
+const WIDENING: [u32; 8] = [INT8_OF_INT4, 754, 313, 1740, 1781, 1782, 316, 235];
+
+/// Of numeric to float8, which rounds.
+const FLOAT8_OF_NUMERIC: u32 = 1746;
+
+/// What an expression is another name of: without what changes its type or collation, and leaves its value.
+pub(super) fn relabelled(node: &Node) -> Option<&Node> {
+    match &*node.kind {
+        "RELABELTYPE" | "COLLATEEXPR" => node.node("arg"),
+        "FUNCEXPR" if node.number("funcid").is_some_and(|function| WIDENING.contains(&function)) => {
+            node.nodes("args").next()
+        }
+        "FUNCEXPR" if node.number("funcid") == Some(FLOAT8_OF_NUMERIC) => {
+            node.nodes("args").next().filter(|arg| ["CONST", "PARAM"].contains(&&*arg.kind))
+        }
+        _ => None,
+    }
+}
 
 /// Fields that make rows of anything but one combination of rows.
 const GROUPING: [&str; 3] = ["groupClause", "groupingSets", "havingQual"];

@@ -80,8 +80,10 @@ impl<'a> Blocks<'a> {
     fn add_bases(&self, relation: Option<u32>, reads: &mut Reads) {
         let Some(relation) = relation.and_then(|relation| self.facts.relations.get(&relation)) else { return };
         let Reads::Columns(columns) = reads else { return };
-        let bases = columns.iter().filter_map(|column| relation.columns.get(column));
-        let bases: Vec<i16> = bases.flat_map(|column| column.base.iter().copied()).collect();
+        let base =
+            |column: &i16| relation.columns.get(column).map(|column| &column.base).filter(|base| !base.is_empty());
+        let bases: Vec<i16> = columns.iter().filter_map(base).flat_map(|base| base.iter().copied()).collect();
+        columns.retain(|column| base(column).is_none());
         columns.extend(bases);
     }
 }

@@ -85,7 +85,8 @@ impl Blocks<'_> {
             let reaches =
                 |column: &Column| column.occurrence != occurrence || self.enters(occurrence, group, column.is_crossed);
             if !condition.columns().into_iter().all(reaches) {
-                found[occurrence].is_kept_out = true;
+                let is_crossed = |column: &&Column| column.occurrence == occurrence && column.is_crossed;
+                found[occurrence].is_kept_out |= condition.columns().iter().any(is_crossed);
                 continue;
             }
             match condition.restricted(&of).filter(|local| !local.columns().is_empty()) {
@@ -145,7 +146,7 @@ impl Blocks<'_> {
                 }
             }
             let coarse = (local.is_empty() && kept.is_empty()).then_some(match (is_kept_out, is_uncomputed) {
-                (true, _) => "a condition stands outside a LIMIT, a window, an aggregate or the other side of a join",
+                (true, _) => "a condition on it stands outside a LIMIT, a window, an aggregate or a DISTINCT",
                 (_, true) => "its conditions are none that bear computes",
                 _ => "no condition restricts it",
             });

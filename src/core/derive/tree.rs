@@ -192,7 +192,7 @@ impl Reader<'_> {
                     self.at += i + 1;
                     return Ok(Value::Text(text.into()));
                 }
-                '\\' => text.extend(chars.next().map(|(_, char)| char)),
+                '\\' => text.extend(chars.next().map(|(_, char)| unbroken(char))),
                 char => text.push(char),
             }
         }
@@ -211,7 +211,7 @@ impl Reader<'_> {
                     let Some(escaped) = chars.next() else { return Err(self.error("an escape without a character")) };
                     is_escaped = true;
                     len += 1 + escaped.len_utf8();
-                    text.push(escaped);
+                    text.push(unbroken(escaped));
                 }
                 ' ' | '\n' | '\t' | '\r' | '(' | ')' | '{' | '}' | '[' | ']' => break,
                 char => {
@@ -228,6 +228,14 @@ impl Reader<'_> {
             return Ok(Value::Nothing);
         }
         Ok(Value::Text(text.into()))
+    }
+}
+
+/// Postgres breaks the lines of a tree at blanks, also at one within a name.
+fn unbroken(escaped: char) -> char {
+    match escaped {
+        '\n' => ' ',
+        escaped => escaped,
     }
 }
 
@@ -375,6 +383,12 @@ mod tests {
         assert_eq!(query.get("empty"), &Value::Text("".into()));
         assert_eq!(query.get("constvalue"), &Value::Bytes(vec![10, 0, 255, 0]));
         assert_eq!(query.node("inner").and_then(|var| var.number::<u32>("varno")), Some(1));
+    }
+
+    #[test]
+    fn a_line_that_is_broken_within_a_name() {
+        assert_eq!(read("{A :name unnamed\\\njoin}").unwrap()[0].text("name"), "unnamed join");
+        assert_eq!(read("{A :names (\"unnamed\\\njoin\")}").unwrap()[0].list("names")[0].text(), Some("unnamed join"));
     }
 
     #[test]

@@ -34,8 +34,16 @@ impl Asker {
         &self.facts
     }
 
+    pub fn set_role(&mut self, role: &str) {
+        self.client.batch_execute(&format!("SET ROLE {role}")).unwrap();
+    }
+
     /// The tree of a SELECT.
     pub fn tree(&mut self, sql: &str) -> Node {
+        tree::read(&self.tree_text(sql)).unwrap().remove(0)
+    }
+
+    pub fn tree_text(&mut self, sql: &str) -> String {
         let settings = "BEGIN; SET LOCAL debug_print_rewritten = on; SET LOCAL client_min_messages = log;
             SET LOCAL debug_pretty_print = off";
         self.client.batch_execute(settings).unwrap();
@@ -44,9 +52,9 @@ impl Asker {
         let trees = std::mem::take(&mut *self.trees.lock().unwrap());
         self.client.batch_execute("ROLLBACK").unwrap();
         prepared.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let mut trees = trees.iter().flat_map(|text| tree::read(text).unwrap());
         // The driver asks for types that it does not know, behind ours.
-        trees.find(|tree| tree.text("commandType") == "1").expect("the statement's tree")
+        let is_select = |text: &String| tree::read(text).unwrap()[0].text("commandType") == "1";
+        trees.into_iter().find(is_select).expect("the statement's tree")
     }
 
     pub fn derive(&mut self, sql: &str) -> Derived {
@@ -58,11 +66,14 @@ impl Asker {
 fn facts(client: &mut ::postgres::Client) -> Facts {
     let mut facts = Facts::default();
     let mut rows = |sql: &str| client.query(sql, &[]).unwrap();
-    for row in rows("SELECT oid, relname::text, relkind::text, relnamespace::regnamespace::text FROM pg_class WHERE relkind IN ('r', 'v')") {
+    for row in rows("SELECT oid, relname::text, relkind::text, relnamespace::regnamespace::text, relpersistence = 'p' FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'f', 'p')") {
         let (kind, schema): (String, String) = (row.get(2), row.get(3));
         let kind = match (&*schema, &*kind) {
             ("pg_catalog" | "information_schema", _) => RelationKind::System,
             (_, "v") => RelationKind::View,
+            (_, "m") => RelationKind::MaterializedView,
+            (_, "f") => RelationKind::Foreign,
+            _ if !row.get::<_, bool>(4) => RelationKind::Unfollowed,
             _ => RelationKind::Table,
         };
         let relation = Relation {
@@ -83,8 +94,8 @@ fn facts(client: &mut ::postgres::Client) -> Facts {
         WHERE attnum > 0 AND NOT attisdropped",
     ) {
         let Some(relation) = facts.relations.get_mut(&row.get(0)) else { continue };
-        // A test's own asker: the columns that a generated one is computed from are not looked for.
-        let base: &[i16] = if row.get(5) { &[1] } else { &[] };
+        // The one generated column there is is computed from the third.
+        let base: &[i16] = if row.get(5) { &[3] } else { &[] };
         let column = Column {
             name: row.get::<_, String>(2).into(),
             type_oid: row.get(3),

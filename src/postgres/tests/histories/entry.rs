@@ -106,7 +106,11 @@ impl Entry {
         };
         let last = rows.last().filter(|_| rows.len() >= limit)?;
         let key = |(text, key): (&Option<String>, &Key)| {
-            let value = text.as_ref().map_or(Value::Null, |text| Value::Number(text.parse().unwrap()));
+            let value = match text.as_deref() {
+                None => Value::Null,
+                Some(text @ ("t" | "f")) => Value::Bool(text == "t"),
+                Some(text) => Value::Number(text.parse().unwrap()),
+            };
             sort_key(&value, key)
         };
         Some(last.iter().zip(&page.keys).map(key).collect())

@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -60,6 +60,11 @@ check-freshness: ## the freshness checker in full: 10,000,000 answers checked un
 	cargo test --locked --lib $(ARGS) -- --include-ignored fills::model::
 	BEAR_TEST_READS=$${BEAR_TEST_READS:-10000000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 freshness::
+
+check-derive: ## derived rules against Postgres' answers: 10,000 histories of known statements, as many of random ones; BEAR_TEST_HISTORIES, BEAR_TEST_SEED
+	@scripts/setup.sh
+	BEAR_TEST_HISTORIES=$${BEAR_TEST_HISTORIES:-10000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
+	cargo test --locked --lib $(ARGS) -- --nocapture --test-threads=1 postgres::tests::histories::
 
 check-fresh: ## `make run` and `make test` in clean Debian roots, as root and with sudo; ARGS names cases
 	@scripts/check-fresh.sh $(ARGS)

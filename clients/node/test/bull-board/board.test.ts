@@ -244,6 +244,20 @@ it("counts what settled by the minute", async () => {
   assert.equal(sum(wrong), 1);
 });
 
+it("counts up to 1,000 completed jobs for Postgres, and pages through them", async () => {
+  const ids = await Promise.all(Array.from({ length: 1005 }, (_, n) => bear.enqueue("product", "RENAME", { id: 1 + n })));
+  for (const id of ids.slice(-5)) await settled("product", id);
+  await eventually("all are done", async () => (await bear.stats("product")).waiting === 0);
+  const last = await board.queue("shop.product", { status: "completed", page: "100" });
+  assert.deepEqual([last.counts.completed, last.pagination.pageCount, last.jobs.length], [1000, 100, 10]);
+  await bear.clean("product", "completed", { count: 900 }); // and a few more, which share an entry with the last
+  const left = (await bear.jobs("product", "completed", { count: 1000 })).length;
+  assert.ok(left > 0 && left <= 115, String(left));
+  assert.equal((await board.queue("shop.product")).counts.completed, left);
+  await settled("product", await bear.enqueue("product", "RENAME", { id: 1 }));
+  assert.equal((await board.queue("shop.product")).counts.completed, left + 1);
+});
+
 it("gives the payloads' JSON schema", async () => {
   const { body } = await board.send("GET", "queues/shop.product/job-data-schema");
   assert.deepEqual(body.anyOf.map(({ title, required }: any) => [title, required]), [["BREAK", ["id", "why"]], ["RENAME", ["id"]], ["SET_PRICE", ["id", "price"]]]);

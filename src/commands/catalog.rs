@@ -205,7 +205,7 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
 }
 
 fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) {
-    reply.map(9 + LIFE_FIELDS);
+    reply.map(10 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
@@ -219,6 +219,12 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) 
     reply.text("rows");
     reply.boolean(query.rows);
     dependencies(reply, sections, query);
+    reply.text("lists");
+    reply.map(plan.lists.len());
+    for list in &plan.lists {
+        reply.text(&list.name);
+        reply.text(&list.sql);
+    }
 }
 
 /// Three fields.

@@ -1,7 +1,7 @@
 //! `BEAR.EXPLAIN space word …`: what is known of a call.
 //!
 //! Reply: a map (RESP2: a flat array) of key, query, sql, params, cached, ttl_ms, stale_ms, stale, bytes, stored_bytes,
-//! rows, tags, dropped_by, fetch_us.
+//! rows, tags, dropped_by, lists, fetch_us.
 //! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
 //! the others as rows, and `tags` may lack some. Nothing is replicated.
 //! Errors: ERR (wrong words), TOOLARGE (too many words).
@@ -45,7 +45,7 @@ fn reply(ctx: Context, explained: &Explained) {
     let section = &call.catalog.sections[call.section];
     let query = &section.queries[call.query];
     let reply = ctx.reply();
-    reply.map(16);
+    reply.map(17);
     reply.text("key");
     reply.bytes(&call.key);
     reply.text("query");
@@ -90,6 +90,15 @@ fn reply(ctx: Context, explained: &Explained) {
     reply.texts(&tags(explained));
     reply.text("dropped_by");
     reply.texts(&dropped_by(explained));
+    reply.text("lists");
+    reply.map(query.lists.len());
+    for (list, values) in query.lists.iter().zip(&explained.listed) {
+        reply.text(&list.name);
+        match values {
+            Some(values) => reply.integer(*values as i64),
+            None => reply.null(),
+        }
+    }
     optional("fetch_us", explained.took_us.map(i64::from));
 }
 

@@ -51,6 +51,8 @@ use crate::core::cache::meta_id::MetaId;
 use crate::core::cache::stored_form::Content;
 use crate::core::calls::names::Deployment;
 use crate::core::catalog::demand::Demand;
+use crate::core::changes::dependency::DependentId;
+use crate::core::values::value::Value;
 use crate::redis_api::Context;
 
 pub use cold::Forgotten;
@@ -147,6 +149,11 @@ impl Keyspace {
     /// The key of the entry that follows another one of a prefix, or of the first.
     pub fn next_key(&self, prefix: &[u8], after: Option<&[u8]>) -> Option<Key> {
         self.index.next_key(prefix, after)
+    }
+
+    /// What the predicates of an entry compare with.
+    pub fn compared(&self, dependent: DependentId) -> Option<&Arc<[Value]>> {
+        self.index.dependents.compared(dependent)
     }
 
     /// Names of the metadata sets that an entry belongs to.

@@ -7,7 +7,9 @@ use super::membership::{Found, ListedRows, Membership, Related};
 use crate::core::calls::keys;
 use crate::core::calls::names::{self, Deployment};
 use crate::core::calls::tags::TooManyTags;
+use crate::core::catalog::lists::{List, ListOf, MAX_COMPARED};
 use crate::core::catalog::Section;
+use crate::core::changes::image::listed_form;
 use crate::core::values::value::Value;
 
 #[derive(Debug, Clone)]
@@ -30,7 +32,8 @@ impl Asked {
         let query = &section.queries[self.query];
         let asked_for = query.asked_for(&self.args);
         let depends_on = |index: usize| query.on.iter().any(|on| on.section == index);
-        let listed = found.listed.iter().filter_map(|(name, _)| self.sections.iter().position(|of| of.name == *name));
+        let names = found.listed.iter().map(|(name, _)| name).chain(&found.unlisted);
+        let listed = names.filter_map(|name| self.sections.iter().position(|of| of.name == *name));
         let mut others: Vec<usize> = query.on.iter().map(|on| on.section).chain(listed).collect();
         others.sort_unstable();
         others.dedup();
@@ -52,6 +55,45 @@ impl Asked {
             args: self.args.clone(),
             tenant: self.tenant.clone(),
         }
+    }
+
+    /// What predicates compare with: the call's arguments, and what the result lists, a value for each of the query's lists; NULL
+    /// where nobody can tell, or it is too much to be compared with. Nothing where they name no list.
+    pub fn compared(&self, found: &Found) -> Arc<[Value]> {
+        let lists = &self.sections[self.section].queries[self.query].lists;
+        if lists.is_empty() {
+            return Arc::default();
+        }
+        let listed = lists.iter().map(|list| self.listed(list, found).unwrap_or(Value::Null));
+        self.args.iter().cloned().chain(listed).collect()
+    }
+
+    fn listed(&self, list: &List, found: &Found) -> Option<Value> {
+        let mut values: Vec<&str> = Vec::new();
+        match list.of {
+            ListOf::Values => {
+                let (_, listed) = found.values.iter().find(|(name, _)| *name == list.name)?;
+                values.extend(listed.as_ref()?.iter().map(AsRef::as_ref));
+            }
+            ListOf::Rows(section) => {
+                let is_own = section == self.section;
+                let listed = found.listed.iter().find(|(name, _)| *name == list.name);
+                if found.unlisted.contains(&list.name) || (listed.is_none() && !is_own) {
+                    return None;
+                }
+                values.extend(listed.into_iter().flat_map(|(_, ids)| ids).map(AsRef::as_ref));
+                values.extend(found.ids.iter().filter(|_| is_own).map(AsRef::as_ref));
+            }
+        }
+        if values.len() > MAX_COMPARED {
+            return None;
+        }
+        // One that is not of the type equals nobody knows what.
+        let form = |text: &str| Some(String::from_utf8(listed_form(list.ty, text)?).ok()?.into_boxed_str());
+        let mut values: Vec<Box<str>> = values.into_iter().map(form).collect::<Option<_>>()?;
+        values.sort_unstable();
+        values.dedup();
+        Some(Value::Array(values.into()))
     }
 
     /// Names of the sets that a value belongs to for which these rows, by section, and these tags are named; sorted.
@@ -168,5 +210,58 @@ mod tests {
         let listed = vec![("answer".into(), vec!["7".into()]), ("seat".into(), vec!["1".into()])];
         let found = Found { listed, ..Found::default() };
         assert_eq!(metas(&found), ["answer:meta:7:caches", "exam:meta:*:caches", "question:meta:*:caches"]);
+    }
+
+    /// What predicates compare with: the arguments, and each list in one spelling and sorted, or NULL.
+    #[test]
+    fn lists_are_compared_by_their_values() {
+        let text = r#"
+            [den]
+            id = "numeric"
+            [bear]
+            id = "int"
+            row = "SELECT id FROM bear WHERE id = ANY({ids})"
+            [[bear.query]]
+            call = "in {name:text}"
+            sql = "SELECT id FROM bear"
+            match = "a in _bear and b in _den and c in _names"
+            lists = { "names:text" = "SELECT 'x'" }
+            [[bear.query]]
+            call = "all"
+            sql = "SELECT id FROM bear"
+        "#;
+        let catalog = read_catalog::parse(text, &mut || 1).unwrap();
+        let compared = |query, found: Found| {
+            let asked = Asked {
+                sections: catalog.sections.clone(),
+                section: catalog.section(b"bear").unwrap().0,
+                query,
+                args: vec![Value::Scalar("x".into())],
+                tenant: None,
+                prefix: b"bear"[..].into(),
+                deployment: Deployment::Standalone,
+            };
+            asked.compared(&found).to_vec()
+        };
+        let texts = |texts: &[&str]| -> Vec<Box<str>> { texts.iter().map(|text| (*text).into()).collect() };
+        let array = |values: &[&str]| Value::Array(texts(values).into());
+        let found = || Found {
+            ids: texts(&["10", "9"]),
+            listed: vec![("den".into(), texts(&["1.50", "1.5", "2"])), ("bear".into(), texts(&["9", "11"]))],
+            values: vec![("names".into(), Some(texts(&["b", "a ", "a"])))],
+            ..Found::default()
+        };
+        let arg = Value::Scalar("x".into());
+        let expected = [arg.clone(), array(&["10", "11", "9"]), array(&["1.5", "2"]), array(&["a", "b"])];
+        assert_eq!(compared(0, found()), expected);
+        assert_eq!(compared(1, found()), [], "it names no list");
+        // Not listed, too many to be listed, too many to be compared, and one that is not of its type.
+        let many: Vec<Box<str>> = (0..=MAX_COMPARED).map(|n| n.to_string().into()).collect();
+        let found = Found { unlisted: vec!["bear".into()], values: vec![("names".into(), None)], ..Found::default() };
+        assert_eq!(compared(0, found), [arg.clone(), Value::Null, Value::Null, Value::Null]);
+        let found = Found { ids: many.clone(), values: vec![("names".into(), Some(many))], ..Found::default() };
+        assert_eq!(compared(0, found), [arg.clone(), Value::Null, Value::Null, Value::Null]);
+        let found = Found { ids: texts(&["x"]), listed: vec![("den".into(), vec![])], ..Found::default() };
+        assert_eq!(compared(0, found), [arg, Value::Null, array(&[]), Value::Null]);
     }
 }

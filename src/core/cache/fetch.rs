@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::asked::Asked;
 use super::membership::Found;
 use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::values::value::Value;
 
 /// One execution of a plan.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Fetched {
     pub took_us: u64,
     /// Names of the metadata sets that the result belongs to, sorted, without duplicates.
     pub metas: Vec<Box<[u8]>>,
+    /// What predicates compare with: see [`Asked::compared`].
+    pub compared: Arc<[Value]>,
 }
 
 /// Why a fetch brought nothing back.

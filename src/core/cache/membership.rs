@@ -33,6 +33,9 @@ pub struct Membership {
 /// Rows that are listed, by the names of their sections.
 pub type ListedRows = Vec<(Box<str>, Vec<Box<str>>)>;
 
+/// Other values that are listed, by the name of their list; None: too many.
+pub type ListedValues = (Box<str>, Option<Vec<Box<str>>>);
+
 /// What a result says of where it belongs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
@@ -41,6 +44,10 @@ pub struct Found {
     /// For each column named `_<section>` that the result has: the section and the ids listed, sorted, without
     /// duplicates.
     pub listed: ListedRows,
+    /// Sections of which it depends on so many rows that they are not listed.
+    pub unlisted: Vec<Box<str>>,
+    /// Sorted, without duplicates.
+    pub values: Vec<ListedValues>,
     /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
     pub tag_values: Vec<Vec<Vec<Box<str>>>>,
 }
@@ -70,6 +77,7 @@ impl Membership {
             match found.listed.iter().find(|(section, _)| *section == related.section) {
                 Some((_, ids)) => metas.extend(ids.iter().map(|id| related.row_set(id))),
                 None if related.depends_on && !by_id => metas.push(related.set_of(&Row::Any)),
+                None if found.unlisted.contains(&related.section) => metas.push(related.set_of(&Row::Any)),
                 None => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lists::ListStatement;
 use crate::core::values::value::{ArgType, ScalarType};
 
 /// One query of a loaded catalog, ready to be sent. Immutable and shared by all its fetches.
@@ -23,4 +24,8 @@ pub struct FetchPlan {
     pub sections: Arc<[Box<str>]>,
     /// Columns of the result that tags are made of (`{row.<column>}`).
     pub tag_columns: Vec<Box<str>>,
+    /// What is asked in the same snapshot.
+    pub lists: Vec<ListStatement>,
+    /// Sections whose rows the result must list, for predicates compare with them.
+    pub compared: Vec<Box<str>>,
 }

@@ -9,11 +9,13 @@
 //! | `job` | a job: its payload, and the SQL that applies it |
 //! | `life` | how long an entry is served |
 //! | `limit` | a limit with a name, which BEAR.LIMIT asks |
+//! | `lists` | what results list that predicates compare with |
 //! | `outline` | what sections must know of each other before any is read |
 //! | `read_catalog` | reads a catalog from TOML and checks it |
 //! | `read_claim` | reads what is said of claimed jobs |
 //! | `read_job` | reads the jobs of a section |
 //! | `read_life` | reads how long entries live |
+//! | `read_lists` | reads what the results of a query list |
 //! | `read_limit` | reads a section's limits, and tells their two kinds apart |
 //! | `read_query` | reads the queries of a section |
 //! | `read_schedule` | reads the schedules of a section |
@@ -38,12 +40,14 @@ pub mod fetch_plan;
 pub mod job;
 pub mod life;
 pub mod limit;
+pub mod lists;
 pub mod outline;
 pub mod read_catalog;
 pub mod read_claim;
 pub mod read_job;
 pub mod read_life;
 pub mod read_limit;
+pub mod read_lists;
 pub mod read_query;
 pub mod read_schedule;
 pub mod read_value;

@@ -151,7 +151,10 @@ fn related(names: &SectionNames, queries: &[Query]) -> Box<[usize]> {
     let mut related = BTreeSet::new();
     for query in queries {
         related.extend(query.on.iter().map(|on| on.section));
-        query.plan().into_iter().for_each(|plan| names.find_columns(&plan.sql, &mut related));
+        if let Some(plan) = query.plan() {
+            names.find_columns(&plan.sql, &mut related);
+            related.extend(plan.lists.iter().filter(|list| list.of_rows).filter_map(|list| names.index_of(&list.name)));
+        }
     }
     related.into_iter().collect()
 }

@@ -7,8 +7,10 @@ use toml::Table;
 
 use super::fetch_plan::FetchPlan;
 use super::life::Life;
+use super::lists::ListOf;
 use super::outline::Outline;
 use super::read_life;
+use super::read_lists::{self, Lists};
 use super::section_names::SectionNames;
 use super::sections::{On, OnRule, ParamSource, Query, Source};
 use super::toml_reader::{Fields, Report};
@@ -19,7 +21,7 @@ use crate::core::sql::template::Template;
 use crate::core::values::duration;
 use crate::core::values::value::ArgType;
 
-const QUERY_KEYS: [&str; 13] = [
+const QUERY_KEYS: [&str; 14] = [
     "call",
     "sql",
     "single",
@@ -32,6 +34,7 @@ const QUERY_KEYS: [&str; 13] = [
     "rewarm",
     "match",
     "on",
+    "lists",
     "tags",
 ];
 
@@ -77,10 +80,8 @@ impl QueryReader<'_, '_> {
         }
         let call = CallPattern::parse(fields.string("call", report)?);
         let call = Arc::new(report.keep("call", call)?);
-        let template = fields.string("sql", report).and_then(|sql| {
-            let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
-            report.keep("sql", Template::parse(sql, &known))
-        });
+        let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
+        let template = fields.string("sql", report).and_then(|sql| report.keep("sql", Template::parse(sql, &known)));
         let single = fields.boolean("single", report).unwrap_or(false);
         let rows = fields.boolean("rows", report).unwrap_or(true);
         if rows && !outline.fields.has("id") {
@@ -90,9 +91,13 @@ impl QueryReader<'_, '_> {
         let compress = read_life::compress(fields, outline.compress, report);
         let rewarm = fields.string("rewarm", report).and_then(|text| report.keep("rewarm", duration::parse_ms(text)));
         let rewarm = rewarm.map(Duration::from_millis);
-        let (match_, on) = self.predicates(section, fields, &call, report);
-        let lists = template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
-        if match_.is_some() && !rows && !lists {
+        let mut params = template.as_ref().map(|template| template.params.clone()).unwrap_or_default();
+        let mut lists = Lists::default();
+        let statements = read_lists::read(fields, self.names, &known, &mut params, &mut lists, report);
+        let (match_, on) = self.predicates(section, fields, &call, &mut lists, report);
+        let lists_own = statements.iter().any(|list| *list.name == *outline.name)
+            || template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
+        if match_.is_some() && !rows && !lists_own {
             report.problem(format!(
                 "match cannot decide where rows = false, for nobody knows which rows are in the result; remove one of \
                  the two, or list the rows in a column _{}",
@@ -105,7 +110,7 @@ impl QueryReader<'_, '_> {
         let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
         let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
 
-        let Template { text: sql, params } = template?;
+        let Template { text: sql, .. } = template?;
         let sources = params
             .iter()
             .map(|name| call.arg_index(name).map_or(ParamSource::Tenant, ParamSource::Arg))
@@ -124,9 +129,16 @@ impl QueryReader<'_, '_> {
             row_id: outline.id.filter(|_| rows),
             sections: self.names.all(),
             tag_columns,
+            lists: statements,
+            compared: lists
+                .named
+                .iter()
+                .filter(|list| list.of != ListOf::Values)
+                .map(|list| list.name.clone())
+                .collect(),
         };
         let source = Source::Sql { plan: Arc::new(plan), params: sources };
-        Some(Query { call, source, life, compress, rewarm, single, rows, match_, on, tags })
+        Some(Query { call, source, life, compress, rewarm, single, rows, match_, on, lists: lists.named, tags })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.
@@ -135,12 +147,13 @@ impl QueryReader<'_, '_> {
         section: usize,
         fields: Fields<'_>,
         call: &CallPattern,
+        lists: &mut Lists,
         report: &mut Report,
     ) -> (Option<Arc<Predicate>>, Vec<On>) {
         let own = &self.outlines[section];
         let mut match_ = None;
         if let Some(text) = fields.string("match", report) {
-            match_ = self.predicate("match", text, own, call, report);
+            match_ = self.predicate("match", text, own, call, lists, report);
         }
         let mut on = Vec::new();
         for (name, text) in fields.string_table("on", report).unwrap_or_default() {
@@ -153,7 +166,7 @@ impl QueryReader<'_, '_> {
             let other = &self.outlines[index];
             let rule = match text.trim() {
                 "*" => Some(OnRule::Any),
-                text => self.predicate(&key, text, other, call, report).map(OnRule::Rows),
+                text => self.predicate(&key, text, other, call, lists, report).map(OnRule::Rows),
             };
             if index == section {
                 if fields.has("match") {
@@ -176,6 +189,7 @@ impl QueryReader<'_, '_> {
         text: &str,
         of: &Outline<'_>,
         call: &CallPattern,
+        lists: &mut Lists,
         report: &mut Report,
     ) -> Option<Arc<Predicate>> {
         if !of.has_row() {
@@ -184,7 +198,8 @@ impl QueryReader<'_, '_> {
                 of.name
             ));
         }
-        report.keep(key, Predicate::parse(text, call.args())).map(Arc::new)
+        let find = &mut |name: &str| lists.find(name, self.names, self.outlines);
+        report.keep(key, Predicate::parse_linked(text, call.args(), find)).map(Arc::new)
     }
 }
 

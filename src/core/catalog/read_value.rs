@@ -6,6 +6,7 @@ use toml::Table;
 
 use super::life::Life;
 use super::read_life;
+use super::read_lists::Lists;
 use super::read_query::QueryReader;
 use super::sections::{Computed, Query, Source, ValueKind, DEFAULT_LEASE_MS, MAX_LEASE_MS};
 use super::toml_reader::{Fields, Report};
@@ -60,7 +61,8 @@ fn read_fields(
     }
     let life = read_life::read(fields, section_life, report);
     let compress = read_life::compress(fields, reader.outlines[section].compress, report);
-    let (match_, on) = reader.predicates(section, fields, &call, report);
+    let mut lists = Lists::default();
+    let (match_, on) = reader.predicates(section, fields, &call, &mut lists, report);
     let mut columns = Vec::new();
     let tags = fields.strings("tags", report).unwrap_or_default();
     let parse = |text: &str| TagTemplate::parse(text, &call, reader.outlines[section].tenancy(), &mut columns);
@@ -73,7 +75,8 @@ fn read_fields(
         ));
     }
     let source = Source::Computed(Computed { kind: kind(fields, report), lease_ms: lease_ms(fields, report) });
-    Some(Query { call, source, life, compress, rewarm: None, single: false, rows: false, match_, on, tags })
+    let lists = lists.named;
+    Some(Query { call, source, life, compress, rewarm: None, single: false, rows: false, match_, on, lists, tags })
 }
 
 fn kind(fields: Fields<'_>, report: &mut Report) -> ValueKind {

@@ -13,6 +13,7 @@ use super::fetch_plan::FetchPlan;
 use super::job::Job;
 use super::life::Life;
 use super::limit::NamedLimit;
+use super::lists::List;
 use super::schedule::Schedule;
 use crate::core::calls::lookup::Calls;
 use crate::core::calls::names::MAX_SECTION_NAME;
@@ -78,6 +79,7 @@ fn named(by_name: &FxHashMap<Box<[u8]>, usize>, own: usize, section: &Section) -
     for query in &section.queries {
         named.extend(query.on.iter().map(|on| on.section));
         let Some(plan) = query.plan() else { continue };
+        named.extend(plan.lists.iter().filter_map(|list| by_name.get(list.name.as_bytes())));
         let sql = plan.sql.to_ascii_lowercase();
         for (at, _) in sql.match_indices('_') {
             let word = &sql.as_bytes()[at + 1..];
@@ -207,6 +209,8 @@ pub struct Query {
     pub match_: Option<Arc<Predicate>>,
     /// Which changes of other sections concern the result.
     pub on: Vec<On>,
+    /// What its results list that `match` and `on` compare with: values of each follow those of the arguments.
+    pub lists: Vec<List>,
     pub tags: Vec<TagTemplate>,
 }
 

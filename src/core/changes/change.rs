@@ -51,7 +51,7 @@ impl Changes {
 
     /// May one of the rows concern a result that wants to know of such?
     pub fn concern(&self, dependency: &Dependency) -> bool {
-        match dependency.predicate.terms.is_empty() {
+        match dependency.predicate.is_any() {
             true => self.spaces.contains(&dependency.space),
             false => {
                 self.unknown.contains(&dependency.space) || self.rows.iter().any(|change| dependency.meets(change))

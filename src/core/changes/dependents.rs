@@ -23,6 +23,7 @@ use super::change::Changes;
 use super::dependency::{Dependency, DependentId, RowChange};
 use crate::core::calls::names;
 use crate::core::catalog::demand::Demand;
+use crate::core::values::value::Value;
 
 #[derive(Debug)]
 struct Registered {
@@ -79,7 +80,7 @@ impl Dependents {
             let demands = &mut self.demands;
             let new_group = || {
                 let section = names::section_of_prefix(&dependency.space);
-                let wants_values = !dependency.predicate.terms.is_empty();
+                let wants_values = !dependency.predicate.is_any();
                 Group::of(dependency, wants_values.then(|| demand(demands, section).want()))
             };
             let groups = self.spaces.entry(dependency.space.clone()).or_default();
@@ -138,6 +139,12 @@ impl Dependents {
         self.of(id).iter().map(|dependency| &*dependency.space)
     }
 
+    /// What the call's predicates compare with: its arguments, and what its result lists.
+    pub fn compared(&self, id: DependentId) -> Option<&Arc<[Value]>> {
+        let mut by_value = self.of(id).iter().filter(|dependency| !dependency.predicate.is_any());
+        by_value.next().map(|dependency| &dependency.args)
+    }
+
     fn of(&self, id: DependentId) -> &[Dependency] {
         self.registered.get(&id).map_or(&[], |registered| &registered.dependencies)
     }
@@ -176,7 +183,7 @@ impl Dependents {
 
     /// Whether the call wants to know of any change in the space.
     pub fn is_of_any_change(&self, id: DependentId, space: &[u8]) -> bool {
-        self.of(id).iter().any(|dependency| *dependency.space == *space && dependency.predicate.terms.is_empty())
+        self.of(id).iter().any(|dependency| *dependency.space == *space && dependency.predicate.is_any())
     }
 
     /// Whether any call wants to know of rows of the space.

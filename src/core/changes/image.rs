@@ -12,7 +12,7 @@ mod tests;
 use crate::core::values::json_text::{JsonError, Reader};
 
 pub(in crate::core) use self::comparable::{Comparable, Seen};
-pub(in crate::core) use self::meets::{resolve, Resolved};
+pub(in crate::core) use self::meets::{listed_form, resolve, Resolved};
 
 /// Bytes of an image that a client gives: one of lists of numbers takes a millisecond or two.
 const MAX_BYTES: usize = 64 << 10;

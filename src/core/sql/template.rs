@@ -49,9 +49,23 @@ impl Template {
         Template::with_relation(sql, known, |number| format!("${number}"))
     }
 
+    /// The same of a statement that is sent together with others, which take these parameters: its own follow them.
+    pub fn parse_after(sql: &str, known: &[&str], params: Vec<Box<str>>) -> Result<Template, SqlError> {
+        Template::rendered(sql, known, params, &|number| format!("${number}"))
+    }
+
     /// The same where `{jobs}` is a relation: `relation(k)` gives the text that makes one of `$k`.
     pub fn with_relation(sql: &str, known: &[&str], relation: impl Fn(usize) -> String) -> Result<Template, SqlError> {
-        let Scan { mut out, code_end, .. } = Scan::run(sql, known, &relation)?;
+        Template::rendered(sql, known, Vec::new(), &relation)
+    }
+
+    fn rendered(
+        sql: &str,
+        known: &[&str],
+        params: Vec<Box<str>>,
+        relation: &impl Fn(usize) -> String,
+    ) -> Result<Template, SqlError> {
+        let Scan { mut out, code_end, .. } = Scan::run(sql, known, params, relation)?;
         out.text.truncate(code_end);
         if out.text.is_empty() {
             return Err(SqlError::Empty);
@@ -66,7 +80,7 @@ const JOBS: &str = "jobs";
 /// May a statement over `{jobs}` read this column of it? No only where it is certain: the column is not named, nor is
 /// anything that means all columns (a star, the relation's own name as a value, NATURAL).
 pub fn may_read(sql: &str, known: &[&str], column: &str) -> bool {
-    let Ok(Scan { tokens, .. }) = Scan::run(sql, known, &|_| String::new()) else { return true };
+    let Ok(Scan { tokens, .. }) = Scan::run(sql, known, Vec::new(), &|_| String::new()) else { return true };
     let is = |at: usize, token: &str| tokens.get(at).is_some_and(|found| found.eq_ignore_ascii_case(token));
     let is_name = |token: &str| token.starts_with(|c: char| c == '"' || c.is_alphabetic() || c == '_' || !c.is_ascii());
     let plain = |token: &str| token.trim_matches('"').to_lowercase();
@@ -105,11 +119,16 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn run(sql: &'a str, known: &'a [&'a str], relation: &impl Fn(usize) -> String) -> Result<Scan<'a>, SqlError> {
+    fn run(
+        sql: &'a str,
+        known: &'a [&'a str],
+        params: Vec<Box<str>>,
+        relation: &impl Fn(usize) -> String,
+    ) -> Result<Scan<'a>, SqlError> {
         if sql.contains('\0') {
             return Err(SqlError::Nul);
         }
-        let out = Template { text: String::with_capacity(sql.len()), params: Vec::new() };
+        let out = Template { text: String::with_capacity(sql.len()), params };
         let mut scan = Scan { rest: sql, known, out, code_end: 0, ended: false, tokens: Vec::new() };
         while !scan.rest.is_empty() {
             scan.step(relation)?;

@@ -4,6 +4,7 @@
 //! mistake in a section's name would otherwise show up as staleness.
 
 use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::catalog::lists::MAX_LISTED;
 use crate::core::values::value::ScalarType;
 
 use super::columns::{quote_name, Column, Family};
@@ -26,6 +27,8 @@ pub(in crate::postgres) struct Shape {
     pub(in crate::postgres) until: Option<usize>,
     pub(in crate::postgres) listed: Vec<(Box<str>, usize, Arity)>,
     pub(in crate::postgres) tags: Vec<(usize, Arity)>,
+    /// What the statements of the plan's `lists` give, as arrays of text, in a row of its own whose JSON is NULL.
+    pub(in crate::postgres) lists: Option<usize>,
 }
 
 impl Shape {
@@ -39,9 +42,7 @@ impl Shape {
         let id = match (plan.row_id, columns.iter().find(|column| column.name == "id")) {
             (None, _) => None,
             // An aggregate may list what it counted instead: `array_agg(id) AS _bear`.
-            (Some(_), None) if columns.iter().any(|column| column.name.strip_prefix('_') == Some(&plan.section)) => {
-                None
-            }
+            (Some(_), None) if lists(plan, columns, &plan.section) => None,
             (Some(_), None) => {
                 return Err(format!(
                     "the query must return the row id as 'id', or the ids of its rows as '_{}', or say rows = false",
@@ -74,6 +75,16 @@ impl Shape {
             let (expression, arity) = as_text(column);
             tags.push((output(expression), arity));
         }
+        if let Some(section) = plan
+            .compared
+            .iter()
+            .find(|section| !(lists(plan, columns, section) || (**section == plan.section && id.is_some())))
+        {
+            return Err(format!(
+                "match or on compares with '_{section}', the rows of '{section}' that the result lists: list them, in a column of \
+                 that name or by a statement of 'lists'"
+            ));
+        }
         // With a star, for a bare name would mean a column of that name where there is one.
         let (json, visible_row) = match visible.len() == columns.len() {
             true => ("row_to_json(q.*)", String::new()),
@@ -84,13 +95,34 @@ impl Shape {
                 ("row_to_json(v.*)", format!(", LATERAL (SELECT {}) v", names.join(", ")))
             }
         };
+        let many = outputs.len();
         let outputs: String = outputs.iter().map(|expression| format!(", {expression}")).collect();
         // The line feed ends a comment that the query may end in. Two rows are enough to see that one was too many.
         let limit = if plan.single { " LIMIT 2" } else { "" };
-        let sql =
+        let outputs = outputs + &", NULL::pg_catalog.text[]".repeat(plan.lists.len());
+        let mut sql =
             format!("SELECT pg_catalog.{json}::pg_catalog.text{outputs} FROM ({}\n) q{visible_row}{limit}", plan.sql);
-        Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags })
+        if !plan.lists.is_empty() {
+            // One statement, so that all of it is of one snapshot.
+            sql = format!("({sql}) UNION ALL SELECT NULL{}", ", NULL".repeat(many));
+            for list in &plan.lists {
+                // One more tells that there are too many.
+                let most = MAX_LISTED + 1;
+                sql += &format!(
+                    ", ARRAY(SELECT l.v::pg_catalog.text FROM (SELECT * FROM ({}\n) x LIMIT {most}) l(v))",
+                    list.sql
+                );
+            }
+        }
+        let lists = (!plan.lists.is_empty()).then_some(many + 1);
+        Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags, lists })
     }
+}
+
+/// Does the result list rows of the section in a column of that name, or by a statement?
+fn lists(plan: &FetchPlan, columns: &[Column], section: &str) -> bool {
+    columns.iter().any(|column| column.name.strip_prefix('_') == Some(section))
+        || plan.lists.iter().any(|list| list.of_rows && *list.name == *section)
 }
 
 enum Hidden<'a> {
@@ -164,6 +196,8 @@ mod tests {
             row_id: Some(ScalarType::Int),
             sections: ["bear".into(), "color".into()].into(),
             tag_columns: vec![],
+            lists: vec![],
+            compared: vec![],
         }
     }
 

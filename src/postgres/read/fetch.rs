@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::membership::Found;
 use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::catalog::lists::MAX_LISTED;
 
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::identity::ServerIdentity;
@@ -131,6 +132,11 @@ impl<'a> Reader<'a> {
     }
 
     fn add(&mut self, row: &Row) -> Result<(), Failure> {
+        if let Some(first) = self.shape.lists {
+            if row.try_get::<_, Option<&str>>(0)?.is_none() {
+                return self.add_lists(row, first);
+            }
+        }
         let fetched = &mut self.fetched;
         if self.plan.single && fetched.row_count > 0 {
             return Err(Failure::shape(
@@ -167,6 +173,34 @@ impl<'a> Reader<'a> {
         }
         // The result's last bracket is still to come.
         match fetched.json.len() >= self.max_bytes {
+            true => Err(Failure::Fetch(FetchError::TooLarge { limit: self.max_bytes })),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes what the statements of `lists` gave.
+    fn add_lists(&mut self, row: &Row, first: usize) -> Result<(), Failure> {
+        let found = &mut self.fetched.found;
+        let mut bytes = 0;
+        for (n, list) in self.plan.lists.iter().enumerate() {
+            let mut values = Vec::new();
+            append_values(&mut values, row, first + n, Arity::Many)?;
+            bytes += values.iter().map(|value| value.len()).sum::<usize>();
+            let too_many = values.len() > MAX_LISTED;
+            match (list.of_rows, too_many) {
+                (true, true) => found.unlisted.push(list.name.clone()),
+                (true, false) => match found.listed.iter_mut().find(|(section, _)| *section == list.name) {
+                    Some((_, ids)) => ids.append(&mut values),
+                    None => found.listed.push((list.name.clone(), values)),
+                },
+                (false, _) => {
+                    values.sort_unstable();
+                    values.dedup();
+                    found.values.push((list.name.clone(), (!too_many).then_some(values)));
+                }
+            }
+        }
+        match bytes > self.max_bytes {
             true => Err(Failure::Fetch(FetchError::TooLarge { limit: self.max_bytes })),
             false => Ok(()),
         }

@@ -34,6 +34,8 @@ pub(crate) fn plan(sql: &str, params: &[ArgType]) -> FetchPlan {
         row_id: None,
         sections: ["bear".into(), "color".into()].into(),
         tag_columns: vec![],
+        lists: vec![],
+        compared: vec![],
     }
 }
 

@@ -101,6 +101,17 @@ impl Call {
         self.query().bind_params(&self.args, self.tenant.as_deref())
     }
 
+    /// Which rows would belong in its result, whose predicates compare with these values; none: with the arguments alone.
+    pub fn dependencies_with(&self, compared: &Arc<[Value]>) -> Box<[Dependency]> {
+        let mut dependencies = self.dependencies.clone();
+        if !compared.is_empty() {
+            for dependency in dependencies.iter_mut().filter(|dependency| !dependency.predicate.is_any()) {
+                dependency.args = compared.clone();
+            }
+        }
+        dependencies
+    }
+
     /// For the thread that fetches, which works out where the result belongs.
     pub(in crate::server) fn asked(&self, deployment: Deployment) -> Asked {
         Asked {
@@ -149,8 +160,12 @@ fn dependencies(
     // Who wants to know of any change names no argument.
     let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
     let dependency = |(space, predicate): (_, Arc<Predicate>)| {
-        let args = if predicate.terms.is_empty() { &none } else { &args };
+        let args = if predicate.is_any() { &none } else { &args };
         Dependency { space, args: args.clone(), call: query.call.clone(), predicate }
     };
-    std::iter::once(own).chain(others).map(dependency).collect()
+    let alternatives = |(space, predicate): (Arc<[u8]>, Arc<Predicate>)| {
+        let each = predicate.alternatives().iter().map(|one| (space.clone(), one.clone()));
+        each.collect::<SmallVec<[_; 1]>>()
+    };
+    std::iter::once(own).chain(others).flat_map(alternatives).map(dependency).collect()
 }

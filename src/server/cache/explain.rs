@@ -6,6 +6,7 @@ use super::call::Words;
 use crate::core::cache::meta_id::MetaId;
 use crate::core::catalog::life::Age;
 use crate::core::catalog::space;
+use crate::core::values::value::Value;
 use crate::redis_api::{Context, StringKey};
 use crate::server::{Call, Server};
 
@@ -33,6 +34,8 @@ pub struct Explained {
     pub metas: Vec<(String, Vec<u8>)>,
     /// Sets beside those, which are rows' for the most part.
     pub more_metas: usize,
+    /// How many values of each of the query's lists predicates compare with; None: it is not stored, or has too many.
+    pub listed: Vec<Option<usize>>,
 }
 
 /// Metadata sets that are looked at: so many of the first, and as many of the last, which have the tags.
@@ -76,7 +79,14 @@ impl Server {
             metas.sort_unstable();
             metas
         });
+        let compared = live.and_then(|live| live.dependent).and_then(|id| self.keyspace.compared(id));
+        let listed = |at: usize| match compared?.get(call.args.len() + at)? {
+            Value::Array(values) => Some(values.len()),
+            Value::Scalar(_) | Value::Null => None,
+        };
+        let listed = (0..call.query().lists.len()).map(listed).collect();
         Ok(Explained {
+            listed,
             cached: entry.is_some(),
             ttl_ms,
             stale_ms: live

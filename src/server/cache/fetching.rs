@@ -17,6 +17,7 @@ use crate::core::cache::stored_form::Content;
 use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::change::Changes;
 use crate::core::events::fill::FillEnd;
+use crate::core::values::value::Value;
 use crate::keyspace::Publication;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
@@ -60,6 +61,8 @@ pub(in crate::server) struct Storing {
     pub took_us: u32,
     /// Names of the metadata sets that it belongs to, sorted.
     pub metas: Vec<Box<[u8]>>,
+    /// What predicates compare with: see [`Fetched::compared`].
+    pub compared: Arc<[Value]>,
     pub content: Content,
 }
 
@@ -142,7 +145,9 @@ impl Server {
             Err(_) => Ended::Failed,
         };
         self.keyspace.warm.ended(ticket);
-        let Some(finished) = self.fills.finish(ticket, ended, may_belong) else { return };
+        let compared = result.as_ref().map_or_else(|_| Arc::default(), |fetched| fetched.compared.clone());
+        let belong = |call: &Rc<Call>, changes: &Changes| may_belong(call, &compared, changes);
+        let Some(finished) = self.fills.finish(ticket, ended, belong) else { return };
         let call = &finished.call;
         if finished.struck {
             self.keyspace.warm.dropped(&call.key);
@@ -262,7 +267,7 @@ impl Server {
 
     fn fetched_by_nobody(&mut self, ticket: u64, error: FetchError) {
         self.keyspace.warm.ended(ticket);
-        if let Some(finished) = self.fills.finish(ticket, Ended::Failed, may_belong) {
+        if let Some(finished) = self.fills.finish(ticket, Ended::Failed, |_, _| true) {
             self.scheduled_fetch_ended(ticket, || ScheduledFetch::Failed(fetch_error(&finished.call, &error)));
             self.answer_with_error(&finished.call, &error, finished.answer);
         }
@@ -303,6 +308,7 @@ impl Server {
             rows: fetched.row_count.min(u32::MAX as usize) as u32,
             took_us: fetched.took_us.min(u64::from(u32::MAX)) as u32,
             metas: fetched.metas,
+            compared: fetched.compared,
             content,
         };
         self.store_content(ctx, ticket, call, storing);
@@ -320,7 +326,7 @@ impl Server {
         call: &Call,
         storing: Storing,
     ) -> bool {
-        let Storing { span, rows, took_us, metas, content } = storing;
+        let Storing { span, rows, took_us, metas, compared, content } = storing;
         let storable = self.is_master()
             && self.may_store
             && self.keyspace.is_owned(call.section)
@@ -338,7 +344,7 @@ impl Server {
         let now = self.begun.elapsed();
         let ends = Moment::at(now + Duration::from_millis(span.fresh_ms));
         let facts = Facts { ticket, rows, took_us, stored: Moment::at(now), ends };
-        let dependencies = call.dependencies.clone();
+        let dependencies = call.dependencies_with(&compared);
         let prefix_len = call.prefix.len() + 1;
         if content.compressed.is_some() {
             let (plain, stored) = (content.plain.len() as u64, content.stored().len() as u64);
@@ -359,7 +365,10 @@ fn fetch_error(call: &Call, error: &FetchError) -> String {
     errors::of_fetch(error, &section.name, section.queries[call.query].call.text())
 }
 
-/// May one of the rows belong in the call's result?
-pub(in crate::server) fn may_belong(call: &Rc<Call>, changes: &Changes) -> bool {
-    call.dependencies.iter().any(|dependency| changes.concern(dependency))
+/// May one of the rows belong in the call's result, whose predicates compare with these values?
+pub(in crate::server) fn may_belong(call: &Rc<Call>, compared: &Arc<[Value]>, changes: &Changes) -> bool {
+    match compared.is_empty() {
+        true => call.dependencies.iter().any(|dependency| changes.concern(dependency)),
+        false => call.dependencies_with(compared).iter().any(|dependency| changes.concern(dependency)),
+    }
 }

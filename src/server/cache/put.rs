@@ -9,18 +9,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::call::{Call, Words};
 use super::fetching::{may_belong, Storing};
 use super::query::no_value;
 use crate::core::cache::fills::Ended;
-use crate::core::cache::membership::ListedRows;
+use crate::core::cache::membership::{Found, ListedRows};
 use crate::core::cache::stored_form::{self, Content};
 use crate::core::catalog::life::{Age, Life, Span};
 use crate::core::catalog::ValueKind;
+use crate::core::changes::change::Changes;
 use crate::core::events::fill::FillEnd;
 use crate::core::values::json_compact;
-use crate::core::values::value::shorten;
+use crate::core::values::value::{shorten, Value};
 use crate::mutations;
 use crate::redis_api::{self, Answer, BlockedClient, Context};
 use crate::server::done_aside::{Aside, FAILED};
@@ -58,6 +60,8 @@ struct Put {
     call: Rc<Call>,
     by: By,
     metas: Vec<Box<[u8]>>,
+    /// What predicates compare with.
+    compared: Arc<[Value]>,
     rows: u32,
     ttl_ms: Option<u64>,
     if_absent: bool,
@@ -97,7 +101,10 @@ impl Server {
         };
         let rows = self.rows_named(&call, request)?;
         let row_count = rows.iter().map(|(_, ids)| ids.len()).sum::<usize>() as u32;
-        let metas = call.asked(self.deployment).named(rows, &request.tags).map_err(errors::usage)?;
+        let asked = call.asked(self.deployment);
+        let found = Found { listed: rows, ..Found::default() };
+        let compared = asked.compared(&found);
+        let metas = asked.named(found.listed, &request.tags).map_err(errors::usage)?;
         let by = match request.token {
             None => By::Anybody,
             Some(token) => match self.lease_of(token).filter(|ticket| self.fills.key(*ticket) == Some(&call.key)) {
@@ -123,7 +130,8 @@ impl Server {
             ctx.reply().integer(0);
             return Ok(());
         }
-        let put = Put { call, by, metas, rows: row_count, ttl_ms: request.ttl_ms, if_absent: request.if_absent };
+        let put =
+            Put { call, by, metas, compared, rows: row_count, ttl_ms: request.ttl_ms, if_absent: request.if_absent };
         let (kind, compress) = (computed.kind, put.call.query().compress);
         let len = request.value.len();
         let takes_long = match kind {
@@ -238,8 +246,9 @@ impl Server {
                 // It may have ended while the JSON was read.
                 let is_under_way = self.values.leases.end(ticket) || matches!(put.by, By::Expected(_));
                 let ended = Ended::Got(&put.metas);
-                let Some(finished) = is_under_way.then(|| self.fills.finish(ticket, ended, may_belong)).flatten()
-                else {
+                let belong = |call: &Rc<Call>, changes: &Changes| may_belong(call, &put.compared, changes);
+                let finished = is_under_way.then(|| self.fills.finish(ticket, ended, belong)).flatten();
+                let Some(finished) = finished else {
                     return false;
                 };
                 if let Some((successor, call)) = &finished.send {
@@ -258,7 +267,14 @@ impl Server {
             Some(ttl_ms) => exact_span(&call.query().life, ttl_ms),
             None => self.span(&call.query().life, ticket, None),
         };
-        let storing = Storing { span, rows: put.rows, took_us: 0, metas: put.metas, content: content.clone() };
+        let storing = Storing {
+            span,
+            rows: put.rows,
+            took_us: 0,
+            metas: put.metas,
+            compared: put.compared,
+            content: content.clone(),
+        };
         let is_stored = may_store
             && self.keyspace.may_store_under(ctx, &call.key)
             && self.store_content(ctx, ticket, &call, storing);

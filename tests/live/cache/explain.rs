@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::bears::{self, selects};
 use crate::support::{eventually, Redis, Reply};
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "bytes",
     "cached",
     "dropped_by",
@@ -13,6 +13,7 @@ const FIELDS: [&str; 16] = [
     "key",
     "kind",
     "lease_ms",
+    "lists",
     "params",
     "query",
     "rows",

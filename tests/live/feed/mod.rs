@@ -3,6 +3,7 @@
 mod changes;
 mod edges;
 mod links;
+mod listed;
 mod lost;
 mod own_changes;
 mod predicates;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::plan::{Lookup, Plan};
 use super::ranges::{Interval, Ranges};
 use crate::core::calls::pattern::CallPattern;
-use crate::core::calls::predicate::{Operand, Predicate, Term, Test};
+use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::demand::Want;
 use crate::core::changes::dependency::{Dependency, DependentId};
 use crate::core::changes::image::Image;
@@ -58,7 +58,7 @@ impl Group {
 
     /// Does any change concern its calls?
     pub(in crate::core) fn is_of_any_change(&self) -> bool {
-        self.predicate.terms.is_empty()
+        self.predicate.is_any()
     }
 
     pub(in crate::core) fn insert(&mut self, id: DependentId, values: &[Value]) {
@@ -85,8 +85,12 @@ impl Group {
     /// Every call that a row of these values may meet, and few others.
     pub(in crate::core) fn candidates(&self, image: &Image, visit: Visit) -> ControlFlow<()> {
         let args = self.call.args();
-        let mut common = self.predicate.terms.iter().filter(|term| !names_argument(term));
-        if !common.all(|term| term.meets(args, &[], image)) {
+        // What names no argument is the same for all calls of the group.
+        let mut terms = self.predicate.terms.iter().filter(|term| !term.names_argument());
+        let mut others = self.predicate.others.iter().filter(|condition| !condition.names_argument());
+        let may_meet =
+            terms.all(|term| term.meets(args, &[], image)) && others.all(|condition| condition.meets(args, &[], image));
+        if !may_meet {
             return ControlFlow::Continue(());
         }
         let places = self.plan.interval_of_row(&self.predicate, args, image);
@@ -128,16 +132,5 @@ impl Group {
     fn next_code(&self, from: u64) -> Option<u64> {
         let unranged = self.unranged.range((from, 0)..).next().map(|(code, _)| *code);
         [unranged, self.ranged.next_line(from)].into_iter().flatten().min()
-    }
-}
-
-/// Terms that do not are the same for all calls of the group.
-fn names_argument(term: &Term) -> bool {
-    let is_argument = |operand: &Operand| matches!(operand, Operand::Arg(_));
-    match &term.test {
-        Test::Compare(_, operand) | Test::In(operand) | Test::Overlaps(operand) | Test::Contains(operand) => {
-            is_argument(operand)
-        }
-        Test::Between(low, high) => is_argument(low) || is_argument(high),
     }
 }

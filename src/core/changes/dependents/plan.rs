@@ -61,7 +61,7 @@ impl Plan {
         let codes: Option<Codes> = match operand {
             Resolved::Free => None,
             Resolved::Scalar(ty, text) => Comparable::read(ty, text).map(|value| smallvec![code_of(value.hash_code())]),
-            Resolved::Array(ty, elements) => {
+            Resolved::Array(ty, elements) | Resolved::Listed(ty, elements) => {
                 elements.iter().map(|text| Some(code_of(Comparable::read(ty, text)?.hash_code()))).collect()
             }
         };
@@ -85,7 +85,10 @@ impl Plan {
         let Some(ty) = operand_of(&term.test).map(|operand| type_of(operand, args)) else { return Lookup::Everywhere };
         let code = |text: &str| Some(code_of(Seen::read(ty, text)?.hash_code()?));
         let wants_array = matches!(term.test, Test::Overlaps(_) | Test::Contains(_));
+        let is_listed = matches!(term.test, Test::In(Operand::Listed(..)));
         let codes: Option<Codes> = match image.get(&term.column) {
+            // Linked to nothing, not even to what nobody can tell.
+            Some(Cell::Null) if is_listed => return Lookup::Only(Codes::new()),
             Some(Cell::Scalar(text)) if !wants_array => code(text).map(|code| smallvec![code]),
             Some(Cell::Array(held)) if wants_array => held.iter().flatten().map(|text| code(text)).collect(),
             _ => None,
@@ -142,7 +145,7 @@ impl Plan {
         let mut hull: Option<(u64, u64)> = None;
         for at in &self.ranging {
             let term = &predicate.terms[*at];
-            for operand in operands_of(&term.test) {
+            for operand in term.test.operands() {
                 let Some(Cell::Scalar(text)) = image.get(&term.column) else { return Lookup::Everywhere };
                 let Some(seen) = Seen::read(type_of(operand, args), text) else { return Lookup::Everywhere };
                 let (first, last) = seen.places();
@@ -163,7 +166,7 @@ fn hash_rank(test: &Test, args: &[Arg]) -> Option<u8> {
     let operand = operand_of(test)?;
     let ty = type_of(operand, args);
     match test {
-        _ if !matches!(operand, Operand::Arg(_)) || ty == ScalarType::Float => None,
+        _ if !matches!(operand, Operand::Arg(_) | Operand::Listed(..)) || ty == ScalarType::Float => None,
         // A row's 150.5 may be a float, which is equal to more than one number: better found by its place.
         Test::Compare(Comparison::Equal, _) if ty == ScalarType::Numeric => None,
         Test::Compare(Comparison::Equal, _) => Some(0),
@@ -184,7 +187,7 @@ enum Order {
 
 /// The order in which the term cuts out a range.
 fn order_of(test: &Test, args: &[Arg]) -> Option<Order> {
-    let mut orders = operands_of(test).map(|operand| match type_of(operand, args) {
+    let mut orders = test.operands().map(|operand| match type_of(operand, args) {
         ScalarType::Int | ScalarType::Float | ScalarType::Numeric => Some(Order::Number),
         ScalarType::Date | ScalarType::Timestamp | ScalarType::TimestampTz => Some(Order::Time),
         ScalarType::Bool => Some(Order::Bool),
@@ -196,7 +199,7 @@ fn order_of(test: &Test, args: &[Arg]) -> Option<Order> {
 }
 
 fn bounds_by_argument(test: &Test) -> usize {
-    let bounds = operands_of(test).filter(|operand| matches!(operand, Operand::Arg(_))).count();
+    let bounds = test.operands().filter(|operand| matches!(operand, Operand::Arg(_))).count();
     match test {
         Test::Compare(Comparison::Equal, _) => bounds * 2,
         _ => bounds,
@@ -204,23 +207,14 @@ fn bounds_by_argument(test: &Test) -> usize {
 }
 
 fn operand_of(test: &Test) -> Option<&Operand> {
-    operands_of(test).next()
-}
-
-fn operands_of(test: &Test) -> impl Iterator<Item = &Operand> {
-    let (first, second) = match test {
-        Test::Compare(_, operand) | Test::In(operand) | Test::Overlaps(operand) | Test::Contains(operand) => {
-            (operand, None)
-        }
-        Test::Between(low, high) => (low, Some(high)),
-    };
-    std::iter::once(first).chain(second)
+    test.operands().next()
 }
 
 /// Of an array, its elements' type. An argument that does not exist is json, which nothing compares.
 fn type_of(operand: &Operand, args: &[Arg]) -> ScalarType {
     match operand {
         Operand::Arg(index) => args.get(*index).map_or(ScalarType::Json, |arg| arg.ty.scalar),
+        Operand::Listed(_, ty) => *ty,
         Operand::Number(_) => ScalarType::Numeric,
         Operand::Text(_) => ScalarType::Text,
         Operand::Bool(_) => ScalarType::Bool,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
-use crate::core::changes::image::Image;
+use crate::core::changes::image::{listed_form, Image};
 use crate::core::values::value::{ArgType, ScalarType, Value};
 use proptest::prelude::*;
 use proptest::sample::{select, Index};
@@ -15,7 +15,12 @@ fn call() -> Arc<CallPattern> {
 }
 
 fn predicate(text: &str, call: &CallPattern) -> Arc<Predicate> {
-    Arc::new(Predicate::parse(text, call.args()).unwrap_or_else(|e| panic!("{text}: {e}")))
+    let lists = &mut |name: &str| match name {
+        "ids" => Ok((0, ScalarType::Int)),
+        "names" => Ok((1, ScalarType::Text)),
+        other => Err(format!("no {other}")),
+    };
+    Arc::new(Predicate::parse_linked(text, call.args(), lists).unwrap_or_else(|e| panic!("{text}: {e}")))
 }
 
 fn change(space: &[u8], json: &str) -> RowChange {
@@ -148,6 +153,11 @@ fn few_calls_are_candidates() {
         ("exams overlaps {li}", r#"{"exams":[500,500]}"#, 2),
         ("exams contains {i} and size >= {j}", r#"{"exams":[500],"size":0}"#, 0),
         ("exams contains {li}", r#"{"exams":[500]}"#, 1),
+        ("exam in _ids", r#"{"exam":500}"#, 2),
+        ("exam in _ids", r#"{"exam":null}"#, 0),
+        ("exam in _ids and size <> {i}", r#"{"exam":500,"size":1}"#, 2),
+        ("exam <> {i} and exam = 3", r#"{"exam":500}"#, 0),
+        ("(exam = 3 or exam = 4) and exam <> {i}", r#"{"exam":500}"#, 0),
     ] {
         let (call, mut dependents) = (call(), Dependents::default());
         let predicate = predicate(text, &call);
@@ -157,7 +167,11 @@ fn few_calls_are_candidates() {
             let day = scalar(&format!("2026-11-{:02}", 1 + n % 28));
             let given =
                 [("i", of(0)), ("j", of(2)), ("n", scalar(&format!("{n}.5"))), ("f", of(2)), ("d", day), ("li", list)];
-            let args = values(&call, &given);
+            let mut args = values(&call, &given).to_vec();
+            let mut ids = [n, n + 1].map(|n| Box::<str>::from(n.to_string()));
+            ids.sort_unstable();
+            args.push(Value::Array(ids.into()));
+            let args = args.into();
             let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
             dependents.add(b"key"[..].into(), [dependency].into());
         }
@@ -171,6 +185,37 @@ fn few_calls_are_candidates() {
     }
 }
 
+/// Either of two values finds the call, each looked up for itself.
+#[test]
+fn alternatives_are_looked_up_each() {
+    let (call, mut dependents) = (call(), Dependents::default());
+    let whole = predicate("exam = {i} or (day = {d} and size > 3)", &call);
+    for n in 0..1000 {
+        let given = [("i", scalar(&n.to_string())), ("d", scalar(&format!("2026-11-{:02}", 1 + n % 28)))];
+        let args = values(&call, &given);
+        let each = whole.alternatives().iter().map(|one| Dependency {
+            space: SPACE.into(),
+            predicate: one.clone(),
+            call: call.clone(),
+            args: args.clone(),
+        });
+        dependents.add(b"key"[..].into(), each.collect());
+    }
+    let asked = |row: &str| {
+        let mut asked = 0;
+        for group in dependents.spaces[SPACE].values() {
+            let _ = group.candidates(&change(SPACE, row).image, &mut |_| {
+                asked += 1;
+                ControlFlow::Continue(())
+            });
+        }
+        (asked, found(&dependents, &change(SPACE, row)).len())
+    };
+    assert_eq!(asked(r#"{"exam":500,"day":"2026-12-01","size":4}"#), (1, 1));
+    assert_eq!(asked(r#"{"exam":5000,"day":"2026-11-21","size":4}"#), (35, 35));
+    assert_eq!(asked(r#"{"exam":5000,"day":"2026-11-21","size":3}"#), (0, 0));
+}
+
 #[test]
 fn it_can_be_dropped_on_another_thread() {
     fn is_send<T: Send>() {}
@@ -178,7 +223,7 @@ fn it_can_be_dropped_on_another_thread() {
 }
 
 /// Terms over three columns; each fits the arguments of `call`.
-const TERMS: [&str; 33] = [
+const TERMS: [&str; 40] = [
     "= {i}",
     "= {f}",
     "= {n}",
@@ -212,10 +257,24 @@ const TERMS: [&str; 33] = [
     "contains {lu}",
     "overlaps {ld}",
     ">= 1.5",
+    "in _ids",
+    "in _names",
+    "is null",
+    "is not null",
+    "<> {i}",
+    "not in {lt}",
+    "is not distinct from {t}",
 ];
 
 fn any_term() -> impl Strategy<Value = String> {
-    (select(vec!["a", "b", "c"]), select(&TERMS[..])).prop_map(|(column, test)| format!("{column} {test}"))
+    let term =
+        || (select(vec!["a", "b", "c"]), select(&TERMS[..])).prop_map(|(column, test)| format!("{column} {test}"));
+    prop_oneof![
+        5 => term(),
+        1 => term().prop_map(|term| format!("not {term}")),
+        1 => (term(), term()).prop_map(|(a, b)| format!("({a} or {b})")),
+        1 => (term(), term(), term()).prop_map(|(a, b, c)| format!("({a} or ({b} and not ({c})))")),
+    ]
 }
 
 /// Few values, so that many are equal; canonical, but for one that fits no type.
@@ -245,7 +304,18 @@ fn any_value(ty: ArgType) -> BoxedStrategy<Value> {
 }
 
 fn any_values() -> impl Strategy<Value = Arc<[Value]>> {
-    call().args().iter().map(|arg| any_value(arg.ty)).collect::<Vec<_>>().prop_map(Arc::from)
+    let args = call().args().iter().map(|arg| any_value(arg.ty)).collect::<Vec<_>>();
+    (args, any_list(ScalarType::Int), any_list(ScalarType::Text)).prop_map(|(mut values, ids, names)| {
+        values.extend([ids, names]);
+        Arc::from(values)
+    })
+}
+
+/// What a result lists: in one spelling, sorted; NULL where it is too much.
+fn any_list(ty: ScalarType) -> impl Strategy<Value = Value> {
+    let form = move |raw: &str| String::from_utf8(listed_form(ty, raw)?).ok().map(String::into_boxed_str);
+    let values = prop::collection::btree_set(select(raw_values(ty)).prop_filter_map("of the type", form), 0..4);
+    prop_oneof![4 => values.prop_map(|values| Value::Array(values.into_iter().collect())), 1 => Just(Value::Null)]
 }
 
 /// A cell as JSON.
@@ -325,7 +395,10 @@ proptest! {
                         call: call.clone(),
                         args,
                     }).collect();
-                    model.push((dependents.add(b"key"[..].into(), list.clone().into()), list));
+                    let each = list.iter().flat_map(|of| {
+                        of.predicate.alternatives().iter().map(|one| Dependency { predicate: one.clone(), ..of.clone() })
+                    });
+                    model.push((dependents.add(b"key"[..].into(), each.collect()), list));
                 }
                 Step::Remove(at) if !model.is_empty() => {
                     let (id, _) = model.remove(at.index(model.len()));

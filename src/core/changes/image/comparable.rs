@@ -103,15 +103,23 @@ impl<'a> Seen<'a> {
 
     /// Whether the column's value stands in this relation to the operand, or may do so.
     pub(in crate::core) fn may_be(self, comparison: Comparison, operand: Comparable) -> bool {
+        self.holds(comparison, operand) || self.is_near(operand)
+    }
+
+    /// Whether it does not, or may not.
+    pub(in crate::core) fn may_not_be(self, comparison: Comparison, operand: Comparable) -> bool {
+        !self.holds(comparison, operand) || self.is_near(operand)
+    }
+
+    fn holds(self, comparison: Comparison, operand: Comparable) -> bool {
         let order = self.value.cmp(&operand);
-        let holds = match comparison {
+        match comparison {
             Comparison::Equal => order == Ordering::Equal,
             Comparison::Less => order == Ordering::Less,
             Comparison::LessOrEqual => order != Ordering::Greater,
             Comparison::Greater => order == Ordering::Greater,
             Comparison::GreaterOrEqual => order != Ordering::Less,
-        };
-        holds || self.is_near(operand)
+        }
     }
 
     fn is_near(self, operand: Comparable) -> bool {

@@ -1,11 +1,12 @@
 //! Whether a row of some values meets a predicate.
 //!
 //! Where that cannot be told, the answer is true: a column that the image lacks, a NULL, a shape or a text that the
-//! operand's type does not have, an argument that was left out.
+//! operand's type does not have, an argument that was left out. So a test has not one value, but those that it may have
+//! ([`Truth`]): what may be true and may be false meets its negation, too.
 
 use super::{Cell, Comparable, Image, Seen};
 use crate::core::calls::pattern::Arg;
-use crate::core::calls::predicate::{Comparison, Operand, Predicate, Term, Test};
+use crate::core::calls::predicate::{Comparison, Condition, Operand, Predicate, Term, Test};
 use crate::core::values::value::{ScalarType, Value};
 
 /// What an operand of a predicate is in one call.
@@ -15,6 +16,8 @@ pub(in crate::core) enum Resolved<'a> {
     Free,
     Scalar(ScalarType, &'a str),
     Array(ScalarType, &'a [Box<str>]),
+    /// The same, in canonical form and sorted: there may be thousands.
+    Listed(ScalarType, &'a [Box<str>]),
 }
 
 pub(in crate::core) fn resolve<'a>(operand: &'a Operand, args: &[Arg], values: &'a [Value]) -> Resolved<'a> {
@@ -23,6 +26,11 @@ pub(in crate::core) fn resolve<'a>(operand: &'a Operand, args: &[Arg], values: &
         Operand::Text(text) => Resolved::Scalar(ScalarType::Text, text),
         Operand::Bool(true) => Resolved::Scalar(ScalarType::Bool, "true"),
         Operand::Bool(false) => Resolved::Scalar(ScalarType::Bool, "false"),
+        // What follows the arguments: NULL where so much is listed that nothing is told.
+        Operand::Listed(index, ty) => match values.get(args.len() + index) {
+            Some(Value::Array(elements)) => Resolved::Listed(*ty, elements),
+            _ => Resolved::Free,
+        },
         Operand::Arg(index) => match (args.get(*index), values.get(*index)) {
             (Some(arg), Some(Value::Scalar(text))) if !arg.ty.array => Resolved::Scalar(arg.ty.scalar, text),
             (Some(arg), Some(Value::Array(elements))) if arg.ty.array => Resolved::Array(arg.ty.scalar, elements),
@@ -31,65 +39,211 @@ pub(in crate::core) fn resolve<'a>(operand: &'a Operand, args: &[Arg], values: &
     }
 }
 
+/// The values that a test may have in SQL, of true, false and unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Truth(u8);
+
+impl Truth {
+    const TRUE: Truth = Truth(1);
+    const FALSE: Truth = Truth(2);
+    const UNKNOWN: Truth = Truth(4);
+    /// Nobody can tell.
+    const ANY: Truth = Truth(7);
+
+    /// Of a test of two values: true, false, or nobody can tell which.
+    fn of(may_be: bool, may_not_be: bool) -> Truth {
+        match (may_be, may_not_be) {
+            (true, true) => Truth::TRUE.either(Truth::FALSE),
+            (true, false) => Truth::TRUE,
+            (false, _) => Truth::FALSE,
+        }
+    }
+
+    fn may_be(self, other: Truth) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn either(self, other: Truth) -> Truth {
+        Truth(self.0 | other.0)
+    }
+
+    /// True where that may be, and false or unknown otherwise: a test that NULLs within it may have made unknown.
+    fn if_it_may(may: bool) -> Truth {
+        match may {
+            true => Truth::ANY,
+            false => Truth::FALSE.either(Truth::UNKNOWN),
+        }
+    }
+
+    fn not(self) -> Truth {
+        let swapped = (self.0 & 1) << 1 | (self.0 & 2) >> 1;
+        Truth(swapped | self.0 & 4)
+    }
+
+    /// False before unknown before true.
+    fn and(self, other: Truth) -> Truth {
+        let mut both = Truth(0);
+        for (first, second) in [(self, other), (other, self)] {
+            if first.may_be(Truth::FALSE) {
+                both = both.either(Truth::FALSE);
+            }
+            if first.may_be(Truth::UNKNOWN) && second.may_be(Truth::TRUE.either(Truth::UNKNOWN)) {
+                both = both.either(Truth::UNKNOWN);
+            }
+        }
+        if self.may_be(Truth::TRUE) && other.may_be(Truth::TRUE) {
+            both = both.either(Truth::TRUE);
+        }
+        both
+    }
+
+    fn or(self, other: Truth) -> Truth {
+        self.not().and(other.not()).not()
+    }
+}
+
 impl Predicate {
     /// Whether a row of these values may meet the predicate of a call with these arguments.
     pub fn meets(&self, args: &[Arg], values: &[Value], image: &Image) -> bool {
         self.terms.iter().all(|term| term.meets(args, values, image))
+            && self.others.iter().all(|condition| condition.meets(args, values, image))
+    }
+}
+
+impl Condition {
+    pub(in crate::core) fn meets(&self, args: &[Arg], values: &[Value], image: &Image) -> bool {
+        self.truth(args, values, image).may_be(Truth::TRUE)
+    }
+
+    fn truth(&self, args: &[Arg], values: &[Value], image: &Image) -> Truth {
+        let truth = |condition: &Condition| condition.truth(args, values, image);
+        match self {
+            Condition::Term(term) => term.truth(args, values, image),
+            Condition::Not(inner) => truth(inner).not(),
+            Condition::All(parts) => parts.iter().map(truth).fold(Truth::TRUE, Truth::and),
+            Condition::Any(parts) => parts.iter().map(truth).fold(Truth::FALSE, Truth::or),
+        }
     }
 }
 
 impl Term {
     pub(in crate::core) fn meets(&self, args: &[Arg], values: &[Value], image: &Image) -> bool {
-        let Some(cell) = image.get(&self.column) else { return true };
+        self.truth(args, values, image).may_be(Truth::TRUE)
+    }
+
+    fn truth(&self, args: &[Arg], values: &[Value], image: &Image) -> Truth {
+        let Some(cell) = image.get(&self.column) else { return Truth::ANY };
         let resolve = |operand| resolve(operand, args, values);
         match &self.test {
             Test::Compare(comparison, operand) => compares(cell, *comparison, resolve(operand)),
             Test::Between(low, high) => match (resolve(low), resolve(high)) {
-                (Resolved::Free, _) | (_, Resolved::Free) => true,
+                (Resolved::Free, _) | (_, Resolved::Free) => Truth::ANY,
                 (low, high) => {
-                    compares(cell, Comparison::GreaterOrEqual, low) && compares(cell, Comparison::LessOrEqual, high)
+                    compares(cell, Comparison::GreaterOrEqual, low).and(compares(cell, Comparison::LessOrEqual, high))
                 }
             },
+            // A NULL is linked to nothing, however much is listed.
+            Test::In(Operand::Listed(..)) if *cell == Cell::Null => Truth::UNKNOWN,
             Test::In(operand) => is_in(cell, resolve(operand)),
             Test::Overlaps(operand) => overlaps(cell, resolve(operand)),
             Test::Contains(operand) => contains(cell, resolve(operand)),
+            Test::Null => match cell {
+                Cell::Null => Truth::TRUE,
+                Cell::Scalar(_) | Cell::Array(_) | Cell::Other => Truth::FALSE,
+            },
+            Test::NotDistinct(operand) => is_same(cell, operand, args, values),
         }
     }
 }
 
-fn compares(cell: &Cell, comparison: Comparison, operand: Resolved) -> bool {
-    let (Cell::Scalar(text), Resolved::Scalar(ty, operand)) = (cell, operand) else { return true };
+fn compares(cell: &Cell, comparison: Comparison, operand: Resolved) -> Truth {
+    let (Cell::Scalar(text), Resolved::Scalar(ty, operand)) = (cell, operand) else { return Truth::ANY };
     match (Seen::read(ty, text), Comparable::read(ty, operand)) {
-        (Some(seen), Some(operand)) => seen.may_be(comparison, operand),
-        _ => true,
+        (Some(seen), Some(read)) => {
+            let may_not_be = seen.may_not_be(comparison, read) || differs_in_blanks(ty, text, operand);
+            Truth::of(seen.may_be(comparison, read), may_not_be)
+        }
+        _ => Truth::ANY,
     }
 }
 
-fn is_in(cell: &Cell, operand: Resolved) -> bool {
-    let (Cell::Scalar(text), Resolved::Array(ty, elements)) = (cell, operand) else { return true };
-    let Some(seen) = Seen::read(ty, text) else { return true };
-    elements.iter().any(|element| may_equal(seen, ty, element))
+/// Texts that are the same but for blanks at the end, which count in `text` and not in `char(n)`.
+fn differs_in_blanks(ty: ScalarType, text: &str, operand: &str) -> bool {
+    ty == ScalarType::Text && text != operand
 }
 
-fn overlaps(cell: &Cell, operand: Resolved) -> bool {
-    let (Cell::Array(held), Resolved::Array(ty, elements)) = (cell, operand) else { return true };
-    elements.iter().any(|element| may_hold(held, ty, element))
+/// NULL is the same as NULL, and an argument that was left out is NULL.
+fn is_same(cell: &Cell, operand: &Operand, args: &[Arg], values: &[Value]) -> Truth {
+    let is_null = matches!(operand, Operand::Arg(index) if matches!(values.get(*index), Some(Value::Null)));
+    match (cell, is_null) {
+        (Cell::Null, true) => Truth::TRUE,
+        (Cell::Null, false) | (_, true) => Truth::FALSE,
+        (cell, false) => match compares(cell, Comparison::Equal, resolve(operand, args, values)) {
+            Truth::ANY => Truth::TRUE.either(Truth::FALSE),
+            truth => truth,
+        },
+    }
 }
 
-fn contains(cell: &Cell, operand: Resolved) -> bool {
-    let Cell::Array(held) = cell else { return true };
+fn is_in(cell: &Cell, operand: Resolved) -> Truth {
+    if let (Cell::Scalar(text), Resolved::Listed(ty, elements)) = (cell, operand) {
+        return is_listed(text, ty, elements);
+    }
+    let (Cell::Scalar(text), Resolved::Array(ty, elements)) = (cell, operand) else { return Truth::ANY };
+    let Some(seen) = Seen::read(ty, text) else { return Truth::ANY };
+    elements.iter().map(|element| may_equal(seen, ty, element)).fold(Truth::FALSE, Truth::or)
+}
+
+/// Whether one of the values of a list equals the text.
+fn is_listed(text: &str, ty: ScalarType, elements: &[Box<str>]) -> Truth {
+    let Some(seen) = Seen::read(ty, text) else { return Truth::ANY };
+    let found = seen.hash_code().and_then(|_| {
+        let text = listed_form(ty, text)?;
+        Some(elements.binary_search_by(|element| element.as_bytes().cmp(&text)).is_ok())
+    });
+    match found {
+        // Blanks at the end were taken off.
+        Some(true) => Truth::of(true, ty == ScalarType::Text),
+        Some(false) => Truth::FALSE,
+        // It may equal more than one number.
+        None => elements.iter().map(|element| may_equal(seen, ty, element)).fold(Truth::FALSE, Truth::or),
+    }
+}
+
+/// The one spelling that values of a list have which are equal; None if the text is not of the type.
+pub(in crate::core) fn listed_form(ty: ScalarType, text: &str) -> Option<Vec<u8>> {
+    let mut form = Vec::with_capacity(text.len());
+    match ty {
+        ScalarType::Text => form.extend_from_slice(text.trim_end_matches(' ').as_bytes()),
+        ty => ty.write_canonical(text.as_bytes(), &mut form).ok()?,
+    }
+    Some(form)
+}
+
+fn overlaps(cell: &Cell, operand: Resolved) -> Truth {
+    let (Cell::Array(held), Resolved::Array(ty, elements)) = (cell, operand) else { return Truth::ANY };
+    Truth::if_it_may(elements.iter().any(|element| may_hold(held, ty, element)))
+}
+
+fn contains(cell: &Cell, operand: Resolved) -> Truth {
+    let Cell::Array(held) = cell else { return Truth::ANY };
     match operand {
-        Resolved::Free => true,
-        Resolved::Scalar(ty, element) => may_hold(held, ty, element),
-        Resolved::Array(ty, elements) => elements.iter().all(|element| may_hold(held, ty, element)),
+        Resolved::Free => Truth::ANY,
+        Resolved::Scalar(ty, element) => Truth::if_it_may(may_hold(held, ty, element)),
+        Resolved::Array(ty, elements) | Resolved::Listed(ty, elements) => {
+            Truth::if_it_may(elements.iter().all(|element| may_hold(held, ty, element)))
+        }
     }
 }
 
 /// Whether an element of the column equals the operand's, or may do so.
 fn may_hold(held: &[Option<Box<str>>], ty: ScalarType, element: &str) -> bool {
-    held.iter().flatten().any(|text| Seen::read(ty, text).is_none_or(|seen| may_equal(seen, ty, element)))
+    let may_be = |text: &str| Seen::read(ty, text).is_none_or(|seen| may_equal(seen, ty, element).may_be(Truth::TRUE));
+    held.iter().flatten().any(|text| may_be(text))
 }
 
-fn may_equal(seen: Seen, ty: ScalarType, element: &str) -> bool {
-    Comparable::read(ty, element).is_none_or(|operand| seen.may_be(Comparison::Equal, operand))
+fn may_equal(seen: Seen, ty: ScalarType, element: &str) -> Truth {
+    let Some(operand) = Comparable::read(ty, element) else { return Truth::ANY };
+    let may_not_be = seen.may_not_be(Comparison::Equal, operand) || ty == ScalarType::Text;
+    Truth::of(seen.may_be(Comparison::Equal, operand), may_not_be)
 }

@@ -163,6 +163,93 @@ fn rows_meet_predicates_as_in_sql() {
     }
 }
 
+/// `or`, `not` and NULLs; `c` holds what the row has.
+#[test]
+fn conditions_are_met_as_in_sql() {
+    for (predicate, given, json, expected) in [
+        ("c <> {i}", "i=5", r#"{"c":6}"#, true),
+        ("c != {i}", "i=5", r#"{"c":5.0}"#, false),
+        ("not c < {i}", "i=5", r#"{"c":5}"#, true),
+        ("c = {i} or d = {i}", "i=5", r#"{"c":6,"d":5}"#, true),
+        ("c = {i} or d = {i}", "i=5", r#"{"c":6,"d":6}"#, false),
+        ("a = 1 and (c = {i} or d = {i})", "i=5", r#"{"a":2,"c":5,"d":5}"#, false),
+        ("not (c = {i} and d = {i})", "i=5", r#"{"c":5,"d":5}"#, false),
+        ("not (c = {i} or d = {i})", "i=5", r#"{"c":6,"d":6}"#, true),
+        ("not not c = {i}", "i=5", r#"{"c":6}"#, false),
+        ("c in (1, 2)", "", r#"{"c":2}"#, true),
+        ("c not in (1, 2)", "", r#"{"c":2}"#, false),
+        ("c not in {li}", "li=1,2", r#"{"c":3}"#, true),
+        ("c is null", "", r#"{"c":null}"#, true),
+        ("c is null", "", r#"{"c":0}"#, false),
+        ("c is not null", "", r#"{"c":null}"#, false),
+        ("c is not null and c > {i}", "i=5", r#"{"c":null}"#, false),
+        ("c is not distinct from {i}", "i=5", r#"{"c":null}"#, false),
+        ("c is not distinct from {i}", "", r#"{"c":null}"#, true),
+        ("c is not distinct from {i}", "", r#"{"c":5}"#, false),
+        ("c is distinct from {i}", "i=5", r#"{"c":null}"#, true),
+        ("c is distinct from {i}", "i=5", r#"{"c":5}"#, false),
+        ("c is distinct from {i}", "i=5", r#"{"c":6}"#, true),
+        // A printed float may be another one than it seems, in both directions.
+        ("c <> {f}", "f=0.1", r#"{"c":0.1}"#, true),
+        ("c = {f}", "f=0.1", r#"{"c":0.1}"#, true),
+        // Blanks at the end count in text, and not in char(n).
+        ("c <> {t}", "t=red", r#"{"c":"red "}"#, true),
+        ("c = {t}", "t=red", r#"{"c":"red "}"#, true),
+        ("c <> {t}", "t=red", r#"{"c":"red"}"#, false),
+        ("c not in {lt}", "lt=red,blue", r#"{"c":"red "}"#, true),
+        // Nobody can tell: neither the test nor its negation is false.
+        ("not c = {i}", "", r#"{"c":5}"#, true),
+        ("not c = {i}", "i=5", "{}", true),
+        ("not c = {i}", "i=5", r#"{"c":null}"#, true),
+        ("not (c = {i} or d = 3)", "i=5", r#"{"c":null,"d":3}"#, false),
+        ("not c contains {t}", "t=a", r#"{"c":["a",null]}"#, true),
+        ("not c overlaps {lt}", "lt=a", r#"{"c":["b",null]}"#, true),
+    ] {
+        assert_eq!(meets(predicate, given, json), expected, "{predicate} | {given} | {json}");
+    }
+}
+
+/// A list of a result's own: found by value however it is spelled, and NULL is in none.
+#[test]
+fn a_row_is_linked_by_what_the_result_lists() {
+    let call = call();
+    for (ty, held, json, expected) in [
+        (ScalarType::Int, vec!["10", "7"], r#"{"c":7}"#, true),
+        (ScalarType::Int, vec!["10", "7"], r#"{"c":"7"}"#, true),
+        (ScalarType::Int, vec!["10", "7"], r#"{"c":7.0}"#, true),
+        (ScalarType::Int, vec!["10", "7"], r#"{"c":8}"#, false),
+        (ScalarType::Int, vec!["10", "7"], r#"{"c":null}"#, false),
+        (ScalarType::Int, vec![], r#"{"c":7}"#, false),
+        (ScalarType::Int, vec!["7"], "{}", true),
+        (ScalarType::Int, vec!["7"], r#"{"c":[7]}"#, true),
+        (ScalarType::Numeric, vec!["1.50"], r#"{"c":1.5}"#, true),
+        (ScalarType::Numeric, vec!["1.50"], r#"{"c":1.51}"#, false),
+        (ScalarType::Text, vec!["b", "a "], r#"{"c":"a"}"#, true),
+        (ScalarType::Text, vec!["b", "a"], r#"{"c":"a  "}"#, true),
+        (ScalarType::Text, vec!["b", "a"], r#"{"c":"A"}"#, false),
+        (
+            ScalarType::Uuid,
+            vec!["0A1B2C3D00004000800000000000000F"],
+            r#"{"c":"0a1b2c3d-0000-4000-8000-00000000000f"}"#,
+            true,
+        ),
+        (ScalarType::Date, vec!["2026-11-21"], r#"{"c":"2026-11-21"}"#, true),
+        (ScalarType::TimestampTz, vec!["2026-11-21 10:00:00+00"], r#"{"c":"2026-11-21T12:00:00+02:00"}"#, true),
+    ] {
+        let predicate = Predicate::parse_linked("c in _list", call.args(), &mut |_| Ok((0, ty))).unwrap();
+        let mut listed: Vec<Box<str>> =
+            held.iter().map(|raw| String::from_utf8(listed_form(ty, raw).unwrap()).unwrap().into()).collect();
+        listed.sort_unstable();
+        let mut values = vec![Value::Null; call.args().len()];
+        values.push(Value::Array(listed.into()));
+        assert_eq!(predicate.meets(call.args(), &values, &image(json)), expected, "{ty:?} {held:?} {json}");
+        // Too much to be told: anything but NULL may be in it.
+        values.pop();
+        values.push(Value::Null);
+        assert_eq!(predicate.meets(call.args(), &values, &image(json)), !json.contains("null"), "{json}");
+    }
+}
+
 /// Where the row's value cannot be told, or may be other than it is printed.
 #[test]
 fn doubt_is_true() {

@@ -1,0 +1,168 @@
+use super::*;
+use crate::core::calls::pattern::CallPattern;
+use proptest::prelude::*;
+
+fn parse(text: &str) -> Result<Predicate, String> {
+    let call = CallPattern::parse("x {a:int} {b:int} {t:text} {list:text[]}").unwrap();
+    let lists = &mut |name: &str| match name {
+        "product" => Ok((0, ScalarType::Int)),
+        other => Err(format!("there is no list '{other}'")),
+    };
+    Predicate::parse_linked(text, call.args(), lists).map_err(|e| e.to_string())
+}
+
+#[test]
+fn terms_are_parsed() {
+    let terms = |text: &str| {
+        parse(text).unwrap().terms.into_iter().map(|t| (t.column.into_string(), t.test)).collect::<Vec<_>>()
+    };
+    let column = |name: &str| name.to_owned();
+    assert_eq!(
+        terms("colors overlaps {list} AND size BETWEEN {a} and {b} and x in {list}"),
+        [
+            (column("colors"), Test::Overlaps(Operand::Arg(3))),
+            (column("size"), Test::Between(Operand::Arg(0), Operand::Arg(1))),
+            (column("x"), Test::In(Operand::Arg(3))),
+        ]
+    );
+    assert_eq!(
+        terms("a={a} and b<-1.50 and c <= {b} and d>2 and e>=0 and f = 'it''s' and g = TRUE and h contains {t}"),
+        [
+            (column("a"), Test::Compare(Comparison::Equal, Operand::Arg(0))),
+            (column("b"), Test::Compare(Comparison::Less, Operand::Number("-1.5".into()))),
+            (column("c"), Test::Compare(Comparison::LessOrEqual, Operand::Arg(1))),
+            (column("d"), Test::Compare(Comparison::Greater, Operand::Number("2".into()))),
+            (column("e"), Test::Compare(Comparison::GreaterOrEqual, Operand::Number("0".into()))),
+            (column("f"), Test::Compare(Comparison::Equal, Operand::Text("it's".into()))),
+            (column("g"), Test::Compare(Comparison::Equal, Operand::Bool(true))),
+            (column("h"), Test::Contains(Operand::Arg(2))),
+        ]
+    );
+    let predicate = parse("b = 1 and a = 2 and b > 3").unwrap();
+    assert_eq!(predicate.columns().collect::<Vec<_>>(), ["b", "a"]);
+}
+
+#[test]
+fn wrong_predicates_are_refused() {
+    for (text, reason) in [
+        ("", "a term is missing"),
+        ("id = {id}", "no argument {id}; it has {a} {b} {t} {list}"),
+        ("id", "an operator must follow 'id'"),
+        ("id =", "must follow '='"),
+        ("id like {t}", "an operator must follow 'id'"),
+        ("id = {a} and", "a term is missing"),
+        ("{a} = id", "begins with a column"),
+        ("id = {list}", "takes a single value, but {list} is text[]"),
+        ("id between {a}", "goes on with 'and y'"),
+        ("id in {a}", "takes an array argument, but {a} is int"),
+        ("id in 5", "takes an array argument"),
+        ("id overlaps {t}", "takes an array argument"),
+        ("name > {t}", "cannot compare text"),
+        ("name between 'a' and 'b'", "cannot compare text"),
+        ("id = 1x", "'1x' is not a number"),
+        ("id = 'x", "not closed"),
+        ("id = {a", "'}' is missing"),
+        ("id = other", "must follow '='"),
+        ("id = {a} id = {b}", "'and', 'or' or the end must follow a term, got 'id'"),
+        ("id = {a} or", "a term is missing"),
+        ("(id = {a}", "')' is missing at the end"),
+        ("(id = {a} id", "'and', 'or' or ')' must follow a term, got 'id'"),
+        ("id = {a})", "'and', 'or' or the end must follow a term, got ')'"),
+        ("not", "a term is missing"),
+        ("id in (1, 2", "')' is missing at the end of a list"),
+        ("id in (1 2)", "',' or ')' must follow in a list, got '2'"),
+        ("id in ()", "must follow 'in', got ')'"),
+        ("id in _brand", "there is no list 'brand'"),
+        ("id overlaps _product", "'overlaps' takes an array argument, got '_product'"),
+        ("id = _product", "must follow '=', got '_product'"),
+        ("id is 5", "'id is' goes on with 'null', 'not null', 'distinct from x'"),
+        ("id is distinct {a}", "'id is' goes on with"),
+        ("id not like {t}", "an operator must follow 'id'"),
+        ("id <> ", "must follow '<>'"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn too_deep_is_refused() {
+    let deep = |n: usize| format!("{}a = 1{}", "(".repeat(n), ")".repeat(n));
+    assert!(parse(&deep(31)).is_ok());
+    assert!(parse(&deep(32)).unwrap_err().contains("nested deeper than 32"));
+    assert!(parse(&"not ".repeat(40)).unwrap_err().contains("nested deeper"));
+    // Beside each other there may be any number.
+    assert!(parse(&vec!["(a = 1)"; 100].join(" and ")).is_ok());
+}
+
+/// A condition as it is understood, in a spelling with all parentheses.
+fn shown(condition: &Condition) -> String {
+    let list = |parts: &[Condition], by: &str| format!("({})", parts.iter().map(shown).collect::<Vec<_>>().join(by));
+    match condition {
+        Condition::Term(term) => format!("{} {:?}", term.column, term.test),
+        Condition::Not(inner) => format!("!{}", shown(inner)),
+        Condition::All(parts) => list(parts, " & "),
+        Condition::Any(parts) => list(parts, " | "),
+    }
+}
+
+#[test]
+fn conditions_are_parsed_by_precedence() {
+    let of = |text: &str| {
+        let predicate = parse(text).unwrap();
+        let terms = predicate.terms.iter().cloned().map(Condition::Term);
+        terms.chain(predicate.others).map(|condition| shown(&condition)).collect::<Vec<_>>().join(" && ")
+    };
+    let (a, b) = ("a Compare(Equal, Arg(0))", "b Compare(Equal, Arg(1))");
+    for (text, expected) in [
+        ("a = {a} or b = {b} and a = {a}", format!("({a} | ({b} & {a}))")),
+        ("(a = {a} or b = {b}) and a = {a}", format!("{a} && ({a} | {b})")),
+        ("not a = {a} and b = {b}", format!("{b} && !{a}")),
+        ("NOT (a = {a} AND b = {b})", format!("!({a} & {b})")),
+        ("(a = {a} and (b = {b}))", format!("{a} && {b}")),
+        ("a <> {a}", format!("!{a}")),
+        ("a in _product", "a In(Listed(0, Int))".to_owned()),
+        ("a not in _product", "!a In(Listed(0, Int))".to_owned()),
+        ("a in (1, 2)", "(a Compare(Equal, Number(\"1\")) | a Compare(Equal, Number(\"2\")))".to_owned()),
+        ("a in ('x')", "a Compare(Equal, Text(\"x\"))".to_owned()),
+        ("a is null", "a Null".to_owned()),
+        ("a is not null", "!a Null".to_owned()),
+        ("a is not distinct from {a}", "a NotDistinct(Arg(0))".to_owned()),
+        ("a is distinct from {a}", "!a NotDistinct(Arg(0))".to_owned()),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+    let predicate = parse("b = 1 or not (a = 2 and b > 3)").unwrap();
+    assert_eq!((predicate.columns().collect::<Vec<_>>(), predicate.is_any()), (vec!["b", "a"], false));
+}
+
+#[test]
+fn a_choice_that_can_be_looked_up_is_several_predicates() {
+    for (text, count) in [
+        ("a = {a}", 1),
+        ("a = {a} or b = {b}", 2),
+        ("a = {a} or b = {b} or a = 3", 3),
+        // Looked up by `a`.
+        ("a = {a} and (b = {b} or b = 3)", 1),
+        // Nothing else is.
+        ("a > 3 and (a = {a} or b in _product)", 2),
+        ("(a = 1 or a = {a}) and (b = 1 or b = {b})", 3),
+        // The same for all calls.
+        ("a = 1 or a = 2", 1),
+        ("not (a = {a} or b = {b})", 1),
+        ("(a = {a} or a = {b}) and not a is null", 2),
+        ("(a = {a} or b <> {b})", 2),
+    ] {
+        let predicate = Arc::new(parse(text).unwrap());
+        assert_eq!(predicate.alternatives().len(), count, "{text}");
+    }
+    let many = |n: usize| Arc::new(parse(&vec!["a = {a}"; n].join(" or ")).unwrap());
+    assert_eq!((many(16).alternatives().len(), many(17).alternatives().len()), (16, 1));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "[a=<>{}' 1.-]{0,30}|(a|=|\\{a\\}|and|between|in|'|ü| ){0,12}|\\PC{0,30}") {
+        let _ = parse(&text);
+    }
+}

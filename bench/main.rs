@@ -27,6 +27,7 @@ mod invalidations;
 mod jobs;
 mod latency;
 mod limits;
+mod links;
 mod memory;
 mod misses;
 mod one_client;
@@ -52,12 +53,13 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 31] = [
+const PARTS: [(&str, Part); 32] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
     ("invalidations", invalidations::run),
     ("predicates", predicates::run),
+    ("links", links::run),
     ("feed", feed::run),
     ("freshness", freshness::run),
     ("memory", memory::run),

@@ -49,6 +49,8 @@ pub(super) struct Placed<'a> {
     pub expression: &'a Node,
     pub block: BlockId,
     pub substitutes: Vec<Substitute<'a>>,
+    /// A subselect whose relations have joined the group: their conditions say what it does.
+    pub is_told: bool,
     /// Occurrences that it does not restrict although it stands in their group.
     pub barred: Range<OccurrenceId>,
 }
@@ -156,7 +158,13 @@ impl<'a> Blocks<'a> {
     }
 
     fn place_condition(&mut self, group: GroupId, block: BlockId, expression: &'a Node) {
-        self.groups[group].conditions.push(Placed { expression, block, substitutes: Vec::new(), barred: 0..0 });
+        self.groups[group].conditions.push(Placed {
+            expression,
+            block,
+            substitutes: Vec::new(),
+            barred: 0..0,
+            is_told: false,
+        });
     }
 
     /// `demanded`: its columns that the conditions above require to be no null; `is_in_from`: it stands in a FROM.
@@ -369,12 +377,21 @@ impl<'a> Blocks<'a> {
                 let first = self.occurrences.len();
                 let inner = self.block(subselect, Some(block), group, Stand::Joined, &BTreeSet::new(), false);
                 self.blocks[inner].reads_all = link_kind != query::EXISTS;
+                for placed in &mut self.groups[group].conditions {
+                    placed.is_told |= placed.block == block && std::ptr::eq(placed.expression, link);
+                }
                 match link_kind {
                     query::ANY => {
                         for test in conjuncts(link.node("testexpr")) {
                             let substitutes = self.columns_of_test(test, inner);
                             let barred = 0..0;
-                            self.groups[group].conditions.push(Placed { expression: test, block, substitutes, barred });
+                            self.groups[group].conditions.push(Placed {
+                                expression: test,
+                                block,
+                                substitutes,
+                                barred,
+                                is_told: false,
+                            });
                         }
                     }
                     query::SCALAR if &*condition.kind == "OPEXPR" => {
@@ -391,6 +408,7 @@ impl<'a> Blocks<'a> {
                             block,
                             substitutes: vec![substitute],
                             barred,
+                            is_told: false,
                         });
                     }
                     _ => {}

@@ -166,6 +166,11 @@ impl<'a> Blocks<'a> {
         self.converted(placed.expression, placed, Sign::MustHold)
     }
 
+    /// Whether no part of the condition was left out.
+    pub fn is_whole(&self, placed: &Placed<'a>) -> bool {
+        self.converted(placed.expression, placed, Sign::Any).is_some()
+    }
+
     fn converted(&self, node: &'a Node, placed: &Placed<'a>, sign: Sign) -> Option<Expression<Column>> {
         let is_substituted = placed.substitutes.iter().any(|substitute| std::ptr::eq(substitute.of, node));
         let convert = |node: &'a Node| self.converted(node, placed, Sign::Any);

@@ -247,7 +247,7 @@ pub fn rendered(derived: &Derived, facts: &Facts) -> String {
         rule.map_or_else(|| number.to_string(), |rule| column(rule.relation, number))
     };
     let mut text = String::new();
-    for Rule { occurrence, relation, local, links, reads, coarse, is_shown_only, .. } in &derived.rules {
+    for Rule { occurrence, relation, local, links, reads, left_out, coarse, is_shown_only, .. } in &derived.rules {
         let name = facts.relations.get(relation).map_or("?", |relation| &*relation.name);
         write!(text, "{name}#{occurrence}:").unwrap();
         let mut parts: Vec<String> = Vec::new();
@@ -268,8 +268,9 @@ pub fn rendered(derived: &Derived, facts: &Facts) -> String {
             Reads::Row => "row".to_owned(),
             Reads::Anything => "anything".to_owned(),
         };
+        let left_out = if *left_out { "; more is left out" } else { "" };
         let shown = if *is_shown_only { "; shown only" } else { "" };
-        writeln!(text, " {}; reads {reads}{shown}", parts.join(", ")).unwrap();
+        writeln!(text, " {}; reads {reads}{shown}{left_out}", parts.join(", ")).unwrap();
     }
     for (occurrence, source) in &derived.sources {
         let what = match source {

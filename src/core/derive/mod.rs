@@ -100,6 +100,7 @@ fn unrestricted(occurrence: usize, relation: u32) -> Rule {
         local: Vec::new(),
         links: Vec::new(),
         reads: Reads::Anything,
+        left_out: true,
         coarse: Some("it stands where bear does not look for conditions"),
         is_shown_only: false,
     }

@@ -22,6 +22,8 @@ pub struct Rule {
     pub local: Vec<Expression>,
     pub links: Vec<Link>,
     pub reads: Reads,
+    /// A condition that may restrict it, or a part of one, is not in the rule: bear does not compute it, or a boundary keeps it out.
+    pub left_out: bool,
     /// Why nothing restricts it.
     pub coarse: Option<&'static str>,
     /// It matters for the rows of the result alone, not for which they are.
@@ -47,6 +49,7 @@ pub(super) struct Found {
     is_looked_up: bool,
     is_uncomputed: bool,
     is_kept_out: bool,
+    is_left_out: bool,
 }
 
 impl Blocks<'_> {
@@ -60,7 +63,11 @@ impl Blocks<'_> {
                         !placed.barred.contains(&id) && arm.as_ref().is_none_or(|arm| arm.contains(&id))
                     };
                     match self.condition(&placed) {
-                        Some(condition) => self.file(condition, group, may_restrict, &mut found),
+                        Some(condition) => {
+                            let is_whole = self.is_whole(&placed);
+                            self.file(condition, is_whole, group, may_restrict, &mut found);
+                        }
+                        None if placed.is_told => {}
                         None => self.note_uncomputed(group, &mut found),
                     }
                 }
@@ -72,6 +79,7 @@ impl Blocks<'_> {
     fn file(
         &self,
         condition: Expression<Column>,
+        is_whole: bool,
         group: GroupId,
         may_restrict: impl Fn(OccurrenceId) -> bool,
         found: &mut [Found],
@@ -89,12 +97,17 @@ impl Blocks<'_> {
                 found[occurrence].is_kept_out |= condition.columns().iter().any(is_crossed);
                 continue;
             }
+            found[occurrence].is_left_out |= !is_whole;
             match condition.restricted(&of).filter(|local| !local.columns().is_empty()) {
                 Some(local) => {
+                    found[occurrence].is_left_out |= condition.columns().len() > local.columns().len();
                     found[occurrence].is_looked_up |= local.is_equality();
                     found[occurrence].local.push(local);
                 }
-                None => found[occurrence].links.extend(self.link(&condition, occurrence)),
+                None => match self.link(&condition, occurrence) {
+                    Some(link) => found[occurrence].links.push(link),
+                    None => found[occurrence].is_left_out = true,
+                },
             }
         }
     }
@@ -138,7 +151,7 @@ impl Blocks<'_> {
         let mut rules = Vec::with_capacity(todo.len());
         while let Some(next) = todo.iter().copied().min_by_key(|id| (self.rank(*id, &found[*id], &done), *id)) {
             todo.retain(|id| *id != next);
-            let Found { local, links, is_uncomputed, is_kept_out, .. } = std::mem::take(&mut found[next]);
+            let Found { local, links, is_uncomputed, is_kept_out, is_left_out, .. } = std::mem::take(&mut found[next]);
             let mut kept: Vec<Link> = Vec::with_capacity(links.len());
             for link in links {
                 if done.contains(&link.occurrence) && !kept.contains(&link) {
@@ -158,6 +171,7 @@ impl Blocks<'_> {
                 local,
                 links: kept,
                 reads: std::mem::take(&mut reads[next]),
+                left_out: is_left_out || is_uncomputed || is_kept_out,
                 coarse,
                 is_shown_only: self.groups[occurrence.group].is_shown_only,
             });

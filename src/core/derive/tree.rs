@@ -114,7 +114,6 @@ impl Reader<'_> {
                 self.nested(Reader::bytes)
             }
             Some(b'}' | b')' | b']') => Err(self.error("a bracket that nothing opened")),
-            Some(b'"') => self.quoted(),
             Some(_) => self.atom(),
         }
     }
@@ -181,53 +180,35 @@ impl Reader<'_> {
         }
     }
 
-    fn quoted(&mut self) -> Result<Value, ReadError> {
-        self.at += 1;
-        let mut text = String::new();
-        let rest = &self.text[self.at..];
-        let mut chars = rest.char_indices();
-        while let Some((i, char)) = chars.next() {
-            match char {
-                '"' => {
-                    self.at += i + 1;
-                    return Ok(Value::Text(text.into()));
-                }
-                '\\' => text.extend(chars.next().map(|(_, char)| unbroken(char))),
-                char => text.push(char),
-            }
-        }
-        Err(self.error("a string without an end"))
-    }
-
+    /// A word or a string, up to a blank or a bracket. Quotes are special at its two ends alone: `"a"b"` is the string `a"b`.
     fn atom(&mut self) -> Result<Value, ReadError> {
         self.skip_blanks();
+        let start = self.at;
         let mut text = String::new();
-        let mut is_escaped = false;
-        let mut len = 0;
         let mut chars = self.text[self.at..].chars();
         while let Some(char) = chars.next() {
             match char {
                 '\\' => {
                     let Some(escaped) = chars.next() else { return Err(self.error("an escape without a character")) };
-                    is_escaped = true;
-                    len += 1 + escaped.len_utf8();
+                    self.at += 1 + escaped.len_utf8();
                     text.push(unbroken(escaped));
                 }
                 ' ' | '\n' | '\t' | '\r' | '(' | ')' | '{' | '}' | '[' | ']' => break,
                 char => {
-                    len += char.len_utf8();
+                    self.at += char.len_utf8();
                     text.push(char);
                 }
             }
         }
-        if len == 0 {
-            return Err(self.error("a word was expected"));
+        let raw = &self.text[start..self.at];
+        match raw {
+            "" => Err(self.error("a word was expected")),
+            "<>" => Ok(Value::Nothing),
+            _ if raw.len() >= 2 && raw.starts_with('"') && raw.ends_with('"') && !raw.ends_with("\\\"") => {
+                Ok(Value::Text(text[1..text.len() - 1].into()))
+            }
+            _ => Ok(Value::Text(text.into())),
         }
-        self.at += len;
-        if text == "<>" && !is_escaped {
-            return Ok(Value::Nothing);
-        }
-        Ok(Value::Text(text.into()))
     }
 }
 
@@ -392,6 +373,15 @@ mod tests {
     }
 
     #[test]
+    fn quotes_within_a_name() {
+        let names = read(r#"{A :names ("a"b" "a"" "\"" "" "c") :name a"b :empty ""}"#).unwrap().remove(0);
+        let texts: Vec<_> = names.list("names").iter().filter_map(Value::text).collect();
+        assert_eq!(texts, ["a\"b", "a\"", "\"", "", "c"]);
+        assert_eq!(names.text("name"), "a\"b");
+        assert_eq!(names.get("empty"), &Value::Text("".into()));
+    }
+
+    #[test]
     fn names_before_16_are_read_as_since_then() {
         for (old, new) in RENAMED {
             assert_eq!(&*read(&format!("{{{old} :a 1}}")).unwrap()[0].kind, new);
@@ -402,7 +392,7 @@ mod tests {
     fn what_is_no_tree_is_an_error() {
         let deep = "(".repeat(100_000);
         for text in
-            ["", "{", "{A", "{A :b", "{A :b 1", "{A b}", "(1)", "{A} {B}", "}", "{A :b [ x ]}", "{A :b \"c}", &deep]
+            ["", "{", "{A", "{A :b", "{A :b 1", "{A b}", "(1)", "{A} {B}", "}", "{A :b [ x ]}", "{A :b c\\", &deep]
         {
             assert!(read(text).is_err(), "{text}");
         }

@@ -4,7 +4,7 @@
 use super::blocks::{Block, BlockId, Blocks, Entry, OccurrenceId, Placed, Substitute};
 use super::constants::constant;
 use super::expression::Expression;
-use super::facts::{Comparison, Family};
+use super::facts::{Comparison, Family, Operator};
 use super::query::{self, kind};
 use super::tree::{Node, Value};
 
@@ -184,6 +184,7 @@ impl<'a> Blocks<'a> {
             "CONST" => constant(node),
             "ARRAYEXPR" if !node.is("multidims") => all("elements").map(Expression::List),
             "OPEXPR" | "DISTINCTEXPR" | "SCALARARRAYOPEXPR" => self.compared(node, placed, sign),
+            "ROWCOMPAREEXPR" => self.rows_compared(node, placed, sign),
             "NULLTEST" if !node.is("argisrow") => match node.text("nulltesttype") {
                 "0" => boxed(node).map(Expression::IsNull),
                 "1" => boxed(node).map(Expression::IsNotNull),
@@ -218,6 +219,45 @@ impl<'a> Blocks<'a> {
             },
             _ => None,
         }
+    }
+
+    /// `(a, b) > (c, d)` is `a > c or (a = c and b > d)`, also where one is null.
+    fn rows_compared(&self, node: &'a Node, placed: &Placed<'a>, sign: Sign) -> Option<Expression<Column>> {
+        // `RowCompareType`, since 18 `CompareType` with the same numbers; = and <> are printed as operators.
+        let (strict, last) = match node.number::<u8>("rctype").or_else(|| node.number("cmptype"))? {
+            1 => (Comparison::Less, Comparison::Less),
+            2 => (Comparison::Less, Comparison::LessOrEqual),
+            4 => (Comparison::Greater, Comparison::GreaterOrEqual),
+            5 => (Comparison::Greater, Comparison::Greater),
+            _ => return None,
+        };
+        let collations: Vec<u32> = node.get("inputcollids").numbers().collect();
+        let columns = node.get("opnos").numbers().enumerate().zip(node.nodes("largs").zip(node.nodes("rargs")));
+        let mut equal: Vec<Expression<Column>> = Vec::new();
+        let mut ways = Vec::new();
+        let count = node.list("largs").len();
+        for ((i, operator), (left, right)) in columns {
+            let column = || {
+                let operator = self.facts.computed_under(operator, collations.get(i).copied().unwrap_or(0))?;
+                let is_told = operator.family != Family::Float || sign == Sign::MustHold;
+                let sides = [self.converted(left, placed, Sign::Any)?, self.converted(right, placed, Sign::Any)?];
+                is_told.then_some((operator, Box::new(sides)))
+            };
+            let Some((operator, sides)) = column() else {
+                // What the columns before it demand, it demands.
+                if sign == Sign::Any || equal.is_empty() {
+                    return None;
+                }
+                ways.push(if equal.len() == 1 { equal.remove(0) } else { Expression::And(equal) });
+                return Some(Expression::Or(ways));
+            };
+            let with = |comparison| Expression::Compare(Operator { comparison, ..operator }, sides.clone());
+            let mut way = equal.clone();
+            way.push(with(if i + 1 == count { last } else { strict }));
+            ways.push(if way.len() == 1 { way.remove(0) } else { Expression::And(way) });
+            equal.push(with(Comparison::Equal));
+        }
+        (ways.len() == count && count > 0).then_some(Expression::Or(ways))
     }
 
     fn column_of(&self, node: &'a Node, placed: &Placed<'a>) -> Option<Expression<Column>> {

@@ -1,5 +1,5 @@
 //! Reads the text of a tree as `debug_print_rewritten` prints it: `{KIND :field value …}`, `(list)`, `<>`, `(b 8 9)`,
-//! `4 [ 10 0 0 0 … ]`. It knows no kind of node and no version but the names that changed in 16, which it gives as since then.
+//! `4 [ 10 0 0 0 … ]`. It knows no kind of node and no version but the names that changed until 16, which it gives as since then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,8 @@ pub struct Oids {
     pub collations: BTreeSet<u32>,
 }
 
-/// Nodes that were renamed in 16.
-const RENAMED: [(&str, &str); 7] = [
+/// Nodes that were renamed in 16, or shortly before.
+const RENAMED: [(&str, &str); 9] = [
     ("RTE", "RANGETBLENTRY"),
     ("COALESCE", "COALESCEEXPR"),
     ("CASE", "CASEEXPR"),
@@ -49,6 +49,8 @@ const RENAMED: [(&str, &str); 7] = [
     ("ARRAY", "ARRAYEXPR"),
     ("ROW", "ROWEXPR"),
     ("MINMAX", "MINMAXEXPR"),
+    ("COLLATE", "COLLATEEXPR"),
+    ("ROWCOMPARE", "ROWCOMPAREEXPR"),
 ];
 
 /// Nodes and lists within each other. Postgres refuses a statement that needs more stack, long before.

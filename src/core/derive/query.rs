@@ -70,7 +70,8 @@ pub(super) fn is_rowwise(query: &Node) -> bool {
         && !COMPUTING.iter().any(|flag| query.is(flag))
 }
 
-/// May the relations of a subselect that must have a row be treated as joined? DISTINCT does not matter.
+/// May the relations of a subselect that must have a row be treated as joined? DISTINCT does not matter; DISTINCT ON does,
+/// for which row it keeps hangs on the others.
 /// `Limit::AnyRow`: nor does a LIMIT of one row or more.
 pub(super) fn is_joinable(query: &Node, limit: Limit) -> bool {
     let has_room = match (query.node("limitCount").map(without_widening), limit) {
@@ -82,6 +83,7 @@ pub(super) fn is_joinable(query: &Node, limit: Limit) -> bool {
     };
     let fields = ["setOperations", "limitOffset", "cteList"];
     has_room
+        && !query.is("hasDistinctOn")
         && !fields.iter().chain(&GROUPING).any(|field| query.has(field))
         && !COMPUTING.iter().any(|flag| query.is(flag))
 }

@@ -73,11 +73,12 @@ test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh test
 	@scripts/test-servers.sh $(ARGS)
 
-lint: ## formatting, clippy, shellcheck
+lint: ## formatting, clippy, shellcheck, licences of crates
 	@scripts/setup.sh lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	shellcheck scripts/*.sh .ci/run packaging/debian/postinst packaging/debian/prerm $(wildcard bench/*.sh)
+	scripts/third-party.py x86_64-unknown-linux-gnu --check
 
 fmt: ## format the Rust code
 	cargo fmt

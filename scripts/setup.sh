@@ -5,7 +5,7 @@
 #   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
 #   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, what its package-lock.json says, Chromium
 #   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
-#   scripts/setup.sh lint     to lint as well: shellcheck, rustfmt and clippy
+#   scripts/setup.sh lint     to lint as well: shellcheck, Python, rustfmt and clippy
 #   scripts/setup.sh packages to pack and to check what was packed: dpkg-deb, xz, Python; as root, mmdebstrap and ip as well
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
@@ -169,6 +169,7 @@ look() { # look TARGET: what packages are missing?
     have psql || packages+=(postgresql-client)
     if [[ $1 == lint ]]; then
         have shellcheck || packages+=(shellcheck)
+        have python3 || packages+=(python3)
     fi
     if [[ $1 == test ]]; then
         # without its package Debian's python3 has a venv that cannot bring pip in

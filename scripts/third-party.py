@@ -3,6 +3,7 @@
 
     scripts/third-party.py TARGET            a text: each licence text once, with the crates it is of
     scripts/third-party.py TARGET --debian   the same as paragraphs of a debian/copyright
+    scripts/third-party.py TARGET --check    nothing: whether each is of a licence and a source that we take (`make lint`)
 
 TARGET is what the module is built for, such as x86_64-unknown-linux-gnu. A crate without licence and text is an error.
 """
@@ -11,6 +12,29 @@ import os
 import re
 import subprocess
 import sys
+
+
+# What a server of anybody may link.
+ALLOWED = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0", "Unlicense", "Zlib"}
+
+
+def allowed(expression):
+    """Whether an SPDX expression can be met by ALLOWED; `/` is what Cargo once took for OR."""
+    words = re.findall(r"[()]|[A-Za-z0-9.+-]+(?: WITH [A-Za-z0-9.-]+)?", expression.replace("/", " OR "))
+    python = {"AND": "and", "OR": "or", "(": "(", ")": ")"}
+    return eval(" ".join(python.get(word, str(word in ALLOWED)) for word in words))
+
+
+def check(packages):
+    wrong = []
+    for package in packages:
+        label = f"{package['name']} {package['version']}"
+        if not allowed(package["license"] or "none"):
+            wrong.append(f"{label}: its licence is {package['license']}, which ALLOWED does not meet")
+        if not (package["source"] or "").startswith("registry+"):
+            wrong.append(f"{label}: it comes from {package['source']}, not from the registry")
+    if wrong:
+        sys.exit("third-party: " + "\nthird-party: ".join(wrong))
 
 
 def linked(target):
@@ -51,6 +75,9 @@ def texts(package):
 def main():
     target, debian = sys.argv[1], "--debian" in sys.argv[2:]
     packages = linked(target)
+    if "--check" in sys.argv[2:]:
+        check(packages)
+        return
     of_text, silent = {}, []
     for package in packages:
         label = f"{package['name']} {package['version']}"

@@ -103,7 +103,7 @@ $(MDBOOK):
 docker: ## the image bear: Redis with the module
 	DOCKER_BUILDKIT=1 docker build -t bear .
 
-.PHONY: deb tarball check-packages
+.PHONY: deb tarball dist check-packages
 
 deb: ## the Debian packages bear-redis and bear-redis-dbgsym, target/dist
 	@scripts/setup.sh packages
@@ -112,6 +112,18 @@ deb: ## the Debian packages bear-redis and bear-redis-dbgsym, target/dist
 tarball: ## the module with all that belongs to it, and its symbols, target/dist
 	@scripts/setup.sh packages
 	scripts/package.sh tarball
+
+# Pinned; built once, which takes some minutes.
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := target/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+
+dist: $(CYCLONEDX) ## what a release holds, with checksums and a bill of materials, target/dist
+	@scripts/setup.sh packages
+	@scripts/setup.sh node
+	scripts/dist.sh $(abspath $(CYCLONEDX))
+
+$(CYCLONEDX):
+	cargo install cargo-cyclonedx --version $(CYCLONEDX_VERSION) --locked --root target/cargo-cyclonedx-$(CYCLONEDX_VERSION)
 
 check-packages: ## the packages in clean Debian 12 and 13 roots, loaded by their redis-server and valkey-server; as root
 	@scripts/setup.sh packages

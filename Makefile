@@ -10,7 +10,7 @@ build: ## the module, target/release/libbear.so
 	scripts/build.sh
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 run: ## try it: Redis with the module, in front of a Postgres of its own; BEAR_PORT, KEEP, ARGS
 	@scripts/run.sh $(ARGS)
@@ -103,7 +103,7 @@ $(MDBOOK):
 docker: ## the image bear: Redis with the module
 	DOCKER_BUILDKIT=1 docker build -t bear .
 
-.PHONY: deb tarball dist check-packages
+.PHONY: deb tarball arm64 check-arm64 dist check-packages
 
 deb: ## the Debian packages bear-redis and bear-redis-dbgsym, target/dist
 	@scripts/setup.sh packages
@@ -113,11 +113,20 @@ tarball: ## the module with all that belongs to it, and its symbols, target/dist
 	@scripts/setup.sh packages
 	scripts/package.sh tarball
 
+arm64: ## the module for arm64, built on another machine: target/aarch64-unknown-linux-gnu/release/libbear.so
+	@scripts/setup.sh arm64
+	TARGET=aarch64-unknown-linux-gnu scripts/build.sh
+
+check-arm64: ## that module, loaded by Redis 8 and Valkey 8 of arm64, which qemu-user emulates
+	@scripts/setup.sh emulation
+	TARGET=aarch64-unknown-linux-gnu scripts/build.sh
+	@scripts/check-arm64.sh
+
 # Pinned; built once, which takes some minutes.
 CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := target/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 
-dist: $(CYCLONEDX) ## what a release holds, with checksums and a bill of materials, target/dist
+dist: $(CYCLONEDX) ## what a release holds, with checksums and a bill of materials, target/dist; TARGETS names other machines as well
 	@scripts/setup.sh packages
 	@scripts/setup.sh node
 	scripts/dist.sh $(abspath $(CYCLONEDX))

@@ -2,6 +2,8 @@
 # Builds what a release holds, into target/dist, which is made anew: Debian packages, a tarball and their symbols; the npm
 # package of clients/node; deploy/ as a tarball; a software bill of materials (CycloneDX); SHA256SUMS. Called by `make dist`.
 #
+#   TARGETS="aarch64-unknown-linux-gnu"   for these machines as well, where scripts/setup.sh arm64 has brought in a compiler
+#
 # Nothing is published: CONTRIBUTING.md says how a release is made of it.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
@@ -27,6 +29,10 @@ mkdir -p "$dist"
 host=$(rustc -vV | sed -n 's/^host: //p')
 scripts/package.sh deb
 scripts/package.sh tarball
+for target in ${TARGETS-}; do
+    TARGET=$target scripts/package.sh deb
+    TARGET=$target scripts/package.sh tarball
+done
 
 # The crates that are linked into the module, with versions, licences and checksums; not those of tests.
 "$cyclonedx" cyclonedx --format json --spec-version 1.5 --target "$host" --no-build-deps --override-filename bear-sbom --quiet

@@ -78,7 +78,7 @@ libraries() {
     needed=$(readelf --dynamic --wide "$module" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
     while read -r library; do
         case $library in
-        libc.so.6 | ld-linux-*.so.*) ;;
+        libc.so.6 | libm.so.6 | ld-linux-*.so.*) ;;
         libgcc_s.so.1) ;;
         *) fail "the module needs $library, and the package does not know whose that is" ;;
         esac

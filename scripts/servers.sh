@@ -9,11 +9,13 @@
 #
 #   SUITES="trixie sid"   the suites to look in
 #   FRESH=1               fetch again what is already there
+#   ARCH=arm64            servers of another architecture, which run by qemu-user (scripts/setup.sh emulation)
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bear/servers
 read -ra suites <<<"${SUITES:-trixie sid}"
 packages=(redis-server redis-tools valkey-server valkey-tools)
+arch=${ARCH-}
 
 fail() {
     printf 'servers: %s\n' "$*" >&2
@@ -42,6 +44,7 @@ fetch() { # fetch SUITE FOLDER: unpack our packages, and what they depend on, in
         -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
         -o Dir::State="$apt" -o Dir::State::Lists="$apt/lists" -o Dir::State::Status="$apt/status"
         -o Dir::Cache="$apt/cache" -o Dir::Log="$apt/log"
+        ${arch:+-o "APT::Architecture=$arch" -o "APT::Architectures=$arch"}
         -o APT::Sandbox::User="$(id -un)" -o APT::Install-Recommends=false -o Acquire::Languages=none
     )
     if ! { apt-get "${options[@]}" update && apt-get "${options[@]}" --download-only -y install "${packages[@]}"; } >"$log" 2>&1; then
@@ -49,12 +52,36 @@ fetch() { # fetch SUITE FOLDER: unpack our packages, and what they depend on, in
         fail "the servers of $suite could not be fetched (above)"
     fi
     # of the dependencies only the libraries count; what maintainer scripts want does not
-    for package in "$apt"/cache/archives/{lib,redis-,valkey-}*.deb; do dpkg-deb -x "$package" "$root"; done
+    for package in "$apt"/cache/archives/{lib,zlib,redis-,valkey-}*.deb; do dpkg-deb -x "$package" "$root"; done
     rm -rf "$apt" "$log"
 }
 
+emulator() {
+    local machine=$arch
+    case $arch in
+    arm64) machine=aarch64 ;;
+    amd64) machine=x86_64 ;;
+    esac
+    command -v "qemu-$machine-static" || command -v "qemu-$machine" || fail "qemu-user for $machine is missing (scripts/setup.sh emulation)"
+}
+
 wrap() { # wrap FOLDER KIND: write commands that start the unpacked programs, and print the server's path
-    local root=$1 kind=$2 loader libraries version bin program
+    local root=$1 kind=$2 loader libraries version bin program emulator
+    if [[ -n $arch ]]; then
+        emulator=$(emulator)
+        if [[ ! -e $root/lib ]]; then ln -s usr/lib "$root/lib"; fi # as base-files has it, where the loader is looked for
+        version=$("$emulator" -L "$root" "$root/usr/bin/$kind-server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
+        [[ -n $version ]] || fail "$root/usr/bin/$kind-server does not start"
+        bin=$cache/$kind-$version-$arch/bin
+        mkdir -p "$bin"
+        for program in "$root/usr/bin/$kind"-*; do
+            # shellcheck disable=SC2016 # written out as it is
+            printf '#!/bin/sh\nexec "%s" -0 "$0" -L "%s" "%s" "$@"\n' "$emulator" "$root" "$program" >"$bin/${program##*/}"
+            chmod 755 "$bin/${program##*/}"
+        done
+        printf '%s\n' "$bin/$kind-server"
+        return
+    fi
     loader=$(printf '%s\n' "$root"/usr/lib*/ld-linux-*.so.* "$root"/usr/lib/*/ld-linux-*.so.* "$root"/lib*/ld-linux-*.so.* | grep -v '\*' | head -n 1)
     libraries=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu)
     version=$("$loader" --library-path "$libraries" --argv0 "$kind-server" "$root/usr/bin/$kind-server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
@@ -71,7 +98,7 @@ wrap() { # wrap FOLDER KIND: write commands that start the unpacked programs, an
 }
 
 for suite in "${suites[@]}"; do
-    root=$cache/debian-$suite
+    root=$cache/debian-$suite${arch:+-$arch}
     if [[ -n ${FRESH-} || ! -e $root/complete ]]; then
         fetch "$suite" "$root"
         : >"$root/complete"

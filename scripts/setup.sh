@@ -7,6 +7,8 @@
 #   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
 #   scripts/setup.sh lint     to lint as well: shellcheck, Python, rustfmt and clippy
 #   scripts/setup.sh packages to pack and to check what was packed: dpkg-deb, xz, Python; as root, mmdebstrap and ip as well
+#   scripts/setup.sh arm64    to build for arm64 on another machine: a cross compiler, its headers, Rust's library
+#   scripts/setup.sh emulation the same, and to run what was built: qemu-user
 #   scripts/setup.sh bench    to compare with BullMQ as well: Node and npm, and what bench/bullmq/package-lock.json says
 #
 # It never touches a Redis or a Postgres that is already there: nothing that it installs is started, now or at
@@ -178,6 +180,13 @@ look() { # look TARGET: what packages are missing?
     if [[ $1 == metrics ]]; then
         have prometheus && have promtool || packages+=(prometheus)
     fi
+    if [[ $1 == emulation ]]; then
+        have qemu-aarch64-static || have qemu-aarch64 || [[ $(uname -m) == aarch64 ]] || packages+=(qemu-user-static)
+    fi
+    if [[ $1 == arm64 || $1 == emulation ]]; then
+        have aarch64-linux-gnu-gcc || packages+=(gcc-aarch64-linux-gnu)
+        any /usr/aarch64-linux-gnu/include/stdio.h || [[ $(uname -m) == aarch64 ]] || packages+=(libc6-dev-arm64-cross)
+    fi
     if [[ $1 == packages ]]; then
         have dpkg-deb || packages+=(dpkg)
         have xz || packages+=(xz-utils)
@@ -236,6 +245,13 @@ if [[ ${1-} == lint ]]; then
             rustup component add "$component"
         fi
     done
+fi
+if [[ ${1-} == arm64 || ${1-} == emulation ]]; then
+    target=aarch64-unknown-linux-gnu
+    if [[ ! -d $(rustc --print sysroot)/lib/rustlib/$target/lib ]]; then
+        have rustup || fail "Rust has no standard library for $target; install it beside cargo"
+        rustup target add "$target"
+    fi
 fi
 if [[ ${1-} == node ]]; then
     # Debian 12 has 18, and a Node that is there is not replaced

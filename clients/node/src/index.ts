@@ -2,7 +2,11 @@ export { Bear } from "./client/bear.js";
 export type {
   AnswerSource, BearOptions, CallWord, ClaimOptions, GetOrSetOptions, Held, LimitResult, Making, PutOptions, QueryOptions, Rate, Rows, Unanswered,
 } from "./client/bear.js";
-export { connectionOf, fromIoredis, fromNodeRedis, ConnectionLost } from "./client/connection.js";
+export { fromCluster } from "./client/cluster.js";
+export type { IoredisClusterLike, NodeRedisClusterLike } from "./client/cluster.js";
+export { connectionOf } from "./client/connect.js";
+export type { RedisLike } from "./client/connect.js";
+export { fromIoredis, fromNodeRedis, ConnectionLost } from "./client/connection.js";
 export type { Connection, CallOptions, DuplicateOptions, IoredisLike, Message, NodeRedisLike, Reply, Word } from "./client/connection.js";
 export type { CopiesOptions, CopiesStats } from "./client/copies.js";
 export { BearError, DuplicateError, hasCode, toBearError } from "./client/errors.js";
@@ -13,6 +17,8 @@ export type {
 } from "./client/jobs.js";
 export { LockNotHad } from "./client/locks.js";
 export type { HeldLock } from "./client/locks.js";
+export { fromNodeRedisSentinel } from "./client/sentinel.js";
+export type { NodeRedisSentinelLike } from "./client/sentinel.js";
 export { isConnectionError } from "./client/waits.js";
 export { JobAborted, RetryAfter, RunningJob, UnrecoverableError } from "./worker/job.js";
 export { Worker } from "./worker/worker.js";

@@ -8,7 +8,8 @@
 //   mquery's misses, CHANGED, BEAR.VERIFY, BEAR.RELOAD, what is done to all jobs of a state, and misses while nobody listens:
 //   on a connection of the first pool
 import { randomBytes } from "node:crypto";
-import { ConnectionLost, connectionOf, type Connection, type IoredisLike, type NodeRedisLike, type Reply, type Word } from "./connection.js";
+import { connectionOf, type RedisLike } from "./connect.js";
+import { ConnectionLost, type Connection, type Reply, type Word } from "./connection.js";
 import { Copies, type CopiesOptions, type CopiesStats } from "./copies.js";
 import { BearError, hasCode, toBearError } from "./errors.js";
 import { errorOf, Fills } from "./fills.js";
@@ -157,7 +158,7 @@ export class Bear {
   private mayNoblock = true;
 
   constructor(
-    redis: IoredisLike | NodeRedisLike | Connection,
+    redis: RedisLike,
     readonly options: BearOptions = {},
   ) {
     const connection = (this.connection = connectionOf(redis));
@@ -174,6 +175,9 @@ export class Bear {
         for (const fail of [...this.failing]) fail(new ConnectionLost("the connection to Redis was lost"));
       }),
     );
+    if (options.l1 && connection.kind !== undefined) {
+      throw new TypeError("copies (l1) are kept of what one server tells on one connection: not in a cluster, nor by createSentinel of redis (ioredis' Redis has Sentinels, too)");
+    }
     if (options.l1) this.copies = new Copies(connection, options.l1 === true ? {} : options.l1, (error) => this.failed(error));
     this.invalidate = new Invalidate(
       (words) => this.send(words),
@@ -575,13 +579,29 @@ export class Bear {
     return toFieldsDeep(await this.sendAside(words, undefined), ["calls"]);
   }
 
-  /** Reads the catalog's file again. */
+  /** Reads the catalog's file again; in a cluster each master reads its own. */
   async reload(): Promise<void> {
-    await this.sendAside(["BEAR.RELOAD"], undefined);
+    if (!this.connection.masters) return void (await this.sendAside(["BEAR.RELOAD"], undefined));
+    for (const master of await this.connection.masters()) {
+      const own = master.duplicate();
+      try {
+        await own.call(["BEAR.RELOAD"]);
+      } catch (error) {
+        throw toBearError(error);
+      } finally {
+        own.close();
+      }
+    }
   }
 
+  /** In a cluster, by each master. */
   async adopt(section: string): Promise<void> {
-    await this.send(["BEAR.ADOPT", section]);
+    if (!this.connection.masters) return void (await this.send(["BEAR.ADOPT", section]));
+    for (const master of await this.connection.masters()) {
+      await master.call(["BEAR.ADOPT", section]).catch((error: unknown) => {
+        throw toBearError(error);
+      });
+    }
   }
 
   /** Any command of the server, on the shared connection: of one that waits, what is sent behind it waits, too. */
@@ -633,7 +653,8 @@ export class Bear {
         else this.copies?.keep(ask, words, text);
       }
     };
-    if (this.options.noblock !== false && !this.isClosed) this.fills ??= new Fills(this.connection, this.name, this.queryTimeout);
+    // In a cluster, and by createSentinel, misses wait on the pool.
+    if (this.options.noblock !== false && this.connection.kind === undefined && !this.isClosed) this.fills ??= new Fills(this.connection, this.name, this.queryTimeout);
     if (this.fills?.isListening && this.mayNoblock) {
       try {
         const end = await this.fills.ask((name) => onShared("NOBLOCK", name));

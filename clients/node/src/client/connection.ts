@@ -20,10 +20,19 @@ export type Message = string | string[] | null;
 export interface DuplicateOptions {
   /** RESP2 whatever the original speaks: for a subscriber whose messages come as such. */
   resp2?: boolean;
+  /** In a cluster: what has no key is for the node that has this space. */
+  space?: string;
 }
 
 export interface Connection {
   readonly client: "ioredis" | "node-redis";
+  /**
+   * `cluster`: to several servers, of which a command goes to that of its space. `sentinel`: to the master that Sentinels name, and
+   * nothing can be subscribed to. Undefined: to one server.
+   */
+  readonly kind?: "cluster" | "sentinel";
+  /** Of a cluster: its masters. */
+  masters?(): Promise<Connection[]>;
   /** Commands sent now are answered, as far as is known. */
   readonly isReady: boolean;
   call(words: readonly Word[], options?: CallOptions): Promise<Reply>;
@@ -70,18 +79,6 @@ export interface NodeRedisLike {
   unsubscribe(channels: any): Promise<unknown>;
 }
 
-/** The connection of whatever client this is. */
-export function connectionOf(client: IoredisLike | NodeRedisLike | Connection): Connection {
-  const it = client as Partial<IoredisLike & NodeRedisLike & Connection>;
-  if (it.client === "ioredis" || it.client === "node-redis") return client as Connection;
-  if ((client as { isCluster?: boolean }).isCluster || ["slots", "nodeClient", "getSentinelNode"].some((name) => name in client)) {
-    throw new TypeError("bear wants a connection to one server (a Redis of ioredis, also with Sentinels; createClient of redis), and not a cluster's client or createSentinel's");
-  }
-  if (typeof it.callBuffer === "function") return fromIoredis(client as IoredisLike);
-  if (typeof it.sendCommand === "function" && typeof it.pSubscribe === "function") return fromNodeRedis(client as NodeRedisLike);
-  throw new TypeError("a Redis of ioredis (5, 6) or a client of node-redis (createClient of redis 5, 6) is needed");
-}
-
 export function fromIoredis(redis: IoredisLike): Connection {
   return new Ioredis(redis, false);
 }
@@ -95,12 +92,12 @@ export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
 }
 
-function reconnectAfterMs(times: number): number {
+export function reconnectAfterMs(times: number): number {
   return Math.min(20 * 2 ** Math.min(times, 6), 1000);
 }
 
 /** Cuts the connection where an answer takes too long: a half-open one would never fail by itself. */
-async function within<T>(connection: Connection, answer: Promise<T>, timeoutMs: number): Promise<T> {
+export async function within<T>(connection: Connection, answer: Promise<T>, timeoutMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

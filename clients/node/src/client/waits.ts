@@ -99,5 +99,5 @@ export function isConnectionError(error: unknown): boolean {
   if (names.some((each) => /MaxRetriesPerRequest|Client(Closed|Offline)Error|DisconnectsClient|SocketClosed|SocketTimeout|ConnectionTimeout|ReconnectStrategy|CommandTimeout|DuringMaintenance/.test(each))) return true;
   // node-redis gives a call up so, which it had kept for the next connection. An AbortSignal's is a DOMException of that name.
   if (error.constructor.name === "TimeoutError") return true;
-  return /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|The client is (closed|offline)|Disconnects client|All sentinels are unreachable)/i.test(error.message);
+  return /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|The client is (closed|offline)|Disconnects client|All sentinels are unreachable|no valid master node|None of the sentinels are available)/i.test(error.message);
 }

@@ -4,7 +4,7 @@ import {
 } from "@nestjs/common";
 import { DiscoveryModule } from "@nestjs/core";
 import { Bear, type BearOptions } from "../client/bear.js";
-import type { Connection, IoredisLike, NodeRedisLike } from "../client/connection.js";
+import type { RedisLike } from "../client/connect.js";
 import { BearHealthIndicator } from "./health.js";
 import { BearCacheInterceptor } from "./interceptor.js";
 import { Processors } from "./processor.js";
@@ -13,7 +13,7 @@ import { BEAR, BEAR_OPTIONS } from "./tokens.js";
 
 export interface BearModuleOptions extends BearOptions {
   /** A client of ioredis or a connected one of node-redis. It stays the application's: nobody else ends it, unless `closeRedis` does. */
-  redis: IoredisLike | NodeRedisLike | Connection;
+  redis: RedisLike;
   /** Done when the application has ended, after the workers: `() => redis.quit()`. */
   closeRedis?: () => unknown;
 }

@@ -16,7 +16,8 @@ import { EventEmitter } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bear, claimWords } from "../client/bear.js";
-import { connectionOf, type Connection, type IoredisLike, type NodeRedisLike, type Reply, type Word } from "../client/connection.js";
+import { connectionOf, type RedisLike } from "../client/connect.js";
+import type { Connection, Reply, Word } from "../client/connection.js";
 import { hasCode, toBearError } from "../client/errors.js";
 import { toClaim, type Claim } from "../client/jobs.js";
 import { toList } from "../client/replies.js";
@@ -93,7 +94,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   private wake: () => void = () => {};
 
   constructor(
-    redis: IoredisLike | NodeRedisLike | Connection | Bear,
+    redis: RedisLike | Bear,
     /** A section, or a tenant's; of a section with tenants: jobs of all of them, in turn. */
     readonly space: string,
     /** One for all jobs, or one for each type; only these are claimed. */
@@ -116,9 +117,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   start(): void {
     if (this.claiming || this.closing) return;
-    this.claimer = this.shared.duplicate();
-    this.control = this.shared.duplicate();
-    this.ear = this.shared.duplicate();
+    const { space } = this;
+    this.claimer = this.shared.duplicate({ space });
+    this.control = this.shared.duplicate({ space });
+    this.ear = this.shared.duplicate({ space });
     this.ear.subscribe(`bear:events:${this.space}`, (message) => this.heard(String(message))).catch((error: unknown) => this.tell(error));
     this.claiming = this.claim();
   }

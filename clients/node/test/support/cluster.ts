@@ -3,6 +3,9 @@ import { BearServer, type ServerOptions } from "./server.js";
 import { eventually, freePort } from "./processes.js";
 
 export class BearCluster {
+  /** Slots that have moved, and to which node. */
+  private readonly moves = new Map<number, BearServer>();
+
   private constructor(
     readonly nodes: [BearServer, BearServer],
     /** The last slot of the first node. */
@@ -29,8 +32,30 @@ export class BearCluster {
 
   /** The node that has the space. */
   async of(space: string): Promise<BearServer> {
-    const slot = Number((await this.nodes[0].send(`CLUSTER KEYSLOT ${space}`)).slice(1));
-    return this.nodes[slot > this.lastSlot ? 1 : 0];
+    const slot = await this.slot(space);
+    return this.moves.get(slot) ?? this.nodes[slot > this.lastSlot ? 1 : 0];
+  }
+
+  /** The slot of the space goes to the other node, and its keys with it. */
+  async move(space: string): Promise<void> {
+    const slot = await this.slot(space);
+    const from = await this.of(space);
+    const to = from === this.nodes[0] ? this.nodes[1] : this.nodes[0];
+    const [fromId, toId] = [await from.send("CLUSTER MYID"), await to.send("CLUSTER MYID")].map((reply) => reply.split("\r\n")[1]);
+    await to.send(`CLUSTER SETSLOT ${slot} IMPORTING ${fromId}`);
+    await from.send(`CLUSTER SETSLOT ${slot} MIGRATING ${toId}`);
+    for (;;) {
+      const keys = (await from.send(`CLUSTER GETKEYSINSLOT ${slot} 100`)).split("\r\n").filter((line) => /^[^*$]/.test(line));
+      if (keys.length === 0) break;
+      const said = await from.send(`MIGRATE 127.0.0.1 ${to.port} "" 0 5000 REPLACE KEYS ${keys.join(" ")}`);
+      if (!/^\+(OK|NOKEY)/.test(said)) throw new Error(said);
+    }
+    for (const node of [to, from]) await node.send(`CLUSTER SETSLOT ${slot} NODE ${toId}`);
+    this.moves.set(slot, to);
+  }
+
+  private async slot(space: string): Promise<number> {
+    return Number((await this.nodes[0].send(`CLUSTER KEYSLOT ${space}`)).slice(1));
   }
 
   /** How often a client was told that it had asked the wrong node. */

@@ -19,6 +19,7 @@ export { LockNotHad } from "./client/locks.js";
 export type { HeldLock } from "./client/locks.js";
 export { fromNodeRedisSentinel } from "./client/sentinel.js";
 export type { NodeRedisSentinelLike } from "./client/sentinel.js";
+export type { Telemetry } from "./client/telemetry.js";
 export { isConnectionError } from "./client/waits.js";
 export { JobAborted, RetryAfter, RunningJob, UnrecoverableError } from "./worker/job.js";
 export { Worker } from "./worker/worker.js";

@@ -21,6 +21,7 @@ import {
 import { heldLock, type HeldLock } from "./locks.js";
 import { Pool } from "./pool.js";
 import { orError, toBoolean, toFields, toList } from "./replies.js";
+import type { Telemetry } from "./telemetry.js";
 import { isConnectionError, Waits } from "./waits.js";
 
 /** A word of a call. */
@@ -56,6 +57,8 @@ export interface BearOptions {
   answerTimeout?: number;
   /** Copies of hits in the memory of this process. Default: none. */
   l1?: CopiesOptions | boolean;
+  /** Spans: what is enqueued is given the active one, and a `Worker` of this client does its jobs within some. */
+  telemetry?: Telemetry;
   /** Told of what goes wrong where nobody waits for it: a value computed anew beside, the connection of the copies. */
   onError?: (error: unknown) => void;
 }
@@ -323,7 +326,8 @@ export class Bear {
 
   /** Queues a job; its id. */
   async enqueue(space: string, job: string, data: unknown, options: EnqueueOptions = {}): Promise<string> {
-    return (await this.send(enqueueWords(space, job, data, options))) as string;
+    const traceparent = options.traceparent ?? this.options.telemetry?.traceparent?.();
+    return (await this.send(enqueueWords(space, job, data, traceparent === undefined ? options : { ...options, traceparent }))) as string;
   }
 
   /** What is known of a job, by its id, or by `{ unique }`; null: nothing. */
@@ -846,6 +850,7 @@ export function enqueueWords(space: string, job: string, data: unknown, options:
   if (options.attempts !== undefined) words.push("ATTEMPTS", options.attempts);
   if (options.backoff !== undefined) words.push("BACKOFF", options.backoff);
   if (options.priority !== undefined) words.push("PRIORITY", options.priority);
+  if (options.traceparent !== undefined) words.push("TRACEPARENT", options.traceparent);
   return words;
 }
 

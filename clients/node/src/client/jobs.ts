@@ -16,8 +16,10 @@ export interface EnqueueOptions {
   attempts?: number;
   /** After a failed attempt, then twice as long each time. */
   backoff?: number;
-  /** Of a job that workers claim: 1 to 10, 10 first. */
+  /** Of a job that workers claim: 1 to 2,147,483,647, the greatest first. */
   priority?: number;
+  /** The trace that it belongs to, as the W3C's Trace Context writes it: `00-…`. Its worker is told it, and Postgres for an SQL job. */
+  traceparent?: string;
 }
 
 /** A failed attempt. Times are Unix times in ms. */
@@ -56,6 +58,8 @@ export interface Job<Data = unknown, Result = unknown> {
   log: number | null;
   errors: Attempt[] | null;
   cancelled: string | null;
+  /** Where it was enqueued with one. */
+  traceparent?: string;
 }
 
 /** A job that this worker holds until its lease ends. */
@@ -72,6 +76,8 @@ export interface Claim<Data = unknown> {
   enqueued: number;
   /** Where it comes from: with ACK, FAIL, EXTEND, RELEASE and LOG. */
   space: string;
+  /** Where it was enqueued with one. */
+  traceparent?: string;
 }
 
 export interface LogLine {

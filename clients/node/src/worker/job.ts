@@ -55,6 +55,8 @@ export class RunningJob<Data = unknown> implements Claim<Data> {
   readonly priority: number;
   readonly enqueued: number;
   readonly space: string;
+  /** Of whoever enqueued it, where one was given: the parent of the span in which it is done. */
+  declare readonly traceparent?: string;
 
   constructor(
     claim: Claim<Data>,
@@ -72,6 +74,7 @@ export class RunningJob<Data = unknown> implements Claim<Data> {
     this.priority = claim.priority;
     this.enqueued = claim.enqueued;
     this.space = claim.space;
+    if (claim.traceparent !== undefined) this.traceparent = claim.traceparent;
   }
 
   /** Says how far it is, at most 4 KB of JSON; it is a heartbeat, too. What cannot be sent now goes with the next one. */

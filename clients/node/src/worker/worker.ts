@@ -21,6 +21,7 @@ import type { Connection, Reply, Word } from "../client/connection.js";
 import { hasCode, toBearError } from "../client/errors.js";
 import { toClaim, type Claim } from "../client/jobs.js";
 import { toList } from "../client/replies.js";
+import type { Telemetry } from "../client/telemetry.js";
 import { isPassing } from "../client/waits.js";
 import { JobAborted, RetryAfter, RunningJob, UnrecoverableError } from "./job.js";
 
@@ -40,6 +41,8 @@ export interface WorkerOptions {
   grace?: number;
   /** Begins by itself. Default true; false: `start()`. */
   autorun?: boolean;
+  /** Instead of the client's, where it is given one. */
+  telemetry?: Telemetry;
 }
 
 export interface WorkerEvents {
@@ -80,6 +83,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   readonly name: string;
   readonly concurrency: number;
   private readonly shared: Connection;
+  private readonly telemetry: Telemetry | undefined;
   private readonly handlers: ReadonlyMap<string, Handler> | Handler;
   private readonly running = new Map<string, Running>();
   private claimer: Connection | undefined;
@@ -103,6 +107,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   ) {
     super();
     this.shared = redis instanceof Bear ? redis.connection : connectionOf(redis);
+    this.telemetry = options.telemetry ?? (redis instanceof Bear ? redis.options.telemetry : undefined);
     this.handlers = typeof handlers === "function" ? handlers : new Map(Object.entries(handlers));
     this.name = options.name ?? `${hostname()}-${process.pid}`;
     this.concurrency = options.concurrency ?? 5;
@@ -218,7 +223,8 @@ export class Worker extends EventEmitter<WorkerEvents> {
         this.emit("active", job);
         const handler = typeof this.handlers === "function" ? this.handlers : (this.handlers as ReadonlyMap<string, Handler>).get(job.job);
         if (!handler) throw new UnrecoverableError(`this worker has no handler for ${job.job}`);
-        ended = { result: await handler(job) };
+        const run = async () => handler(job);
+        ended = { result: await (this.telemetry?.process ? this.telemetry.process(job, run) : run()) };
         report = ["BEAR.ACK", job.space, job.id, job.token, ...this.resultWords(ended.result)];
       } catch (error) {
         ended = { error };

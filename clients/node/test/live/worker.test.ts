@@ -34,6 +34,43 @@ const isClaiming = async () => /flags=b .*cmd=bear\.claim/i.test(await server.se
 
 const send = (bear: Bear, subject: string, options = {}) => bear.enqueue("mail", "SEND", { to: "ann@example.org", subject }, options);
 
+describe("traces", () => {
+  const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const active = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+  it("what is enqueued has the active span, or its own; a job is done within one that begins there", async () => {
+    const { bear, close } = await bearOf(TWO[0] as Kind, server.url, { telemetry: { traceparent: () => active, process } });
+    const spans: string[] = [];
+    async function process<T>(job: { traceparent?: string }, run: () => Promise<T>): Promise<T> {
+      try {
+        return await run();
+      } finally {
+        spans.push(job.traceparent ?? "none");
+      }
+    }
+    const worker = new Worker(bear, "mail", {
+      SEND: async ({ traceparent, data }) => {
+        if (data.subject === "broken") throw new UnrecoverableError("broken");
+        return traceparent;
+      },
+    }, { concurrency: 1 });
+    atEnd(() => worker.close({ grace: 0 }));
+    assert.equal((await bear.wait("mail", await send(bear, "one")))?.result, active);
+    assert.equal((await bear.wait("mail", await send(bear, "two", { traceparent: given })))?.result, given);
+    assert.equal((await bear.wait("mail", await send(bear, "broken")))?.error?.message, "broken");
+    assert.deepEqual(spans, [active, given, active]);
+    await assert.rejects(send(bear, "three", { traceparent: "none" }), /TRACEPARENT must be a traceparent/);
+    await worker.close();
+    await close();
+  });
+
+  it("no telemetry, no trace", async () => {
+    const { bear, end } = await working(TWO[1] as Kind, { SEND: (job) => "traceparent" in job });
+    assert.equal((await bear.wait("mail", await send(bear, "plain")))?.result, false);
+    await end();
+  });
+});
+
 for (const kind of KINDS) {
   describe(kind.name, () => {
     it("jobs are done, as many at a time as it may, with results, progress and logs", async () => {

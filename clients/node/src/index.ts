@@ -21,6 +21,8 @@ export { fromNodeRedisSentinel } from "./client/sentinel.js";
 export type { NodeRedisSentinelLike } from "./client/sentinel.js";
 export type { Telemetry } from "./client/telemetry.js";
 export { isConnectionError } from "./client/waits.js";
+export { inBatches } from "./worker/batch.js";
+export type { BatchHandler, BatchResults } from "./worker/batch.js";
 export { JobAborted, RetryAfter, RunningJob, UnrecoverableError } from "./worker/job.js";
 export { Worker } from "./worker/worker.js";
 export type { Handler, WorkerEvents, WorkerOptions } from "./worker/worker.js";

@@ -163,6 +163,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       const free = this.concurrency - this.running.size;
       if (free <= 0 || this.isPaused) {
         await new Promise<void>((resolve) => (this.wake = resolve));
+        await new Promise(setImmediate); // those that end together are replaced together
         continue;
       }
       const words = claimWords(this.space, { jobs, count: Math.min(free, 1000), worker: this.name, ...(lease === undefined ? {} : { lease }) });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { before, describe, it } from "node:test";
-import { JobAborted, RetryAfter, UnrecoverableError, Worker, type Bear, type WorkerOptions } from "bear";
+import { inBatches, JobAborted, RetryAfter, UnrecoverableError, Worker, type Bear, type WorkerOptions } from "bear";
 import { KINDS, type Kind } from "../support/clients.js";
 import { eventually } from "../support/processes.js";
 import type { BearServer } from "../support/server.js";
@@ -33,6 +33,36 @@ async function working(kind: Kind, handlers: ConstructorParameters<typeof Worker
 const isClaiming = async () => /flags=b .*cmd=bear\.claim/i.test(await server.send("CLIENT LIST"));
 
 const send = (bear: Bear, subject: string, options = {}) => bear.enqueue("mail", "SEND", { to: "ann@example.org", subject }, options);
+
+describe("batches", () => {
+  it("a handler is given what one claim has brought, and each job ends by itself", async () => {
+    const sizes: number[] = [];
+    const { bear, worker, errors, end } = await working(TWO[0] as Kind, {
+      SEND: inBatches<{ subject: string }, string>(10, async (jobs) => {
+        sizes.push(jobs.length);
+        await sleep(20);
+        return jobs.map(({ data: { subject } }) => (subject === "3" ? new UnrecoverableError("not this one") : `done ${subject}`));
+      }),
+      SLOW: inBatches(4, async (jobs) => {
+        throw new UnrecoverableError(`all ${jobs.length}`);
+      }),
+    }, { concurrency: 10, autorun: false });
+    const ids = await Promise.all(Array.from({ length: 25 }, (_, at) => send(bear, `${at}`)));
+    worker.start();
+    const jobs = await Promise.all(ids.map((id) => bear.wait("mail", id)));
+    assert.deepEqual(jobs.map((job) => job?.result ?? job?.error?.message), ids.map((_, at) => (at === 3 ? "not this one" : `done ${at}`)));
+    assert.equal(sizes[0], 10);
+    assert.equal(sizes.reduce((all, one) => all + one, 0), 25);
+    assert.ok(Math.max(...sizes) <= 10 && sizes.length < 12, `${sizes}`);
+    worker.pause();
+    const slow = await Promise.all(Array.from({ length: 6 }, () => bear.enqueue("mail", "SLOW", { ms: 1 })));
+    worker.resume();
+    const failed = await Promise.all(slow.map((id) => bear.wait("mail", id)));
+    assert.deepEqual(failed.map((job) => job?.state), Array(6).fill("failed"));
+    assert.deepEqual(errors, []);
+    await end();
+  });
+});
 
 describe("traces", () => {
   const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

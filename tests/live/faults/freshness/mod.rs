@@ -118,7 +118,8 @@ fn failure_with(mutation: &str, run: &Run, fault: Option<Fault>) -> Option<Strin
         database.run("UPDATE napping SET share = 0.5, seconds = 0.03");
     }
     under_load(run, &database, &mut random, 4, |random| {
-        for _ in 0..20 {
+        // It ends as soon as the fault is seen, which takes its time on a busy machine.
+        for _ in 0..60 {
             let so_far = run.reads();
             run.wait_reads(so_far + 5_000, Duration::from_secs(2));
             if run.has_failed() {

@@ -125,6 +125,8 @@ pub struct Call {
     pub names_rows: bool,
     low: i64,
     high: i64,
+    /// Rows of other sizes than these.
+    is_outside: bool,
     /// At least one of them, where there are some.
     any: u8,
     /// All of them.
@@ -153,6 +155,7 @@ impl Call {
             names_rows: true,
             low: 0,
             high: SIZES,
+            is_outside: false,
             any: 0,
             every: 0,
             boxes: Boxes::None,
@@ -189,7 +192,7 @@ impl Call {
                 Boxes::All => true,
             };
         }
-        (self.low..=self.high).contains(&size)
+        (self.low..=self.high).contains(&size) != self.is_outside
             && (self.any == 0 || self.any & state.colors != 0)
             && self.every & !state.colors == 0
             && self.id.is_none_or(|wanted| wanted == id)
@@ -239,6 +242,14 @@ pub fn calls() -> Vec<Call> {
         let call = Call::range(Item, "shelf", low, high);
         Call { boxes: Boxes::Sized, ..call }
     }));
+    calls.extend([(100, 180), (600, 650)].map(|(low, high)| {
+        let call = Call::range(Item, "linked", low, high);
+        Call { boxes: Boxes::Sized, ..call }
+    }));
+    calls.extend(
+        [(100, 899), (200, 799)]
+            .map(|(low, high)| Call { is_outside: true, ..Call::range(Item, "outside", low, high) }),
+    );
     calls.push(Call { boxes: Boxes::All, any_box: true, ..Call::range(Item, "beside", 700, 750) });
     calls
 }
@@ -278,10 +289,12 @@ fn the_oracle_knows_which_rows_a_call_has() {
             "any brown,grey",
             "every black,brown",
             "count 0 499",
-            "shelf 0 200"
+            "shelf 0 200",
+            "linked 100 180",
+            "outside 200 799"
         ]
     );
-    assert_eq!(words((Section::Box, 7), state), ["7", "size 0 150", "shelf 0 200", "beside 700 750"]);
+    assert_eq!(words((Section::Box, 7), state), ["7", "size 0 150", "shelf 0 200", "linked 100 180", "beside 700 750"]);
     assert_eq!(words((Section::Item, 2), gone), [""; 0]);
     assert_eq!(words((Section::Held, 5), state), ["5", "size 0 500"]);
     assert_eq!(words((Section::Meant, 4), state), ["4", "all"]);

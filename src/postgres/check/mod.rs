@@ -5,11 +5,13 @@
 //! | `validate` | the whole catalog: errors, warnings, and what its statements read |
 //! | `trial` | one statement, prepared and planned but not run |
 //! | `reads` | the relations that it reads, by the locks that it takes |
+//! | `tree` | the tree that Postgres has made of it |
 //!
 //! A new check is a kind of statement in `validate`, and a line of the report.
 
 pub(super) mod reads;
 #[cfg(test)]
 mod tests;
+mod tree;
 pub(super) mod trial;
 pub(super) mod validate;

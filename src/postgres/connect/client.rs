@@ -85,7 +85,8 @@ impl Client {
         let connected =
             runtime.block_on(async { timeout_at(deadline.into(), config.connect(connector.clone())).await });
         let (inner, wire) = connected.map_err(|_| ClientError::Silent)??;
-        Ok(Client { inner, wire: Driven { wire, runtime, deadline, stop: None, farewell: None }, connector })
+        let heard = Heard::default();
+        Ok(Client { inner, wire: Driven { wire, runtime, deadline, stop: None, heard }, connector })
     }
 
     /// From now on no wait lasts longer than until `deadline`.
@@ -112,7 +113,20 @@ impl Client {
     /// The SQLSTATE with which the server has said, unasked, that all connections end: it stops at once, or another
     /// backend has crashed.
     pub(in crate::postgres) fn farewell(&self) -> Option<&str> {
-        self.wire.farewell.as_deref()
+        self.wire.heard.farewell.as_deref()
+    }
+
+    /// Runs `ask`, and gives the details of the notices with this message that come meanwhile.
+    pub(in crate::postgres) fn details_of<T>(
+        &mut self,
+        message: &'static str,
+        most_bytes: usize,
+        ask: impl FnOnce(&mut Client) -> T,
+    ) -> (T, Details) {
+        self.wire.heard.listening = Some(Listening { message, most_bytes, details: Details::default() });
+        let answer = ask(self);
+        let listening = self.wire.heard.listening.take();
+        (answer, listening.map(|listening| listening.details).unwrap_or_default())
     }
 
     pub(in crate::postgres) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, ClientError> {
@@ -242,7 +256,30 @@ struct Driven {
     runtime: Runtime,
     deadline: Instant,
     stop: Option<Stop>,
+    heard: Heard,
+}
+
+/// What the server says unasked.
+#[derive(Default)]
+struct Heard {
+    /// See [`Client::farewell`].
     farewell: Option<Box<str>>,
+    listening: Option<Listening>,
+}
+
+struct Listening {
+    message: &'static str,
+    most_bytes: usize,
+    details: Details,
+}
+
+/// What [`Client::details_of`] has kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::postgres) struct Details {
+    /// In the order in which they came.
+    pub(in crate::postgres) texts: Vec<String>,
+    /// Some were left out: they and those before them are larger than was allowed.
+    pub(in crate::postgres) is_cut: bool,
 }
 
 struct Stop {
@@ -255,7 +292,7 @@ impl Driven {
     where
         E: From<F> + From<ClientError>,
     {
-        let Driven { wire, runtime, deadline, stop, farewell } = self;
+        let Driven { wire, runtime, deadline, stop, heard } = self;
         let mut answer = pin!(answer);
         let driven = poll_fn(|cx| {
             // It asks before the wire is looked at, which then takes the question along. The other way round the asking
@@ -263,7 +300,7 @@ impl Driven {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(E::from));
             }
-            let end = advance(wire, farewell, cx).err();
+            let end = advance(wire, heard, cx).err();
             // What came before the end says more than that it came: why Postgres ended the connection.
             match (answer.as_mut().poll(cx), end) {
                 (Poll::Pending, Some(error)) => Poll::Ready(Err(ClientError::Driver(error).into())),
@@ -298,26 +335,40 @@ impl Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        let Driven { wire, runtime, farewell, .. } = self;
+        let Driven { wire, runtime, heard, .. } = self;
         // One attempt at what can be written at once: Terminate, for the log of a server that is well.
-        let _ = runtime.block_on(poll_fn(|cx| Poll::Ready(advance(wire, farewell, cx))));
+        let _ = runtime.block_on(poll_fn(|cx| Poll::Ready(advance(wire, heard, cx))));
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, notice: &DbError) {
+        if let Some(listening) = self.listening.as_mut().filter(|listening| listening.message == notice.message()) {
+            listening.keep(notice.detail().unwrap_or_default());
+            return;
+        }
+        log::debug!("postgres: {}: {}", notice.severity(), notice.message());
+        if [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(notice.code()) {
+            self.farewell = Some(notice.code().code().into());
+        }
+    }
+}
+
+impl Listening {
+    fn keep(&mut self, detail: &str) {
+        let kept: usize = self.details.texts.iter().map(String::len).sum();
+        match kept + detail.len() <= self.most_bytes {
+            true => self.details.texts.push(detail.to_owned()),
+            false => self.details.is_cut = true,
+        }
     }
 }
 
 /// Writes and reads what is possible now.
-fn advance(
-    wire: &mut Wire,
-    farewell: &mut Option<Box<str>>,
-    cx: &mut Context<'_>,
-) -> Result<(), tokio_postgres::Error> {
+fn advance(wire: &mut Wire, heard: &mut Heard, cx: &mut Context<'_>) -> Result<(), tokio_postgres::Error> {
     loop {
         match wire.poll_message(cx) {
-            Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => {
-                log::debug!("postgres: {}: {}", notice.severity(), notice.message());
-                if [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(notice.code()) {
-                    *farewell = Some(notice.code().code().into());
-                }
-            }
+            Poll::Ready(Some(Ok(AsyncMessage::Notice(notice)))) => heard.hear(&notice),
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(error))) => return Err(error),
             Poll::Ready(None) | Poll::Pending => return Ok(()),

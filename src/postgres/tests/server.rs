@@ -178,8 +178,9 @@ fn id(flag: &str) -> u32 {
     String::from_utf8(output.stdout).unwrap().trim().parse().expect("a user named postgres, for tests that root runs")
 }
 
-/// Folder of Postgres' programs: where pg_config says, else the newest of Debian's.
+/// Folder of Postgres' programs: `BEAR_TEST_POSTGRES_BIN`, or where pg_config says, else the newest of Debian's.
 fn programs() -> PathBuf {
+    let chosen = std::env::var_os("BEAR_TEST_POSTGRES_BIN").map(PathBuf::from);
     let told = Command::new("pg_config")
         .arg("--bindir")
         .output()
@@ -193,7 +194,9 @@ fn programs() -> PathBuf {
         .collect();
     debian.sort();
     let has_server = |folder: &PathBuf| Path::new(folder).join("initdb").exists();
-    told.into_iter()
+    chosen
+        .into_iter()
+        .chain(told)
         .chain(debian.into_iter().rev())
         .find(has_server)
         .expect("Postgres' server programs, e.g. Debian's package postgresql")

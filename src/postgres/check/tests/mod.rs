@@ -1,5 +1,7 @@
 //! A catalog's statements tried against Postgres.
 
+mod trees;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! A catalog's statements tried against Postgres.
 
+mod facts;
 mod trees;
 
 use std::sync::Arc;

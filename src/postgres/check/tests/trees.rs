@@ -15,16 +15,16 @@ use crate::postgres::tests::server::Server;
 use crate::postgres::values::params::{declared_type, declared_types};
 use crate::postgres::{Settings, UrlSource};
 
-const SHOP: &str = include_str!("derive/shop.sql");
+pub(super) const SHOP: &str = include_str!("derive/shop.sql");
 
-fn client(url: String) -> Client {
+pub(super) fn client(url: String) -> Client {
     let (mut client, _) = connect(&Settings::new(url, UrlSource::Config), Access::ReadOnly).unwrap();
     client.set_deadline(Instant::now() + Duration::from_secs(60));
     client
 }
 
 /// The tree of a statement in a transaction of its own.
-fn tree(client: &mut Client, sql: &str, params: &[Type]) -> Result<String, Failure> {
+pub(super) fn tree(client: &mut Client, sql: &str, params: &[Type]) -> Result<String, Failure> {
     client.batch_execute(&format!("{BEGIN_READ} {PRINT_TREES}")).unwrap();
     let tree = tree::of_statement(client, sql, params);
     client.batch_execute("ROLLBACK").unwrap();

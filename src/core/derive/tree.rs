@@ -385,7 +385,18 @@ mod tests {
 
     #[test]
     fn names_before_16_are_read_as_since_then() {
-        for (old, new) in RENAMED {
+        // The fixtures have new names: their trees have been read before they were written.
+        for (old, new) in [
+            ("RTE", "RANGETBLENTRY"),
+            ("COALESCE", "COALESCEEXPR"),
+            ("CASE", "CASEEXPR"),
+            ("WHEN", "CASEWHEN"),
+            ("ARRAY", "ARRAYEXPR"),
+            ("ROW", "ROWEXPR"),
+            ("MINMAX", "MINMAXEXPR"),
+            ("COLLATE", "COLLATEEXPR"),
+            ("ROWCOMPARE", "ROWCOMPAREEXPR"),
+        ] {
             assert_eq!(&*read(&format!("{{{old} :a 1}}")).unwrap()[0].kind, new);
         }
     }

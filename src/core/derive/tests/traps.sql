@@ -6,6 +6,8 @@ ALTER TABLE note ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON note USING (owner > 0 AND EXISTS (SELECT 1 FROM author a WHERE a.id = owner AND a.active));
 CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE word(id int PRIMARY KEY, spelling text COLLATE loose NOT NULL);
+ALTER TABLE word ENABLE ROW LEVEL SECURITY;
+CREATE POLICY long ON word USING (length(spelling) > 1);
 CREATE FUNCTION peek(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM tag WHERE id = $1); END';
 CREATE FUNCTION double(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 * 2; END';
 CREATE FOREIGN DATA WRAPPER nowhere;

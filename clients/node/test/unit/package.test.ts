@@ -28,7 +28,7 @@ for (const [subpath, conditions] of Object.entries(exports)) {
 }
 
 it("a client that is none of the known ones is refused", () => {
-  assert.throws(() => new bear.Bear({} as never), /a Redis of ioredis/);
+  assert.throws(() => new bear.Bear({} as never), /a Redis or Cluster of ioredis/);
   const sentinel = { name: "jobs", sentinelRootNodes: [{ host: "127.0.0.1", port: 1 }] };
   for (const client of [
     new Cluster6([{ port: 1 }], { lazyConnect: true }), new Cluster5([{ port: 1 }], { lazyConnect: true }),

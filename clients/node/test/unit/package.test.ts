@@ -30,11 +30,12 @@ for (const [subpath, conditions] of Object.entries(exports)) {
 it("a client that is none of the known ones is refused", () => {
   assert.throws(() => new bear.Bear({} as never), /a Redis or Cluster of ioredis/);
   const sentinel = { name: "jobs", sentinelRootNodes: [{ host: "127.0.0.1", port: 1 }] };
+  assert.throws(() => new bear.Bear(createSentinel5(sentinel) as never), /createSentinel of redis 5 makes no connections/);
   for (const client of [
     new Cluster6([{ port: 1 }], { lazyConnect: true }), new Cluster5([{ port: 1 }], { lazyConnect: true }),
-    createCluster6({ rootNodes: [] }), createCluster5({ rootNodes: [] }), createSentinel6(sentinel), createSentinel5(sentinel),
+    createCluster6({ rootNodes: [] }), createCluster5({ rootNodes: [] }), createSentinel6(sentinel),
   ]) {
-    assert.throws(() => new bear.Bear(client as never), /a connection to one server/, client.constructor.name);
+    assert.throws(() => new bear.Bear(client as never, { l1: { max: 10, ttl: 1000 } }), /not in a cluster, nor by createSentinel/, client.constructor.name);
   }
   assert.throws(() => new bear.Bear({ client: "ioredis" } as never, { name: "no spaces" }), /a name has/);
 });

@@ -3,12 +3,15 @@
 //! Reply: without a section, a map of file, checked, errors, warnings and sections (names); with one, a map of its
 //! settings, queries and jobs. O(N) in what is shown. Nothing is replicated. Errors: ERR (unknown section).
 
+use std::collections::BTreeMap;
+
 use super::cursor::Cursor;
 use crate::core::catalog::claim::{Backoff, ClaimSpec, Keep, Limit, Limits, OpenJobs};
 use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::{Computed, OnRule, Query, Section};
+use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::duration;
 use crate::core::values::value::shorten;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
@@ -44,10 +47,10 @@ impl Command for Catalog {
             let catalog = server.catalog().clone();
             match catalog.section(name) {
                 Some((index, found)) if found.queries.len() + found.jobs.len() > AT_ONCE => {
-                    let sections = catalog.sections.clone();
-                    server.reply_aside(ctx, move |reply| section(reply, &sections, &sections[index]));
+                    let (sections, proofs) = (catalog.sections.clone(), server.checked().proofs.clone());
+                    server.reply_aside(ctx, move |reply| section(reply, &sections, &sections[index], &proofs));
                 }
-                Some((_, found)) => section(ctx.reply(), &catalog.sections, found),
+                Some((_, found)) => section(ctx.reply(), &catalog.sections, found, &server.checked().proofs),
                 None => {
                     let names = catalog.sections.iter().map(|section| section.name.as_ref());
                     let mut names: Vec<&str> = names.take(AT_ONCE).collect();
@@ -84,7 +87,7 @@ fn all(reply: Replier, server: &Server) {
     reply.texts(&names);
 }
 
-fn section(reply: Replier, sections: &[Section], section: &Section) {
+fn section(reply: Replier, sections: &[Section], section: &Section, proofs: &BTreeMap<u64, Proof>) {
     reply.map(11 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
@@ -102,7 +105,7 @@ fn section(reply: Replier, sections: &[Section], section: &Section) {
     let of_sql = || section.queries.iter().filter_map(|query| Some((query, query.plan()?)));
     reply.array(of_sql().count());
     for (one, plan) in of_sql() {
-        query(reply, sections, one, plan);
+        query(reply, sections, one, plan, proofs.get(&plan.id));
     }
     reply.text("values");
     let values = || section.queries.iter().filter_map(|query| Some((query, query.computed()?)));
@@ -204,8 +207,8 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
     dependencies(reply, sections, query);
 }
 
-fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) {
-    reply.map(10 + LIFE_FIELDS);
+fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, proof: Option<&Proof>) {
+    reply.map(12 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
@@ -224,6 +227,16 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan) 
     for list in &plan.lists {
         reply.text(&list.name);
         reply.text(&list.sql);
+    }
+    // Nothing is known before Postgres has seen the statement, but what its author says.
+    reply.text("proof");
+    let trusted = query.trust.as_deref().map(|_| Standing::Trusted.name());
+    optional_text(reply, trusted.or(proof.map(|proof| proof.standing.name())));
+    reply.text("reasons");
+    match (&query.trust, proof) {
+        (Some(trust), _) => reply.texts(&[trust.as_ref()]),
+        (None, Some(proof)) => reply.texts(&proof.reasons),
+        (None, None) => reply.texts::<&str>(&[]),
     }
 }
 

@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod limits;
 pub mod locks;
 pub mod metrics;
+pub mod prove;
 pub mod schedules;
 pub mod sql;
 pub mod values;

@@ -79,6 +79,9 @@ impl Server {
         figures.numbers([
             ("catalog_errors", self.checked.errors.len() as u64),
             ("catalog_warnings", (self.checked.warnings.len() + self.checked.links.len()) as u64),
+            ("catalog_proven", self.checked.standings.proven),
+            ("catalog_declared", self.checked.standings.declared),
+            ("catalog_trusted", self.checked.standings.trusted),
             ("stores", self.may_store.into()),
             ("entries", keyspace.entry_count() as u64),
             ("metadata_sets", keyspace.meta_count() as u64),

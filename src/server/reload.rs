@@ -23,6 +23,7 @@ use crate::core::catalog::job::JobBody;
 use crate::core::catalog::read_catalog;
 use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
 use crate::core::jobs::scheduled;
+use crate::core::prove::claims::{Proof, Standing};
 use crate::core::sql::template::Template;
 use crate::keyspace::watch;
 use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
@@ -59,10 +60,30 @@ pub struct Checked {
     pub warnings: Arc<[String]>,
     /// Statements of `tables` by which more is dropped than need be.
     pub links: Vec<String>,
+    /// What the declarations of queries are worth, by the ids of their plans; shared with who writes them into a reply.
+    pub proofs: Arc<BTreeMap<u64, Proof>>,
+    /// How many there are of each.
+    pub standings: Standings,
     /// Of the validation that is running: an older one's report is of another catalog.
     ticket: u64,
     /// When Postgres is asked again after it could not be.
     again: Option<Instant>,
+}
+
+/// Queries by what their declarations are worth.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standings {
+    pub proven: u64,
+    pub declared: u64,
+    pub trusted: u64,
+}
+
+impl Standings {
+    fn of(proofs: &BTreeMap<u64, Proof>) -> Standings {
+        let count = |standing| proofs.values().filter(|proof| proof.standing == standing).count() as u64;
+        let [proven, declared, trusted] = [Standing::Proven, Standing::Declared, Standing::Trusted].map(count);
+        Standings { proven, declared, trusted }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +115,8 @@ impl Checked {
             errors: Vec::new(),
             warnings: Arc::default(),
             links: Vec::new(),
+            proofs: Arc::default(),
+            standings: Standings::default(),
             ticket: 0,
             again: None,
         }
@@ -376,6 +399,8 @@ impl Server {
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings.into();
         self.checked.links = report.links;
+        self.checked.standings = Standings::of(&report.proofs);
+        self.checked.proofs = Arc::new(report.proofs);
     }
 }
 
@@ -419,7 +444,7 @@ fn table_first(section: &Section, table: &Table) -> Vec<String> {
 }
 
 /// Every statement of a catalog, with the types that its parameters are sent with.
-fn validation_of(sections: &[Section], ticket: u64) -> Validation {
+fn validation_of(sections: &Arc<[Section]>, ticket: u64) -> Validation {
     let mut statements = Vec::new();
     let mut columns_of = match_columns(sections);
     for (index, section) in sections.iter().enumerate() {
@@ -479,5 +504,5 @@ fn validation_of(sections: &[Section], ticket: u64) -> Validation {
     }
     let mapped_tables =
         sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
-    Validation { ticket, statements, mapped_tables, deadline: Instant::now() + CHECK_TIME }
+    Validation { ticket, statements, mapped_tables, sections: sections.clone(), deadline: Instant::now() + CHECK_TIME }
 }

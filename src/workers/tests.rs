@@ -61,6 +61,7 @@ fn answers_every_ticket_and_wakes_for_each_outcome() {
         ticket: 7,
         statements: vec![],
         mapped_tables: vec![],
+        sections: Arc::new([]),
         deadline: Instant::now() + Duration::from_secs(5),
     }));
     loop {
@@ -143,6 +144,7 @@ fn a_stop_answers_everything_that_waits_at_once() {
             ticket,
             statements: vec![],
             mapped_tables: vec![],
+            sections: Arc::new([]),
             deadline: Instant::now() + Duration::from_secs(5),
         })
     };
@@ -187,7 +189,13 @@ fn a_validation_that_waits_is_answered_by_a_stop() {
     }
     workers.dispose(Box::new(Busy(wait)));
     let deadline = Instant::now() + Duration::from_secs(5);
-    workers.submit(Request::Validate(Validation { ticket: 8, statements: vec![], mapped_tables: vec![], deadline }));
+    workers.submit(Request::Validate(Validation {
+        ticket: 8,
+        statements: vec![],
+        mapped_tables: vec![],
+        sections: Arc::new([]),
+        deadline,
+    }));
     workers.stop();
     assert!(!workers.is_stopped());
     drop(go);

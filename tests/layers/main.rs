@@ -37,6 +37,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("limits", &[]),
             ("catalog", &["calls", "limits", "schedules", "sql", "values"]),
             ("derive", &["sql", "values"]),
+            ("prove", &["derive", "catalog", "calls", "values"]),
             ("changes", &["catalog", "calls", "values"]),
             ("feed", &["catalog", "sql", "values"]),
             ("cache", &["changes", "catalog", "calls", "values"]),

@@ -21,7 +21,7 @@ use crate::core::sql::template::Template;
 use crate::core::values::duration;
 use crate::core::values::value::ArgType;
 
-const QUERY_KEYS: [&str; 14] = [
+const QUERY_KEYS: [&str; 15] = [
     "call",
     "sql",
     "single",
@@ -36,6 +36,7 @@ const QUERY_KEYS: [&str; 14] = [
     "on",
     "lists",
     "tags",
+    "trust",
 ];
 
 /// Reads queries of any section.
@@ -110,6 +111,15 @@ impl QueryReader<'_, '_> {
         let tags: Vec<_> = tags.into_iter().map(parse_tag).collect();
         let tags = tags.into_iter().filter_map(|tag| report.keep("tags", tag)).collect();
 
+        let says_ttl = fields.has("ttl");
+        let trust = fields.string("trust", report).map(str::trim);
+        if trust == Some("") {
+            report.problem(
+                "trust must say why the SQL may be cached as it is declared, such as trust = \"only admins rename\"",
+            );
+        }
+        let trust = trust.map(Box::from);
+
         let Template { text: sql, .. } = template?;
         let sources = params
             .iter()
@@ -138,7 +148,21 @@ impl QueryReader<'_, '_> {
                 .collect(),
         };
         let source = Source::Sql { plan: Arc::new(plan), params: sources };
-        Some(Query { call, source, life, compress, rewarm, single, rows, match_, on, lists: lists.named, tags })
+        Some(Query {
+            call,
+            source,
+            life,
+            compress,
+            rewarm,
+            single,
+            rows,
+            match_,
+            on,
+            lists: lists.named,
+            tags,
+            says_ttl,
+            trust,
+        })
     }
 
     /// `match` and `on`. An `on` for the own section is its `match`.

@@ -75,8 +75,21 @@ fn read_fields(
         ));
     }
     let source = Source::Computed(Computed { kind: kind(fields, report), lease_ms: lease_ms(fields, report) });
-    let lists = lists.named;
-    Some(Query { call, source, life, compress, rewarm: None, single: false, rows: false, match_, on, lists, tags })
+    Some(Query {
+        call,
+        source,
+        life,
+        compress,
+        rewarm: None,
+        single: false,
+        rows: false,
+        match_,
+        on,
+        lists: lists.named,
+        tags,
+        says_ttl: fields.has("ttl"),
+        trust: None,
+    })
 }
 
 fn kind(fields: Fields<'_>, report: &mut Report) -> ValueKind {

@@ -212,6 +212,10 @@ pub struct Query {
     /// What its results list that `match` and `on` compare with: values of each follow those of the arguments.
     pub lists: Vec<List>,
     pub tags: Vec<TagTemplate>,
+    /// Does the query itself say how long its entries live?
+    pub says_ttl: bool,
+    /// Why its author answers for what is said of it, whatever the SQL is.
+    pub trust: Option<Box<str>>,
 }
 
 /// Where the contents of a query's entries come from.

@@ -37,6 +37,12 @@ const STATE: &[Metric] = &[
     Metric::label("catalog", ("catalog", "file"), "The catalog's file."),
     Metric::gauge("catalog_errors", "What Postgres found wrong in the catalog."),
     Metric::gauge("catalog_warnings", "What Postgres found doubtful in the catalog."),
+    Metric::gauge(
+        "catalog_proven",
+        "Queries of which it is proven that each change that may concern them drops their results.",
+    ),
+    Metric::gauge("catalog_declared", "Queries of which nobody knows more than the catalog says."),
+    Metric::gauge("catalog_trusted", "Queries of which their author says why they may be cached as declared."),
     Metric::gauge("stores", "1, or 0 where the memory policy lets nothing be stored."),
     Metric::gauge("entries", "Entries in the cache."),
     Metric::gauge("metadata_sets", "Metadata sets of the cache."),

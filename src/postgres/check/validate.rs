@@ -4,6 +4,7 @@
 //! All of it happens in one transaction that reads and is rolled back. PREPARE is sent in the extended protocol, which
 //! takes one command only, so that nothing after a semicolon can run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +12,12 @@ use tokio_postgres::types::Type;
 
 use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::fetch_plan::FetchPlan;
+use crate::core::catalog::Section;
 use crate::core::feed::link::{link, Link};
+use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::value::ArgType;
 
+use super::proofs;
 use super::reads;
 use super::trial::{explain, prepare};
 use crate::postgres::apply::answer::{self, JobStatement};
@@ -31,6 +35,8 @@ pub struct Validation {
     pub statements: Vec<ValidateStatement>,
     /// Relations that sections map, with or without their schema.
     pub mapped_tables: Vec<String>,
+    /// Whose queries are compared with what is said of them.
+    pub sections: Arc<[Section]>,
     pub deadline: Instant,
 }
 
@@ -66,6 +72,8 @@ pub struct ValidationReport {
     pub warnings: Vec<String>,
     /// Statements of `tables` by which more is dropped than need be.
     pub links: Vec<String>,
+    /// What the declarations of queries are worth, by the ids of their plans.
+    pub proofs: BTreeMap<u64, Proof>,
 }
 
 impl Pool {
@@ -74,9 +82,11 @@ impl Pool {
         let (_, report) = self.with_session(validation.deadline, 0, |numbered| {
             let session = &mut numbered.session;
             open(session)?;
-            let report = check_all(&mut session.client, validation);
+            let checked = check_all(&mut session.client, validation);
             session.client.batch_execute("ROLLBACK")?;
-            report
+            let (mut report, taken) = checked?;
+            add_proofs(session, validation, &taken, &mut report)?;
+            Ok(report)
         });
         report
     }
@@ -89,8 +99,32 @@ fn open(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationReport, Failure> {
+/// What is said of queries is compared with their SQL; what leaves stale answers is an error.
+fn add_proofs(
+    session: &mut Session,
+    validation: &Validation,
+    taken: &BTreeMap<u64, &str>,
+    report: &mut ValidationReport,
+) -> Result<(), Failure> {
+    let proofs =
+        proofs::of_catalog(session, &validation.sections, validation.deadline, |plan| taken.contains_key(&plan.id))?;
+    for (plan, proof) in proofs {
+        let what = taken.get(&plan).copied().unwrap_or_default();
+        if proof.standing == Standing::Wrong {
+            report.errors.extend(proof.reasons.iter().map(|reason| format!("{what}: {reason}")));
+        }
+        report.proofs.insert(plan, proof);
+    }
+    Ok(())
+}
+
+/// Also the queries that Postgres takes, by the ids of their plans.
+fn check_all<'a>(
+    client: &mut Client,
+    validation: &'a Validation,
+) -> Result<(ValidationReport, BTreeMap<u64, &'a str>), Failure> {
     let mut report = ValidationReport::default();
+    let mut taken = BTreeMap::new();
     let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
@@ -103,6 +137,9 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
                 let warning = |name: &String| said(&format!("reads relation '{name}', which no section maps"));
                 report.warnings.extend(found.unmapped.iter().map(warning));
                 report.links.extend(found.links.iter().map(said));
+                if let StatementKind::Query(plan) = &statement.kind {
+                    taken.insert(plan.id, &*statement.what);
+                }
             }
             Err(Failure::Fetch(error)) => report.errors.push(format!("{}: {error}", statement.what)),
             Err(Failure::TimedOut(_)) => report.errors.push(format!("{}: no answer in time", statement.what)),
@@ -115,7 +152,7 @@ fn check_all(client: &mut Client, validation: &Validation) -> Result<ValidationR
         }
         client.batch_execute("RELEASE SAVEPOINT bear_check")?;
     }
-    Ok(report)
+    Ok((report, taken))
 }
 
 /// What there is to say of a statement that is right.

@@ -116,7 +116,6 @@ impl Client {
         self.wire.heard.farewell.as_deref()
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "trees are not asked for yet"))]
     /// Runs `ask`, and gives the details of the notices with this message that come meanwhile.
     pub(in crate::postgres) fn details_of<T>(
         &mut self,

@@ -15,7 +15,7 @@ const LARGE: usize = 20_000;
 fn catalog(compress: &str) -> String {
     let query = |call: &str, more: &str| {
         format!(
-            "[[text.query]]\ncall = \"{call}\"\nsingle = true\nrows = false\n{more}\
+            "[[text.query]]\ncall = \"{call}\"\nsingle = true\nrows = false\ntrust = \"a gate holds it\"\n{more}\
              sql = \"SELECT string_agg('{{\\\"bear\\\":' || i || '}}', gap.text) AS text FROM gate(), gap, generate_series(1, {{n}}) AS i\"\n"
         )
     };

@@ -265,8 +265,10 @@ fn a_check_executes_nothing_of_the_catalog() {
 #[test]
 fn a_reload_strikes_fetches_under_way() {
     let database = bears::database();
-    let gated =
-        |column: &str| catalog("size {x:int}", &format!("SELECT id, {column} FROM gate(), bear b WHERE size = {{x}}"));
+    let gated = |column: &str| {
+        let gated = format!("SELECT id, {column} FROM gate(), bear b WHERE size = {{x}}");
+        catalog("size {x:int}", &gated) + "trust = \"a gate holds it\"\n"
+    };
     let redis = Redis::builder().postgres(&database).catalog(gated("name")).start();
     wait_checked(&redis);
     let mut gate = database.close_gate();
@@ -308,7 +310,8 @@ fn relations_that_no_section_maps_are_warned_of() {
     }
     assert!(redis.run("BEAR.QUERY bear colored").json().is_array());
     // Mapped anywhere in the catalog it is no surprise.
-    let mapped = "\n[paint]\nid = \"int\"\ntables = { color = \"id\", bear_colors = \"color_id\" }\n";
+    let mapped =
+        "on = { paint = \"*\" }\n[paint]\nid = \"int\"\ntables = { color = \"id\", bear_colors = \"color_id\" }\n";
     write(&redis, &(catalog("colored", sql) + mapped));
     assert!(redis.run("BEAR.RELOAD").is_ok());
     assert!(overview(&redis)["warnings"].list().is_empty());

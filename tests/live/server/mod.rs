@@ -13,6 +13,7 @@ mod holds;
 mod info;
 mod metrics;
 mod names;
+mod proofs;
 mod rights;
 mod secrets;
 mod takeover;

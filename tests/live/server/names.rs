@@ -162,7 +162,9 @@ fn catalog(names: &[String]) -> String {
     let mut text =
         "[wide]\nid = \"int\"\ntables = { wide = \"id\" }\nrow = \"SELECT * FROM wide WHERE id = ANY({ids})\"\n"
             .to_owned();
-    text.push_str("[[wide.query]]\ncall = \"all\"\nsql = \"SELECT * FROM wide ORDER BY id\"\nmatch = \"id > 0\"\n");
+    text.push_str(
+        "[[wide.query]]\ncall = \"all\"\nsql = \"SELECT * FROM wide WHERE id > 0 ORDER BY id\"\nmatch = \"id > 0\"\n",
+    );
     let plain: Vec<&String> =
         names.iter().filter(|name| is_plain(name) && !["n", "data", "jobs", "tenant"].contains(&&***name)).collect();
     let data: Vec<String> = plain.iter().map(|name| format!("{name} = \"int\"")).collect();
@@ -190,11 +192,11 @@ fn catalog(names: &[String]) -> String {
             toml(&format!("SELECT * FROM {name} WHERE id = ANY({{ids}})"))
         ));
         text.push_str(&format!(
-            "[[s{at}.query]]\ncall = \"all\"\nsql = {}\nmatch = \"id = 1\"\n",
+            "[[s{at}.query]]\ncall = \"all\"\ntrust = \"both columns hold the id\"\nsql = {}\nmatch = \"id = 1\"\n",
             toml(&format!("SELECT * FROM {name} WHERE id = 1"))
         ));
         text.push_str(&format!(
-            "[[s{at}.query]]\ncall = \"cte\"\nsql = {}\n",
+            "[[s{at}.query]]\ncall = \"cte\"\ntrust = \"both columns hold the id\"\nsql = {}\n",
             toml(&format!("WITH {name} AS (SELECT * FROM {name}) SELECT *, id AS _wide FROM {name} ORDER BY id"))
         ));
         let set = format!("UPDATE {name} SET {name} = bear_job.bear_value FROM {{jobs}} bear_job WHERE {name}.id = bear_job.id RETURNING bear_job.n, {name}.id, row_to_json({name}.*) AS result");

@@ -1,6 +1,7 @@
 //! A catalog's statements tried against Postgres.
 
 mod facts;
+mod proofs;
 mod trees;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
                 other("typed", "SELECT $1", vec![Some(ArgType { scalar: TimestampTz, array: true })]),
             ],
             mapped_tables: vec!["bear".to_owned(), "public.log".to_owned()],
+            sections: Arc::new([]),
             deadline: Instant::now() + Duration::from_secs(20),
         };
         let report = tried.pool.validate(&validation).unwrap();

@@ -30,6 +30,7 @@ row = "SELECT i.id, i.size, i.name FROM app.item i WHERE i.id OPERATOR(pg_catalo
 [[item.query]]
 call = "all"
 match = "size > 0"
+trust = "sizes are above 0"
 tags = ["{row.name}"]
 sql = """SELECT i.id, i.size, i.name, ARRAY[i.id] AS _item,
   pg_catalog.now() OPERATOR(pg_catalog.+) interval '1 hour' AS _until FROM app.item i ORDER BY i.id"""

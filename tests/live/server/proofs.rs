@@ -1,0 +1,107 @@
+//! What is said beside a query is compared with its SQL when a catalog is loaded: what leaves stale answers is refused, with the line that
+//! would be right, unless its author answers for it.
+
+use crate::support::{eventually, Database, Postgres, Redis, Reply};
+
+const SHOP: &str = "
+CREATE TABLE category(id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE product(id int PRIMARY KEY, category_id int NOT NULL REFERENCES category, name text NOT NULL, price numeric NOT NULL,
+    featured bool NOT NULL DEFAULT false, address inet, code uuid, span interval, active bool);
+INSERT INTO category VALUES (1, 'chairs');
+INSERT INTO product VALUES (1, 1, 'a', 1);
+";
+
+const SECTIONS: &str = r#"
+[category]
+id = "int"
+tables = { category = "id" }
+row = "SELECT id, name FROM category WHERE id = ANY({ids})"
+[product]
+id = "int"
+tables = { product = "id" }
+row = "SELECT id, name, category_id, price, featured, address, code, span, active FROM product WHERE id = ANY({ids})"
+"#;
+
+/// A catalog with one query of `product`.
+fn catalog(call: &str, sql: &str, beside: &str) -> String {
+    format!("{SECTIONS}\n[[product.query]]\ncall = \"{call}\"\nsql = \"{sql}\"\n{beside}\n")
+}
+
+fn start(database: &Database) -> Redis {
+    let text = catalog("all", "SELECT id, name FROM product", "");
+    let redis = Redis::builder().postgres(database).catalog(text).config("bear.feed", "off").start();
+    eventually("the catalog is checked", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
+    redis
+}
+
+fn reload(redis: &Redis, text: &str) -> Reply {
+    std::fs::write(redis.catalog_path(), text).expect("the catalog");
+    redis.run("BEAR.RELOAD")
+}
+
+/// What BEAR.CATALOG says of the one query: its proof, and why.
+fn proof(redis: &Redis) -> (String, Vec<String>) {
+    let section = redis.run("BEAR.CATALOG product").map();
+    let query = section["queries"].list()[0].map();
+    (query["proof"].text(), query["reasons"].list().iter().map(Reply::text).collect())
+}
+
+const JOINED: &str = "SELECT p.id, c.name FROM product p JOIN category c ON c.id = p.category_id";
+
+#[test]
+fn what_leaves_stale_answers_is_refused_with_the_line_that_would_be_right() {
+    let database = Postgres::shared().database(SHOP);
+    let redis = start(&database);
+    let priced = |compared: &str| format!("SELECT p.id FROM product p WHERE {compared}");
+    for (call, sql, beside, reason) in [
+        ("x", JOINED.to_owned(), "", "nothing is said of rows of 'category': say on = { category"),
+        ("x {a:int}", priced("price <= {a} OR featured"), "match = \"price <= {a}\"", "price <= {a} or featured"),
+        ("x {a:int}", priced("price <= {a}"), "match = \"price < {a}\"", "price <= {a}"),
+        (
+            "x",
+            JOINED.replace("c.name", "c.name, p.id AS _category"),
+            "",
+            "_category is product.id, which is no id of the section 'category'",
+        ),
+        ("x", "SELECT id, now() AS seen FROM product".to_owned(), "", "now"),
+        ("x", "SELECT id, random() AS luck FROM product".to_owned(), "", "random"),
+        ("x {v:text}", priced("address = {v}::inet"), "match = \"address = {v}\"", "two texts may be one value"),
+        ("x {v:text}", priced("code = {v}::uuid"), "match = \"code = {v}\"", "two texts may be one value"),
+        ("x {v:text}", priced("span = {v}::interval"), "match = \"span = {v}\"", "two texts may be one value"),
+        ("x {v:text}", priced("active = {v}::bool"), "match = \"active = {v}\"", "two texts may be one value"),
+    ] {
+        let reply = reload(&redis, &catalog(call, &sql, beside));
+        assert!(reply.is_error() && reply.error().contains(reason), "{sql} | {beside}\n-> {reply:?}");
+        assert_eq!(proof(&redis).0, "proven", "the catalog before stays: {sql}");
+        let trusted = catalog(call, &sql, &format!("{beside}\ntrust = \"we know\""));
+        assert!(reload(&redis, &trusted).is_ok(), "{sql} | {beside}");
+        assert_eq!(proof(&redis), ("trust".to_owned(), vec!["we know".to_owned()]));
+        assert!(reload(&redis, &catalog("all", "SELECT id, name FROM product", "")).is_ok());
+    }
+}
+
+#[test]
+fn what_is_right_is_proven_and_what_nobody_can_tell_is_declared() {
+    let database = Postgres::shared().database(SHOP);
+    let redis = start(&database);
+    for (call, sql, beside, standing) in [
+        ("x", JOINED.to_owned(), "on = { category = \"*\" }", "proven"),
+        ("x", JOINED.replace("c.name", "c.name, c.id AS _category"), "", "proven"),
+        ("x {a:int}", "SELECT id FROM product WHERE price <= {a}".to_owned(), "match = \"price <= {a}\"", "proven"),
+        (
+            "x {a:int}",
+            "SELECT id FROM product WHERE price <= {a} OR featured".to_owned(),
+            "match = \"price <= {a} or featured = true\"",
+            "proven",
+        ),
+        ("x", "SELECT id, now() AS seen FROM product".to_owned(), "ttl = \"1s\"", "proven"),
+        ("x {a:text}", "SELECT id FROM product WHERE name LIKE {a}".to_owned(), "match = \"name = {a}\"", "declared"),
+    ] {
+        let reply = reload(&redis, &catalog(call, &sql, beside));
+        assert!(reply.is_ok(), "{sql} | {beside}\n-> {reply:?}");
+        let found = proof(&redis);
+        assert_eq!((&*found.0, found.1.is_empty()), (standing, standing == "proven"), "{sql}: {found:?}");
+    }
+    let info = redis.info("bear");
+    assert_eq!((info.int("bear_catalog_proven"), info.int("bear_catalog_declared")), (0, 1));
+}

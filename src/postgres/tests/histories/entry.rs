@@ -177,7 +177,7 @@ fn spelled(value: &Value) -> String {
 }
 
 /// The arguments in the places of `$1`, …; each has its cast behind it.
-fn with_args(sql: &str, args: &[Value]) -> String {
+pub(super) fn with_args(sql: &str, args: &[Value]) -> String {
     let numbered = args.iter().enumerate().rev();
     numbered.fold(sql.to_owned(), |sql, (i, arg)| sql.replace(&format!("${}", i + 1), &literal(arg)))
 }

@@ -208,7 +208,7 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
 }
 
 fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, proof: Option<&Proof>) {
-    reply.map(12 + LIFE_FIELDS);
+    reply.map(13 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
@@ -227,6 +227,13 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, 
     for list in &plan.lists {
         reply.text(&list.name);
         reply.text(&list.sql);
+    }
+    reply.text("reads");
+    let reads = || query.reads.iter().flat_map(|reads| reads.sections());
+    reply.map(reads().count());
+    for (section, columns) in reads() {
+        reply.text(section);
+        reply.texts(columns);
     }
     // Nothing is known before Postgres has seen the statement, but what its author says.
     reply.text("proof");

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `claim` | jobs that workers claim: leases, attempts, limits |
 //! | `claimed` | which claimed jobs a section takes |
+//! | `columns_read` | which columns of rows results read |
 //! | `demand` | whether anybody depends on the values of a section's rows |
 //! | `fetch_plan` | a query as the threads that fetch send it |
 //! | `job` | a job: its payload, and the SQL that applies it |
@@ -13,6 +14,7 @@
 //! | `outline` | what sections must know of each other before any is read |
 //! | `read_catalog` | reads a catalog from TOML and checks it |
 //! | `read_claim` | reads what is said of claimed jobs |
+//! | `read_columns` | reads what the results of a query read |
 //! | `read_job` | reads the jobs of a section |
 //! | `read_life` | reads how long entries live |
 //! | `read_lists` | reads what the results of a query list |
@@ -35,6 +37,7 @@
 
 pub mod claim;
 pub mod claimed;
+pub mod columns_read;
 pub mod demand;
 pub mod fetch_plan;
 pub mod job;
@@ -44,6 +47,7 @@ pub mod lists;
 pub mod outline;
 pub mod read_catalog;
 pub mod read_claim;
+pub mod read_columns;
 pub mod read_job;
 pub mod read_life;
 pub mod read_limit;

@@ -9,6 +9,7 @@ use super::fetch_plan::FetchPlan;
 use super::life::Life;
 use super::lists::ListOf;
 use super::outline::Outline;
+use super::read_columns;
 use super::read_life;
 use super::read_lists::{self, Lists};
 use super::section_names::SectionNames;
@@ -21,7 +22,7 @@ use crate::core::sql::template::Template;
 use crate::core::values::duration;
 use crate::core::values::value::ArgType;
 
-const QUERY_KEYS: [&str; 15] = [
+const QUERY_KEYS: [&str; 16] = [
     "call",
     "sql",
     "single",
@@ -35,6 +36,7 @@ const QUERY_KEYS: [&str; 15] = [
     "match",
     "on",
     "lists",
+    "reads",
     "tags",
     "trust",
 ];
@@ -105,6 +107,14 @@ impl QueryReader<'_, '_> {
                 outline.name
             ));
         }
+        let of_on = on.iter().filter_map(|on| match &on.rule {
+            OnRule::Rows(predicate) => Some((self.outlines[on.section].name, predicate)),
+            OnRule::Any => None,
+        });
+        let compared = match_.iter().map(|predicate| (outline.name, predicate)).chain(of_on);
+        let compared: Vec<_> = compared.map(|(of, predicate)| (of, predicate.columns().collect())).collect();
+        let of_lists = statements.iter().map(|list| &*list.sql);
+        let reads = read_columns::read(fields, self.names, &compared, of_lists, report);
         let mut tag_columns = Vec::new();
         let tags = fields.strings("tags", report).unwrap_or_default();
         let parse_tag = |text: &str| TagTemplate::parse(text, &call, outline.tenancy(), &mut tag_columns);
@@ -159,6 +169,7 @@ impl QueryReader<'_, '_> {
             match_,
             on,
             lists: lists.named,
+            reads,
             tags,
             says_ttl,
             trust,

@@ -86,6 +86,7 @@ fn read_fields(
         match_,
         on,
         lists: lists.named,
+        reads: None,
         tags,
         says_ttl: fields.has("ttl"),
         trust: None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::claim::{Limits, OpenJobs};
+use super::columns_read::ColumnsRead;
 use super::demand::Demand;
 use super::fetch_plan::FetchPlan;
 use super::job::Job;
@@ -211,6 +212,8 @@ pub struct Query {
     pub on: Vec<On>,
     /// What its results list that `match` and `on` compare with: values of each follow those of the arguments.
     pub lists: Vec<List>,
+    /// Columns of sections' rows that its results read; None: all.
+    pub reads: Option<Arc<ColumnsRead>>,
     pub tags: Vec<TagTemplate>,
     /// Does the query itself say how long its entries live?
     pub says_ttl: bool,

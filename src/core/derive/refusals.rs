@@ -45,11 +45,6 @@ impl Why {
     pub fn is_covered_by_ttl(self) -> bool {
         matches!(self, Why::Clock | Why::Volatile | Why::Sample)
     }
-
-    /// Whether an author's `trust` covers it.
-    pub fn is_covered_by_trust(self) -> bool {
-        !self.is_covered_by_ttl() && !matches!(self, Why::Locks | Why::Writes)
-    }
 }
 
 impl fmt::Display for Refusal {

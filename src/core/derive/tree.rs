@@ -258,11 +258,6 @@ impl Value {
 const NOTHING: Value = Value::Nothing;
 
 impl Node {
-    /// A node that Postgres did not print.
-    pub(super) fn new(kind: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Node {
-        Node { kind: kind.into(), fields: fields.into_iter().map(|(name, value)| (name.into(), value)).collect() }
-    }
-
     /// Nothing if there is no such field, as in another version.
     pub fn get(&self, field: &str) -> &Value {
         self.fields.get(field).unwrap_or(&NOTHING)

@@ -3,6 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `claims` | of each relation that the SQL reads, whether what is said of it drops all that its changes may concern |
+//! | `listed` | where nothing is said of it, or only which of its rows are listed |
+//! | `predicates` | where a predicate is said of it |
+//! | `ids` | columns that list rows, of the wrong relation |
+//! | `prover` | what these ask of the rules: names, and how rules are linked |
+//! | `proof` | what is asked, and what it comes to |
 //! | `implied` | whether a row that a rule concerns meets a test of a predicate |
 //! | `origins` | which column of which relation an expression is; arguments that the SQL compares otherwise than a predicate |
 //! | `spoken` | conditions in the catalog's words, for messages |
@@ -10,8 +15,13 @@
 //! It errs towards *declared*: an error is what leaves a stale answer for certain, *proven* what never does.
 
 pub mod claims;
+mod ids;
 mod implied;
+mod listed;
 pub mod origins;
+mod predicates;
+mod proof;
+mod prover;
 mod spoken;
 #[cfg(test)]
 mod tests;

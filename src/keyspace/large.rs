@@ -225,11 +225,12 @@ impl Keyspace {
                 let mut interested = Vec::new();
                 let dependents = &self.index.dependents;
                 let next = (*at + ROWS_SLICE).min(changes.rows.len());
-                let all = (*at > 0 || dependents.find_spaces(changes, AT_ONCE, &mut interested))
-                    && dependents.find_rows(&changes.rows[*at..next], AT_ONCE, &mut interested);
-                *at = next;
-                let more = next < changes.rows.len();
-                if all {
+                let rows = &changes.rows[*at..next];
+                let begun = *at > 0 || dependents.find_spaces(changes, AT_ONCE, &mut interested);
+                let looked_up = if begun { dependents.find_rows(rows, AT_ONCE, &mut interested) } else { 0 };
+                *at += looked_up;
+                if begun && (looked_up > 0 || rows.is_empty()) {
+                    let more = *at < changes.rows.len();
                     (self.keys_of(&interested).collect(), more)
                 } else {
                     // So many that walking the index is as good.

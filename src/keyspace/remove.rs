@@ -117,7 +117,7 @@ impl Keyspace {
         }
         let (mut of_any, mut by_value) = (Vec::new(), Vec::new());
         let few_by_value = changes.rows.len() <= ROWS_AT_ONCE
-            && dependents.find_rows(&changes.rows, AT_ONCE, &mut by_value)
+            && dependents.find_rows(&changes.rows, AT_ONCE, &mut by_value) == changes.rows.len()
             && !changes.unknown.iter().any(|space| dependents.has_any(space));
         let few_of_any = dependents.find_spaces(changes, AT_ONCE.saturating_sub(by_value.len()), &mut of_any);
         match &changes.spaces[..] {

@@ -9,7 +9,7 @@ use crate::core::calls::names::{self, Deployment};
 use crate::core::calls::tags::TooManyTags;
 use crate::core::catalog::lists::{List, ListOf, MAX_COMPARED};
 use crate::core::catalog::Section;
-use crate::core::changes::image::listed_form;
+use crate::core::changes::image::list_of;
 use crate::core::values::value::Value;
 
 #[derive(Debug, Clone)]
@@ -88,12 +88,7 @@ impl Asked {
         if values.len() > MAX_COMPARED {
             return None;
         }
-        // One that is not of the type equals nobody knows what.
-        let form = |text: &str| Some(String::from_utf8(listed_form(list.ty, text)?).ok()?.into_boxed_str());
-        let mut values: Vec<Box<str>> = values.into_iter().map(form).collect::<Option<_>>()?;
-        values.sort_unstable();
-        values.dedup();
-        Some(Value::Array(values.into()))
+        Some(Value::Array(list_of(list.ty, values.into_iter())?))
     }
 
     /// Names of the sets that a value belongs to for which these rows, by section, and these tags are named; sorted.
@@ -212,7 +207,7 @@ mod tests {
         assert_eq!(metas(&found), ["answer:meta:7:caches", "exam:meta:*:caches", "question:meta:*:caches"]);
     }
 
-    /// What predicates compare with: the arguments, and each list in one spelling and sorted, or NULL.
+    /// What predicates compare with: the arguments, and each list in one spelling and in order, or NULL.
     #[test]
     fn lists_are_compared_by_their_values() {
         let text = r#"
@@ -252,7 +247,7 @@ mod tests {
             ..Found::default()
         };
         let arg = Value::Scalar("x".into());
-        let expected = [arg.clone(), array(&["10", "11", "9"]), array(&["1.5", "2"]), array(&["a", "b"])];
+        let expected = [arg.clone(), array(&["9", "10", "11"]), array(&["1.5", "2"]), array(&["a", "b"])];
         assert_eq!(compared(0, found()), expected);
         assert_eq!(compared(1, found()), [], "it names no list");
         // Not listed, too many to be listed, too many to be compared, and one that is not of its type.

@@ -104,7 +104,7 @@ mod tests {
 
     fn load(query: &str) -> Result<Catalog, String> {
         let text = format!(
-            "[review]\nid = \"int\"\nrow = \"SELECT id FROM review WHERE id = ANY({{ids}})\"\n[page]\n[product]\nid = \"uuid\"\n\
+            "[review]\nid = \"int\"\nrow = \"SELECT id FROM review WHERE id = ANY({{ids}})\"\n[page]\n[seat]\nid = \"int\"\ntenant = \"int\"\n[product]\nid = \"uuid\"\n\
              row = \"SELECT id FROM product WHERE id = ANY({{ids}})\"\n[[product.query]]\ncall = \"of {{a:int}} {{b:int}}\"\n\
              sql = \"SELECT id FROM product WHERE b = {{b}}\"\n{query}"
         );
@@ -143,13 +143,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_what_would_be_right() {
         for (query, reason) in [
-            ("lists = { brand = \"SELECT 1\" }", "lists.brand: no section is called 'brand'; there are page, product, review. Other values have a type"),
+            ("lists = { brand = \"SELECT 1\" }", "lists.brand: no section is called 'brand'; there are page, product, review, seat. Other values have a type"),
             ("lists = { \"review:int\" = \"SELECT 1\" }", "lists.review:int: ids of rows of 'review' have the type that the section says"),
             ("lists = { \"x:json\" = \"SELECT 1\" }", "lists.x:json: 'json' is no type of values that can be compared"),
             ("lists = { \"X:int\" = \"SELECT 1\" }", "lists.X:int: a section's name is lower-case letters"),
             ("lists = { review = \"SELECT {c}\" }", "lists.review: unknown placeholder {c}; there are {a} {b}"),
+            (
+                "lists = { seat = \"SELECT 1\" }",
+                "lists.seat: 'seat' is kept per tenant, so this section needs a tenant too",
+            ),
             ("lists = { review = 5 }", "lists must be a table of strings"),
-            ("match = \"id in _brand\"", "match: '_brand' is neither a section with an id nor in lists; there are the sections page, product, review"),
+            ("match = \"id in _brand\"", "match: '_brand' is neither a section with an id nor in lists; there are the sections page, product, review, seat"),
             ("match = \"id in _page\"", "match: '_page' is neither a section with an id nor in lists"),
         ] {
             let error = load(query).expect_err(query);

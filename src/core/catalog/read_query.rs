@@ -97,6 +97,11 @@ impl QueryReader<'_, '_> {
         let mut params = template.as_ref().map(|template| template.params.clone()).unwrap_or_default();
         let mut lists = Lists::default();
         let statements = read_lists::read(fields, self.names, &known, &mut params, &mut lists, report);
+        for list in statements.iter().filter(|list| list.of_rows) {
+            if let Some(other) = self.names.index_of(&list.name) {
+                check_tenants(&format!("lists.{}", list.name), outline, &self.outlines[other], report);
+            }
+        }
         let (match_, on) = self.predicates(section, fields, &call, &mut lists, report);
         let lists_own = statements.iter().any(|list| *list.name == *outline.name)
             || template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::dependency::{Dependency, RowChange};
 use super::image::Image;
+use super::looks::Looks;
 
 /// What changed at one time.
 #[derive(Debug, Default)]
@@ -51,11 +52,48 @@ impl Changes {
 
     /// May one of the rows concern a result that wants to know of such?
     pub fn concern(&self, dependency: &Dependency) -> bool {
+        self.concerns(dependency, |change| dependency.meets(change))
+    }
+
+    /// The same, but that any row of the space may once there are no looks left.
+    pub fn may_concern(&self, dependency: &Dependency, looks: &Looks) -> bool {
+        let may_meet = |change: &RowChange| {
+            change.space == dependency.space && (looks.take().is_break() || dependency.meets(change))
+        };
+        self.concerns(dependency, may_meet)
+    }
+
+    fn concerns(&self, dependency: &Dependency, meets: impl Fn(&RowChange) -> bool) -> bool {
         match dependency.predicate.is_any() {
             true => self.spaces.contains(&dependency.space),
-            false => {
-                self.unknown.contains(&dependency.space) || self.rows.iter().any(|change| dependency.meets(change))
-            }
+            false => self.unknown.contains(&dependency.space) || self.rows.iter().any(meets),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calls::pattern::CallPattern;
+    use crate::core::calls::predicate::Predicate;
+    use crate::core::changes::looks::MAX_LOOKS;
+
+    #[test]
+    fn beyond_the_looks_any_row_of_the_space_may_concern() {
+        let call = Arc::new(CallPattern::parse("all").unwrap());
+        let predicate = Arc::new(Predicate::parse("size = 1", call.args()).unwrap());
+        let of = |space: &[u8]| Dependency {
+            space: space.into(),
+            predicate: predicate.clone(),
+            call: call.clone(),
+            args: Arc::default(),
+        };
+        let (bear, den) = (of(b"bear"), of(b"den"));
+        let image = Image::from_json(br#"{"size":2}"#).unwrap();
+        let changes = Changes::of_space(b"bear", Some(vec![image; MAX_LOOKS]));
+        let looks = Looks::default();
+        assert!(!changes.may_concern(&bear, &looks) && !changes.may_concern(&den, &looks));
+        let one = Changes { rows: changes.rows[..1].to_vec(), ..Changes::default() };
+        assert!(one.may_concern(&bear, &looks) && !one.may_concern(&den, &looks) && !one.concern(&bear));
     }
 }

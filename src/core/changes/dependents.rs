@@ -21,6 +21,7 @@ use rustc_hash::FxHashSet;
 use self::group::{Group, GroupId};
 use super::change::Changes;
 use super::dependency::{Dependency, DependentId, RowChange};
+use super::looks::Looks;
 use crate::core::calls::names;
 use crate::core::catalog::demand::Demand;
 use crate::core::values::value::Value;
@@ -149,22 +150,28 @@ impl Dependents {
         self.registered.get(&id).map_or(&[], |registered| &registered.dependencies)
     }
 
-    /// Appends the calls that want to know of the changed rows for their values, each once, at most `limit`; false if
-    /// there are more. Those of any change are told by [`Dependents::find_spaces`].
-    pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<DependentId>) -> bool {
-        let mut search = Search::new(limit, found);
-        let ended = rows.iter().try_for_each(|change| {
-            let Some(groups) = self.spaces.get(&change.space) else { return ControlFlow::Continue(()) };
-            groups.values().filter(|group| !group.is_of_any_change()).try_for_each(|group| {
-                group.candidates(&change.image, &mut |id| search.offer(id, |id| self.meets(id, change)))
-            })
+    /// Appends the calls that want to know of the changed rows for their values, each once, at most `limit`. How many of the rows, the
+    /// first ones, were looked up until there was no room for more, or too much to look at: those alone are done with.
+    /// Calls of any change are told by [`Dependents::find_spaces`].
+    pub fn find_rows(&self, rows: &[RowChange], limit: usize, found: &mut Vec<DependentId>) -> usize {
+        let looks = Looks::default();
+        let mut search = Search::new(limit, &looks, found);
+        let looked_up = rows.iter().position(|change| {
+            let Some(groups) = self.spaces.get(&change.space) else { return false };
+            let mut groups = groups.values().filter(|group| !group.is_of_any_change());
+            let ended = groups.try_for_each(|group| {
+                group.candidates(&change.image, &looks, &mut |id| search.offer(id, |id| self.meets(id, change)))
+            });
+            ended.is_break()
         });
-        ended.is_continue()
+        looked_up.unwrap_or(rows.len())
     }
 
-    /// The same of those that want to know of the changes whatever the values of a row are.
+    /// Appends the calls that want to know of the changes whatever the values of a row are, each once, at most `limit`; false if
+    /// there are more, or too much was to be looked at.
     pub fn find_spaces(&self, changes: &Changes, limit: usize, found: &mut Vec<DependentId>) -> bool {
-        let mut search = Search::new(limit, found);
+        let looks = Looks::default();
+        let mut search = Search::new(limit, &looks, found);
         let any_change = changes.spaces.iter().map(|space| (space, false));
         let unknown = changes.unknown.iter().map(|space| (space, true));
         let ended = any_change.chain(unknown).try_for_each(|(space, of_all)| {
@@ -199,17 +206,19 @@ fn demand<'a>(demands: &'a mut BTreeMap<Box<[u8]>, Arc<Demand>>, section: &[u8])
 /// Collects calls, each once.
 struct Search<'a> {
     room: usize,
+    looks: &'a Looks,
     seen: FxHashSet<DependentId>,
     found: &'a mut Vec<DependentId>,
 }
 
 impl<'a> Search<'a> {
-    fn new(limit: usize, found: &'a mut Vec<DependentId>) -> Search<'a> {
-        Search { room: limit, seen: FxHashSet::default(), found }
+    fn new(limit: usize, looks: &'a Looks, found: &'a mut Vec<DependentId>) -> Search<'a> {
+        Search { room: limit, looks, seen: FxHashSet::default(), found }
     }
 
     /// Takes the call if it is wanted; breaks if there is no room for it.
     fn offer(&mut self, id: DependentId, is_wanted: impl FnOnce(DependentId) -> bool) -> ControlFlow<()> {
+        self.looks.take()?;
         if self.seen.contains(&id) || !is_wanted(id) {
             return ControlFlow::Continue(());
         }

@@ -5,14 +5,17 @@
 
 mod comparable;
 mod decimal;
+mod listed;
 mod meets;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 use crate::core::values::json_text::{JsonError, Reader};
 
 pub(in crate::core) use self::comparable::{Comparable, Seen};
-pub(in crate::core) use self::meets::{listed_form, resolve, Resolved};
+pub(in crate::core) use self::listed::list_of;
+pub(in crate::core) use self::meets::{resolve, Resolved};
 
 /// Bytes of an image that a client gives: one of lists of numbers takes a millisecond or two.
 const MAX_BYTES: usize = 64 << 10;

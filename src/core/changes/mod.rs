@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `change` | rows that changed, as far as results that do not contain them are concerned |
 //! | `image` | the present values of a row |
+//! | `looks` | how much of it may be done in one go |
 //! | `dependency` | what a cached call wants to know of |
 //! | `dependents` | which cached calls want to know of a changed row |
 //!
@@ -17,3 +18,4 @@ pub mod change;
 pub mod dependency;
 pub mod dependents;
 pub mod image;
+pub mod looks;

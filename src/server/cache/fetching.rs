@@ -1,5 +1,6 @@
 //! Fetches: sent to the workers, their outcomes answered, stored, or struck.
 
+use std::cell::OnceCell;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::core::cache::moment::Moment;
 use crate::core::cache::stored_form::Content;
 use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::change::Changes;
+use crate::core::changes::dependency::Dependency;
+use crate::core::changes::looks::Looks;
 use crate::core::events::fill::FillEnd;
 use crate::core::values::value::Value;
 use crate::keyspace::Publication;
@@ -146,7 +149,8 @@ impl Server {
         };
         self.keyspace.warm.ended(ticket);
         let compared = result.as_ref().map_or_else(|_| Arc::default(), |fetched| fetched.compared.clone());
-        let belong = |call: &Rc<Call>, changes: &Changes| may_belong(call, &compared, changes);
+        let belonging = Belonging::new(compared);
+        let belong = |call: &Rc<Call>, changes: &Changes| belonging.may_hold(call, changes);
         let Some(finished) = self.fills.finish(ticket, ended, belong) else { return };
         let call = &finished.call;
         if finished.struck {
@@ -365,10 +369,26 @@ fn fetch_error(call: &Call, error: &FetchError) -> String {
     errors::of_fetch(error, &section.name, section.queries[call.query].call.text())
 }
 
-/// May one of the rows belong in the call's result, whose predicates compare with these values?
-pub(in crate::server) fn may_belong(call: &Rc<Call>, compared: &Arc<[Value]>, changes: &Changes) -> bool {
-    match compared.is_empty() {
-        true => call.dependencies.iter().any(|dependency| changes.concern(dependency)),
-        false => call.dependencies_with(compared).iter().any(|dependency| changes.concern(dependency)),
+/// Which rows belong in the result of a call, whose predicates compare with these values: worked out once a fetch, and only if a
+/// row has changed meanwhile.
+#[derive(Default)]
+pub(in crate::server) struct Belonging {
+    compared: Arc<[Value]>,
+    dependencies: OnceCell<Box<[Dependency]>>,
+    looks: Looks,
+}
+
+impl Belonging {
+    pub(in crate::server) fn new(compared: Arc<[Value]>) -> Belonging {
+        Belonging { compared, ..Belonging::default() }
+    }
+
+    /// May one of the rows belong in the result?
+    pub(in crate::server) fn may_hold(&self, call: &Call, changes: &Changes) -> bool {
+        let dependencies = match self.compared.is_empty() {
+            true => &call.dependencies,
+            false => self.dependencies.get_or_init(|| call.dependencies_with(&self.compared)),
+        };
+        dependencies.iter().any(|dependency| changes.may_concern(dependency, &self.looks))
     }
 }

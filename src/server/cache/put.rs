@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::{Call, Words};
-use super::fetching::{may_belong, Storing};
+use super::fetching::{Belonging, Storing};
 use super::query::no_value;
 use crate::core::cache::fills::Ended;
 use crate::core::cache::membership::{Found, ListedRows};
@@ -246,7 +246,8 @@ impl Server {
                 // It may have ended while the JSON was read.
                 let is_under_way = self.values.leases.end(ticket) || matches!(put.by, By::Expected(_));
                 let ended = Ended::Got(&put.metas);
-                let belong = |call: &Rc<Call>, changes: &Changes| may_belong(call, &put.compared, changes);
+                let belonging = Belonging::new(put.compared.clone());
+                let belong = |call: &Rc<Call>, changes: &Changes| belonging.may_hold(call, changes);
                 let finished = is_under_way.then(|| self.fills.finish(ticket, ended, belong)).flatten();
                 let Some(finished) = finished else {
                     return false;

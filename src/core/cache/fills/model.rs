@@ -333,7 +333,7 @@ impl<'a> World<'a> {
         self.fills.change([ROW], Some(&changes));
         let mut interested = Vec::new();
         assert!(self.index.dependents.find_spaces(&changes, 10, &mut interested));
-        assert!(self.index.dependents.find_rows(&changes.rows, 10, &mut interested));
+        assert_eq!(self.index.dependents.find_rows(&changes.rows, 10, &mut interested), changes.rows.len());
         let metas: Vec<_> = self.index.metas.find(ROW).into_iter().collect();
         let removal = self.index.begin_removal(Concern::Rows { metas: metas.clone(), changes });
         let is_member = self.index.stored(KEY).is_some_and(|entry| metas.iter().any(|meta| entry.metas.contains(meta)));

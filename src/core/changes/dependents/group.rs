@@ -11,6 +11,7 @@ use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::demand::Want;
 use crate::core::changes::dependency::{Dependency, DependentId};
 use crate::core::changes::image::Image;
+use crate::core::changes::looks::Looks;
 use crate::core::values::value::Value;
 
 /// Which predicate and which call, by their addresses: both live as long as the group does.
@@ -82,8 +83,9 @@ impl Group {
         }
     }
 
-    /// Every call that a row of these values may meet, and few others.
-    pub(in crate::core) fn candidates(&self, image: &Image, visit: Visit) -> ControlFlow<()> {
+    /// Every call that a row of these values may meet, and few others; breaks where the looks do not suffice.
+    pub(in crate::core) fn candidates(&self, image: &Image, looks: &Looks, visit: Visit) -> ControlFlow<()> {
+        looks.take()?;
         let args = self.call.args();
         // What names no argument is the same for all calls of the group.
         let mut terms = self.predicate.terms.iter().filter(|term| !term.names_argument());
@@ -95,11 +97,13 @@ impl Group {
         }
         let places = self.plan.interval_of_row(&self.predicate, args, image);
         match self.plan.codes_of_row(&self.predicate, args, image) {
-            Lookup::Only(codes) => codes.into_iter().try_for_each(|code| self.candidates_of(code, &places, visit)),
+            Lookup::Only(codes) => {
+                codes.into_iter().try_for_each(|code| self.candidates_of(code, &places, looks, visit))
+            }
             Lookup::Everywhere => {
                 let mut from = Some(0);
                 while let Some(code) = from.and_then(|from| self.next_code(from)) {
-                    self.candidates_of(code, &places, visit)?;
+                    self.candidates_of(code, &places, looks, visit)?;
                     from = code.checked_add(1);
                 }
                 ControlFlow::Continue(())
@@ -112,18 +116,19 @@ impl Group {
         self.unranged.len()
     }
 
-    /// Every call.
+    /// Every call, once for each code that it is kept under.
     pub(in crate::core) fn all(&self, visit: Visit) -> ControlFlow<()> {
         self.unranged.iter().try_for_each(|(_, id)| visit(DependentId::of(*id)))?;
         self.ranged.all(&mut |id| visit(DependentId::of(id)))
     }
 
     /// Those under a hash code.
-    fn candidates_of(&self, code: u64, places: &Lookup<Interval>, visit: Visit) -> ControlFlow<()> {
+    fn candidates_of(&self, code: u64, places: &Lookup<Interval>, looks: &Looks, visit: Visit) -> ControlFlow<()> {
+        looks.take()?;
         self.unranged.range((code, 0)..=(code, u64::MAX)).try_for_each(|(_, id)| visit(DependentId::of(*id)))?;
         let visit = &mut |id| visit(DependentId::of(id));
         match places {
-            Lookup::Only(interval) => self.ranged.overlapping(code, *interval, visit),
+            Lookup::Only(interval) => self.ranged.overlapping(code, *interval, looks, visit),
             Lookup::Everywhere => self.ranged.of_line(code, visit),
         }
     }

@@ -16,6 +16,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use crate::core::changes::looks::Looks;
+
 /// An interval, both ends included. Places begin with 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::core) struct Interval {
@@ -75,12 +77,14 @@ impl Ranges {
         &self,
         line: u64,
         Interval { first, last }: Interval,
+        looks: &Looks,
         visit: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut levels = self.levels;
         while levels != 0 {
             let level = levels.trailing_zeros();
             levels &= levels - 1;
+            looks.take()?;
             let node = node_over(first, level);
             if node < first {
                 visit_all(self.by_last.range((line, node, first, 0)..=(line, node, u64::MAX, u64::MAX)), visit)?;
@@ -128,7 +132,7 @@ mod tests {
 
     fn overlapping(ranges: &Ranges, line: u64, wanted: Interval) -> Vec<u64> {
         let mut found = Vec::new();
-        let ended = ranges.overlapping(line, wanted, &mut |owner| {
+        let ended = ranges.overlapping(line, wanted, &Looks::default(), &mut |owner| {
             found.push(owner);
             ControlFlow::Continue(())
         });
@@ -152,7 +156,7 @@ mod tests {
         let mut ranges = Ranges::default();
         (0..10).for_each(|owner| ranges.insert(0, Interval::new(5, 9), owner));
         let mut visits = 0;
-        let ended = ranges.overlapping(0, Interval::new(6, 6), &mut |_| {
+        let ended = ranges.overlapping(0, Interval::new(6, 6), &Looks::default(), &mut |_| {
             visits += 1;
             if visits == 3 {
                 ControlFlow::Break(())

@@ -1,7 +1,8 @@
 use super::*;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
-use crate::core::changes::image::{listed_form, Image};
+use crate::core::changes::image::{list_of, Image};
+use crate::core::changes::looks::MAX_LOOKS;
 use crate::core::values::value::{ArgType, ScalarType, Value};
 use proptest::prelude::*;
 use proptest::sample::{select, Index};
@@ -168,21 +169,64 @@ fn few_calls_are_candidates() {
             let given =
                 [("i", of(0)), ("j", of(2)), ("n", scalar(&format!("{n}.5"))), ("f", of(2)), ("d", day), ("li", list)];
             let mut args = values(&call, &given).to_vec();
-            let mut ids = [n, n + 1].map(|n| Box::<str>::from(n.to_string()));
-            ids.sort_unstable();
-            args.push(Value::Array(ids.into()));
+            let ids = [n, n + 1].map(|n| n.to_string());
+            args.push(Value::Array(list_of(ScalarType::Int, ids.iter().map(AsRef::as_ref)).unwrap()));
             let args = args.into();
             let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
             dependents.add(b"key"[..].into(), [dependency].into());
         }
         let group = dependents.spaces[SPACE].values().next().unwrap();
         let mut asked = 0;
-        let _ = group.candidates(&change(SPACE, row).image, &mut |_| {
+        let _ = group.candidates(&change(SPACE, row).image, &Looks::default(), &mut |_| {
             asked += 1;
             ControlFlow::Continue(())
         });
         assert!(asked <= most, "{text}: {asked} candidates");
     }
+}
+
+/// What cannot be looked up is gone through as far as a look is short, and no row is said to be done with that is not.
+#[test]
+fn a_search_gives_up_before_it_takes_long() {
+    for (text, rows) in [
+        // Nothing to look up by; a value that cannot be told; one that all calls have, and another that decides.
+        ("size <> {i}", [r#"{"size":5}"#, r#"{"size":6}"#]),
+        ("size = {i} and name = {t}", [r#"{"name":"x"}"#, r#"{"size":[1]}"#]),
+        ("size = {j} and name = {t}", [r#"{"size":7,"name":"x"}"#, r#"{"size":7,"name":"y"}"#]),
+    ] {
+        let (call, mut dependents) = (call(), Dependents::default());
+        let predicate = predicate(text, &call);
+        for n in 0..3 * MAX_LOOKS {
+            let given = [("i", scalar(&n.to_string())), ("j", scalar("7")), ("t", scalar("z"))];
+            let args = values(&call, &given);
+            let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+            dependents.add(b"key"[..].into(), [dependency].into());
+        }
+        let rows = [r#"{"size":-1,"name":"z","other":1}"#, rows[0], rows[1]].map(|row| change(SPACE, row));
+        let mut found = Vec::new();
+        let looked_up = if text.contains("<>") { 0 } else { 1 };
+        assert_eq!(dependents.find_rows(&rows, usize::MAX, &mut found), looked_up, "{text}");
+        assert!(found.len() <= MAX_LOOKS, "{text}");
+        assert_eq!(dependents.find_rows(&rows[1..], usize::MAX, &mut found), 0, "{text}");
+    }
+}
+
+/// A result is found once, however many of its values are kept; and looking for it ends all the same.
+#[test]
+fn calls_of_a_space_are_gone_through_no_longer_than_that() {
+    let (call, mut dependents) = (call(), Dependents::default());
+    let predicate = predicate("exam in _ids", &call);
+    let ids: Vec<String> = (0..MAX_LOOKS).map(|n| n.to_string()).collect();
+    let ids = Value::Array(list_of(ScalarType::Int, ids.iter().map(AsRef::as_ref)).unwrap());
+    for given in [[ids.clone(), Value::Null], [ids, Value::Null]] {
+        let args: Vec<Value> = values(&call, &[]).iter().cloned().chain(given).collect();
+        let args = args.into();
+        let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+        dependents.add(b"key"[..].into(), [dependency].into());
+    }
+    let mut found = Vec::new();
+    assert!(!dependents.find_spaces(&Changes::of_space(SPACE, None), usize::MAX, &mut found));
+    assert_eq!(dependents.find_rows(&[change(SPACE, r#"{"exam":7}"#)], usize::MAX, &mut found), 1);
 }
 
 /// Either of two values finds the call, each looked up for itself.
@@ -204,7 +248,7 @@ fn alternatives_are_looked_up_each() {
     let asked = |row: &str| {
         let mut asked = 0;
         for group in dependents.spaces[SPACE].values() {
-            let _ = group.candidates(&change(SPACE, row).image, &mut |_| {
+            let _ = group.candidates(&change(SPACE, row).image, &Looks::default(), &mut |_| {
                 asked += 1;
                 ControlFlow::Continue(())
             });
@@ -313,9 +357,9 @@ fn any_values() -> impl Strategy<Value = Arc<[Value]>> {
 
 /// What a result lists: in one spelling, sorted; NULL where it is too much.
 fn any_list(ty: ScalarType) -> impl Strategy<Value = Value> {
-    let form = move |raw: &str| String::from_utf8(listed_form(ty, raw)?).ok().map(String::into_boxed_str);
-    let values = prop::collection::btree_set(select(raw_values(ty)).prop_filter_map("of the type", form), 0..4);
-    prop_oneof![4 => values.prop_map(|values| Value::Array(values.into_iter().collect())), 1 => Just(Value::Null)]
+    let values = prop::collection::vec(select(raw_values(ty)), 0..4);
+    let list = move |values: Vec<&str>| list_of(ty, values.into_iter()).map_or(Value::Null, Value::Array);
+    prop_oneof![4 => values.prop_map(list), 1 => Just(Value::Null)]
 }
 
 /// A cell as JSON.
@@ -439,7 +483,7 @@ proptest! {
 /// One row, or one space, at a time; true where there are more than `limit`.
 impl Dependents {
     fn find(&self, change: &RowChange, limit: usize, found: &mut Vec<DependentId>) -> bool {
-        !self.find_rows(std::slice::from_ref(change), limit, found)
+        self.find_rows(std::slice::from_ref(change), limit, found) == 0
     }
 
     fn of_space(&self, space: &[u8], limit: usize, found: &mut Vec<DependentId>) -> bool {

@@ -80,9 +80,14 @@ impl<'a> Seen<'a> {
         Some(Seen { value, slack })
     }
 
+    /// Is it equal to operands of its own value alone?
+    pub(in crate::core) fn is_exact(self) -> bool {
+        self.slack == 0.0
+    }
+
     /// The hash code that equal operands have. None: operands of other codes may be equal too.
     pub(in crate::core) fn hash_code(self) -> Option<u64> {
-        (self.slack == 0.0).then(|| self.value.hash_code())
+        self.is_exact().then(|| self.value.hash_code())
     }
 
     /// The first and the last place of operands that the value may be equal to.

@@ -4,6 +4,8 @@
 //! operand's type does not have, an argument that was left out. So a test has not one value, but those that it may have
 //! ([`Truth`]): what may be true and may be false meets its negation, too.
 
+use super::listed::{is_listed, may_equal};
+use super::truth::Truth;
 use super::{Cell, Comparable, Image, Seen};
 use crate::core::calls::pattern::Arg;
 use crate::core::calls::predicate::{Comparison, Condition, Operand, Predicate, Term, Test};
@@ -16,7 +18,7 @@ pub(in crate::core) enum Resolved<'a> {
     Free,
     Scalar(ScalarType, &'a str),
     Array(ScalarType, &'a [Box<str>]),
-    /// The same, in canonical form and sorted: there may be thousands.
+    /// The same, as [`super::list_of`] has them: there may be thousands.
     Listed(ScalarType, &'a [Box<str>]),
 }
 
@@ -36,69 +38,6 @@ pub(in crate::core) fn resolve<'a>(operand: &'a Operand, args: &[Arg], values: &
             (Some(arg), Some(Value::Array(elements))) if arg.ty.array => Resolved::Array(arg.ty.scalar, elements),
             _ => Resolved::Free,
         },
-    }
-}
-
-/// The values that a test may have in SQL, of true, false and unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Truth(u8);
-
-impl Truth {
-    const TRUE: Truth = Truth(1);
-    const FALSE: Truth = Truth(2);
-    const UNKNOWN: Truth = Truth(4);
-    /// Nobody can tell.
-    const ANY: Truth = Truth(7);
-
-    /// Of a test of two values: true, false, or nobody can tell which.
-    fn of(may_be: bool, may_not_be: bool) -> Truth {
-        match (may_be, may_not_be) {
-            (true, true) => Truth::TRUE.either(Truth::FALSE),
-            (true, false) => Truth::TRUE,
-            (false, _) => Truth::FALSE,
-        }
-    }
-
-    fn may_be(self, other: Truth) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn either(self, other: Truth) -> Truth {
-        Truth(self.0 | other.0)
-    }
-
-    /// True where that may be, and false or unknown otherwise: a test that NULLs within it may have made unknown.
-    fn if_it_may(may: bool) -> Truth {
-        match may {
-            true => Truth::ANY,
-            false => Truth::FALSE.either(Truth::UNKNOWN),
-        }
-    }
-
-    fn not(self) -> Truth {
-        let swapped = (self.0 & 1) << 1 | (self.0 & 2) >> 1;
-        Truth(swapped | self.0 & 4)
-    }
-
-    /// False before unknown before true.
-    fn and(self, other: Truth) -> Truth {
-        let mut both = Truth(0);
-        for (first, second) in [(self, other), (other, self)] {
-            if first.may_be(Truth::FALSE) {
-                both = both.either(Truth::FALSE);
-            }
-            if first.may_be(Truth::UNKNOWN) && second.may_be(Truth::TRUE.either(Truth::UNKNOWN)) {
-                both = both.either(Truth::UNKNOWN);
-            }
-        }
-        if self.may_be(Truth::TRUE) && other.may_be(Truth::TRUE) {
-            both = both.either(Truth::TRUE);
-        }
-        both
-    }
-
-    fn or(self, other: Truth) -> Truth {
-        self.not().and(other.not()).not()
     }
 }
 
@@ -194,32 +133,6 @@ fn is_in(cell: &Cell, operand: Resolved) -> Truth {
     elements.iter().map(|element| may_equal(seen, ty, element)).fold(Truth::FALSE, Truth::or)
 }
 
-/// Whether one of the values of a list equals the text.
-fn is_listed(text: &str, ty: ScalarType, elements: &[Box<str>]) -> Truth {
-    let Some(seen) = Seen::read(ty, text) else { return Truth::ANY };
-    let found = seen.hash_code().and_then(|_| {
-        let text = listed_form(ty, text)?;
-        Some(elements.binary_search_by(|element| element.as_bytes().cmp(&text)).is_ok())
-    });
-    match found {
-        // Blanks at the end were taken off.
-        Some(true) => Truth::of(true, ty == ScalarType::Text),
-        Some(false) => Truth::FALSE,
-        // It may equal more than one number.
-        None => elements.iter().map(|element| may_equal(seen, ty, element)).fold(Truth::FALSE, Truth::or),
-    }
-}
-
-/// The one spelling that values of a list have which are equal; None if the text is not of the type.
-pub(in crate::core) fn listed_form(ty: ScalarType, text: &str) -> Option<Vec<u8>> {
-    let mut form = Vec::with_capacity(text.len());
-    match ty {
-        ScalarType::Text => form.extend_from_slice(text.trim_end_matches(' ').as_bytes()),
-        ty => ty.write_canonical(text.as_bytes(), &mut form).ok()?,
-    }
-    Some(form)
-}
-
 fn overlaps(cell: &Cell, operand: Resolved) -> Truth {
     let (Cell::Array(held), Resolved::Array(ty, elements)) = (cell, operand) else { return Truth::ANY };
     Truth::if_it_may(elements.iter().any(|element| may_hold(held, ty, element)))
@@ -240,10 +153,4 @@ fn contains(cell: &Cell, operand: Resolved) -> Truth {
 fn may_hold(held: &[Option<Box<str>>], ty: ScalarType, element: &str) -> bool {
     let may_be = |text: &str| Seen::read(ty, text).is_none_or(|seen| may_equal(seen, ty, element).may_be(Truth::TRUE));
     held.iter().flatten().any(|text| may_be(text))
-}
-
-fn may_equal(seen: Seen, ty: ScalarType, element: &str) -> Truth {
-    let Some(operand) = Comparable::read(ty, element) else { return Truth::ANY };
-    let may_not_be = seen.may_not_be(Comparison::Equal, operand) || ty == ScalarType::Text;
-    Truth::of(seen.may_be(Comparison::Equal, operand), may_not_be)
 }

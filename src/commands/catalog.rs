@@ -10,6 +10,7 @@ use crate::core::catalog::claim::{Backoff, ClaimSpec, Keep, Limit, Limits, OpenJ
 use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
+use crate::core::catalog::lists::PageSize;
 use crate::core::catalog::{Computed, OnRule, Query, Section};
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::duration;
@@ -208,7 +209,7 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
 }
 
 fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, proof: Option<&Proof>) {
-    reply.map(13 + LIFE_FIELDS);
+    reply.map(14 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
@@ -234,6 +235,14 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, 
     for (section, columns) in reads() {
         reply.text(section);
         reply.texts(columns);
+    }
+    reply.text("page");
+    match query.page {
+        None => reply.null(),
+        Some(PageSize::Rows(rows)) => reply.integer(rows as i64),
+        Some(PageSize::Arg(index)) => {
+            reply.text(&query.call.args().get(index).map_or_else(String::new, |arg| format!("{{{}}}", arg.name)))
+        }
     }
     // Nothing is known before Postgres has seen the statement, but what its author says.
     reply.text("proof");

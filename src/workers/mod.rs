@@ -352,7 +352,7 @@ fn finished(request: &FetchRequest, mut fetched: Fetched) -> Result<Fetched, Fet
     if let Some(asked) = &request.membership {
         let metas = asked.membership(&fetched.found).metas(&fetched.found);
         fetched.metas = metas.map_err(|error| FetchError::Shape(error.to_string()))?;
-        fetched.compared = asked.compared(&fetched.found);
+        fetched.compared = asked.compared(&fetched.found, fetched.row_count);
     }
     fetched.compressed = request.compress_from.and_then(|from| stored_form::compress(&fetched.json, from));
     Ok(fetched)

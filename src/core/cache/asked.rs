@@ -58,19 +58,30 @@ impl Asked {
     }
 
     /// What predicates compare with: the call's arguments, and what the result lists, a value for each of the query's lists; NULL
-    /// where nobody can tell, or it is too much to be compared with. Nothing where they name no list.
-    pub fn compared(&self, found: &Found) -> Arc<[Value]> {
-        let lists = &self.sections[self.section].queries[self.query].lists;
-        if lists.is_empty() {
+    /// where nobody can tell, it is too much to be compared with, or the result, of so many rows, is no full page. Nothing where
+    /// they name no list.
+    pub fn compared(&self, found: &Found, rows: usize) -> Arc<[Value]> {
+        let query = &self.sections[self.section].queries[self.query];
+        if query.lists.is_empty() {
             return Arc::default();
         }
-        let listed = lists.iter().map(|list| self.listed(list, found).unwrap_or(Value::Null));
+        let is_full = query.page.is_some_and(|page| page.is_filled_by(rows, &self.args));
+        let listed = query.lists.iter().map(|list| match list.of {
+            // NULL in the row is no value; NULL here is that nobody knows.
+            ListOf::Last(at) => match found.last.get(at).filter(|_| is_full) {
+                Some(Some(text)) => Value::Scalar(text.clone()),
+                Some(None) => Value::Array(Box::default()),
+                None => Value::Null,
+            },
+            ListOf::Values | ListOf::Rows(_) => self.listed(list, found).unwrap_or(Value::Null),
+        });
         self.args.iter().cloned().chain(listed).collect()
     }
 
     fn listed(&self, list: &List, found: &Found) -> Option<Value> {
         let mut values: Vec<&str> = Vec::new();
         match list.of {
+            ListOf::Last(_) => return None,
             ListOf::Values => {
                 let (_, listed) = found.values.iter().find(|(name, _)| *name == list.name)?;
                 values.extend(listed.as_ref()?.iter().map(AsRef::as_ref));
@@ -207,6 +218,38 @@ mod tests {
         assert_eq!(metas(&found), ["answer:meta:7:caches", "exam:meta:*:caches", "question:meta:*:caches"]);
     }
 
+    /// The last row of a full page, and of no other.
+    #[test]
+    fn a_full_page_is_compared_by_its_last_row() {
+        let text = r#"
+            [bear]
+            id = "int"
+            row = "SELECT id FROM bear WHERE id = ANY({ids})"
+            [[bear.query]]
+            call = "page {n:int}"
+            sql = "SELECT id, size FROM bear ORDER BY size, id LIMIT {n}"
+            match = "(size:numeric, id:int) <= _last"
+            page = "{n}"
+        "#;
+        let catalog = read_catalog::parse(text, &mut || 1).unwrap();
+        let asked = Asked {
+            sections: catalog.sections.clone(),
+            section: 0,
+            query: 0,
+            args: vec![Value::Scalar("2".into())],
+            tenant: None,
+            prefix: b"bear"[..].into(),
+            deployment: Deployment::Standalone,
+        };
+        let last = |size: Option<&str>| Found { last: vec![size.map(Box::from), Some("7".into())], ..Found::default() };
+        let scalar = |text: &str| Value::Scalar(text.into());
+        let compared = |found: &Found, rows| asked.compared(found, rows)[1..].to_vec();
+        assert_eq!(compared(&last(Some("1.50")), 2), [scalar("1.50"), scalar("7")]);
+        assert_eq!(compared(&last(None), 3), [Value::Array(Box::default()), scalar("7")]);
+        assert_eq!(compared(&last(Some("1.50")), 1), [Value::Null, Value::Null]);
+        assert_eq!(compared(&Found::default(), 2), [Value::Null, Value::Null]);
+    }
+
     /// What predicates compare with: the arguments, and each list in one spelling and in order, or NULL.
     #[test]
     fn lists_are_compared_by_their_values() {
@@ -236,7 +279,7 @@ mod tests {
                 prefix: b"bear"[..].into(),
                 deployment: Deployment::Standalone,
             };
-            asked.compared(&found).to_vec()
+            asked.compared(&found, 0).to_vec()
         };
         let texts = |texts: &[&str]| -> Vec<Box<str>> { texts.iter().map(|text| (*text).into()).collect() };
         let array = |values: &[&str]| Value::Array(texts(values).into());

@@ -48,6 +48,8 @@ pub struct Found {
     pub unlisted: Vec<Box<str>>,
     /// Sorted, without duplicates.
     pub values: Vec<ListedValues>,
+    /// What the last row has in each of the plan's `last`; empty without a row.
+    pub last: Vec<Option<Box<str>>>,
     /// For each row, for each of the plan's `tag_columns`: its values (none for NULL, several for an array).
     pub tag_values: Vec<Vec<Vec<Box<str>>>>,
 }

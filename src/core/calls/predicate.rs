@@ -26,6 +26,8 @@ pub struct Predicate {
     pub terms: Vec<Term>,
     /// What must hold beside them: more than a test of a column each.
     pub others: Vec<Condition>,
+    /// What follows from these, to look up by: a row that sorts no later has no later first key.
+    bounds: Vec<Term>,
     /// Where one of several is enough: these together say the same, and each can be looked up by values. Empty: the predicate
     /// itself is the one.
     alternatives: Vec<Arc<Predicate>>,
@@ -39,6 +41,25 @@ pub enum Condition {
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
+    Within(Within),
+}
+
+/// The row does not sort after the last row of the result, which is a full page: `(price:numeric desc, id:int) <= _last`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    /// As ORDER BY begins.
+    pub keys: Vec<SortKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortKey {
+    /// A column of the `row` statement.
+    pub column: Box<str>,
+    pub ty: ScalarType,
+    pub is_descending: bool,
+    pub nulls_first: bool,
+    /// What the last row has of it, among what a result lists.
+    pub last: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,14 +100,25 @@ pub enum Operand {
     Arg(usize),
     /// What a result lists: an array, whose values come with it. They follow those of the arguments.
     Listed(usize, ScalarType),
+    /// What the last row of a full page has in a column: one of those.
+    Last(usize, ScalarType),
     /// A number in canonical form.
     Number(Box<str>),
     Text(Box<str>),
     Bool(bool),
 }
 
-/// Finds what a result lists by its name, without the underscore: its number and the type of its values; the error says which there are.
-pub type FindList<'a> = &'a mut dyn FnMut(&str) -> Result<(usize, ScalarType), String>;
+/// What of a result a predicate compares with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing<'a> {
+    /// A list, by its name without the underscore.
+    List(&'a str),
+    /// A column of its last row, of this type.
+    Last(&'a str, ScalarType),
+}
+
+/// Finds what a result lists: its number and the type of its values; the error says which there are.
+pub type FindList<'a> = &'a mut dyn FnMut(Listing) -> Result<(usize, ScalarType), String>;
 
 /// Why a predicate is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +158,12 @@ impl Predicate {
                 condition => others.push(condition),
             }
         }
-        Predicate { terms, others, alternatives: Vec::new(), text: text.into() }
+        let within = others.iter().filter_map(|condition| match condition {
+            Condition::Within(within) => within.bound(),
+            _ => None,
+        });
+        let bounds = within.collect();
+        Predicate { terms, others, bounds, alternatives: Vec::new(), text: text.into() }
     }
 
     /// Is it met by every row?
@@ -142,6 +179,16 @@ impl Predicate {
         }
     }
 
+    /// Tests by which its calls are looked up: all of them hold where it is met.
+    pub(in crate::core) fn look_ups(&self) -> impl Iterator<Item = &Term> {
+        self.terms.iter().chain(&self.bounds)
+    }
+
+    /// One of them.
+    pub(in crate::core) fn look_up(&self, at: usize) -> &Term {
+        self.terms.get(at).unwrap_or_else(|| &self.bounds[at - self.terms.len()])
+    }
+
     /// Columns that the `row` statement must give, without duplicates.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         fn gather<'a>(condition: &'a Condition, columns: &mut Vec<&'a str>) {
@@ -149,6 +196,7 @@ impl Predicate {
                 Condition::Term(term) => columns.push(&term.column),
                 Condition::Not(inner) => gather(inner, columns),
                 Condition::All(inner) | Condition::Any(inner) => inner.iter().for_each(|one| gather(one, columns)),
+                Condition::Within(within) => columns.extend(within.keys.iter().map(|key| &*key.column)),
             }
         }
         let mut columns: Vec<&str> = Vec::new();
@@ -166,14 +214,31 @@ impl Condition {
             Condition::Term(term) => term.names_argument(),
             Condition::Not(inner) => inner.names_argument(),
             Condition::All(inner) | Condition::Any(inner) => inner.iter().any(Condition::names_argument),
+            Condition::Within(_) => true,
         }
+    }
+}
+
+impl Within {
+    /// What it says of its first key.
+    fn bound(&self) -> Option<Term> {
+        let first = self.keys.first()?;
+        let comparison = if first.is_descending { Comparison::GreaterOrEqual } else { Comparison::LessOrEqual };
+        let test = Test::Compare(comparison, Operand::Last(first.last, first.ty));
+        Some(Term { column: first.column.clone(), test })
     }
 }
 
 impl Term {
     /// Tests that do not are the same for all calls.
     pub fn names_argument(&self) -> bool {
-        self.test.operands().any(|operand| matches!(operand, Operand::Arg(_) | Operand::Listed(..)))
+        self.test.operands().any(|operand| !operand.is_literal())
+    }
+}
+
+impl Operand {
+    fn is_literal(&self) -> bool {
+        matches!(self, Operand::Number(_) | Operand::Text(_) | Operand::Bool(_))
     }
 }
 

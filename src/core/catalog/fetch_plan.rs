@@ -28,4 +28,6 @@ pub struct FetchPlan {
     pub lists: Vec<ListStatement>,
     /// Sections whose rows the result must list, for predicates compare with them.
     pub compared: Vec<Box<str>>,
+    /// Columns of the last row that predicates compare with, and their types.
+    pub last: Vec<(Box<str>, ScalarType)>,
 }

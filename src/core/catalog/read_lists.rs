@@ -5,6 +5,7 @@ use super::outline::Outline;
 use super::section_names::SectionNames;
 use super::toml_reader::{Fields, Report};
 use crate::core::calls::names;
+use crate::core::calls::predicate::Listing;
 use crate::core::sql::template::Template;
 use crate::core::values::value::ScalarType;
 
@@ -18,6 +19,8 @@ pub(in crate::core) struct Lists {
     values: Vec<(Box<str>, ScalarType)>,
     /// In the order in which predicates have named them.
     pub named: Vec<List>,
+    /// Columns of the last row that they have named; None of what has no pages.
+    pub last: Option<Vec<(Box<str>, ScalarType)>>,
 }
 
 /// What `lists` says: the statements and the parameters that they and the query's own statement take.
@@ -69,14 +72,45 @@ pub(in crate::core) fn read(
 }
 
 impl Lists {
-    /// The number of a list by its name, and the type of its values.
+    /// The number of what a predicate names, and the type of its values.
     pub fn find(
+        &mut self,
+        listing: Listing,
+        sections: &SectionNames,
+        outlines: &[Outline<'_>],
+    ) -> Result<(usize, ScalarType), String> {
+        match listing {
+            Listing::List(name) => self.find_list(name, sections, outlines),
+            Listing::Last(column, ty) => self.find_last(column, ty),
+        }
+    }
+
+    /// A column of the last row.
+    fn find_last(&mut self, column: &str, ty: ScalarType) -> Result<(usize, ScalarType), String> {
+        let Some(last) = &mut self.last else {
+            return Err("'_last' is the last row of a full page: say page = 20, the rows that LIMIT allows".to_owned());
+        };
+        let at = last.iter().position(|(name, of)| **name == *column && *of == ty).unwrap_or_else(|| {
+            last.push((column.into(), ty));
+            last.len() - 1
+        });
+        let of = ListOf::Last(at);
+        let known = self.named.iter().position(|list| list.of == of);
+        let number = known.unwrap_or_else(|| {
+            self.named.push(List { name: column.into(), ty, of });
+            self.named.len() - 1
+        });
+        Ok((number, ty))
+    }
+
+    fn find_list(
         &mut self,
         name: &str,
         sections: &SectionNames,
         outlines: &[Outline<'_>],
     ) -> Result<(usize, ScalarType), String> {
-        if let Some(at) = self.named.iter().position(|list| *list.name == *name) {
+        let is_it = |list: &List| *list.name == *name && !matches!(list.of, ListOf::Last(_));
+        if let Some(at) = self.named.iter().position(is_it) {
             return Ok((at, self.named[at].ty));
         }
         let values = self.values.iter().find(|(known, _)| **known == *name).map(|(_, ty)| (*ty, ListOf::Values));
@@ -97,7 +131,7 @@ impl Lists {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::catalog::lists::{List, ListOf};
+    use crate::core::catalog::lists::{List, ListOf, PageSize};
     use crate::core::catalog::read_catalog;
     use crate::core::catalog::sections::Catalog;
     use crate::core::values::value::ScalarType;
@@ -141,6 +175,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_bound_by_columns_of_its_last_row() {
+        let catalog = load(
+            "match = \"b = {b} and (p:numeric desc, id:uuid) <= _last (cost, id) and id in _product\"\npage = 20\n\
+             on = { review = \"(x:int, p:numeric) <= _last (x, cost)\" }",
+        )
+        .expect("a catalog");
+        let (product, section) = catalog.section(b"product").expect("a section");
+        let query = &section.queries[0];
+        let plan = query.plan().expect("SQL");
+        assert_eq!(query.page, Some(PageSize::Rows(20)));
+        let last: Vec<_> = plan.last.iter().map(|(column, ty)| (&**column, *ty)).collect();
+        assert_eq!(last, [("cost", ScalarType::Numeric), ("id", ScalarType::Uuid), ("x", ScalarType::Int)]);
+        let of: Vec<ListOf> = query.lists.iter().map(|list| list.of).collect();
+        assert_eq!(of, [ListOf::Last(0), ListOf::Last(1), ListOf::Rows(product), ListOf::Last(2)]);
+        assert_eq!(plan.compared, ["product".into()]);
+        let of_argument = load("match = \"(id:uuid) <= _last\"\npage = \"{b}\"").expect("a catalog");
+        assert_eq!(of_argument.section(b"product").expect("a section").1.queries[0].page, Some(PageSize::Arg(1)));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_what_would_be_right() {
         for (query, reason) in [
             ("lists = { brand = \"SELECT 1\" }", "lists.brand: no section is called 'brand'; there are page, product, review, seat. Other values have a type"),
@@ -152,6 +206,11 @@ mod tests {
                 "lists = { seat = \"SELECT 1\" }",
                 "lists.seat: 'seat' is kept per tenant, so this section needs a tenant too",
             ),
+            ("match = \"(id:uuid) <= _last\"", "match: '_last' is the last row of a full page: say page = 20"),
+            ("match = \"(id:uuid) <= _last\"\npage = 0", "page must be the rows that LIMIT allows, a whole number such as 20 or an argument of the call such as \"{n}\""),
+            ("match = \"(id:uuid) <= _last\"\npage = \"{c}\"", "page: {c} is no argument of the call that is int"),
+            ("match = \"(id:uuid) <= _last\"\npage = \"b\"", "page must be the rows that LIMIT allows"),
+            ("page = 20", "page says nothing alone: match or on must compare with the last row, as (price:numeric desc, id:int) <= _last"),
             ("lists = { review = 5 }", "lists must be a table of strings"),
             ("match = \"id in _brand\"", "match: '_brand' is neither a section with an id nor in lists; there are the sections page, product, review, seat"),
             ("match = \"id in _page\"", "match: '_page' is neither a section with an id nor in lists"),

@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::fetch_plan::FetchPlan;
 use super::life::Life;
-use super::lists::ListOf;
+use super::lists::{ListOf, PageSize};
 use super::outline::Outline;
 use super::read_columns;
 use super::read_life;
@@ -16,13 +16,13 @@ use super::section_names::SectionNames;
 use super::sections::{On, OnRule, ParamSource, Query, Source};
 use super::toml_reader::{Fields, Report};
 use crate::core::calls::pattern::CallPattern;
-use crate::core::calls::predicate::Predicate;
+use crate::core::calls::predicate::{Listing, Predicate};
 use crate::core::calls::tags::TagTemplate;
 use crate::core::sql::template::Template;
 use crate::core::values::duration;
-use crate::core::values::value::ArgType;
+use crate::core::values::value::{ArgType, ScalarType};
 
-const QUERY_KEYS: [&str; 16] = [
+const QUERY_KEYS: [&str; 17] = [
     "call",
     "sql",
     "single",
@@ -37,6 +37,7 @@ const QUERY_KEYS: [&str; 16] = [
     "on",
     "lists",
     "reads",
+    "page",
     "tags",
     "trust",
 ];
@@ -95,7 +96,9 @@ impl QueryReader<'_, '_> {
         let rewarm = fields.string("rewarm", report).and_then(|text| report.keep("rewarm", duration::parse_ms(text)));
         let rewarm = rewarm.map(Duration::from_millis);
         let mut params = template.as_ref().map(|template| template.params.clone()).unwrap_or_default();
+        let page = page(fields, &call, report);
         let mut lists = Lists::default();
+        lists.last = page.map(|_| Vec::new());
         let statements = read_lists::read(fields, self.names, &known, &mut params, &mut lists, report);
         for list in statements.iter().filter(|list| list.of_rows) {
             if let Some(other) = self.names.index_of(&list.name) {
@@ -105,6 +108,12 @@ impl QueryReader<'_, '_> {
         let (match_, on) = self.predicates(section, fields, &call, &mut lists, report);
         let lists_own = statements.iter().any(|list| *list.name == *outline.name)
             || template.as_ref().is_some_and(|sql| sql.text.contains(&format!("_{}", outline.name)));
+        let last = lists.last.unwrap_or_default();
+        if page.is_some() && last.is_empty() {
+            report.problem(
+                "page says nothing alone: match or on must compare with the last row, as (price:numeric desc, id:int) <= _last",
+            );
+        }
         if match_.is_some() && !rows && !lists_own {
             report.problem(format!(
                 "match cannot decide where rows = false, for nobody knows which rows are in the result; remove one of \
@@ -158,9 +167,10 @@ impl QueryReader<'_, '_> {
             compared: lists
                 .named
                 .iter()
-                .filter(|list| list.of != ListOf::Values)
+                .filter(|list| matches!(list.of, ListOf::Rows(_)))
                 .map(|list| list.name.clone())
                 .collect(),
+            last,
         };
         let source = Source::Sql { plan: Arc::new(plan), params: sources };
         Some(Query {
@@ -175,6 +185,7 @@ impl QueryReader<'_, '_> {
             on,
             lists: lists.named,
             reads,
+            page,
             tags,
             says_ttl,
             trust,
@@ -238,8 +249,32 @@ impl QueryReader<'_, '_> {
                 of.name
             ));
         }
-        let find = &mut |name: &str| lists.find(name, self.names, self.outlines);
+        let find = &mut |listing: Listing| lists.find(listing, self.names, self.outlines);
         report.keep(key, Predicate::parse_linked(text, call.args(), find)).map(Arc::new)
+    }
+}
+
+/// `page`: a number, or the argument that the statement's LIMIT takes.
+fn page(fields: Fields<'_>, call: &CallPattern, report: &mut Report) -> Option<PageSize> {
+    enum Said<'a> {
+        Rows(u64),
+        Arg(&'a str),
+    }
+    let read = |value| match value {
+        &toml::Value::Integer(rows) => u64::try_from(rows).ok().filter(|rows| *rows > 0).map(Said::Rows),
+        toml::Value::String(text) => Some(Said::Arg(text.strip_prefix('{')?.strip_suffix('}')?)),
+        _ => None,
+    };
+    let expected = "the rows that LIMIT allows, a whole number such as 20 or an argument of the call such as \"{n}\"";
+    match fields.typed("page", expected, read, report)? {
+        Said::Rows(rows) => Some(PageSize::Rows(rows)),
+        Said::Arg(name) => {
+            let index = call.arg_index(name).filter(|index| call.args()[*index].ty == ArgType::scalar(ScalarType::Int));
+            if index.is_none() {
+                report.problem(format!("page: {{{name}}} is no argument of the call that is int"));
+            }
+            index.map(PageSize::Arg)
+        }
     }
 }
 

@@ -87,6 +87,7 @@ fn read_fields(
         on,
         lists: lists.named,
         reads: None,
+        page: None,
         tags,
         says_ttl: fields.has("ttl"),
         trust: None,

@@ -14,7 +14,7 @@ use super::fetch_plan::FetchPlan;
 use super::job::Job;
 use super::life::Life;
 use super::limit::NamedLimit;
-use super::lists::List;
+use super::lists::{List, PageSize};
 use super::schedule::Schedule;
 use crate::core::calls::lookup::Calls;
 use crate::core::calls::names::MAX_SECTION_NAME;
@@ -214,6 +214,8 @@ pub struct Query {
     pub lists: Vec<List>,
     /// Columns of sections' rows that its results read; None: all.
     pub reads: Option<Arc<ColumnsRead>>,
+    /// Where its results are pages: rows of a full one.
+    pub page: Option<PageSize>,
     pub tags: Vec<TagTemplate>,
     /// Does the query itself say how long its entries live?
     pub says_ttl: bool,

@@ -7,6 +7,7 @@ mod comparable;
 mod decimal;
 mod listed;
 mod meets;
+mod page;
 #[cfg(test)]
 mod tests;
 mod truth;

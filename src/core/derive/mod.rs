@@ -48,9 +48,7 @@ mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use page::Page;
-#[cfg(test)]
-pub use page::{Count, Key};
+pub use page::{Count, Key, Page};
 pub use reads::Reads;
 pub use refusals::{Refusal, Why};
 pub use rules::{Link, Rule};

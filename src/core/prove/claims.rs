@@ -30,7 +30,8 @@ pub fn prove(stated: Stated<'_>, mapped: &Mapped, statement: &Node, derived: &De
     };
     let concerned = Concerned { rules: &derived.rules, sources };
     let otherwise = compared_otherwise(statement, facts);
-    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise };
+    let page = derived.page.as_ref();
+    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise, page };
     let mut verdicts = prover.of_refusals(derived);
     verdicts.extend(prover.of_ids());
     verdicts.extend(derived.rules.iter().map(|rule| prover.of_relation(rule)));

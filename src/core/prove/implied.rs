@@ -50,7 +50,8 @@ impl Concerned<'_> {
                 parts.iter().any(|part| self.meets_all_of(rule, part, column_of))
                     || rule.local.iter().any(|local| self.implies_any(local, parts, column_of))
             }
-            Condition::Not(_) => false,
+            // What the page bounds is looked at by itself.
+            Condition::Not(_) | Condition::Within(_) => false,
         }
     }
 
@@ -64,7 +65,7 @@ impl Concerned<'_> {
         let one = |wanted: &Condition| match wanted {
             Condition::Term(term) => column_of(term).is_some_and(|column| self.implies(condition, column, &term.test)),
             Condition::Any(parts) => self.implies_any(condition, parts, column_of),
-            Condition::All(_) | Condition::Not(_) => false,
+            Condition::All(_) | Condition::Not(_) | Condition::Within(_) => false,
         };
         match condition {
             Expression::Or(parts) => {

@@ -5,6 +5,7 @@
 //! | `claims` | of each relation that the SQL reads, whether what is said of it drops all that its changes may concern |
 //! | `listed` | where nothing is said of it, or only which of its rows are listed |
 //! | `predicates` | where a predicate is said of it |
+//! | `pages` | whether the bound of a page in it is that of the SQL |
 //! | `ids` | columns that list rows, of the wrong relation |
 //! | `prover` | what these ask of the rules: names, and how rules are linked |
 //! | `proof` | what is asked, and what it comes to |
@@ -19,6 +20,7 @@ mod ids;
 mod implied;
 mod listed;
 pub mod origins;
+mod pages;
 mod predicates;
 mod proof;
 mod prover;

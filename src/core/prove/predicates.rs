@@ -1,10 +1,11 @@
 //! A predicate that is said of a relation's rows: `match`, and `on` with more than rows.
 
 use super::origins::{of_target, Origin, Otherwise};
+use super::pages::Doubt;
 use super::proof::Verdict;
 use super::prover::Prover;
 use super::spoken::Words;
-use crate::core::calls::predicate::{Operand, Predicate, Term, Test};
+use crate::core::calls::predicate::{Condition, Operand, Predicate, Term, Test};
 use crate::core::catalog::ParamSource;
 use crate::core::derive::expression::Expression;
 use crate::core::derive::{Link, Rule};
@@ -31,7 +32,18 @@ impl Prover<'_> {
         }
         let mut unclear = None;
         let column_of = |term: &Term| self.column_of(term, rule, section, mapping);
-        if !predicate.others.iter().all(|other| self.concerned.meets_all_of(rule, other, &column_of)) {
+        let named = |column: &str| self.column_named(column, rule, section, mapping);
+        for doubt in predicate.others.iter().filter_map(|other| match other {
+            Condition::Within(within) => self.doubt_of_page(within, rule, &named),
+            _ => None,
+        }) {
+            match doubt {
+                Doubt::Unknown(reason) => unclear = Some(format!("{said}: {reason}")),
+                Doubt::Wrong(reason) => return Verdict::Short(format!("{said}: {reason}")),
+            }
+        }
+        let mut others = predicate.others.iter().filter(|other| !matches!(other, Condition::Within(_)));
+        if !others.all(|other| self.concerned.meets_all_of(rule, other, &column_of)) {
             unclear = Some(format!("whether the SQL demands {said} of '{table}' is not known"));
         }
         for term in &predicate.terms {
@@ -105,14 +117,18 @@ impl Prover<'_> {
 
     /// The column of the rule's relation that a term is about.
     fn column_of(&self, term: &Term, rule: &Rule, section: usize, mapping: Option<&str>) -> Option<i16> {
-        match self.mapped.rows.get(&(section, term.column.clone())) {
-            Some((relation, column)) if self.is_of(rule, *relation) => match *relation == rule.relation {
-                true => Some(*column),
+        self.column_named(&term.column, rule, section, mapping)
+    }
+
+    fn column_named(&self, column: &str, rule: &Rule, section: usize, mapping: Option<&str>) -> Option<i16> {
+        match self.mapped.rows.get(&(section, column.into())) {
+            Some((relation, number)) if self.is_of(rule, *relation) => match *relation == rule.relation {
+                true => Some(*number),
                 // A partition may number its columns otherwise.
-                false => self.number(rule.relation, &self.relation(*relation)?.columns.get(column)?.name),
+                false => self.number(rule.relation, &self.relation(*relation)?.columns.get(number)?.name),
             },
             // A table beside the one of the rows: its column holds their ids.
-            _ if *term.column == *"id" => self.number(rule.relation, mapping?),
+            _ if column == "id" => self.number(rule.relation, mapping?),
             _ => None,
         }
     }

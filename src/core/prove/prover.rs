@@ -8,7 +8,7 @@ use super::proof::{Mapped, Stated};
 use crate::core::catalog::Query;
 use crate::core::derive::facts::{Facts, Relation};
 use crate::core::derive::tree::Node;
-use crate::core::derive::Rule;
+use crate::core::derive::{Page, Rule};
 
 pub(super) struct Prover<'a> {
     pub(super) stated: Stated<'a>,
@@ -17,6 +17,7 @@ pub(super) struct Prover<'a> {
     pub(super) facts: &'a Facts,
     pub(super) concerned: Concerned<'a>,
     pub(super) otherwise: Vec<Otherwise>,
+    pub(super) page: Option<&'a Page>,
 }
 
 impl Prover<'_> {

@@ -27,6 +27,8 @@ pub(in crate::postgres) struct Shape {
     pub(in crate::postgres) until: Option<usize>,
     pub(in crate::postgres) listed: Vec<(Box<str>, usize, Arity)>,
     pub(in crate::postgres) tags: Vec<(usize, Arity)>,
+    /// Of the last row.
+    pub(in crate::postgres) last: Vec<usize>,
     /// What the statements of the plan's `lists` give, as arrays of text, in a row of its own whose JSON is NULL.
     pub(in crate::postgres) lists: Option<usize>,
 }
@@ -60,6 +62,7 @@ impl Shape {
         for column in columns {
             match hidden(plan, column)? {
                 None => visible.push(column),
+                Some(Hidden::Last) => {}
                 Some(Hidden::Until) => until = Some(output(until_expression())),
                 Some(Hidden::Section(section)) => {
                     let (expression, arity) = as_text(column);
@@ -74,6 +77,14 @@ impl Shape {
                 .ok_or_else(|| format!("a tag is made of the column '{name}', which the query does not return"))?;
             let (expression, arity) = as_text(column);
             tags.push((output(expression), arity));
+        }
+        let mut last = Vec::new();
+        for (name, ty) in &plan.last {
+            let column = columns.iter().find(|column| column.name == **name).ok_or_else(|| {
+                format!("match or on compares with '{name}' of the last row, which the query does not return")
+            })?;
+            check_sort_key(*ty, column)?;
+            last.push(output(as_text(column).0));
         }
         if let Some(section) = plan
             .compared
@@ -115,7 +126,7 @@ impl Shape {
             }
         }
         let lists = (!plan.lists.is_empty()).then_some(many + 1);
-        Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags, lists })
+        Ok(Shape { sql, compact: visible.iter().all(|column| column.compact), id, until, listed, tags, last, lists })
     }
 }
 
@@ -127,6 +138,8 @@ fn lists(plan: &FetchPlan, columns: &[Column], section: &str) -> bool {
 
 enum Hidden<'a> {
     Until,
+    /// A sort key that the result does not show.
+    Last,
     Section(&'a str),
 }
 
@@ -140,9 +153,12 @@ fn hidden<'a>(plan: &'a FetchPlan, column: &Column) -> Result<Option<Hidden<'a>>
             false => Err(format!("the column '_until' is {}; it must be timestamptz", column.type_name)),
         };
     }
+    if plan.last.iter().any(|(last, _)| **last == *column.name) {
+        return Ok(Some(Hidden::Last));
+    }
     match plan.sections.iter().find(|section| ***section == *name) {
         Some(section) => Ok(Some(Hidden::Section(section))),
-        None => Err(format!("the column '_{name}' names no section of the catalog; name it '_<section>', '_until' or without the underscore")),
+        None => Err(format!("the column '_{name}' names no section of the catalog; name it '_<section>', '_until', as a sort key of '_last' or without the underscore")),
     }
 }
 
@@ -164,7 +180,25 @@ fn as_text(column: &Column) -> (String, Arity) {
 
 /// Refuses an id that cannot be of the declared type. Text passes for any: it may hold one.
 fn check_id(row_id: ScalarType, column: &Column) -> Result<(), String> {
-    let (family, name) = match row_id {
+    let (family, name) = family_of(row_id);
+    if column.array || (column.family != family && column.family != Family::Other) {
+        return Err(format!("the column 'id' is {}, but the section says id = \"{name}\"", column.type_name));
+    }
+    Ok(())
+}
+
+/// Refuses a sort key whose column is of another type: its order would be another.
+fn check_sort_key(ty: ScalarType, column: &Column) -> Result<(), String> {
+    let (family, name) = family_of(ty);
+    match column.array || column.family != family {
+        true => Err(format!("the column '{}' is {}, but its sort key says {name}", column.name, column.type_name)),
+        false => Ok(()),
+    }
+}
+
+/// What columns of the type are, and the catalog's name for it.
+fn family_of(ty: ScalarType) -> (Family, &'static str) {
+    match ty {
         ScalarType::Int => (Family::Number, "int"),
         ScalarType::Float => (Family::Number, "float"),
         ScalarType::Numeric => (Family::Number, "numeric"),
@@ -175,11 +209,7 @@ fn check_id(row_id: ScalarType, column: &Column) -> Result<(), String> {
         ScalarType::Timestamp => (Family::Timestamp, "timestamp"),
         ScalarType::TimestampTz => (Family::TimestampTz, "timestamptz"),
         ScalarType::Json => (Family::Other, "json"),
-    };
-    if column.array || (column.family != family && column.family != Family::Other) {
-        return Err(format!("the column 'id' is {}, but the section says id = \"{name}\"", column.type_name));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -198,6 +228,7 @@ mod tests {
             tag_columns: vec![],
             lists: vec![],
             compared: vec![],
+            last: vec![],
         }
     }
 
@@ -255,6 +286,17 @@ mod tests {
         fails(&plan(""), &[id.clone(), column("_colour", Family::Number)], "'_colour' names no section");
         fails(&plan(""), &[id.clone(), column("_until", Family::Timestamp)], "timestamptz");
         fails(&FetchPlan { tag_columns: vec!["nope".into()], ..plan("") }, &[id], "'nope'");
+        let paged = |last: &str, ty| FetchPlan { last: vec![(last.into(), ty)], ..plan("") };
+        let rows = [column("id", Family::Number), column("name", Family::Other), column("_price", Family::Number)];
+        fails(&paged("size", ScalarType::Int), &rows[..2], "'size' of the last row, which the query does not return");
+        fails(&paged("name", ScalarType::Int), &rows[..2], "the column 'name' is t, but its sort key says int");
+        fails(&paged("id", ScalarType::Int), &rows, "'_price' names no section");
+        let hidden = Shape::new(&paged("_price", ScalarType::Numeric), &rows).unwrap();
+        assert!(
+            hidden.sql.contains(r#"q."_price"::pg_catalog.text FROM"#)
+                && hidden.sql.ends_with(r#"q."id", q."name") v"#)
+        );
+        assert_eq!(hidden.last, [2]);
         let without_rows = FetchPlan { row_id: None, ..plan("") };
         assert!(Shape::new(&without_rows, &[column("x", Family::Number)]).is_ok());
     }

@@ -167,6 +167,10 @@ impl<'a> Reader<'a> {
             }
             fetched.found.tag_values.push(tags);
         }
+        if !self.shape.last.is_empty() {
+            let last = self.shape.last.iter().map(|at| Ok(row.try_get::<_, Option<&str>>(*at)?.map(Box::from)));
+            fetched.found.last = last.collect::<Result<_, Failure>>()?;
+        }
         if let Some(at) = self.shape.until {
             let lives_ms: Option<i64> = row.try_get(at)?;
             fetched.lives_ms = [fetched.lives_ms, lives_ms].into_iter().flatten().min();

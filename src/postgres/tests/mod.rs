@@ -36,6 +36,7 @@ pub(crate) fn plan(sql: &str, params: &[ArgType]) -> FetchPlan {
         tag_columns: vec![],
         lists: vec![],
         compared: vec![],
+        last: vec![],
     }
 }
 

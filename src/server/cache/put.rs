@@ -103,7 +103,7 @@ impl Server {
         let row_count = rows.iter().map(|(_, ids)| ids.len()).sum::<usize>() as u32;
         let asked = call.asked(self.deployment);
         let found = Found { listed: rows, ..Found::default() };
-        let compared = asked.compared(&found);
+        let compared = asked.compared(&found, 0);
         let metas = asked.named(found.listed, &request.tags).map_err(errors::usage)?;
         let by = match request.token {
             None => By::Anybody,

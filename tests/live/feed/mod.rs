@@ -6,5 +6,6 @@ mod links;
 mod listed;
 mod lost;
 mod own_changes;
+mod pages;
 mod predicates;
 mod values;

@@ -1,7 +1,11 @@
 //! How the words of a predicate go together: `or` binds least, then `and`, then `not`; parentheses as usual.
 
+use std::collections::VecDeque;
+
 use super::tokens::{tokens, Token};
-use super::{refuse, Comparison, Condition, FindList, Operand, PredicateError, Term, Test, OPERATORS};
+use super::{
+    refuse, Comparison, Condition, FindList, Listing, Operand, PredicateError, SortKey, Term, Test, Within, OPERATORS,
+};
 use crate::core::calls::pattern::Arg;
 use crate::core::values::value::ScalarType;
 
@@ -19,16 +23,17 @@ enum Wants {
 }
 
 pub(super) fn parse(text: &str, args: &[Arg], lists: FindList) -> Result<Condition, PredicateError> {
-    let mut parser = Parser { tokens: tokens(text)?.into_iter().peekable(), args, lists, depth: 0 };
+    let tokens: VecDeque<Token> = tokens(text)?.into();
+    let mut parser = Parser { tokens, args, lists, depth: 0 };
     let condition = parser.any()?;
-    match parser.tokens.next() {
+    match parser.next() {
         None => Ok(condition),
         Some(token) => refuse(format!("'and', 'or' or the end must follow a term, got '{token}'")),
     }
 }
 
 struct Parser<'a, 'l> {
-    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
+    tokens: VecDeque<Token>,
     args: &'a [Arg],
     lists: FindList<'l>,
     depth: usize,
@@ -43,8 +48,23 @@ fn joined(mut parts: Vec<Condition>, join: impl Fn(Vec<Condition>) -> Condition)
 }
 
 impl Parser<'_, '_> {
+    fn next(&mut self) -> Option<Token> {
+        self.tokens.pop_front()
+    }
+
+    fn take(&mut self, token: &Token) -> bool {
+        let is_next = self.tokens.front() == Some(token);
+        is_next && self.next().is_some()
+    }
+
     fn take_keyword(&mut self, keyword: &str) -> bool {
-        self.tokens.next_if(|token| token.is_keyword(keyword)).is_some()
+        let is_next = self.tokens.front().is_some_and(|token| token.is_keyword(keyword));
+        is_next && self.next().is_some()
+    }
+
+    /// Does a list of sort keys follow, rather than a condition in parentheses? Its first key has a type.
+    fn is_at_keys(&self) -> bool {
+        matches!(self.tokens.front(), Some(Token::Open)) && matches!(self.tokens.get(2), Some(Token::Colon))
     }
 
     fn any(&mut self) -> Result<Condition, PredicateError> {
@@ -70,9 +90,11 @@ impl Parser<'_, '_> {
         }
         let condition = if self.take_keyword("not") {
             Condition::Not(Box::new(self.one()?))
-        } else if self.tokens.next_if_eq(&Token::Open).is_some() {
+        } else if self.is_at_keys() {
+            Condition::Within(self.within()?)
+        } else if self.take(&Token::Open) {
             let inner = self.any()?;
-            match self.tokens.next() {
+            match self.next() {
                 Some(Token::Close) => inner,
                 Some(token) => return refuse(format!("'and', 'or' or ')' must follow a term, got '{token}'")),
                 None => return refuse("')' is missing at the end"),
@@ -84,13 +106,86 @@ impl Parser<'_, '_> {
         Ok(condition)
     }
 
+    /// `(price:numeric desc nulls last, id:int) <= _last`; the last row's columns may have names of their own, `_last (cost, id)`.
+    fn within(&mut self) -> Result<Within, PredicateError> {
+        self.take(&Token::Open);
+        let mut keys = vec![self.sort_key()?];
+        loop {
+            match self.next() {
+                Some(Token::Comma) => keys.push(self.sort_key()?),
+                Some(Token::Close) => break,
+                Some(token) => return refuse(format!("',' or ')' must follow a sort key, got '{token}'")),
+                None => return refuse("')' is missing after the sort keys"),
+            }
+        }
+        let is_less = self.next() == Some(Token::Operator(Comparison::LessOrEqual));
+        if !is_less || !self.take_keyword("_last") {
+            return refuse("'<= _last' must follow sort keys: the last row of the result, which is a full page");
+        }
+        let mut columns: Vec<String> = keys.iter().map(|key| key.column.to_string()).collect();
+        if self.take(&Token::Open) {
+            columns.clear();
+            loop {
+                match self.next() {
+                    Some(Token::Word(column)) => columns.push(column),
+                    _ => return refuse("'_last (…)' takes columns of the result, one for each sort key"),
+                }
+                match self.next() {
+                    Some(Token::Comma) => {}
+                    Some(Token::Close) => break,
+                    _ => return refuse("',' or ')' must follow a column in '_last (…)'"),
+                }
+            }
+        }
+        if columns.len() != keys.len() {
+            return refuse(format!("'_last (…)' has {} columns for {} sort keys", columns.len(), keys.len()));
+        }
+        for (key, column) in keys.iter_mut().zip(&columns) {
+            (key.last, _) = (self.lists)(Listing::Last(column, key.ty)).map_err(PredicateError)?;
+        }
+        Ok(Within { keys })
+    }
+
+    fn sort_key(&mut self) -> Result<SortKey, PredicateError> {
+        let (Some(Token::Word(column)), true) = (self.next(), self.take(&Token::Colon)) else {
+            return refuse("a sort key is a column with its type, such as price:numeric desc");
+        };
+        let ty = match self.next() {
+            Some(Token::Word(word)) => ScalarType::parse_name(&word).ok_or(word),
+            Some(token) => Err(token.to_string()),
+            None => Err("the end".to_owned()),
+        };
+        let ty = match ty {
+            Ok(ScalarType::Text) => {
+                return refuse(format!(
+                    "'{column}' is text, whose order depends on collations: end the sort keys before it"
+                ))
+            }
+            Ok(ScalarType::Json) => return refuse(format!("'{column}' is json, which has no order")),
+            Ok(ty) => ty,
+            Err(got) => return refuse(format!("the type of the sort key '{column}' is missing, got '{got}'")),
+        };
+        let is_descending = self.take_keyword("desc");
+        if !is_descending {
+            self.take_keyword("asc");
+        }
+        let mut nulls_first = is_descending;
+        if self.take_keyword("nulls") {
+            nulls_first = self.take_keyword("first");
+            if !nulls_first && !self.take_keyword("last") {
+                return refuse("'nulls' goes on with 'first' or 'last'");
+            }
+        }
+        Ok(SortKey { column: column.into(), ty, is_descending, nulls_first, last: 0 })
+    }
+
     fn test(&mut self) -> Result<Condition, PredicateError> {
-        let column = match self.tokens.next() {
+        let column = match self.next() {
             Some(Token::Word(word)) => word,
             Some(token) => return refuse(format!("a term begins with a column, got '{token}'")),
             None => return refuse("a term is missing: a column, an operator and an argument, such as id = {id}"),
         };
-        let Some(operator) = self.tokens.next() else {
+        let Some(operator) = self.next() else {
             return refuse(format!("an operator must follow '{column}': {OPERATORS}"));
         };
         let term = |test| Condition::Term(Term { column: column.as_str().into(), test });
@@ -121,13 +216,13 @@ impl Parser<'_, '_> {
 
     /// What follows `in`: an array argument, `_<list>`, or literals in parentheses.
     fn is_in(&mut self, term: &dyn Fn(Test) -> Condition) -> Result<Condition, PredicateError> {
-        if self.tokens.next_if_eq(&Token::Open).is_none() {
+        if !self.take(&Token::Open) {
             return Ok(term(Test::In(self.operand("in", Wants::Array)?)));
         }
         let mut parts = Vec::new();
         loop {
             parts.push(term(Test::Compare(Comparison::Equal, self.operand("in", Wants::Scalar)?)));
-            match self.tokens.next() {
+            match self.next() {
                 Some(Token::Comma) => {}
                 Some(Token::Close) => return Ok(joined(parts, Condition::Any)),
                 Some(token) => return refuse(format!("',' or ')' must follow in a list, got '{token}'")),
@@ -157,7 +252,7 @@ impl Parser<'_, '_> {
     }
 
     fn operand(&mut self, operator: &str, wants: Wants) -> Result<Operand, PredicateError> {
-        let Some(token) = self.tokens.next() else {
+        let Some(token) = self.next() else {
             return refuse(format!("an argument or a literal must follow '{operator}'"));
         };
         if let Token::Arg(name) = &token {
@@ -166,7 +261,7 @@ impl Parser<'_, '_> {
         if wants == Wants::Array {
             if let Token::Word(word) = &token {
                 if let (Some(list), "in") = (word.strip_prefix('_'), operator) {
-                    let (at, ty) = (self.lists)(list).map_err(PredicateError)?;
+                    let (at, ty) = (self.lists)(Listing::List(list)).map_err(PredicateError)?;
                     return Ok(Operand::Listed(at, ty));
                 }
             }

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Predicate, String> {
     let call = CallPattern::parse("x {a:int} {b:int} {t:text} {list:text[]}").unwrap();
-    let lists = &mut |name: &str| match name {
-        "product" => Ok((0, ScalarType::Int)),
-        other => Err(format!("there is no list '{other}'")),
+    let lists = &mut |listing: Listing| match listing {
+        Listing::List("product") => Ok((0, ScalarType::Int)),
+        Listing::List(other) => Err(format!("there is no list '{other}'")),
+        Listing::Last("none", _) => Err("there is no column 'none'".to_owned()),
+        Listing::Last(column, ty) => Ok((column.len(), ty)),
     };
     Predicate::parse_linked(text, call.args(), lists).map_err(|e| e.to_string())
 }
@@ -79,10 +81,56 @@ fn wrong_predicates_are_refused() {
         ("id is distinct {a}", "'id is' goes on with"),
         ("id not like {t}", "an operator must follow 'id'"),
         ("id <> ", "must follow '<>'"),
+        ("(p:int", "')' is missing after the sort keys"),
+        ("(p:int q:int) <= _last", "',' or ')' must follow a sort key, got 'q'"),
+        ("(p:int, q) <= _last", "a sort key is a column with its type, such as price:numeric desc"),
+        ("(p:text) <= _last", "'p' is text, whose order depends on collations: end the sort keys before it"),
+        ("(p:json) <= _last", "'p' is json, which has no order"),
+        ("(p:money) <= _last", "the type of the sort key 'p' is missing, got 'money'"),
+        ("(p:int nulls) <= _last", "'nulls' goes on with 'first' or 'last'"),
+        ("(p:int) < _last", "'<= _last' must follow sort keys"),
+        ("(p:int) <= {a}", "'<= _last' must follow sort keys"),
+        ("(p:int) <= _last (a, b)", "'_last (…)' has 2 columns for 1 sort keys"),
+        ("(p:int) <= _last (1)", "'_last (…)' takes columns of the result"),
+        ("(p:int) <= _last (a", "',' or ')' must follow a column in '_last (…)'"),
+        ("(none:int) <= _last", "there is no column 'none'"),
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.contains(reason), "{text}: {error}");
     }
+}
+
+#[test]
+fn sort_keys_are_parsed() {
+    let keys = |text: &str| match &parse(text).unwrap().others[..] {
+        [Condition::Within(within)] => within.keys.clone(),
+        other => panic!("{other:?}"),
+    };
+    let key = |column: &str, ty, (is_descending, nulls_first), last| SortKey {
+        column: column.into(),
+        ty,
+        is_descending,
+        nulls_first,
+        last,
+    };
+    assert_eq!(
+        keys("a = {a} and (price:numeric DESC, id:int asc, d:date nulls first, e:uuid desc nulls last) <= _last"),
+        [
+            key("price", ScalarType::Numeric, (true, true), 5),
+            key("id", ScalarType::Int, (false, false), 2),
+            key("d", ScalarType::Date, (false, true), 1),
+            key("e", ScalarType::Uuid, (true, false), 1),
+        ]
+    );
+    assert_eq!(keys("(p:int) <= _last (cost)"), [key("p", ScalarType::Int, (false, false), 4)]);
+    let predicate = Arc::new(parse("b = {b} or (a:int desc, c:int) <= _last").unwrap());
+    assert_eq!(predicate.columns().collect::<Vec<_>>(), ["b", "a", "c"]);
+    // Each is looked up: by its argument, and by what follows from the order.
+    let look_ups = |at: usize| predicate.alternatives()[at].look_ups().cloned().collect::<Vec<_>>();
+    let column = |column: &str, test| Term { column: column.into(), test };
+    let bound = Test::Compare(Comparison::GreaterOrEqual, Operand::Last(1, ScalarType::Int));
+    assert_eq!(look_ups(0), [column("b", Test::Compare(Comparison::Equal, Operand::Arg(1)))]);
+    assert_eq!(look_ups(1), [column("a", bound)]);
 }
 
 #[test]
@@ -103,6 +151,7 @@ fn shown(condition: &Condition) -> String {
         Condition::Not(inner) => format!("!{}", shown(inner)),
         Condition::All(parts) => list(parts, " & "),
         Condition::Any(parts) => list(parts, " | "),
+        Condition::Within(within) => within.keys.iter().map(|key| format!("{key:?}")).collect(),
     }
 }
 
@@ -162,7 +211,7 @@ fn a_choice_that_can_be_looked_up_is_several_predicates() {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in "[a=<>{}' 1.-]{0,30}|(a|=|\\{a\\}|and|between|in|'|ü| ){0,12}|\\PC{0,30}") {
+    fn no_text_panics(text in "[a=<>{}' 1.:(-]{0,30}|(a|=|\\{a\\}|and|between|in|'|ü| |\\(|:int|,|\\)|<=|_last){0,12}|\\PC{0,30}") {
         let _ = parse(&text);
     }
 }

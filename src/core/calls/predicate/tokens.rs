@@ -15,6 +15,7 @@ pub(super) enum Token {
     Open,
     Close,
     Comma,
+    Colon,
 }
 
 impl Token {
@@ -34,6 +35,7 @@ impl fmt::Display for Token {
             Token::Open => f.write_str("("),
             Token::Close => f.write_str(")"),
             Token::Comma => f.write_str(","),
+            Token::Colon => f.write_str(":"),
         }
     }
 }
@@ -53,6 +55,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PredicateError> {
             '(' => (Token::Open, 1),
             ')' => (Token::Close, 1),
             ',' => (Token::Comma, 1),
+            ':' => (Token::Colon, 1),
             '{' => match rest.find('}') {
                 Some(end) => (Token::Arg(rest[1..end].to_owned()), end + 1),
                 None => return refuse(format!("'}}' is missing after '{rest}'")),

@@ -37,7 +37,7 @@ pub(in crate::core) struct Plan {
 
 impl Plan {
     pub(in crate::core) fn of(predicate: &Predicate, args: &[Arg]) -> Plan {
-        let terms = || predicate.terms.iter().enumerate();
+        let terms = || predicate.look_ups().enumerate();
         let hashing = terms().filter_map(|(at, term)| Some((hash_rank(&term.test, args)?, at))).min().map(|(_, at)| at);
         let order = |at: usize, term: &Term| order_of(&term.test, args).filter(|_| Some(at) != hashing);
         // The column whose ranges have the most bounds of arguments; the first of several.
@@ -56,7 +56,7 @@ impl Plan {
     /// Under which codes a call is kept.
     pub(in crate::core) fn codes_of_call(&self, predicate: &Predicate, args: &[Arg], values: &[Value]) -> Codes {
         let Some(at) = self.hashing else { return smallvec![ALWAYS] };
-        let test = &predicate.terms[at].test;
+        let test = &predicate.look_up(at).test;
         let operand = operand_of(test).map_or(Resolved::Free, |operand| resolve(operand, args, values));
         let codes: Option<Codes> = match operand {
             Resolved::Free => None,
@@ -81,7 +81,7 @@ impl Plan {
     /// Under which codes calls are kept that the row may meet.
     pub(in crate::core) fn codes_of_row(&self, predicate: &Predicate, args: &[Arg], image: &Image) -> Lookup<Codes> {
         let Some(at) = self.hashing else { return Lookup::Only(smallvec![ALWAYS]) };
-        let term = &predicate.terms[at];
+        let term = predicate.look_up(at);
         let Some(ty) = operand_of(&term.test).map(|operand| type_of(operand, args)) else { return Lookup::Everywhere };
         let code = |text: &str| Some(code_of(Seen::read(ty, text)?.hash_code()?));
         let wants_array = matches!(term.test, Test::Overlaps(_) | Test::Contains(_));
@@ -117,7 +117,7 @@ impl Plan {
         };
         let (mut first, mut last) = (None, None);
         for at in &self.ranging {
-            let (low, high) = match &predicate.terms[*at].test {
+            let (low, high) = match &predicate.look_up(*at).test {
                 Test::Compare(Comparison::Equal, operand) => (place(operand), place(operand)),
                 Test::Compare(Comparison::Greater | Comparison::GreaterOrEqual, operand) => (place(operand), None),
                 Test::Compare(Comparison::Less | Comparison::LessOrEqual, operand) => (None, place(operand)),
@@ -144,7 +144,7 @@ impl Plan {
     ) -> Lookup<Interval> {
         let mut hull: Option<(u64, u64)> = None;
         for at in &self.ranging {
-            let term = &predicate.terms[*at];
+            let term = predicate.look_up(*at);
             for operand in term.test.operands() {
                 let Some(Cell::Scalar(text)) = image.get(&term.column) else { return Lookup::Everywhere };
                 let Some(seen) = Seen::read(type_of(operand, args), text) else { return Lookup::Everywhere };
@@ -199,7 +199,7 @@ fn order_of(test: &Test, args: &[Arg]) -> Option<Order> {
 }
 
 fn bounds_by_argument(test: &Test) -> usize {
-    let bounds = test.operands().filter(|operand| matches!(operand, Operand::Arg(_))).count();
+    let bounds = test.operands().filter(|operand| matches!(operand, Operand::Arg(_) | Operand::Last(..))).count();
     match test {
         Test::Compare(Comparison::Equal, _) => bounds * 2,
         _ => bounds,
@@ -214,7 +214,7 @@ fn operand_of(test: &Test) -> Option<&Operand> {
 fn type_of(operand: &Operand, args: &[Arg]) -> ScalarType {
     match operand {
         Operand::Arg(index) => args.get(*index).map_or(ScalarType::Json, |arg| arg.ty.scalar),
-        Operand::Listed(_, ty) => *ty,
+        Operand::Listed(_, ty) | Operand::Last(_, ty) => *ty,
         Operand::Number(_) => ScalarType::Numeric,
         Operand::Text(_) => ScalarType::Text,
         Operand::Bool(_) => ScalarType::Bool,

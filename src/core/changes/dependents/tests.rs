@@ -1,6 +1,6 @@
 use super::*;
 use crate::core::calls::pattern::CallPattern;
-use crate::core::calls::predicate::Predicate;
+use crate::core::calls::predicate::{Listing, Predicate};
 use crate::core::changes::image::{list_of, Image};
 use crate::core::changes::looks::MAX_LOOKS;
 use crate::core::values::value::{ArgType, ScalarType, Value};
@@ -16,10 +16,13 @@ fn call() -> Arc<CallPattern> {
 }
 
 fn predicate(text: &str, call: &CallPattern) -> Arc<Predicate> {
-    let lists = &mut |name: &str| match name {
-        "ids" => Ok((0, ScalarType::Int)),
-        "names" => Ok((1, ScalarType::Text)),
-        other => Err(format!("no {other}")),
+    let lists = &mut |listing: Listing| match listing {
+        Listing::List("ids") => Ok((0, ScalarType::Int)),
+        Listing::List("names") => Ok((1, ScalarType::Text)),
+        Listing::Last("a", ty) => Ok((2, ty)),
+        Listing::Last("b", ty) => Ok((3, ty)),
+        Listing::Last("c" | "id", ty) => Ok((4, ty)),
+        other => Err(format!("no {other:?}")),
     };
     Arc::new(Predicate::parse_linked(text, call.args(), lists).unwrap_or_else(|e| panic!("{text}: {e}")))
 }
@@ -159,6 +162,11 @@ fn few_calls_are_candidates() {
         ("exam in _ids and size <> {i}", r#"{"exam":500,"size":1}"#, 2),
         ("exam <> {i} and exam = 3", r#"{"exam":500}"#, 0),
         ("(exam = 3 or exam = 4) and exam <> {i}", r#"{"exam":500}"#, 0),
+        // Full pages whose last rows have 0 to 999.
+        ("(a:int, id:int) <= _last", r#"{"a":997,"id":1}"#, 3),
+        ("(a:int desc) <= _last", r#"{"a":2,"id":1}"#, 3),
+        ("(a:int) <= _last and a >= {i}", r#"{"a":500}"#, 1),
+        ("exam = {i} and (a:int) <= _last", r#"{"exam":5,"a":6}"#, 0),
     ] {
         let (call, mut dependents) = (call(), Dependents::default());
         let predicate = predicate(text, &call);
@@ -171,6 +179,7 @@ fn few_calls_are_candidates() {
             let mut args = values(&call, &given).to_vec();
             let ids = [n, n + 1].map(|n| n.to_string());
             args.push(Value::Array(list_of(ScalarType::Int, ids.iter().map(AsRef::as_ref)).unwrap()));
+            args.extend([Value::Null, of(0), Value::Null, Value::Null]);
             let args = args.into();
             let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
             dependents.add(b"key"[..].into(), [dependency].into());
@@ -313,8 +322,16 @@ const TERMS: [&str; 40] = [
 fn any_term() -> impl Strategy<Value = String> {
     let term =
         || (select(vec!["a", "b", "c"]), select(&TERMS[..])).prop_map(|(column, test)| format!("{column} {test}"));
+    let key = || {
+        let order = select(vec!["", " desc", " nulls first", " desc nulls last"]);
+        (select(vec!["a", "b", "c"]), select(vec!["int", "numeric", "float", "date"]), order)
+    };
+    let key = || key().prop_map(|(column, ty, order)| format!("{column}:{ty}{order}"));
+    let page = || prop::collection::vec(key(), 1..3).prop_map(|keys| format!("({}) <= _last", keys.join(", ")));
     prop_oneof![
         5 => term(),
+        2 => page(),
+        1 => (term(), page()).prop_map(|(a, b)| format!("({a} or {b})")),
         1 => term().prop_map(|term| format!("not {term}")),
         1 => (term(), term()).prop_map(|(a, b)| format!("({a} or {b})")),
         1 => (term(), term(), term()).prop_map(|(a, b, c)| format!("({a} or ({b} and not ({c})))")),
@@ -349,10 +366,19 @@ fn any_value(ty: ArgType) -> BoxedStrategy<Value> {
 
 fn any_values() -> impl Strategy<Value = Arc<[Value]>> {
     let args = call().args().iter().map(|arg| any_value(arg.ty)).collect::<Vec<_>>();
-    (args, any_list(ScalarType::Int), any_list(ScalarType::Text)).prop_map(|(mut values, ids, names)| {
+    let last = [any_last(), any_last(), any_last()];
+    (args, any_list(ScalarType::Int), any_list(ScalarType::Text), last).prop_map(|(mut values, ids, names, last)| {
         values.extend([ids, names]);
+        values.extend(last);
         Arc::from(values)
     })
+}
+
+/// What a last row has in a column: a value, of the type or not, none, or nobody can tell.
+fn any_last() -> impl Strategy<Value = Value> {
+    let raw = select(vec!["-1", "0", "1", "2", "3", "0.1", "1.5", "2026-11-21", "2026-11-22"]);
+    let value = raw.prop_map(|raw| Value::Scalar(raw.into()));
+    prop_oneof![5 => value, 1 => Just(Value::Array(Box::default())), 1 => Just(Value::Null)]
 }
 
 /// What a result lists: in one spelling, sorted; NULL where it is too much.

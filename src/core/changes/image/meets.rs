@@ -5,6 +5,7 @@
 //! ([`Truth`]): what may be true and may be false meets its negation, too.
 
 use super::listed::{is_listed, may_equal};
+use super::page::is_within;
 use super::truth::Truth;
 use super::{Cell, Comparable, Image, Seen};
 use crate::core::calls::pattern::Arg;
@@ -31,6 +32,10 @@ pub(in crate::core) fn resolve<'a>(operand: &'a Operand, args: &[Arg], values: &
         // What follows the arguments: NULL where so much is listed that nothing is told.
         Operand::Listed(index, ty) => match values.get(args.len() + index) {
             Some(Value::Array(elements)) => Resolved::Listed(*ty, elements),
+            _ => Resolved::Free,
+        },
+        Operand::Last(index, ty) => match values.get(args.len() + index) {
+            Some(Value::Scalar(text)) => Resolved::Scalar(*ty, text),
             _ => Resolved::Free,
         },
         Operand::Arg(index) => match (args.get(*index), values.get(*index)) {
@@ -61,6 +66,7 @@ impl Condition {
             Condition::Not(inner) => truth(inner).not(),
             Condition::All(parts) => parts.iter().map(truth).fold(Truth::TRUE, Truth::and),
             Condition::Any(parts) => parts.iter().map(truth).fold(Truth::FALSE, Truth::or),
+            Condition::Within(within) => is_within(within, values.get(args.len()..).unwrap_or_default(), image),
         }
     }
 }

@@ -68,7 +68,7 @@ fn validated(tried: &Tried, query: &str) -> (Standing, Vec<String>, ValidationRe
 }
 
 /// Each is an error whose text holds all of these.
-const WRONG: [(&str, &[&str]); 16] = [
+const WRONG: [(&str, &[&str]); 19] = [
     // Nothing of a relation that a section maps.
     (
         r#"call = "all"
@@ -163,6 +163,28 @@ const WRONG: [(&str, &[&str]); 16] = [
            match = "took = {v}""#,
         &["compares texts of took", "interval"],
     ),
+    // Pages of another order, of fewer rows, or bound by another column.
+    (
+        r#"call = "all"
+           sql = "SELECT id, price FROM product ORDER BY price DESC, id LIMIT 20"
+           match = "(price:numeric, id:int) <= _last"
+           page = 20"#,
+        &["it sorts by price where the SQL sorts by price desc"],
+    ),
+    (
+        r#"call = "all"
+           sql = "SELECT id, price FROM product ORDER BY price, id LIMIT 20"
+           match = "(price:numeric, id:int) <= _last"
+           page = 10"#,
+        &["LIMIT allows 20 rows: say page = 20"],
+    ),
+    (
+        r#"call = "all"
+           sql = "SELECT id, category_id FROM product ORDER BY price, id LIMIT 20"
+           match = "(price:numeric, id:int) <= _last (category_id, id)"
+           page = 20"#,
+        &["the result's 'category_id' is not the price that it sorts by"],
+    ),
 ];
 
 #[test]
@@ -208,7 +230,15 @@ fn a_collation_that_ignores_case_is_no_comparison_of_texts() {
 }
 
 /// Each is proven.
-const PROVEN: [&str; 18] = [
+const PROVEN: [&str; 20] = [
+    r#"call = "of {c:int} first {n:int}"
+       sql = "SELECT id, price FROM product WHERE category_id = {c} ORDER BY price DESC, id LIMIT {n}"
+       match = "category_id = {c} and (price:numeric desc, id:int) <= _last"
+       page = "{n}""#,
+    r#"call = "all"
+       sql = "SELECT p.id, p.price AS _price FROM product p WHERE p.featured ORDER BY p.price NULLS FIRST, p.name, p.id LIMIT 5"
+       match = "featured = true and (price:numeric nulls first) <= _last (_price)"
+       page = 5"#,
     r#"call = "in {categories:text[]} [max {max:numeric}]"
        sql = "SELECT p.id, c.name AS category, p.category_id AS _category FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = ANY({categories}) AND ({max} IS NULL OR p.price <= {max}) ORDER BY p.price, p.id"
        on = { category = "name in {categories}" }"#,
@@ -279,7 +309,7 @@ fn what_drops_all_that_it_should_is_proven() {
 }
 
 /// Nobody can tell: it works as it always has.
-const DECLARED: [(&str, &str); 6] = [
+const DECLARED: [(&str, &str); 8] = [
     (
         r#"call = "named {x:text}"
            sql = "SELECT id FROM product WHERE lower(name) = {x}"
@@ -312,6 +342,20 @@ const DECLARED: [(&str, &str); 6] = [
            sql = "SELECT p.id FROM product p WHERE p.featured AND p.id IN (SELECT q.id FROM product q WHERE q.featured)"
            match = "featured = true""#,
         "not all listed",
+    ),
+    (
+        r#"call = "names"
+           sql = "SELECT id, price FROM product ORDER BY lower(name), price LIMIT 5"
+           match = "(price:numeric) <= _last"
+           page = 5"#,
+        "whether the result is a page in that order is not known",
+    ),
+    (
+        r#"call = "sum"
+           sql = "SELECT id, price + 0 AS price FROM product ORDER BY product.price LIMIT 5"
+           match = "(price:numeric) <= _last"
+           page = 5"#,
+        "where the last row's sort keys come from is not known",
     ),
 ];
 

@@ -1,13 +1,15 @@
 //! `BEAR.EXPLAIN space word …`: what is known of a call.
 //!
 //! Reply: a map (RESP2: a flat array) of key, query, sql, params, cached, ttl_ms, stale_ms, stale, bytes, stored_bytes,
-//! rows, tags, dropped_by, lists, fetch_us.
+//! rows, tags, dropped_by, rules, lists, values, page, fetch_us.
 //! O(N) in the metadata of the entry, of which some hundred are looked at: of a result of more rows, `dropped_by` counts
 //! the others as rows, and `tags` may lack some. Nothing is replicated.
 //! Errors: ERR (wrong words), TOOLARGE (too many words).
 
 use super::cursor::Cursor;
 use crate::core::calls::keys::{self, KeyKind, Metadata, Row};
+use crate::core::calls::predicate::Predicate;
+use crate::core::catalog::{OnRule, Query, Section};
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess};
 use crate::server::{self, Explained};
 
@@ -45,7 +47,7 @@ fn reply(ctx: Context, explained: &Explained) {
     let section = &call.catalog.sections[call.section];
     let query = &section.queries[call.query];
     let reply = ctx.reply();
-    reply.map(17);
+    reply.map(20);
     reply.text("key");
     reply.bytes(&call.key);
     reply.text("query");
@@ -90,16 +92,43 @@ fn reply(ctx: Context, explained: &Explained) {
     reply.texts(&tags(explained));
     reply.text("dropped_by");
     reply.texts(&dropped_by(explained));
+    reply.text("rules");
+    reply.texts(&rules(&call.catalog.sections, call.section, query));
     reply.text("lists");
-    reply.map(query.lists.len());
-    for (list, values) in query.lists.iter().zip(&explained.listed) {
-        reply.text(&list.name);
-        match values {
-            Some(values) => reply.integer(*values as i64),
+    reply.map(explained.listed.len());
+    for (name, linked) in &explained.listed {
+        optional(name, linked.as_ref().map(|linked| linked.count as i64));
+    }
+    reply.text("values");
+    let linked = || explained.listed.iter().filter_map(|(name, linked)| Some((name, linked.as_ref()?)));
+    reply.map(linked().count());
+    for (name, linked) in linked() {
+        reply.text(name);
+        reply.texts(&linked.first);
+    }
+    reply.text("page");
+    reply.map(explained.last.len());
+    for (column, value) in &explained.last {
+        reply.text(column);
+        match value {
+            Some(value) => reply.text(value),
             None => reply.null(),
         }
     }
     optional("fetch_us", explained.took_us.map(i64::from));
+}
+
+/// Which changes drop it beside those of the rows that it lists.
+fn rules(sections: &[Section], own: usize, query: &Query) -> Vec<String> {
+    let of = |section: usize, predicate: Option<&Predicate>| match predicate {
+        Some(predicate) => format!("{} where {predicate}", sections[section].name),
+        None => format!("{}, any change", sections[section].name),
+    };
+    let others = query.on.iter().map(|on| match &on.rule {
+        OnRule::Any => of(on.section, None),
+        OnRule::Rows(predicate) => of(on.section, Some(predicate)),
+    });
+    std::iter::once(of(own, query.match_.as_deref())).chain(others).collect()
 }
 
 fn tags(explained: &Explained) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::call::Words;
 use crate::core::cache::meta_id::MetaId;
 use crate::core::catalog::life::Age;
+use crate::core::catalog::lists::ListOf;
 use crate::core::catalog::space;
 use crate::core::values::value::Value;
 use crate::redis_api::{Context, StringKey};
@@ -34,12 +35,23 @@ pub struct Explained {
     pub metas: Vec<(String, Vec<u8>)>,
     /// Sets beside those, which are rows' for the most part.
     pub more_metas: usize,
-    /// How many values of each of the query's lists predicates compare with; None: it is not stored, or has too many.
-    pub listed: Vec<Option<usize>>,
+    /// What predicates compare with of each of the query's lists; None: it is not stored, or there is too much.
+    pub listed: Vec<(Box<str>, Option<Linked>)>,
+    /// What the last row of a full page has in its sort keys, by its columns; None: NULL.
+    pub last: Vec<(Box<str>, Option<Box<str>>)>,
+}
+
+/// Values of a list.
+pub struct Linked {
+    pub count: usize,
+    pub first: Vec<Box<str>>,
 }
 
 /// Metadata sets that are looked at: so many of the first, and as many of the last, which have the tags.
 const LOOKED_AT: usize = 256;
+
+/// Values named of each list; the others are counted.
+const NAMED_VALUES: usize = 20;
 
 impl Server {
     pub fn explain(&mut self, ctx: Context, space_name: &[u8], words: &Words) -> Result<Explained, String> {
@@ -80,13 +92,23 @@ impl Server {
             metas
         });
         let compared = live.and_then(|live| live.dependent).and_then(|id| self.keyspace.compared(id));
-        let listed = |at: usize| match compared?.get(call.args.len() + at)? {
-            Value::Array(values) => Some(values.len()),
-            Value::Scalar(_) | Value::Null => None,
-        };
-        let listed = (0..call.query().lists.len()).map(listed).collect();
+        let (mut listed, mut last) = (Vec::new(), Vec::new());
+        for (at, list) in call.query().lists.iter().enumerate() {
+            let value = compared.and_then(|compared| compared.get(call.args.len() + at));
+            match (list.of, value) {
+                (ListOf::Last(_), Some(Value::Scalar(text))) => last.push((list.name.clone(), Some(text.clone()))),
+                (ListOf::Last(_), Some(Value::Array(_))) => last.push((list.name.clone(), None)),
+                (ListOf::Last(_), Some(Value::Null) | None) => {}
+                (_, Some(Value::Array(values))) => {
+                    let first = values.iter().take(NAMED_VALUES).cloned().collect();
+                    listed.push((list.name.clone(), Some(Linked { count: values.len(), first })));
+                }
+                (_, Some(Value::Scalar(_) | Value::Null) | None) => listed.push((list.name.clone(), None)),
+            }
+        }
         Ok(Explained {
             listed,
+            last,
             cached: entry.is_some(),
             ttl_ms,
             stale_ms: live

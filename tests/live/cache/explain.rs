@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::bears::{self, selects};
 use crate::support::{eventually, Redis, Reply};
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 20] = [
     "bytes",
     "cached",
     "dropped_by",
@@ -14,15 +14,18 @@ const FIELDS: [&str; 17] = [
     "kind",
     "lease_ms",
     "lists",
+    "page",
     "params",
     "query",
     "rows",
+    "rules",
     "sql",
     "stale",
     "stale_ms",
     "stored_bytes",
     "tags",
     "ttl_ms",
+    "values",
 ];
 
 fn explain(redis: &Redis, call: &str) -> BTreeMap<String, Reply> {

@@ -3,7 +3,7 @@
 
 use crate::support::feed::{is_cached, wait_told};
 use crate::support::jobs::complete;
-use crate::support::{eventually, Database, Postgres, Redis, Wire};
+use crate::support::{eventually, Database, Postgres, Redis, Reply, Wire};
 
 const SHOP: &str = "
 CREATE TABLE category(id int PRIMARY KEY, name text NOT NULL);
@@ -207,6 +207,15 @@ fn what_is_too_much_to_list_is_dropped_by_more() {
     assert_eq!(lists("product of 1")["product"].int(), 3);
     assert_eq!(lists("label like 1")["names"].int(), 1);
     assert!(lists("label like 5000")["names"].is_nil());
+    let explained = redis.run("BEAR.EXPLAIN product of 1");
+    let (rules, values) = (explained.map()["rules"].clone(), explained.map()["values"].map());
+    let texts = |reply: &Reply| reply.list().iter().map(Reply::text).collect::<Vec<_>>();
+    assert_eq!(
+        texts(&rules),
+        ["product where category_id = {category} and category_id is not null", "review where product_id in _product"]
+    );
+    assert_eq!(texts(&values["product"]), ["3", "6", "9"]);
+    assert!(redis.run("BEAR.EXPLAIN label like 5000").map()["values"].map().is_empty());
     // A review of no product: nobody knows whether the first depended on it, and the second did not.
     database.run("UPDATE review SET stars = 2 WHERE id = 12000");
     wait_told(&redis);

@@ -212,6 +212,7 @@ impl Keyspace {
             for _ in 0..2 {
                 self.publish_slice(ctx);
             }
+            self.index.dependents.grow();
             // An entry goes before its metadata.
             if !self.doomed.is_empty() {
                 self.doomed_slice(ctx);
@@ -229,7 +230,7 @@ impl Keyspace {
 
     /// What is there to do?
     pub fn left(&self) -> Left {
-        if !self.publications.is_empty() || self.removals_running() > 0 {
+        if !self.publications.is_empty() || self.removals_running() > 0 || self.index.dependents.is_growing() {
             Left::Urgent
         } else if self.owned.is_surveying() {
             // Nothing is stored until it is over.

@@ -150,10 +150,15 @@ impl Keyspace {
 
     /// Takes back what a publication has done so far.
     fn give_up(&mut self, key: &[u8], done: Vec<MetaId>, dependent: Option<DependentId>) {
-        if let Some(dependent) = dependent {
-            self.index.dependents.remove(dependent);
+        let dependents = &mut self.index.dependents;
+        // One of many values is taken back in slices.
+        let large = dependent.filter(|dependent| !dependents.is_small(*dependent));
+        match (dependent, large) {
+            (Some(_), Some(_)) => dependents.retire(),
+            (Some(dependent), None) => drop(dependents.remove(dependent)),
+            (None, _) => {}
         }
-        self.sweep_later(key, Remains { metas: done.into(), dependent: None });
+        self.sweep_later(key, Remains { metas: done.into(), dependent: large });
     }
 
     /// Gives up the publications among those who want to know of a change; see [`Keyspace::abort_publications`].

@@ -40,8 +40,12 @@ impl Keyspace {
         const SLICE: usize = 16;
 
         let Some(mut dead) = self.dead.pop_front() else { return };
-        if let Some(dependent) = dead.remains.dependent.take() {
-            self.index.dependents.withdraw(dependent);
+        if let Some(dependent) = dead.remains.dependent {
+            if !self.index.dependents.withdraw(dependent) {
+                self.dead.push_front(dead);
+                return;
+            }
+            dead.remains.dependent = None;
         }
         for id in dead.remains.metas.iter().skip(dead.done).take(SLICE) {
             // The entry may have been stored again, or be about to be, and belong to the set again.

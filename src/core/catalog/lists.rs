@@ -2,9 +2,9 @@
 
 use crate::core::values::value::{ScalarType, Value};
 
-/// Values that a list is compared by; one of more is not told apart from any other. Each costs Redis' thread some tenths of a
-/// microsecond when its result is stored.
-pub const MAX_COMPARED: usize = 1_000;
+/// Values that a list is compared by; one of more is not told apart from any other. A result of many is put where changes find it
+/// in slices of Redis' thread.
+pub const MAX_COMPARED: usize = 10_000;
 
 /// Values that a statement of `lists` may give; of rows of a section beyond that, any change of the section counts.
 pub const MAX_LISTED: usize = 10_000;

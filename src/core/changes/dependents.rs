@@ -12,7 +12,7 @@ mod ranges;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,6 +30,16 @@ use crate::core::values::value::Value;
 struct Registered {
     key: Arc<[u8]>,
     dependencies: Box<[Dependency]>,
+    /// Where its values are being put into their groups, or taken out of them.
+    moving: Option<Moving>,
+}
+
+/// So far all values are there, or gone: those of the dependencies before this one, and of this one those before that value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moving {
+    is_leaving: bool,
+    dependency: usize,
+    value: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +52,12 @@ pub struct Dependents {
     last: u64,
     /// So many of them are of no entry any more, and still to be withdrawn.
     retired: usize,
+    /// Those of many values, not all of which are in their groups yet; some may be leaving.
+    growing: VecDeque<DependentId>,
 }
+
+/// Values that are put in, or taken out, in one go: about 0.1 ms. Tests have them move all the time.
+const SLICE: usize = if cfg!(test) { 2 } else { 256 };
 
 impl Dependents {
     /// Registered calls, but for those that are retired.
@@ -61,17 +76,53 @@ impl Dependents {
         self.retired > 0
     }
 
-    /// Removes a call that is retired.
-    pub fn withdraw(&mut self, id: DependentId) {
-        if self.remove(id) {
-            self.retired -= 1;
+    /// Removes a call that is retired, or a slice of one that has many values; true when nothing is left of it.
+    pub fn withdraw(&mut self, id: DependentId) -> bool {
+        if !self.registered.contains_key(&id) {
+            return true;
         }
+        let is_gone = self.remove_slice(id);
+        self.retired -= usize::from(is_gone);
+        is_gone
     }
 
-    /// Registers a call, whose result is kept under the key. Several may be registered under one key.
+    /// Are there calls of which not all values are in place?
+    pub fn is_growing(&self) -> bool {
+        !self.growing.is_empty()
+    }
+
+    /// Puts some values of the oldest of those in place.
+    pub fn grow(&mut self) {
+        let Some(id) = self.growing.front().copied() else { return };
+        let registered = self.registered.get_mut(&id);
+        let moving = registered.as_ref().and_then(|registered| registered.moving).filter(|moving| !moving.is_leaving);
+        let (Some(registered), Some(mut moving)) = (registered, moving) else {
+            self.growing.pop_front();
+            return;
+        };
+        if let Some(dependency) = registered.dependencies.get(moving.dependency) {
+            let group =
+                self.spaces.get_mut(&dependency.space).and_then(|groups| groups.get_mut(&GroupId::of(dependency)));
+            moving.value += SLICE;
+            if let Some(group) = group {
+                group.insert(id, &dependency.args, moving.value - SLICE..moving.value);
+                if moving.value < group.count_of(&dependency.args) {
+                    registered.moving = Some(moving);
+                    return;
+                }
+                group.end(id);
+            }
+            moving = Moving { dependency: moving.dependency + 1, value: 0, ..moving };
+        }
+        registered.moving = (moving.dependency < registered.dependencies.len()).then_some(moving);
+    }
+
+    /// Registers a call, whose result is kept under the key: it is found from now on, if by more looks until [`Dependents::grow`] has
+    /// put all of its values in place. Several may be registered under one key.
     pub fn add(&mut self, key: Arc<[u8]>, mut dependencies: Box<[Dependency]>) -> DependentId {
         self.last += 1;
         let id = DependentId::of(self.last);
+        let mut count = 0;
         for dependency in &mut dependencies {
             // One name for all of a space.
             match self.spaces.get_key_value(&dependency.space) {
@@ -85,9 +136,21 @@ impl Dependents {
                 Group::of(dependency, wants_values.then(|| demand(demands, section).want()))
             };
             let groups = self.spaces.entry(dependency.space.clone()).or_default();
-            groups.entry(GroupId::of(dependency)).or_insert_with(new_group).insert(id, &dependency.args);
+            let group = groups.entry(GroupId::of(dependency)).or_insert_with(new_group);
+            count += group.count_of(&dependency.args);
         }
-        self.registered.insert(id, Registered { key, dependencies });
+        let is_small = count <= SLICE;
+        for dependency in &dependencies {
+            let groups = self.spaces.get_mut(&dependency.space);
+            match groups.and_then(|groups| groups.get_mut(&GroupId::of(dependency))) {
+                Some(group) if is_small => group.insert(id, &dependency.args, 0..count),
+                Some(group) => group.begin(id),
+                None => {}
+            }
+        }
+        let moving = (!is_small).then_some(Moving { is_leaving: false, dependency: 0, value: 0 });
+        self.registered.insert(id, Registered { key, dependencies, moving });
+        self.growing.extend((!is_small).then_some(id));
         id
     }
 
@@ -101,22 +164,54 @@ impl Dependents {
         Dependents { demands: self.demands.clone(), ..Dependents::default() }
     }
 
-    /// Whether the call was registered.
+    /// Whether the call was registered. All of it goes at once: see [`Dependents::is_small`].
     pub fn remove(&mut self, id: DependentId) -> bool {
-        let Some(registered) = self.registered.remove(&id) else { return false };
-        for dependency in &registered.dependencies {
-            // An dependency of the same call may have been the last but one, and have taken group and space along.
-            let Some(groups) = self.spaces.get_mut(&dependency.space) else { continue };
+        let is_registered = self.registered.contains_key(&id);
+        while !self.remove_slice(id) {}
+        is_registered
+    }
+
+    /// Has the call few values, so that it may be removed at once?
+    pub fn is_small(&self, id: DependentId) -> bool {
+        let count = |dependency: &Dependency| {
+            let groups = self.spaces.get(&dependency.space)?;
+            Some(groups.get(&GroupId::of(dependency))?.count_of(&dependency.args))
+        };
+        self.of(id).iter().filter_map(count).sum::<usize>() <= SLICE
+    }
+
+    /// Takes some values of a call out; true when nothing is left of it.
+    fn remove_slice(&mut self, id: DependentId) -> bool {
+        let Some(registered) = self.registered.get_mut(&id) else { return true };
+        let leaves = Moving { is_leaving: true, dependency: 0, value: 0 };
+        let mut moving = registered.moving.filter(|moving| moving.is_leaving).unwrap_or(leaves);
+        let mut room = SLICE;
+        while let Some(dependency) = registered.dependencies.get(moving.dependency) {
             let group_id = GroupId::of(dependency);
-            let Some(group) = groups.get_mut(&group_id) else { continue };
-            group.remove(id, &dependency.args);
-            if group.is_empty() {
-                groups.remove(&group_id);
+            // One that says the same may have been the last but this of its group, and have taken it along.
+            let groups = self.spaces.get_mut(&dependency.space);
+            if let Some(groups) = groups {
+                if let Some(group) = groups.get_mut(&group_id) {
+                    let (from, count) = (moving.value, group.count_of(&dependency.args));
+                    let until = count.min(from + room);
+                    group.remove(id, &dependency.args, from..until);
+                    if until < count {
+                        registered.moving = Some(Moving { value: until, ..moving });
+                        return false;
+                    }
+                    room -= until - from;
+                    group.end(id);
+                    if group.is_empty() {
+                        groups.remove(&group_id);
+                    }
+                }
+                if groups.is_empty() {
+                    self.spaces.remove(&dependency.space);
+                }
             }
-            if groups.is_empty() {
-                self.spaces.remove(&dependency.space);
-            }
+            moving = Moving { dependency: moving.dependency + 1, value: 0, ..moving };
         }
+        self.registered.remove(&id);
         true
     }
 

@@ -324,7 +324,7 @@ impl<'a> World<'a> {
     }
 
     fn sweep(&mut self, remains: Remains) {
-        remains.dependent.into_iter().for_each(|dependent| self.index.dependents.withdraw(dependent));
+        remains.dependent.into_iter().for_each(|dependent| while !self.index.dependents.withdraw(dependent) {});
         remains.metas.iter().for_each(|meta| drop(self.index.metas.release(*meta)));
     }
 

@@ -1,10 +1,10 @@
 //! The calls of one predicate over one space.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use super::plan::{Lookup, Plan};
+use super::plan::{Lookup, Plan, GROWING};
 use super::ranges::{Interval, Ranges};
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
@@ -27,6 +27,8 @@ pub(in crate::core) struct Group {
     unranged: BTreeSet<(u64, u64)>,
     /// The others, on a line for each hash code.
     ranged: Ranges,
+    /// Calls of which not all is in here.
+    growing: usize,
     /// Of the values of the space's rows, where the predicate asks for any.
     _want: Option<Want>,
 }
@@ -49,6 +51,7 @@ impl Group {
             plan: Plan::of(&dependency.predicate, dependency.call.args()),
             unranged: BTreeSet::new(),
             ranged: Ranges::default(),
+            growing: 0,
             _want: want,
         }
     }
@@ -62,9 +65,15 @@ impl Group {
         self.predicate.is_any()
     }
 
-    pub(in crate::core) fn insert(&mut self, id: DependentId, values: &[Value]) {
+    /// How many of a call's codes are put in and taken out, about.
+    pub(in crate::core) fn count_of(&self, values: &[Value]) -> usize {
+        self.plan.count_of_call(&self.predicate, self.call.args(), values)
+    }
+
+    /// Puts in what a call is found by, of these of its values.
+    pub(in crate::core) fn insert(&mut self, id: DependentId, values: &[Value], range: Range<usize>) {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
-        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values, range) {
             match interval {
                 Some(interval) => self.ranged.insert(code, interval, id.number()),
                 None => _ = self.unranged.insert((code, id.number())),
@@ -73,14 +82,24 @@ impl Group {
     }
 
     /// Takes out what [`Group::insert`] put in for the same values.
-    pub(in crate::core) fn remove(&mut self, id: DependentId, values: &[Value]) {
+    pub(in crate::core) fn remove(&mut self, id: DependentId, values: &[Value], range: Range<usize>) {
         let interval = self.plan.interval_of_call(&self.predicate, self.call.args(), values);
-        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values) {
+        for code in self.plan.codes_of_call(&self.predicate, self.call.args(), values, range) {
             match interval {
                 Some(interval) => self.ranged.remove(code, interval, id.number()),
                 None => _ = self.unranged.remove(&(code, id.number())),
             }
         }
+    }
+
+    /// A call of which not all is in here yet: whatever a row's values are, it is looked at.
+    pub(in crate::core) fn begin(&mut self, id: DependentId) {
+        self.growing += usize::from(self.unranged.insert((GROWING, id.number())));
+    }
+
+    /// All of it is in here, or none is to be any more.
+    pub(in crate::core) fn end(&mut self, id: DependentId) {
+        self.growing -= usize::from(self.unranged.remove(&(GROWING, id.number())));
     }
 
     /// Every call that a row of these values may meet, and few others; breaks where the looks do not suffice.
@@ -98,6 +117,9 @@ impl Group {
         let places = self.plan.interval_of_row(&self.predicate, args, image);
         match self.plan.codes_of_row(&self.predicate, args, image) {
             Lookup::Only(codes) => {
+                if self.growing > 0 {
+                    self.candidates_of(GROWING, &places, looks, visit)?;
+                }
                 codes.into_iter().try_for_each(|code| self.candidates_of(code, &places, looks, visit))
             }
             Lookup::Everywhere => {

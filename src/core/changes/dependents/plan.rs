@@ -3,6 +3,8 @@
 //! Which terms serve is a matter of the predicate and the types alone, so that each call of the predicate is kept in
 //! the same way. Terms without an argument tell no call from another, and are not used.
 
+use std::ops::Range;
+
 use smallvec::{smallvec, SmallVec};
 
 use super::ranges::Interval;
@@ -19,6 +21,9 @@ pub(in crate::core) const ALWAYS: u64 = 0;
 
 /// Of calls whose hashing term is met by no value: only a row whose value cannot be told may meet them.
 pub(in crate::core) const NEVER: u64 = 1;
+
+/// Of calls whose codes are not all in place: a row of any value may meet them.
+pub(in crate::core) const GROWING: u64 = 2;
 
 /// Where a row may find calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,29 +58,54 @@ impl Plan {
         Plan { hashing, ranging: best.1 }
     }
 
-    /// Under which codes a call is kept.
-    pub(in crate::core) fn codes_of_call(&self, predicate: &Predicate, args: &[Arg], values: &[Value]) -> Codes {
-        let Some(at) = self.hashing else { return smallvec![ALWAYS] };
-        let test = &predicate.look_up(at).test;
-        let operand = operand_of(test).map_or(Resolved::Free, |operand| resolve(operand, args, values));
-        let codes: Option<Codes> = match operand {
-            Resolved::Free => None,
-            Resolved::Scalar(ty, text) => Comparable::read(ty, text).map(|value| smallvec![code_of(value.hash_code())]),
-            Resolved::Array(ty, elements) | Resolved::Listed(ty, elements) => {
-                elements.iter().map(|text| Some(code_of(Comparable::read(ty, text)?.hash_code()))).collect()
-            }
-        };
-        match (codes, test) {
-            (None, _) => smallvec![ALWAYS],
+    /// How many codes a call is kept under, about.
+    pub(in crate::core) fn count_of_call(&self, predicate: &Predicate, args: &[Arg], values: &[Value]) -> usize {
+        match self.operand_of_call(predicate, args, values) {
+            Some((Test::Contains(_), _)) | None => 1,
+            Some((_, Resolved::Array(_, elements) | Resolved::Listed(_, elements))) => elements.len().max(1),
+            Some((_, Resolved::Free | Resolved::Scalar(..))) => 1,
+        }
+    }
+
+    /// Under which codes a call is kept: those of these of its values, the others being told with other ranges. In one with an
+    /// element that is not of its type, any row may meet it.
+    pub(in crate::core) fn codes_of_call(
+        &self,
+        predicate: &Predicate,
+        args: &[Arg],
+        values: &[Value],
+        range: Range<usize>,
+    ) -> Codes {
+        let code = |ty, text| Comparable::read(ty, text).map_or(ALWAYS, |value| code_of(value.hash_code()));
+        match self.operand_of_call(predicate, args, values) {
+            None | Some((_, Resolved::Free)) => smallvec![ALWAYS],
+            Some((_, Resolved::Scalar(ty, text))) => smallvec![code(ty, text)],
             // A row that holds all elements holds the first; one that must hold none may hold any.
-            (Some(codes), Test::Contains(_)) => smallvec![codes.first().copied().unwrap_or(ALWAYS)],
-            (Some(codes), _) if codes.is_empty() => smallvec![NEVER],
-            (Some(mut codes), _) => {
+            Some((Test::Contains(_), Resolved::Array(ty, elements) | Resolved::Listed(ty, elements))) => {
+                let is_any = elements.iter().any(|text| Comparable::read(ty, text).is_none());
+                smallvec![elements.first().filter(|_| !is_any).map_or(ALWAYS, |text| code(ty, text))]
+            }
+            Some((_, Resolved::Array(_, []) | Resolved::Listed(_, []))) => smallvec![NEVER],
+            Some((_, Resolved::Array(ty, elements) | Resolved::Listed(ty, elements))) => {
+                let end = range.end.min(elements.len());
+                let some = elements.get(range.start..end).unwrap_or_default();
+                let mut codes: Codes = some.iter().map(|text| code(ty, text)).collect();
                 codes.sort_unstable();
                 codes.dedup();
                 codes
             }
         }
+    }
+
+    /// What calls are told from each other by.
+    fn operand_of_call<'a>(
+        &self,
+        predicate: &'a Predicate,
+        args: &[Arg],
+        values: &'a [Value],
+    ) -> Option<(&'a Test, Resolved<'a>)> {
+        let test = &predicate.look_up(self.hashing?).test;
+        Some((test, operand_of(test).map_or(Resolved::Free, |operand| resolve(operand, args, values))))
     }
 
     /// Under which codes calls are kept that the row may meet.
@@ -156,9 +186,9 @@ impl Plan {
     }
 }
 
-/// The two lowest codes have a meaning of their own.
+/// The lowest codes have a meaning of their own.
 fn code_of(hash: u64) -> u64 {
-    hash.max(NEVER + 1)
+    hash.max(GROWING + 1)
 }
 
 /// How well the term tells calls from each other by their hashes; the lowest is the best.

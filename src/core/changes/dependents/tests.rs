@@ -233,9 +233,72 @@ fn calls_of_a_space_are_gone_through_no_longer_than_that() {
         let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
         dependents.add(b"key"[..].into(), [dependency].into());
     }
+    assert!(dependents.is_growing());
+    while dependents.is_growing() {
+        dependents.grow();
+    }
     let mut found = Vec::new();
     assert!(!dependents.find_spaces(&Changes::of_space(SPACE, None), usize::MAX, &mut found));
     assert_eq!(dependents.find_rows(&[change(SPACE, r#"{"exam":7}"#)], usize::MAX, &mut found), 1);
+}
+
+/// A call of many values is put in place, and taken out, in slices: meanwhile it is found by just the rows that it is found by
+/// then, and so are the others.
+#[test]
+fn a_call_of_many_values_comes_and_goes_in_slices() {
+    let (call, mut dependents) = (call(), Dependents::default());
+    let predicates = [predicate("exam in _ids", &call), predicate("size <= {i} and exam in _ids", &call)];
+    let add = |dependents: &mut Dependents, values: std::ops::Range<usize>| {
+        let ids: Vec<String> = values.map(|n| n.to_string()).collect();
+        let ids = Value::Array(list_of(ScalarType::Int, ids.iter().map(AsRef::as_ref)).unwrap());
+        let args: Vec<Value> = self::values(&call, &[("i", scalar("5"))]).iter().cloned().chain([ids]).collect();
+        let args: Arc<[Value]> = args.into();
+        let of = |space: &[u8], predicate: &Arc<Predicate>| Dependency {
+            space: space.into(),
+            predicate: predicate.clone(),
+            call: call.clone(),
+            args: args.clone(),
+        };
+        let dependencies = [of(SPACE, &predicates[0]), of(OTHER, &predicates[1]), of(SPACE, &predicates[0])];
+        dependents.add(b"key"[..].into(), dependencies.into())
+    };
+    let small = add(&mut dependents, 3..4);
+    let large = add(&mut dependents, 0..40);
+    let is_found = |dependents: &Dependents, json: &str, space| found(dependents, &change(space, json));
+    let check = |dependents: &Dependents, large: &[DependentId]| {
+        let both: Vec<DependentId> = [small].iter().chain(large).copied().collect();
+        for space in [SPACE, OTHER] {
+            assert_eq!(is_found(dependents, r#"{"exam":3,"size":1}"#, space), both);
+            assert_eq!(is_found(dependents, r#"{"exam":39,"size":1}"#, space), large);
+            assert_eq!(is_found(dependents, r#"{"exam":40,"size":1}"#, space), []);
+            assert_eq!(is_found(dependents, r#"{"exam":null,"size":1}"#, space), []);
+        }
+        assert_eq!(is_found(dependents, r#"{"exam":39,"size":6}"#, OTHER), []);
+        assert_eq!(is_found(dependents, r#"{"size":1}"#, SPACE), both);
+    };
+    let mut slices = 0;
+    while dependents.is_growing() {
+        check(&dependents, &[large]);
+        dependents.grow();
+        slices += 1;
+    }
+    check(&dependents, &[large]);
+    assert!(slices >= 60, "{slices}");
+    // All that was put in is taken out, whether it is whole or not.
+    let half = add(&mut dependents, 0..40);
+    (0..30).for_each(|_| dependents.grow());
+    for id in [large, half] {
+        dependents.retire();
+        while !dependents.withdraw(id) {
+            assert_eq!(is_found(&dependents, r#"{"exam":3,"size":1}"#, SPACE).first(), Some(&small));
+        }
+        assert!(dependents.withdraw(id));
+    }
+    check(&dependents, &[]);
+    while dependents.is_growing() {
+        dependents.grow();
+    }
+    assert!(dependents.remove(small) && is_empty(&dependents));
 }
 
 /// Either of two values finds the call, each looked up for itself.
@@ -435,6 +498,8 @@ fn any_change() -> impl Strategy<Value = RowChange> {
 enum Step {
     Add(Vec<(Index, bool, Arc<[Value]>)>),
     Remove(Index),
+    /// Put some values in place.
+    Grow,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -442,6 +507,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => prop::collection::vec(dependency, 1..3).prop_map(Step::Add),
         1 => any::<Index>().prop_map(Step::Remove),
+        2 => Just(Step::Grow),
     ]
 }
 
@@ -475,6 +541,7 @@ proptest! {
                     prop_assert!(dependents.remove(id));
                 }
                 Step::Remove(_) => {}
+                Step::Grow => dependents.grow(),
             }
         }
         prop_assert_eq!(dependents.len(), model.len());

@@ -143,7 +143,12 @@ fn a_change_drops_what_lists_what_it_is_linked_to_and_nothing_else() {
             eventually("all is cached", || cached(&mut wire) == CALLS);
             database.run(sql);
             wait_told(&redis);
-            assert_eq!(cached(&mut wire), others(&dropped), "{feed}: {sql}");
+            let left = cached(&mut wire);
+            match sql.starts_with("TRUNCATE") {
+                // It alters the table, too: what depends on that goes a moment later.
+                true => assert!(dropped.iter().all(|call| !left.contains(call)), "{feed}: {sql}: {left:?}"),
+                false => assert_eq!(left, others(&dropped), "{feed}: {sql}"),
+            }
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `sources` | VALUES, unnest and finished recursions as occurrences with known values |
 //! | `rules` | the rules, and their order |
 //! | `reads` | columns that decide the result |
+//! | `shown` | what the result shows of the rows that decide it |
 //! | `page` | full pages, and what is only shown |
 //! | `refusals` | what nothing can be derived of |
 //! | `warnings` | where Postgres may answer differently over the same data |
@@ -38,6 +39,7 @@ mod query;
 mod reads;
 mod refusals;
 mod rules;
+mod shown;
 mod sources;
 mod strict;
 mod subselects;
@@ -52,6 +54,7 @@ pub use page::{Count, Key, Page};
 pub use reads::Reads;
 pub use refusals::{Refusal, Why};
 pub use rules::{Link, Rule};
+pub use shown::{OccurrenceColumn, Shown};
 pub use sources::Source;
 pub use warnings::Warning;
 
@@ -67,6 +70,7 @@ pub struct Derived {
     /// Occurrences of no relation, by their index.
     pub sources: BTreeMap<usize, Source>,
     pub page: Option<Page>,
+    pub shown: Shown,
     pub refused: BTreeSet<Refusal>,
     pub warnings: BTreeSet<Warning>,
 }
@@ -78,7 +82,14 @@ pub fn derive(statement: &Node, facts: &Facts) -> Derived {
     if blocks.is_too_great {
         refused.insert(Refusal { what: "this".into(), why: Why::TooGreat });
         let rules = relations(statement, facts).into_iter().map(|relation| unrestricted(0, relation)).collect();
-        return Derived { rules, sources: BTreeMap::new(), page: None, refused, warnings: BTreeSet::new() };
+        return Derived {
+            rules,
+            sources: BTreeMap::new(),
+            page: None,
+            shown: Shown::default(),
+            refused,
+            warnings: BTreeSet::new(),
+        };
     }
     blocks.mark_shown_only();
     let sources = blocks.occurrences.iter().enumerate();
@@ -86,13 +97,15 @@ pub fn derive(statement: &Node, facts: &Facts) -> Derived {
     let page = blocks.page();
     let warnings = blocks.warnings();
     let mut rules = blocks.ordered(blocks.found(), blocks.reads());
+    let mut shown = blocks.shown(&rules);
     // What stands where nothing was looked for counts all the same.
     for relation in relations(statement, facts) {
         if !rules.iter().any(|rule| rule.relation == relation) {
             rules.push(unrestricted(blocks.occurrences.len(), relation));
+            shown.whole.clear();
         }
     }
-    Derived { rules, sources, page, refused, warnings }
+    Derived { rules, sources, page, shown, refused, warnings }
 }
 
 fn unrestricted(occurrence: usize, relation: u32) -> Rule {

@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::implied::Concerned;
+use super::listing::{Held, Listing};
 use super::origins::{compared_otherwise, target};
 use super::proof::Verdict;
 pub use super::proof::{Mapped, Mappings, Proof, Standing, Stated};
-use super::prover::Prover;
+use super::prover::{listing_of, Prover};
 use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::{OnRule, ParamSource, Section, Source};
 use crate::core::derive::expression::Expression;
@@ -23,15 +24,24 @@ use crate::core::derive::tree::Node;
 use crate::core::derive::{Derived, Refusal, Rule};
 
 /// Compares what is said with what was derived; `statement` is the tree of the query's SQL.
-pub fn prove(stated: Stated<'_>, mapped: &Mapped, statement: &Node, derived: &Derived, facts: &Facts) -> Proof {
+/// `listings`: the statements of its `lists`.
+pub fn prove(
+    stated: Stated<'_>,
+    mapped: &Mapped,
+    statement: &Node,
+    derived: &Derived,
+    listings: &[Listing<'_>],
+    facts: &Facts,
+) -> Proof {
     let sources: &[ParamSource] = match &stated.query.source {
         Source::Sql { params, .. } => params,
         Source::Computed(_) => &[],
     };
-    let concerned = Concerned { rules: &derived.rules, sources };
+    let listing_of = |section| listing_of(stated, statement, section);
+    let held = Held::of(stated.query, listings, derived, facts, listing_of);
+    let concerned = Concerned { rules: &derived.rules, sources, held };
     let otherwise = compared_otherwise(statement, facts);
-    let page = derived.page.as_ref();
-    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise, page };
+    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise, derived, listings };
     let mut verdicts = prover.of_refusals(derived);
     verdicts.extend(prover.of_ids());
     verdicts.extend(derived.rules.iter().map(|rule| prover.of_relation(rule)));
@@ -94,7 +104,7 @@ impl Prover<'_> {
         let found = &self.stated.sections[section];
         let is_own = section == self.stated.section;
         let listing = self.listing_of(section);
-        let is_listed = target(self.statement, &listing).is_some();
+        let is_listed = self.is_listed(section);
         let on = self.query().on.iter().find(|on| on.section == section).map(|on| &on.rule);
         let predicate: Option<(&str, &Arc<Predicate>)> = match (is_own, on, &self.query().match_) {
             (true, _, Some(predicate)) => Some(("match", predicate)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::listing::rule_of;
 use super::origins::{of_target, Origin};
 use super::proof::Verdict;
 use super::prover::Prover;
@@ -28,7 +29,35 @@ impl Prover<'_> {
                 }
             }
         };
-        listings.iter().filter_map(verdict).collect()
+        let of_statements = (0..self.stated.sections.len()).filter_map(|section| self.wrong_statement(section));
+        listings.iter().filter_map(verdict).chain(of_statements).collect()
+    }
+
+    /// Of `lists`: one that gives ids of another section, which its own statement reads, too.
+    fn wrong_statement(&self, section: usize) -> Option<Verdict> {
+        let name = &self.stated.sections[section].name;
+        self.statements_of(section).find_map(|listing| {
+            let derived = listing.derived?;
+            let of = |(occurrence, column): &(usize, i16)| Some((rule_of(derived, *occurrence)?.relation, *column));
+            let first: Vec<Origin> = derived.shown.first().iter().filter_map(of).collect();
+            let is_right = first.iter().any(|origin| self.is_id_or_refers(*origin, section));
+            let is_read = |id: Origin| derived.rules.iter().any(|rule| self.is_of(rule, id.0));
+            let found = *first.first().filter(|_| !is_right && self.ids_of(section).any(is_read))?;
+            let found = self.name_of_column(found);
+            Some(Verdict::Short(format!("lists.{name} gives {found}, which is no id of the section '{name}'")))
+        })
+    }
+
+    /// Is it a column of ids of the section, or one with a foreign key to such?
+    fn is_id_or_refers(&self, origin: Origin, section: usize) -> bool {
+        let ids: BTreeSet<Origin> = self.ids_of(section).collect();
+        let keys = self.relation(origin.0).map_or(&[][..], |relation| &relation.foreign_keys[..]);
+        ids.contains(&origin)
+            || keys.iter().any(|key| {
+                *key.columns == [origin.1]
+                    && key.referenced.len() == 1
+                    && ids.contains(&(key.relation, key.referenced[0]))
+            })
     }
 
     fn wrong_id(&self, origin: Origin, section: usize, column: &str) -> String {
@@ -51,18 +80,7 @@ impl Prover<'_> {
     fn is_id_of(&self, origin: Origin, section: usize) -> Option<bool> {
         let ids: BTreeSet<Origin> = self.ids_of(section).collect();
         let equal = self.equal_to(origin);
-        if equal.iter().any(|column| ids.contains(column)) {
-            return Some(true);
-        }
-        let refers = |column: &Origin| {
-            let keys = self.relation(column.0).map_or(&[][..], |relation| &relation.foreign_keys[..]);
-            keys.iter().any(|key| {
-                *key.columns == [column.1]
-                    && key.referenced.len() == 1
-                    && ids.contains(&(key.relation, key.referenced[0]))
-            })
-        };
-        if equal.iter().any(refers) {
+        if equal.iter().any(|column| self.is_id_or_refers(*column, section)) {
             return Some(true);
         }
         let is_read = |id: &Origin| self.concerned.rules.iter().any(|rule| self.is_of(rule, id.0));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::listing::Held;
 use crate::core::calls::predicate::{Comparison as Wanted, Condition, Operand, Term, Test};
 use crate::core::catalog::ParamSource;
 use crate::core::derive::expression::Expression;
@@ -17,6 +18,7 @@ pub(super) struct Concerned<'a> {
     pub(super) rules: &'a [Rule],
     /// Where `$1 … $n` come from.
     pub(super) sources: &'a [ParamSource],
+    pub(super) held: Held,
 }
 
 impl Concerned<'_> {
@@ -83,8 +85,14 @@ impl Concerned<'_> {
         if rule.local.iter().any(|local| self.implies(local, column, test)) {
             return true;
         }
-        let links = rule.links.iter().filter(|link| link.column == column);
+        let mut links = rule.links.iter().filter(|link| link.column == column);
+        if let Test::In(Operand::Listed(list, _)) = test {
+            if links.clone().any(|link| self.held.has_all_of(*list, link)) {
+                return true;
+            }
+        }
         let linked = links
+            .by_ref()
             .filter_map(|link| Some((self.rules.iter().find(|rule| rule.occurrence == link.occurrence)?, link.of)));
         linked.into_iter().any(|(other, of)| self.reaches(other, of, test, seen))
     }
@@ -126,7 +134,8 @@ impl Concerned<'_> {
             // An argument that was left out restricts nothing, and NULL is met by all.
             Expression::IsNull(part) => match &**part {
                 Expression::Argument(number) => test.operands().any(|operand| self.is_argument(*number, operand)),
-                part => is_column(part),
+                // NULL is in no list.
+                part => is_column(part) && !matches!(test, Test::In(Operand::Listed(..))),
             },
             Expression::Compare(operator, sides) => {
                 let (comparison, value) = match &**sides {

@@ -71,6 +71,9 @@ impl Prover<'_> {
                 "whether rows of '{name}' that {listing} does not list decide the result is not known"
             ));
         }
+        if self.is_listed_by_statement(rule, section, column) && self.is_there_for_certain(rule) {
+            return Verdict::Enough;
+        }
         if !self.is_there_for_certain(rule) {
             return Verdict::Unclear(format!(
                 "no foreign key says that the rows of {table} that it joins are there before"

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `claims` | of each relation that the SQL reads, whether what is said of it drops all that its changes may concern |
 //! | `listed` | where nothing is said of it, or only which of its rows are listed |
+//! | `listing` | what lists hold of all that the SQL links to |
+//! | `lists` | where they lack some for certain |
 //! | `predicates` | where a predicate is said of it |
 //! | `pages` | whether the bound of a page in it is that of the SQL |
 //! | `ids` | columns that list rows, of the wrong relation |
@@ -19,6 +21,8 @@ pub mod claims;
 mod ids;
 mod implied;
 mod listed;
+pub mod listing;
+mod lists;
 pub mod origins;
 mod pages;
 mod predicates;

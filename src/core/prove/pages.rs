@@ -23,7 +23,7 @@ impl Prover<'_> {
         rule: &Rule,
         column_of: &dyn Fn(&str) -> Option<i16>,
     ) -> Option<Doubt> {
-        let Some(page) = self.page.filter(|page| page.occurrence == rule.occurrence) else {
+        let Some(page) = self.derived.page.as_ref().filter(|page| page.occurrence == rule.occurrence) else {
             return Some(Doubt::Unknown("whether the result is a page in that order is not known"));
         };
         self.doubt_of_size(page).or_else(|| {

@@ -1,5 +1,6 @@
 //! A predicate that is said of a relation's rows: `match`, and `on` with more than rows.
 
+use super::listing::is_compared_as;
 use super::origins::{of_target, Origin, Otherwise};
 use super::pages::Doubt;
 use super::proof::Verdict;
@@ -51,6 +52,22 @@ impl Prover<'_> {
                 unclear = Some(format!("what '{}' of {said} is of '{table}' is not known", term.column));
                 continue;
             };
+            if let Test::In(Operand::Listed(list, ty)) = &term.test {
+                let is_compared = is_compared_as(*ty, rule.relation, column, self.facts);
+                if is_compared && self.concerned.meets(rule, column, &term.test) {
+                    continue;
+                }
+                if let Some(reason) = self.lacks(rule, column, *list) {
+                    return Verdict::Short(format!("{said}: {reason}"));
+                }
+                let is_linked = self.links_of(rule).iter().any(|(_, _, own)| *own == column);
+                let is_demanded = rule.local.iter().any(|local| local.columns().contains(&&column));
+                if !is_linked && !is_demanded && !rule.left_out {
+                    return Verdict::Short(self.short(rule, &said, key));
+                }
+                unclear = Some(format!("whether {said} lists all that the SQL joins '{table}' to is not known"));
+                continue;
+            }
             if self.concerned.meets(rule, column, &term.test) && self.alters((rule.relation, column), term).is_none() {
                 continue;
             }
@@ -62,17 +79,11 @@ impl Prover<'_> {
                      {key}, or have row give a text that is the same for the same value",
                 ));
             }
-            // What the result lists, of the rows that it shows.
-            let is_linked = rule.links.iter().any(|link| link.column == column && link.of_result);
-            let is_listed = term.test.operands().any(|operand| matches!(operand, Operand::Listed(..)));
-            if is_listed && is_linked {
-                continue;
-            }
             // Of text, for a constant of another type may be spelled otherwise.
             let is_literal = matches!(&term.test, Test::Compare(_, Operand::Text(_)))
                 && rule.local.iter().any(|local| local.columns().contains(&&column) && has_constant(local));
             let is_array = !matches!(term.test, Test::Compare(..) | Test::Between(..) | Test::In(_));
-            let is_computed = !is_literal && !is_array && !is_listed && !rule.left_out;
+            let is_computed = !is_literal && !is_array && !rule.left_out;
             if !is_computed {
                 unclear = Some(format!("whether the SQL demands {said} of '{table}' is not known"));
                 continue;
@@ -152,6 +163,12 @@ impl Prover<'_> {
 
     /// Why a row that was in the result, and is no more, may not be told by its id.
     fn of_left(&self, rule: &Rule, section: usize, mapping: Option<&str>, listing: &str) -> Option<String> {
+        let id = mapping.and_then(|column| self.number(rule.relation, column));
+        let shown = &self.derived.shown;
+        let is_shown = id.is_some_and(|id| shown.named(listing).contains(&(rule.occurrence, id)));
+        if is_shown && shown.is_uncut || self.is_listed_by_statement(rule, section, mapping) {
+            return None;
+        }
         let origin = of_target(self.statement, listing, self.facts);
         let Some(origin) = origin else {
             return Some(format!("whether {listing} lists each row that decides is not known"));

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::implied::Concerned;
+use super::listing::Listing;
 use super::origins::{target, Origin, Otherwise};
 use super::proof::{Mapped, Stated};
 use crate::core::catalog::Query;
 use crate::core::derive::facts::{Facts, Relation};
 use crate::core::derive::tree::Node;
-use crate::core::derive::{Page, Rule};
+use crate::core::derive::{Derived, Rule};
 
 pub(super) struct Prover<'a> {
     pub(super) stated: Stated<'a>,
@@ -17,7 +18,18 @@ pub(super) struct Prover<'a> {
     pub(super) facts: &'a Facts,
     pub(super) concerned: Concerned<'a>,
     pub(super) otherwise: Vec<Otherwise>,
-    pub(super) page: Option<&'a Page>,
+    pub(super) derived: &'a Derived,
+    pub(super) listings: &'a [Listing<'a>],
+}
+
+/// The column by which rows of the section are listed, if any does.
+pub(super) fn listing_of(stated: Stated<'_>, statement: &Node, section: usize) -> String {
+    let listing = format!("_{}", stated.sections[section].name);
+    let is_own = section == stated.section && stated.query.rows;
+    match is_own && target(statement, &listing).is_none() {
+        true => "id".to_owned(),
+        false => listing,
+    }
 }
 
 impl Prover<'_> {
@@ -25,14 +37,13 @@ impl Prover<'_> {
         self.stated.query
     }
 
-    /// The column by which rows of the section are listed, if any does.
     pub(super) fn listing_of(&self, section: usize) -> String {
-        let listing = format!("_{}", self.stated.sections[section].name);
-        let is_own = section == self.stated.section && self.query().rows;
-        match is_own && target(self.statement, &listing).is_none() {
-            true => "id".to_owned(),
-            false => listing,
-        }
+        listing_of(self.stated, self.statement, section)
+    }
+
+    /// Do results list rows of the section, by a column or a statement?
+    pub(super) fn is_listed(&self, section: usize) -> bool {
+        target(self.statement, &self.listing_of(section)).is_some() || self.statements_of(section).next().is_some()
     }
 
     /// The columns of mapped tables that hold ids of the section.

@@ -2,6 +2,7 @@
 //! against trees of a real server.
 
 use super::implied::Concerned;
+use super::listing::Held;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::ParamSource;
@@ -39,7 +40,7 @@ fn meets(rules: &[Rule], test: &str) -> bool {
     let call = CallPattern::parse("x {a:int} [of {b:int}] [in {list:int[]}]").unwrap();
     let predicate = Predicate::parse(&format!("c {test}"), call.args()).unwrap();
     let sources = [ParamSource::Arg(0), ParamSource::Arg(1), ParamSource::Arg(2), ParamSource::Tenant];
-    let concerned = Concerned { rules, sources: &sources };
+    let concerned = Concerned { rules, sources: &sources, held: Held::default() };
     concerned.meets(rules.last().unwrap(), 1, &predicate.terms[0].test)
 }
 

@@ -10,10 +10,11 @@ use super::tree::{self, PRINT_TREES};
 use super::{facts, reads};
 use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::catalog::{Section, TableRows};
-use crate::core::derive::derive;
 use crate::core::derive::facts::Facts;
 use crate::core::derive::tree::{read, Node, Oids};
+use crate::core::derive::{derive, Derived};
 use crate::core::prove::claims::{prove, Mapped, Mappings, Proof, Standing, Stated};
+use crate::core::prove::listing::Listing;
 use crate::core::prove::origins::of_all_targets;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::session::{Session, BEGIN_READ};
@@ -52,11 +53,15 @@ pub(super) fn of_catalog(
         let types = sections[*index].row_param_types(row);
         statements.push((&row.text, types.into_iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect()));
     }
+    for (plan, _) in &queries {
+        statements.extend(plan.lists.iter().map(|list| (&*list.sql, declared_types(&plan.params))));
+    }
     let tables = tables_of(session, sections)?;
     let mut trees = trees(session, &statements, deadline)?;
-    let of_rows = trees.split_off(queries.len());
+    let mut of_rows = trees.split_off(queries.len());
+    let of_lists = of_rows.split_off(rows.len());
     let mut oids = Oids::default();
-    for named in trees.iter().chain(&of_rows).flatten().map(Node::oids) {
+    for named in trees.iter().chain(&of_rows).chain(&of_lists).flatten().map(Node::oids) {
         oids.relations.extend(named.relations);
         oids.operators.extend(named.operators);
         oids.functions.extend(named.functions);
@@ -71,9 +76,13 @@ pub(super) fn of_catalog(
             mapped.rows.extend(named.map(|(name, origin)| ((*index, name), origin)));
         }
     }
+    let mut of_lists = of_lists.into_iter().map(|tree| Some(derive(tree.as_ref().ok()?, &facts)));
     let prove_one = |((plan, stated), tree): ((&std::sync::Arc<FetchPlan>, Stated), Tree)| {
+        let of_lists: Vec<Option<Derived>> = of_lists.by_ref().take(plan.lists.len()).collect();
+        let listing = |(list, derived)| Listing::of(list, Option::as_ref(derived));
+        let listings: Vec<Listing> = plan.lists.iter().zip(&of_lists).map(listing).collect();
         let proof = match tree {
-            Ok(tree) => prove(stated, &mapped, &tree, &derive(&tree, &facts), &facts),
+            Ok(tree) => prove(stated, &mapped, &tree, &derive(&tree, &facts), &listings, &facts),
             Err(reason) => unseen(stated, reason),
         };
         (plan.id, proof)

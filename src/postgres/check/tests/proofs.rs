@@ -22,7 +22,7 @@ const SECTIONS: &str = r#"
     [product]
     id = "int"
     tables = { product = "id" }
-    row = "SELECT id, category_id, price, featured, name, host, code, took, sold FROM product WHERE id = ANY({ids})"
+    row = "SELECT id, category_id, price, featured, name, host, code, took, sold, other_id FROM product WHERE id = ANY({ids})"
     [category]
     id = "int"
     tables = { category = "id" }
@@ -68,7 +68,7 @@ fn validated(tried: &Tried, query: &str) -> (Standing, Vec<String>, ValidationRe
 }
 
 /// Each is an error whose text holds all of these.
-const WRONG: [(&str, &[&str]); 19] = [
+const WRONG: [(&str, &[&str]); 23] = [
     // Nothing of a relation that a section maps.
     (
         r#"call = "all"
@@ -127,6 +127,37 @@ const WRONG: [(&str, &[&str]); 19] = [
         r#"call = "all"
            sql = "SELECT c.id, p.name, c.id AS _category FROM product p JOIN category c ON c.name = p.name""#,
         &["id is category.id", "no id of the section 'product'", "say p.id AS id"],
+    ),
+    // Lists that lack rows.
+    (
+        r#"call = "in {c:int}"
+           sql = "SELECT p.id, r.id AS _review FROM product p JOIN review r ON r.product_id = p.id WHERE p.category_id = {c}"
+           match = "category_id = {c}"
+           on = { review = "product_id in _product" }"#,
+        &["on.review = \"product_id in _product\"", "may get their first", "lists = { product ="],
+    ),
+    (
+        r#"call = "all"
+           sql = "SELECT p.id, (SELECT count(*) FROM review r) AS n FROM product p"
+           on = { review = "product_id in _product" }
+           lists = { review = "SELECT id FROM review" }"#,
+        &["leaves out rows that the SQL takes of review", "say on = { review = \"*\" }"],
+    ),
+    (
+        r#"call = "named {name:text}"
+           sql = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name}"
+           match = "category_id in _category"
+           on = { category = "name = {name}" }
+           lists = { category = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name}" }"#,
+        &["lists.category gives product.id, which is no id of the section 'category'"],
+    ),
+    (
+        r#"call = "named {name:text}"
+           sql = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name}"
+           match = "category_id in _category"
+           on = { category = "name = {name}" }
+           lists = { category = "SELECT id FROM category WHERE name = {name} AND active" }"#,
+        &["match = \"category_id in _category\"", "lists.category demands active of category, and the SQL does not"],
     ),
     // By themselves.
     (
@@ -230,7 +261,7 @@ fn a_collation_that_ignores_case_is_no_comparison_of_texts() {
 }
 
 /// Each is proven.
-const PROVEN: [&str; 20] = [
+const PROVEN: [&str; 30] = [
     r#"call = "of {c:int} first {n:int}"
        sql = "SELECT id, price FROM product WHERE category_id = {c} ORDER BY price DESC, id LIMIT {n}"
        match = "category_id = {c} and (price:numeric desc, id:int) <= _last"
@@ -288,6 +319,55 @@ const PROVEN: [&str; 20] = [
        on = { category = "*" }"#,
     r#"call = "there"
        sql = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id""#,
+    // With what it lists.
+    r#"call = "counted in {c:int}"
+       sql = "SELECT p.id, p.name, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p WHERE p.category_id = {c}"
+       match = "category_id = {c}"
+       on = { review = "product_id in _product" }
+       lists = { review = "SELECT r.id FROM review r JOIN product p ON p.id = r.product_id WHERE p.category_id = {c}" }"#,
+    r#"call = "page"
+       sql = "SELECT p.id, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p WHERE p.featured ORDER BY p.price, p.id LIMIT 10"
+       match = "featured = true"
+       on = { review = "product_id in _product" }
+       lists = { review = "SELECT id FROM review WHERE product_id IN (SELECT id FROM product WHERE featured)" }"#,
+    r#"call = "unlisted page"
+       sql = "SELECT p.id, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p WHERE p.featured ORDER BY p.price, p.id LIMIT 10"
+       match = "featured = true"
+       on = { review = "product_id in _product" }"#,
+    r#"call = "named {name:text}"
+       sql = "SELECT p.id, p.name FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name}"
+       match = "category_id in _category"
+       on = { category = "name = {name}" }
+       lists = { category = "SELECT id FROM category WHERE name = {name}" }"#,
+    r#"call = "named or not {name:text} [max {max:numeric}]"
+       sql = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name} AND ({max} IS NULL OR p.price <= {max})"
+       match = "category_id in _category and price <= {max}"
+       on = { category = "name = {name}" }
+       lists = { category = "SELECT c.id FROM category c WHERE {name} = c.name" }"#,
+    r#"call = "joined in {c:int}"
+       sql = "SELECT p.id, r.id AS _review FROM product p JOIN review r ON r.product_id = p.id WHERE p.category_id = {c}"
+       match = "category_id = {c}"
+       on = { review = "product_id in _product" }
+       lists = { product = "SELECT id FROM product WHERE category_id = {c}" }"#,
+    r#"call = "shown with {c:int}"
+       sql = "SELECT p.id, c.name, c.id AS _category, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p JOIN category c ON c.id = p.category_id WHERE p.category_id = {c}"
+       match = "category_id = {c}"
+       on = { review = "product_id in _product" }
+       lists = { review = "SELECT r.id FROM review r JOIN product p ON p.id = r.product_id WHERE p.category_id = {c}" }"#,
+    r#"call = "by name of {c:int}"
+       sql = "SELECT p.id FROM product p WHERE p.name IN (SELECT c.name FROM category c WHERE c.id = {c})"
+       match = "name in _names"
+       on = { category = "id = {c}" }
+       lists = { "names:text" = "SELECT name FROM category WHERE id = {c}", category = "SELECT id FROM category WHERE id = {c}" }"#,
+    r#"call = "count to {a:numeric}"
+       rows = false
+       sql = "SELECT count(*) AS n, array_agg(id) AS _product FROM product WHERE price <= {a}"
+       match = "price <= {a}""#,
+    r#"call = "sums to {a:numeric}"
+       sql = "SELECT p.id, count(r.id) AS n FROM product p LEFT JOIN review r ON r.product_id = p.id WHERE p.price <= {a} GROUP BY p.id"
+       match = "price <= {a}"
+       on = { review = "product_id in _product" }
+       lists = { review = "SELECT r.id FROM review r, product p WHERE p.price <= {a} AND r.product_id = p.id" }"#,
     r#"call = "timed"
        ttl = "10s"
        sql = "SELECT id, now() AS at FROM product""#,
@@ -309,7 +389,7 @@ fn what_drops_all_that_it_should_is_proven() {
 }
 
 /// Nobody can tell: it works as it always has.
-const DECLARED: [(&str, &str); 8] = [
+const DECLARED: [(&str, &str); 13] = [
     (
         r#"call = "named {x:text}"
            sql = "SELECT id FROM product WHERE lower(name) = {x}"
@@ -337,9 +417,46 @@ const DECLARED: [(&str, &str); 8] = [
            sql = "SELECT id, now() + interval '1 minute' AS _until FROM product""#,
         "now()",
     ),
+    // Lists of which nobody can tell: a LIMIT, another condition, another type, other rows.
+    (
+        r#"call = "named {name:text}"
+           sql = "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {name}"
+           match = "category_id in _category"
+           on = { category = "name = {name}" }
+           lists = { category = "SELECT id FROM category WHERE name = {name} LIMIT 5" }"#,
+        "lists all that the SQL joins",
+    ),
+    (
+        r#"call = "above {a:numeric}"
+           sql = "SELECT p.id, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS n FROM product p WHERE p.price < {a}"
+           on = { review = "product_id in _product" }
+           lists = { review = "SELECT r.id FROM review r JOIN product p ON p.id = r.product_id WHERE p.price > 5" }"#,
+        "whether _review lists each row that decides",
+    ),
+    (
+        r#"call = "by name of {c:int}"
+           sql = "SELECT p.id FROM product p WHERE p.code IN (SELECT q.code FROM product q WHERE q.id = {c})"
+           match = "code in _codes"
+           lists = { "codes:text" = "SELECT code FROM product WHERE id = {c}" }"#,
+        "lists all that the SQL joins",
+    ),
+    (
+        r#"call = "first of {c:int}"
+           sql = "SELECT p.id, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS n FROM product p WHERE p.id IN (SELECT q.id FROM product q WHERE q.category_id = {c} ORDER BY q.price LIMIT 3)"
+           on = { review = "product_id in _product" }
+           lists = { review = "SELECT r.id FROM review r JOIN product p ON p.id = r.product_id WHERE p.category_id = {c}" }"#,
+        "review",
+    ),
+    (
+        r#"call = "null"
+           sql = "SELECT p.id FROM product p WHERE p.other_id IS NULL"
+           match = "other_id in _category"
+           lists = { category = "SELECT id FROM category" }"#,
+        "other_id",
+    ),
     (
         r#"call = "four"
-           sql = "SELECT p.id FROM product p WHERE p.featured AND p.id IN (SELECT q.id FROM product q WHERE q.featured)"
+           sql = "SELECT p.id FROM product p WHERE p.featured AND p.id IN (SELECT q.other_id FROM product q WHERE q.featured)"
            match = "featured = true""#,
         "not all listed",
     ),

@@ -69,6 +69,29 @@ impl Entry {
         }
     }
 
+    /// Holds what the result is said to show of its rows against what it shows; how many columns there were to look at.
+    pub fn check_shown(&self, statement: &Statement, ask: &mut Ask) -> usize {
+        let shown = &statement.derived.shown;
+        let sql = with_args(&statement.sql, &self.args);
+        let mut looked_at = 0;
+        for (name, columns) in &shown.columns {
+            let whole = columns.iter().filter(|(occurrence, _)| shown.whole.contains(occurrence));
+            // One of two columns of a name cannot be asked for.
+            let Some(rows) = ask(&format!("select result.\"{name}\"::text from ({sql}) result")) else { continue };
+            let lists: Vec<String> = rows.into_iter().filter_map(|mut row| row.remove(0)).collect();
+            let listed: BTreeSet<&str> =
+                lists.iter().flat_map(|list| list.trim_matches(['{', '}']).split(',')).collect();
+            for place in whole {
+                let Some(values) = self.values.get(place) else { continue };
+                let is_told = |value: &&String| !value.is_empty() && *value != "true" && *value != "false";
+                let missing = values.iter().filter(is_told).find(|value| !listed.contains(value.as_str()));
+                assert_eq!(missing, None, "{name} shows not all of {place:?}: {sql}");
+                looked_at += 1;
+            }
+        }
+        looked_at
+    }
+
     fn values_of(&self, source: &Source, sql: &str, ask: &mut Ask) -> Vec<(i16, BTreeSet<String>)> {
         let rows: Vec<Vec<String>> = match source {
             Source::Values(rows) => rows

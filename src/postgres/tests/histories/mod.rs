@@ -57,6 +57,8 @@ struct Run {
     dice: Dice,
     figures: BTreeMap<String, Figures>,
     complaints: String,
+    /// Columns that were held against what they are said to show.
+    shown: usize,
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -119,7 +121,7 @@ impl Run {
         // Each statement is planned once: over these few rows any plan does.
         client.batch_execute("SET plan_cache_mode = force_generic_plan").unwrap();
         let (figures, complaints) = (BTreeMap::new(), String::new());
-        let mut run = Run { _server: server, asker, client, dice: Dice::new(seed), figures, complaints };
+        let mut run = Run { _server: server, asker, client, dice: Dice::new(seed), figures, complaints, shown: 0 };
         run.shop();
         run
     }
@@ -186,7 +188,7 @@ impl Run {
             }
         }
         let all: Vec<usize> = (0..entries.len()).collect();
-        fill(&mut self.client, &shop, statements, &mut entries, &all);
+        self.shown += fill(&mut self.client, &shop, statements, &mut entries, &all);
         for _ in 0..TRANSACTIONS {
             let mut sql = "BEGIN;".to_owned();
             let count = *self.dice.pick(&[1, 1, 2, 3]);
@@ -217,7 +219,7 @@ impl Run {
                     dropped.push(i);
                 }
             }
-            fill(&mut self.client, &shop, statements, &mut entries, &dropped);
+            self.shown += fill(&mut self.client, &shop, statements, &mut entries, &dropped);
         }
     }
 
@@ -237,6 +239,8 @@ impl Run {
         assert_eq!(stale, 0, "{}", self.complaints);
         // A test in which nothing changes proves nothing.
         assert!(changed > 50, "{changed} changed");
+        println!("{} columns show all rows of a relation that decide", self.shown);
+        assert!(self.shown > 50, "{} columns show all", self.shown);
         cost
     }
 }
@@ -273,13 +277,15 @@ fn answers(client: &mut ::postgres::Client, statements: &[Statement], entries: &
     answers
 }
 
+/// How many columns there were to look at that show all of an occurrence's rows.
 fn fill(
     client: &mut ::postgres::Client,
     shop: &Shop,
     statements: &[Statement],
     entries: &mut [Entry],
     which: &[usize],
-) {
+) -> usize {
+    let mut looked_at = 0;
     for i in which {
         let entry = &mut entries[*i];
         let statement = &statements[entry.statement];
@@ -293,7 +299,9 @@ fn fill(
             Some(messages.iter().filter_map(row).collect())
         };
         entry.fill(statement, shop, answer, &mut ask);
+        looked_at += entry.check_shown(statement, &mut ask);
     }
+    looked_at
 }
 
 /// The rules in short.

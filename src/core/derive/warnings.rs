@@ -59,9 +59,15 @@ impl<'a> Blocks<'a> {
             }
             if !has_ordered_input(block.query) {
                 for (name, value) in block.query.values() {
-                    if name != "rtable" && name != "cteList" {
+                    if !["rtable", "cteList", "targetList"].contains(&name) {
                         unordered_aggregates(value, self.facts, &mut warnings);
                     }
+                }
+                // What lists rows beside the result is shown to nobody.
+                let is_hidden =
+                    |target: &&Value| target.node().is_some_and(|node| node.text("resname").starts_with('_'));
+                for target in block.query.list("targetList").iter().filter(|target| id != 0 || !is_hidden(target)) {
+                    unordered_aggregates(target, self.facts, &mut warnings);
                 }
             }
         }

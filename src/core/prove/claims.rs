@@ -60,6 +60,10 @@ pub fn prove(
         None if !unclear.is_empty() => (Standing::Declared, unclear.into_iter().collect()),
         None => (Standing::Proven, Vec::new()),
     };
+    let mut reasons = reasons;
+    if matches!(standing, Standing::Proven | Standing::Declared) {
+        reasons.extend(derived.warnings.iter().map(ToString::to_string));
+    }
     Proof { standing, reasons }
 }
 

@@ -9,7 +9,7 @@ use crate::core::catalog::{Query, Section};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     pub standing: Standing,
-    /// Why it is not proven, or what its author says.
+    /// Why it is not proven, or what its author says; and where Postgres may answer differently over the same data.
     pub reasons: Vec<String>,
 }
 

@@ -493,6 +493,36 @@ fn what_nobody_can_tell_is_declared_and_says_why() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// It is no fault of the declarations, which are what they are.
+#[test]
+fn where_postgres_may_answer_differently_over_the_same_data_is_said_with_the_query() {
+    let server = Server::new();
+    server.run(SHOP);
+    let tried = Tried::new(&server, |_| {});
+    for (query, said) in [
+        (
+            r#"call = "five"
+               sql = "SELECT id, name FROM product WHERE featured ORDER BY price LIMIT 5"
+               match = "featured = true""#,
+            "LIMIT without an ORDER BY that decides the order in full",
+        ),
+        (
+            r#"call = "names"
+               rows = false
+               sql = "SELECT json_agg(name) AS names FROM product""#,
+            "json_agg without ORDER BY",
+        ),
+    ] {
+        let (standing, reasons, report) = validated(&tried, query);
+        assert_eq!((standing, reasons.len(), report.errors.len()), (Standing::Proven, 1, 0), "{query}: {reasons:?}");
+        assert!(reasons[0].contains(said), "{reasons:?}");
+    }
+    // A trust is all that there is to say.
+    let (standing, reasons, _) =
+        validated(&tried, "call = \"x\"\nsql = \"SELECT id FROM product LIMIT 5\"\ntrust = \"why\"");
+    assert_eq!((standing, reasons), (Standing::Trusted, vec!["why".to_owned()]));
+}
+
 /// Five hundred queries are derived and compared beside a running server.
 #[test]
 fn five_hundred_queries_take_less_than_three_seconds() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures bear with a Redis and a Postgres of its own, and prints the tables of docs/performance.md. Called by `make bench`.
 #
-#   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates feed
+#   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates links feed
 #                                                  freshness memory compression misses shared rewarm enqueue queue-memory latency drain
 #                                                  drain-feed bullmq drain-holds claims events limits inbox; none: all; of claims alone
 #                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds,

@@ -7,7 +7,7 @@ use postgres::types::Type;
 use postgres::{Client, Statement};
 use rustix::process::{setpriority_process, Pid};
 
-use crate::support::{Database, Info, Postgres, Redis, Wire};
+use crate::support::{eventually, Database, Info, Postgres, Redis, Wire};
 
 /// Bears of the benchmark, beside the sample's 200. Number `i` has the id `FIRST_ID + i` and the size `FIRST_SIZE + i`,
 /// which nobody else has: a range of sizes is as many rows as it is long.
@@ -50,7 +50,7 @@ impl Servers {
     /// The same with another catalog.
     pub fn redis_with(&self, catalog: &str) -> Redis {
         let redis = Redis::builder().postgres(&self.database).catalog(catalog).start();
-        redis.wire().call(&["BEAR.QUERY", "color", "all"]).bulk();
+        eventually("Postgres has seen the catalog", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
         redis
     }
 }

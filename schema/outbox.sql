@@ -17,7 +17,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS bear.outbox (
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0,
     vacuum_truncate = false);
 CREATE INDEX IF NOT EXISTS outbox_xid ON bear.outbox (xid);
-COMMENT ON TABLE bear.outbox IS 'bear: changed rows by the columns that a catalog names, as they were and as they became; vals null: any row of the table';
+COMMENT ON TABLE bear.outbox IS 'bear: changed rows by the columns that a catalog names, as they were and as they became (twice as many: both at once); vals null: any row of the table';
 
 CREATE UNLOGGED TABLE IF NOT EXISTS bear.outbox_reader (
     reader   pg_catalog.int8        PRIMARY KEY,
@@ -59,7 +59,9 @@ END $lock$;
 
 -- Makes the triggers of a table, if they are not there yet; tells by which number their rows are known.
 -- The name is a hash of all that the function does, so that catalogs that want different columns do not meet.
-CREATE OR REPLACE FUNCTION bear.outbox_follow(tab pg_catalog.regclass, cols pg_catalog.text[]) RETURNS pg_catalog.int8 LANGUAGE plpgsql
+-- paired: of an UPDATE the old row and the new one are written as one, where it is known which became which: by row, or by the
+-- primary key where that is as it was.
+CREATE OR REPLACE FUNCTION bear.outbox_follow(tab pg_catalog.regclass, cols pg_catalog.text[], paired pg_catalog.bool) RETURNS pg_catalog.int8 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
     tab_name text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = tab);
@@ -74,6 +76,10 @@ DECLARE
                 'text', 'varchar', 'bpchar', 'uuid', 'bool', 'numeric']::regtype[]))
         THEN ' SET "DateStyle" = ''ISO, YMD'' SET "TimeZone" = ''UTC'' SET "IntervalStyle" = ''postgres'' SET bytea_output = ''hex'' SET extra_float_digits = 1'
         ELSE '' END;
+    -- The primary key's columns as text: no operator of the application's is called.
+    keys text := (SELECT string_agg(format('r.%I::text', a.attname), ', ' ORDER BY a.attnum) FROM pg_index x JOIN pg_attribute a
+        ON a.attrelid = x.indrelid AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+        WHERE x.indrelid = tab AND x.indisprimary AND paired AND NOT by_row AND cardinality(cols) > 0);
     body text;
     src int8;
     hash text;
@@ -105,10 +111,13 @@ BEGIN
         INSERT INTO bear.outbox (source) VALUES (@source@);
         RETURN NULL;
     END IF;
-    IF was IS NOT NULL THEN INSERT INTO bear.outbox (source, vals) VALUES (@source@, was); END IF;
-    IF now_is IS DISTINCT FROM was AND now_is IS NOT NULL THEN INSERT INTO bear.outbox (source, vals) VALUES (@source@, now_is); END IF;
+    @write@
     RETURN NULL;
 END $body$;
+        body := replace(body, '@write@', CASE WHEN paired
+            THEN 'INSERT INTO bear.outbox (source, vals) VALUES (@source@, was || now_is);'
+            ELSE 'IF was IS NOT NULL THEN INSERT INTO bear.outbox (source, vals) VALUES (@source@, was); END IF;
+    IF now_is IS DISTINCT FROM was AND now_is IS NOT NULL THEN INSERT INTO bear.outbox (source, vals) VALUES (@source@, now_is); END IF;' END);
         body := replace(body, '@old@', coalesce((SELECT format('ARRAY[%s]', string_agg(format('OLD.%I::text', col), ', ' ORDER BY at)) FROM unnest(cols) WITH ORDINALITY c(col, at) HAVING count(*) > 0), 'NULL'));
         body := replace(body, '@new@', coalesce((SELECT format('ARRAY[%s]', string_agg(format('NEW.%I::text', col), ', ' ORDER BY at)) FROM unnest(cols) WITH ORDINALITY c(col, at) HAVING count(*) > 0), 'NULL'));
     ELSE
@@ -118,10 +127,10 @@ DECLARE alive int8; changed int8; unclear bool := @none@;
 BEGIN
     BEGIN
         IF TG_OP = 'INSERT' THEN
-            SELECT a.last_value, (SELECT count(*) FROM (SELECT @columns@ FROM bear_new r LIMIT 10001) m) INTO alive, changed
+            SELECT a.last_value, (SELECT count(*) FROM (SELECT @seen@ FROM bear_new r LIMIT 10001) m) INTO alive, changed
                 FROM bear.outbox_alive a;
         ELSIF TG_OP IN ('UPDATE', 'DELETE') THEN
-            SELECT a.last_value, (SELECT count(*) FROM (SELECT @columns@ FROM bear_old r LIMIT 10001) m) INTO alive, changed
+            SELECT a.last_value, (SELECT count(*) FROM (SELECT @seen@ FROM bear_old r LIMIT 10001) m) INTO alive, changed
                 FROM bear.outbox_alive a;
         ELSE
             SELECT a.last_value INTO alive FROM bear.outbox_alive a;
@@ -132,8 +141,7 @@ BEGIN
     IF unclear OR TG_OP = 'TRUNCATE' OR changed > 10000 THEN
         INSERT INTO bear.outbox (source) VALUES (@source@);
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO bear.outbox (source, vals) SELECT @source@, u.v FROM (
-            SELECT @vals@ AS v FROM bear_old r UNION SELECT @vals@ FROM bear_new r) u;
+        INSERT INTO bear.outbox (source, vals) SELECT @source@, u.v FROM (@update@) u;
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO bear.outbox (source, vals) SELECT DISTINCT @source@, @vals@ FROM bear_new r;
     ELSE
@@ -141,6 +149,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END $body$;
+        body := replace(body, '@update@', CASE WHEN keys IS NULL
+            THEN 'SELECT @vals@ AS v FROM bear_old r UNION SELECT @vals@ FROM bear_new r'
+            ELSE 'SELECT DISTINCT o.v || n.v AS v FROM (SELECT @vals@ AS v, ARRAY[@keys@] AS k FROM bear_old r) o '
+                'FULL JOIN (SELECT @vals@ AS v, ARRAY[@keys@] AS k FROM bear_new r) n ON o.k = n.k' END);
+        body := replace(body, '@keys@', coalesce(keys, ''));
+        body := replace(body, '@seen@', concat_ws(', ', '@columns@', keys));
         body := replace(body, '@vals@', 'ARRAY[@columns@]::text[]');
         body := replace(body, '@columns@', coalesce((SELECT string_agg(format('r.%I::text', col), ', ' ORDER BY at) FROM unnest(cols) WITH ORDINALITY c(col, at)), ''));
     END IF;
@@ -229,5 +243,5 @@ BEGIN
     PERFORM bear.outbox_lock(ARRAY['bear.outbox', 'bear.outbox_reader', 'bear.outbox_source']::regclass[]::oid[], 'ACCESS EXCLUSIVE');
     DROP TABLE bear.outbox, bear.outbox_reader, bear.outbox_source;
     DROP SEQUENCE bear.outbox_alive;
-    DROP FUNCTION bear.outbox_version(), bear.outbox_lock(oid[], text), bear.outbox_follow(regclass, text[]), bear.outbox_unfollow(int8), bear.outbox_sweep(), bear.outbox_uninstall();
+    DROP FUNCTION bear.outbox_version(), bear.outbox_lock(oid[], text), bear.outbox_follow(regclass, text[], bool), bear.outbox_unfollow(int8), bear.outbox_sweep(), bear.outbox_uninstall();
 END $uninstall$;

@@ -10,6 +10,7 @@
 //! | `no-predicate-index` | nothing is found in which a changed row belongs now |
 //! | `join-struck` | who comes after a strike is answered with what was fetched before it |
 //! | `own-transactions-whole` | the feed leaves out all that a job's transaction has changed, told by the job or not |
+//! | `ignore-a-column` | of the columns that somebody reads, a change of the last counts as none |
 //! | `no-link-moves` | a row that is gone or has moved, by which a SELECT of `tables` found others, concerns nothing |
 //! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
 //! | `lease-no-strike` | a value whose lease was struck is stored all the same |

@@ -12,6 +12,7 @@ use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::lists::PageSize;
 use crate::core::catalog::{Computed, OnRule, Query, Section};
+use crate::core::feed::TableCoverage;
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::duration;
 use crate::core::values::value::shorten;
@@ -49,9 +50,16 @@ impl Command for Catalog {
             match catalog.section(name) {
                 Some((index, found)) if found.queries.len() + found.jobs.len() > AT_ONCE => {
                     let (sections, proofs) = (catalog.sections.clone(), server.checked().proofs.clone());
-                    server.reply_aside(ctx, move |reply| section(reply, &sections, &sections[index], &proofs));
+                    let coverage = server.feed().coverage.clone();
+                    server.reply_aside(ctx, move |reply| {
+                        let of = Of { sections: &sections, proofs: &proofs, coverage: &coverage };
+                        section(reply, of, &sections[index]);
+                    });
                 }
-                Some((_, found)) => section(ctx.reply(), &catalog.sections, found, &server.checked().proofs),
+                Some((_, found)) => {
+                    let (proofs, coverage) = (&server.checked().proofs, &server.feed().coverage);
+                    section(ctx.reply(), Of { sections: &catalog.sections, proofs, coverage }, found);
+                }
                 None => {
                     let names = catalog.sections.iter().map(|section| section.name.as_ref());
                     let mut names: Vec<&str> = names.take(AT_ONCE).collect();
@@ -88,7 +96,17 @@ fn all(reply: Replier, server: &Server) {
     reply.texts(&names);
 }
 
-fn section(reply: Replier, sections: &[Section], section: &Section, proofs: &BTreeMap<u64, Proof>) {
+/// What is known beside a section.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    sections: &'a [Section],
+    /// By the ids of plans.
+    proofs: &'a BTreeMap<u64, Proof>,
+    /// How the feed follows tables.
+    coverage: &'a [TableCoverage],
+}
+
+fn section(reply: Replier, of: Of, section: &Section) {
     reply.map(11 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
@@ -106,13 +124,13 @@ fn section(reply: Replier, sections: &[Section], section: &Section, proofs: &BTr
     let of_sql = || section.queries.iter().filter_map(|query| Some((query, query.plan()?)));
     reply.array(of_sql().count());
     for (one, plan) in of_sql() {
-        query(reply, sections, one, plan, proofs.get(&plan.id));
+        query(reply, of, one, plan);
     }
     reply.text("values");
     let values = || section.queries.iter().filter_map(|query| Some((query, query.computed()?)));
     reply.array(values().count());
     for (one, computed) in values() {
-        value(reply, sections, one, computed);
+        value(reply, of.sections, one, computed);
     }
     reply.text("jobs");
     reply.array(section.jobs.len());
@@ -208,8 +226,9 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
     dependencies(reply, sections, query);
 }
 
-fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, proof: Option<&Proof>) {
-    reply.map(14 + LIFE_FIELDS);
+fn query(reply: Replier, of: Of, query: &Query, plan: &FetchPlan) {
+    let proof = of.proofs.get(&plan.id);
+    reply.map(15 + LIFE_FIELDS);
     reply.text("call");
     reply.text(query.call.text());
     reply.text("sql");
@@ -222,7 +241,7 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, 
     reply.boolean(query.single);
     reply.text("rows");
     reply.boolean(query.rows);
-    dependencies(reply, sections, query);
+    dependencies(reply, of.sections, query);
     reply.text("lists");
     reply.map(plan.lists.len());
     for list in &plan.lists {
@@ -244,6 +263,8 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, 
             reply.text(&query.call.args().get(index).map_or_else(String::new, |arg| format!("{{{}}}", arg.name)))
         }
     }
+    reply.text("hints");
+    reply.texts(&hints(of, query));
     // Nothing is known before Postgres has seen the statement, but what its author says.
     reply.text("proof");
     let trusted = query.trust.as_deref().map(|_| Standing::Trusted.name());
@@ -254,6 +275,20 @@ fn query(reply: Replier, sections: &[Section], query: &Query, plan: &FetchPlan, 
         (None, Some(proof)) => reply.texts(&proof.reasons),
         (None, None) => reply.texts::<&str>(&[]),
     }
+}
+
+/// What would have changes that the query reads nothing of drop nothing of it.
+fn hints(of: Of, query: &Query) -> Vec<String> {
+    let reads = query.reads.iter().flat_map(|reads| reads.sections());
+    let hint = |section: &str| {
+        let index = of.sections.iter().position(|known| *known.name == *section);
+        let tables = of.coverage.iter().filter(move |table| index.is_some_and(|index| table.sections.contains(&index)));
+        tables.filter_map(|table| {
+            let (table, alter) = (&table.table, table.alter.as_ref()?);
+            Some(format!("an UPDATE of '{table}' counts as one of all columns, read or not: {alter}"))
+        })
+    };
+    reads.flat_map(|(section, _)| hint(section)).collect()
 }
 
 /// Three fields.

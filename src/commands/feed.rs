@@ -132,5 +132,12 @@ fn notes(tables: &[TableCoverage]) -> Vec<String> {
         Coverage::Covered { note: Some(note) } => Some(format!("{}: {note}", table.table)),
         _ => None,
     };
-    tables.iter().filter_map(note).collect()
+    let blind = |table: &TableCoverage| {
+        let alter = table.alter.as_ref()?;
+        Some(format!(
+            "{}: an UPDATE counts as one of all columns, whatever queries read; {alter} tells which",
+            table.table
+        ))
+    };
+    tables.iter().flat_map(|table| [note(table), blind(table)]).flatten().collect()
 }

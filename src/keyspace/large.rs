@@ -13,10 +13,11 @@
 
 use std::sync::Arc;
 
-use super::remove::{pattern_of, Outcome, Pace, What, AT_ONCE};
+use super::remove::{pattern_of, NamedSet, Outcome, Pace, What, AT_ONCE};
 use super::{store, warm, watch, Keyspace};
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::changes::change::Changes;
+use crate::core::changes::changed_sets::ChangedSets;
 use crate::redis_api::Context;
 
 /// Changed rows that one slice looks up.
@@ -40,7 +41,7 @@ pub(super) struct InTurn {
 /// A [`What`] that many entries may be of.
 enum OwnedWhat {
     Metas(Box<[Box<[u8]>]>),
-    Rows { sets: Box<[Box<[u8]>]>, changes: Arc<Changes> },
+    Rows { sets: Arc<ChangedSets>, changes: Arc<Changes> },
     Calls { prefix: Box<[u8]>, pattern: Option<Box<[u8]>> },
 }
 
@@ -48,7 +49,7 @@ impl OwnedWhat {
     fn of(what: &What) -> OwnedWhat {
         match what {
             What::Metas(sets) => OwnedWhat::Metas((*sets).into()),
-            What::Rows { sets, changes } => OwnedWhat::Rows { sets: (*sets).into(), changes: (*changes).clone() },
+            What::Rows { sets, changes } => OwnedWhat::Rows { sets: (*sets).clone(), changes: (*changes).clone() },
             What::Calls { prefix, pattern } => {
                 OwnedWhat::Calls { prefix: (*prefix).into(), pattern: pattern.map(Into::into) }
             }
@@ -119,7 +120,8 @@ impl Keyspace {
         self.index.end_removal(id);
         let all_of = |set: &[u8]| Some(Concern::Space(set[..watch::named(set)?.prefix_len - 1].into()));
         let concern = match what {
-            What::Metas(sets) | What::Rows { sets, .. } => sets.first().and_then(|set| all_of(set)),
+            What::Metas(sets) => sets.first().and_then(|set| all_of(set)),
+            What::Rows { sets, .. } => sets.names().next().and_then(all_of),
             What::Calls { prefix, .. } => Some(Concern::Calls { prefix: (*prefix).into(), pattern: None }),
             What::Space(prefix) => Some(Concern::Space((*prefix).into())),
             What::Key(_) => Some(self.concern_of(what)),
@@ -141,12 +143,15 @@ impl Keyspace {
 
     fn begin(&mut self, ctx: Context, id: u64, what: &What) {
         self.index.put_in_force(id, self.concern_of(what));
+        let of_sets = |listed: Vec<NamedSet>, changes| Source::Sets {
+            sets: listed.into_iter().map(|(_, set)| set.into()).collect(),
+            cursor: b"0"[..].into(),
+            changes,
+        };
         let source = match what {
-            What::Metas(sets) | What::Rows { sets, .. } if !self.outside_commands => Source::Sets {
-                sets: self.listed(sets).map(|(_, set)| set.into()).collect(),
-                cursor: b"0"[..].into(),
-                changes: if let What::Rows { changes, .. } = what { Some((*changes).clone()) } else { None },
-            },
+            _ if self.outside_commands => Source::Index { from: None },
+            What::Metas(sets) => of_sets(self.listed(sets), None),
+            What::Rows { sets, changes } => of_sets(self.index.concerned_sets(sets), Some((*changes).clone())),
             _ => Source::Index { from: None },
         };
         // The tombstone stands in the reply's own unit.

@@ -2,6 +2,7 @@
 //! struck in between. So nobody, AOF and replicas included, sees an entry without its metadata.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -10,6 +11,7 @@ use super::{store, Keyspace};
 use crate::core::cache::index::{Facts, Key, Remains};
 use crate::core::cache::meta_id::MetaId;
 use crate::core::cache::stored_form::Content;
+use crate::core::catalog::columns_read::ColumnsRead;
 use crate::core::changes::change::Changes;
 use crate::core::changes::dependency::Dependency;
 use crate::core::changes::dependency::DependentId;
@@ -28,6 +30,8 @@ pub struct Publication {
     pub facts: Facts,
     /// Which rows would belong in it, by their values.
     pub dependencies: Box<[Dependency]>,
+    /// Which columns of rows its result reads; None: all.
+    pub reads: Option<Arc<ColumnsRead>>,
 }
 
 /// Bytes of results and names that may wait to be published: over it, results are answered and not stored.
@@ -178,9 +182,7 @@ impl Keyspace {
     /// Gives up all publications that rows of one of these spaces may concern.
     pub(super) fn abort_interested_in(&mut self, changes: &Changes) {
         let dependents = &self.index.dependents;
-        let wants = |id: DependentId| {
-            dependents.spaces(id).any(|space| changes.spaces.iter().any(|changed| **changed == *space))
-        };
+        let wants = |id: DependentId| changes.spaces.iter().any(|space| dependents.may_want(id, space, changes));
         let by_key = &self.publications.by_key;
         let concerned = by_key.iter().filter(|(_, progress)| progress.dependent.is_some_and(wants));
         let keys: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
@@ -208,24 +210,25 @@ impl Keyspace {
         }
     }
 
-    /// Gives up the publications that a change of rows or tags concerns, and the older results that they were to replace.
-    pub fn abort_changed(&mut self, concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
-        for key in self.abort_where(concerned) {
+    /// Gives up the publications that a change of rows or tags concerns, by their sets and what they read, and the older
+    /// results that they were to replace.
+    pub fn abort_changed(&mut self, mut concerned: impl FnMut(&[Box<[u8]>], Option<&ColumnsRead>) -> bool) {
+        for key in self.abort_where(|_, publication| concerned(&publication.metas, publication.reads.as_deref())) {
             self.warm.dropped(&key);
         }
     }
 
     /// The same of an invalidation that is none.
-    pub fn abort_publications(&mut self, concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
-        self.abort_where(concerned);
+    pub fn abort_publications(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) {
+        self.abort_where(|key, publication| concerned(key, &publication.metas));
     }
 
-    fn abort_where(&mut self, mut concerned: impl FnMut(&[u8], &[Box<[u8]>]) -> bool) -> Vec<Key> {
+    fn abort_where(&mut self, mut concerned: impl FnMut(&[u8], &Publication) -> bool) -> Vec<Key> {
         let keys: Vec<Key> = self
             .publications
             .by_key
             .iter()
-            .filter(|(key, progress)| concerned(key, &progress.publication.metas))
+            .filter(|(key, progress)| concerned(key, &progress.publication))
             .map(|(key, _)| key.clone())
             .collect();
         for key in &keys {
@@ -282,7 +285,7 @@ impl Keyspace {
 
     fn put_entry(&mut self, ctx: Context, key: Key, progress: InProgress) {
         let InProgress { publication, done: mut metas, dependent } = progress;
-        let Publication { content, prefix_len, expires, facts, .. } = publication;
+        let Publication { content, prefix_len, expires, facts, reads, .. } = publication;
         let left = expires.saturating_duration_since(Instant::now()).as_millis() as u64;
         metas.sort_unstable();
         let is_ours = self.index.stored(&key).is_some() || self.doomed.contains(&key);
@@ -303,7 +306,8 @@ impl Keyspace {
         self.told.stored(&key, prefix_len, content.plain.len(), facts.rows, left);
         self.doomed.remove(&key);
         self.count_overwritten(&key);
-        if let Some(replaced) = self.index.insert(key.clone(), prefix_len, metas.into(), facts, dependent) {
+        let replaced = self.index.insert(key.clone(), prefix_len, metas.into(), facts, dependent, reads.as_ref());
+        if let Some(replaced) = replaced {
             self.sweep_later(key, replaced.into_remains());
         }
     }

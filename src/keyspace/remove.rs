@@ -9,6 +9,7 @@ use crate::core::cache::index::count::Group;
 use crate::core::cache::index::{Concern, Key, Taken};
 use crate::core::cache::meta_id::MetaId;
 use crate::core::changes::change::Changes;
+use crate::core::changes::changed_sets::ChangedSets;
 use crate::core::changes::dependency::DependentId;
 use crate::mutations;
 use crate::redis_api::Context;
@@ -23,8 +24,8 @@ const ROWS_AT_ONCE: usize = 64;
 pub enum What<'a> {
     /// Those that belong to one of these metadata sets.
     Metas(&'a [Box<[u8]>]),
-    /// Those, and the ones in which a row that changed may belong now.
-    Rows { sets: &'a [Box<[u8]>], changes: &'a Arc<Changes> },
+    /// Those of sets of rows that read what has changed, and the ones in which a row that changed may belong now.
+    Rows { sets: &'a Arc<ChangedSets>, changes: &'a Arc<Changes> },
     /// All of a space, by the prefix of its keys, and those of others that any row of it concerns.
     Space(&'a [u8]),
     /// Those of a prefix (ending in `:`) whose call part matches, or all of them.
@@ -74,15 +75,18 @@ enum Interested {
 impl Keyspace {
     /// Removes entries. From now on none of them is served.
     pub fn remove(&mut self, ctx: Context, what: What, pace: Pace) -> Outcome {
-        if let What::Rows { changes, .. } = &what {
-            return self.remove_rows(ctx, &what, changes, pace);
+        if let What::Rows { sets, changes } = what {
+            return self.remove_rows(ctx, sets, changes, pace);
         }
         if self.outside_commands {
             return self.remove_later(ctx, &what, None, pace);
         }
         match what {
             What::Key(key) => self.remove_now(ctx, &what, vec![key.into()]),
-            What::Metas(_) => self.remove_members(ctx, &what, &Interested::Few(Vec::new()), pace),
+            What::Metas(sets) => {
+                let listed = self.listed(sets);
+                self.remove_members(ctx, &what, listed, &Interested::Few(Vec::new()), pace)
+            }
             What::Calls { prefix, pattern } if self.index.is_over(prefix, AT_ONCE) => {
                 let all = pattern.is_none().then_some(Group::Space(prefix));
                 let count = all.and_then(|group| self.index.count(Some(group), &self.concern_of(&what), &[]));
@@ -96,15 +100,18 @@ impl Keyspace {
     }
 
     /// Removes what contains changed rows, and what they may belong in now.
-    fn remove_rows(&mut self, ctx: Context, what: &What, changes: &Arc<Changes>, pace: Pace) -> Outcome {
+    fn remove_rows(&mut self, ctx: Context, sets: &Arc<ChangedSets>, changes: &Arc<Changes>, pace: Pace) -> Outcome {
+        let what = &What::Rows { sets, changes };
         let interested = self.interested_in(changes);
         match &interested {
             Interested::Few(few) if !self.outside_commands => self.abort_interested(few),
             _ => self.abort_interested_in(changes),
         }
-        match self.outside_commands {
-            true => self.remove_later(ctx, what, None, pace),
-            false => self.remove_members(ctx, what, &interested, pace),
+        let listed: Vec<NamedSet> = self.index.concerned_sets(sets);
+        match &interested {
+            Interested::Few(few) if few.is_empty() && listed.is_empty() => Outcome::Removed(0),
+            _ if self.outside_commands => self.remove_later(ctx, what, None, pace),
+            _ => self.remove_members(ctx, what, listed, &interested, pace),
         }
     }
 
@@ -130,9 +137,14 @@ impl Keyspace {
     }
 
     /// Removes the members of sets, and who else is interested.
-    fn remove_members(&mut self, ctx: Context, what: &What, interested: &Interested, pace: Pace) -> Outcome {
-        let (What::Metas(sets) | What::Rows { sets, .. }) = *what else { return Outcome::Removed(0) };
-        let mut listed: Vec<NamedSet> = self.listed(sets).collect();
+    fn remove_members(
+        &mut self,
+        ctx: Context,
+        what: &What,
+        mut listed: Vec<NamedSet>,
+        interested: &Interested,
+        pace: Pace,
+    ) -> Outcome {
         listed.sort_by_key(|(id, _)| self.index.metas.entries(*id));
         let members =
             |sets: &[NamedSet]| -> usize { sets.iter().map(|(id, set)| self.member_count(ctx, *id, set)).sum() };
@@ -155,7 +167,14 @@ impl Keyspace {
         if largest.is_none() {
             return self.remove_now(ctx, what, candidates);
         }
-        let count = self.index.count(largest, &self.concern_of(what), &candidates);
+        // Of a large group some may read nothing of what has changed.
+        let is_whole = match what {
+            What::Rows { sets, changes } => {
+                changes.unchanged.is_unknown() && sets.sets.iter().all(|(_, unchanged)| unchanged.is_unknown())
+            }
+            _ => true,
+        };
+        let count = is_whole.then(|| self.index.count(largest, &self.concern_of(what), &candidates)).flatten();
         self.remove_later(ctx, what, count, pace)
     }
 
@@ -175,7 +194,7 @@ impl Keyspace {
     }
 
     /// As the removal of [`What::Rows`], in force now, while the server allows no writes: carried out later.
-    pub fn invalidate_rows_later(&mut self, space: &[u8], sets: &[Box<[u8]>], changes: &Arc<Changes>) {
+    pub fn invalidate_rows_later(&mut self, space: &[u8], sets: &Arc<ChangedSets>, changes: &Arc<Changes>) {
         /// More removals of rows than this that wait are one of the whole space.
         const MAX_WAITING: usize = 16;
 
@@ -192,7 +211,12 @@ impl Keyspace {
             What::Key(key) => Concern::Calls { prefix: (*key).into(), pattern: Some(Box::default()) },
             What::Metas(sets) => Concern::Metas(sets.iter().filter_map(|set| self.index.metas.find(set)).collect()),
             What::Rows { sets, changes } => Concern::Rows {
-                metas: sets.iter().filter_map(|set| self.index.metas.find(set)).collect(),
+                section: sets.section.clone(),
+                metas: sets
+                    .sets
+                    .iter()
+                    .filter_map(|(set, unchanged)| Some((self.index.metas.find(set)?, unchanged.clone())))
+                    .collect(),
                 changes: (*changes).clone(),
             },
             What::Space(prefix) => Concern::Space((*prefix).into()),
@@ -202,10 +226,11 @@ impl Keyspace {
         }
     }
 
-    /// The sets that any entry lists: a thousand unknown rows cost a thousand look-ups and no command.
-    pub(super) fn listed<'a>(&'a self, sets: &'a [Box<[u8]>]) -> impl Iterator<Item = NamedSet<'a>> {
+    /// The sets that any entry lists; of rows, see [`crate::core::cache::index::Index::concerned_sets`].
+    pub(super) fn listed<'a>(&self, sets: &'a [Box<[u8]>]) -> Vec<NamedSet<'a>> {
         let metas = &self.index.metas;
-        sets.iter().filter_map(|set| Some((metas.find(set)?, &**set))).filter(|(id, _)| metas.entries(*id) > 0)
+        let found = sets.iter().filter_map(|set| Some((metas.find(set)?, &**set)));
+        found.filter(|(id, _)| metas.entries(*id) > 0).collect()
     }
 
     /// Members that Redis may have of a set.

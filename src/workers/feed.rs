@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::catalog::Section;
 use crate::core::changes::image::Image;
 use crate::core::feed::promise::Promises;
-use crate::core::feed::{FeedOutcome, Rows, SectionChange};
+use crate::core::feed::{FeedOutcome, PresentRow, Rows, SectionChange};
 use crate::core::jobs::retry::OutageBackoff;
 use crate::postgres::{follow, FeedControl, FeedError, FeedKind, FeedSettings, InboxSign};
 
@@ -42,8 +43,9 @@ const LASTED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Told {
     pub outcome: FeedOutcome,
-    /// Of each change, the present values of its rows; None: values that make no sense, which may be any.
-    pub images: Vec<Option<Vec<Image>>>,
+    /// Of each change, the present values of its rows, with what of them is as it was; None: values that make no sense, which
+    /// may be any.
+    pub images: Vec<Option<Vec<(Image, Unchanged)>>>,
     bytes: usize,
 }
 
@@ -65,15 +67,19 @@ fn bytes_of(change: &SectionChange) -> usize {
     match &change.rows {
         Rows::All => ROW,
         Rows::Some(rows) => {
-            rows.iter().map(|(id, json)| ROW + id.len() + json.as_ref().map_or(0, |json| 2 * json.len())).sum()
+            rows.iter().map(|row| ROW + row.id.len() + row.json.as_ref().map_or(0, |json| 2 * json.len())).sum()
         }
     }
 }
 
-fn images_of(change: &mut SectionChange) -> Option<Vec<Image>> {
+fn images_of(change: &mut SectionChange) -> Option<Vec<(Image, Unchanged)>> {
     let Rows::Some(rows) = &mut change.rows else { return None };
-    let images = rows.iter().filter_map(|(_, json)| json.as_deref()).map(Image::from_json).collect::<Result<_, _>>();
-    rows.iter_mut().for_each(|(_, json)| *json = None);
+    let image = |row: &PresentRow| {
+        let image = Image::from_json(row.json.as_deref()?);
+        Some(image.map(|image| (image, row.unchanged.clone())))
+    };
+    let images = rows.iter().filter_map(image).collect::<Result<_, _>>();
+    rows.iter_mut().for_each(|row| row.json = None);
     images.ok()
 }
 

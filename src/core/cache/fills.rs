@@ -32,7 +32,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::tenant_sets;
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::changes::change::Changes;
+use crate::core::changes::changed_sets::ChangedSets;
 use crate::mutations;
 
 /// Fetches of one entry at a time: a struck one and its successor.
@@ -60,6 +62,8 @@ pub struct Fills<C, W> {
 enum Logged {
     /// Name of a metadata set.
     Meta(Box<[u8]>),
+    /// The set of that number of a changed row.
+    Row(Arc<ChangedSets>, usize),
     /// The same after the tenant, of whichever tenant.
     AnyTenants(Box<[u8]>),
     Rows(Arc<Changes>),
@@ -68,10 +72,18 @@ enum Logged {
 impl Logged {
     fn cost(&self) -> usize {
         match self {
-            Logged::Meta(_) | Logged::AnyTenants(_) => 1,
+            Logged::Meta(_) | Logged::Row(..) | Logged::AnyTenants(_) => 1,
             Logged::Rows(changes) => changes.cost(),
         }
     }
+}
+
+/// What has changed since a fetch was sent.
+pub enum Changed<'a> {
+    /// Rows that may belong in the result.
+    Rows(&'a Changes),
+    /// A row of a section that the result lists, but for what of it is as it was.
+    Listed(&'a [u8], &'a Unchanged),
 }
 
 struct Slot<C, W> {
@@ -242,6 +254,12 @@ impl<C: Clone, W> Fills<C, W> {
         self.log(names.chain(rows));
     }
 
+    /// The same of sets of changed rows, for those who read what has changed of them.
+    pub fn change_rows(&mut self, sets: &Arc<ChangedSets>, rows: &Arc<Changes>) {
+        let listed = (0..sets.sets.len()).map(|at| Logged::Row(sets.clone(), at));
+        self.log(listed.chain((!rows.is_empty()).then(|| Logged::Rows(rows.clone()))));
+    }
+
     /// Strikes the fetches whose results will turn out to belong to one of these metadata of any tenant, named as they are
     /// after the tenant.
     pub fn change_of_any_tenant<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) {
@@ -272,13 +290,13 @@ impl<C: Clone, W> Fills<C, W> {
         }
     }
 
-    /// Takes the outcome of a fetch; None for a ticket that is not under way. `belong` says whether one of the rows may
-    /// belong in the call's result.
+    /// Takes the outcome of a fetch; None for a ticket that is not under way. `concerns` says whether a
+    /// change may concern the call's result.
     pub fn finish(
         &mut self,
         ticket: u64,
         ended: Ended,
-        belong: impl Fn(&C, &Changes) -> bool,
+        concerns: impl Fn(&C, Changed<'_>) -> bool,
     ) -> Option<Finished<C, W>> {
         let key = self.tickets.remove(&ticket)?;
         let slot = self.slots.get_mut(&key)?;
@@ -287,7 +305,7 @@ impl<C: Clone, W> Fills<C, W> {
         let struck = match ended {
             Ended::Got(metadata) => {
                 let call = &slot.call;
-                let changed = first_change(&self.log, fill.sent, metadata, |changes| belong(call, changes));
+                let changed = first_change(&self.log, fill.sent, metadata, |changed| concerns(call, changed));
                 [fill.struck, changed].into_iter().flatten().min()
             }
             Ended::Failed => None,
@@ -361,18 +379,22 @@ fn joins_struck() -> bool {
     mutations::is("join-struck")
 }
 
-/// The first change after `sent` that one of `metadata` (sorted) names, or whose rows belong.
+/// The first change after `sent` that one of `metadata` (sorted) names, or whose rows belong; unless the call reads nothing of it.
 fn first_change(
     log: &VecDeque<(Seq, Logged)>,
     sent: Seq,
     metadata: &[Box<[u8]>],
-    belong: impl Fn(&Changes) -> bool,
+    concerns: impl Fn(Changed<'_>) -> bool,
 ) -> Option<Seq> {
     let start = log.partition_point(|(seq, _)| *seq <= sent);
-    let concerns = |logged: &Logged| match logged {
+    let is_concerned = |logged: &Logged| match logged {
         Logged::Meta(name) => metadata.binary_search(name).is_ok(),
+        Logged::Row(sets, at) => {
+            let (name, unchanged) = &sets.sets[*at];
+            metadata.binary_search(name).is_ok() && concerns(Changed::Listed(&sets.section, unchanged))
+        }
         Logged::AnyTenants(name) => tenant_sets::lists(metadata, name),
-        Logged::Rows(changes) => belong(changes),
+        Logged::Rows(changes) => concerns(Changed::Rows(changes)),
     };
-    log.range(start..).find(|(_, logged)| concerns(logged)).map(|(seq, _)| *seq)
+    log.range(start..).find(|(_, logged)| is_concerned(logged)).map(|(seq, _)| *seq)
 }

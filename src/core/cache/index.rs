@@ -20,7 +20,10 @@ use super::glob;
 use super::meta_id::MetaId;
 use super::metas::Metas;
 use super::moment::Moment;
+use super::readers::{Marks, ReaderId, Readers};
+use crate::core::catalog::columns_read::{ColumnsRead, Unchanged};
 use crate::core::changes::change::Changes;
+use crate::core::changes::changed_sets::ChangedSets;
 use crate::core::changes::dependency::DependentId;
 use crate::core::changes::dependents::Dependents;
 
@@ -41,6 +44,8 @@ pub struct Entry {
     pub dependent: Option<DependentId>,
     /// Bytes of the key that are the prefix of its space, colon included.
     prefix_len: u32,
+    /// Which columns of rows its result reads.
+    reader: ReaderId,
 }
 
 /// What is to be swept of an entry that is in the index no more: Redis has its key in the sets, and who it wanted to hear of
@@ -91,8 +96,9 @@ pub struct Facts {
 pub enum Concern {
     /// Entries that belong to one of these sets.
     Metas(Vec<MetaId>),
-    /// Those, and entries in which one of these rows may belong.
-    Rows { metas: Vec<MetaId>, changes: Arc<Changes> },
+    /// Entries that belong to one of these sets of rows of a section and read what the change has not left as it was, and
+    /// entries in which one of these rows may belong.
+    Rows { section: Box<[u8]>, metas: Vec<(MetaId, Unchanged)>, changes: Arc<Changes> },
     /// Entries of a space, by the prefix of its keys without the colon, and all that any row of it concerns.
     Space(Box<[u8]>),
     /// The same of all tenants of a section: `{…}:<section>`.
@@ -115,6 +121,7 @@ pub struct Index {
     entries: BTreeMap<Key, Entry>,
     pub metas: Metas,
     pub dependents: Dependents,
+    readers: Readers,
     /// Entries of each space, by its prefix with the colon.
     spaces: BTreeMap<Box<[u8]>, usize>,
     removals: Vec<Removal>,
@@ -162,14 +169,16 @@ impl Index {
         metas: MetaList,
         facts: Facts,
         dependent: Option<DependentId>,
+        reads: Option<&Arc<ColumnsRead>>,
     ) -> Option<Entry> {
-        metas.iter().for_each(|meta| self.metas.list(*meta));
+        let reader = self.readers.of(reads);
+        metas.iter().for_each(|meta| self.metas.list(*meta, reader.marks()));
         let prefix = &key[..prefix_len];
         match self.spaces.get_mut(prefix) {
             Some(entries) => *entries += 1,
             None => drop(self.spaces.insert(prefix.into(), 1)),
         }
-        let entry = Entry { stamp: self.next, metas, facts, dependent, prefix_len: prefix_len as u32 };
+        let entry = Entry { stamp: self.next, metas, facts, dependent, prefix_len: prefix_len as u32, reader };
         self.next += 1;
         let replaced = self.entries.insert(key.clone(), entry)?;
         self.forget(&key, &replaced);
@@ -196,6 +205,26 @@ impl Index {
                 self.spaces.remove(prefix);
             }
         }
+    }
+
+    /// The sets that live entries list, of whose rows the change may concern one of them: a thousand rows that nobody lists, or
+    /// of which nobody reads what has changed, cost a thousand look-ups.
+    pub fn concerned_sets<'a>(&self, changed: &'a ChangedSets) -> Vec<(MetaId, &'a [u8])> {
+        let mut last: Option<(&Unchanged, Marks)> = None;
+        let mut concerned = |unchanged: &'a Unchanged| match last {
+            Some((before, marks)) if before == unchanged => marks,
+            _ => {
+                let marks = self.readers.concerned(&changed.section, unchanged);
+                last = Some((unchanged, marks));
+                marks
+            }
+        };
+        let concerned_set = |(name, unchanged): &'a (Box<[u8]>, Unchanged)| {
+            let id = self.metas.find(name)?;
+            let is_listed = self.metas.entries(id) > 0;
+            (is_listed && self.metas.readers(id).meet(concerned(unchanged))).then_some((id, &**name))
+        };
+        changed.sets.iter().filter_map(concerned_set).collect()
     }
 
     /// Puts a removal of all that is stored now in force.
@@ -335,8 +364,12 @@ impl Concern {
         };
         match self {
             Concern::Metas(metas) => is_member(metas),
-            Concern::Rows { metas, changes } => {
-                is_member(metas)
+            Concern::Rows { section, metas, changes } => {
+                let lists = |(meta, unchanged): &(MetaId, Unchanged)| {
+                    entry.metas.binary_search(meta).is_ok()
+                        && !index.readers.pass_over(entry.reader, section, unchanged)
+                };
+                metas.iter().any(lists)
                     || entry.dependent.is_some_and(|dependent| index.dependents.concerned(dependent, changes))
             }
             Concern::Space(prefix) => {
@@ -376,7 +409,7 @@ mod tests {
         let mut metas: Vec<MetaId> = metas.iter().map(|name| index.metas.refer(name)).collect();
         metas.sort_unstable();
         let prefix = key.iter().rposition(|byte| *byte == b':').map_or(0, |at| at + 1);
-        index.insert(key.into(), prefix, metas.into(), Facts::default(), None);
+        index.insert(key.into(), prefix, metas.into(), Facts::default(), None, None);
     }
 
     fn all(prefix: &[u8]) -> Concern {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::meta_id::MetaId;
+use super::readers::Marks;
 use super::tenant_sets::{after_tenant, TenantSets};
 
 /// With ten million sets, the growth of one map moves ten thousand names: less than a millisecond.
@@ -28,6 +29,8 @@ enum Slot {
         references: u32,
         /// Of these, entries of the index.
         entries: u32,
+        /// Who they are; of some that are gone, too, until none is left.
+        readers: Marks,
     },
     /// The next free slot of the chunk.
     Free(Option<u16>),
@@ -82,7 +85,7 @@ impl Metas {
             return id;
         }
         let name: Arc<[u8]> = name.into();
-        let id = self.place(Slot::Used { name: name.clone(), references: 1, entries: 0 });
+        let id = self.place(Slot::Used { name: name.clone(), references: 1, entries: 0, readers: Marks::default() });
         self.tenants.add(&name, id);
         self.ids[map_of(&name)].insert(name, id);
         self.used += 1;
@@ -119,16 +122,28 @@ impl Metas {
     }
 
     /// An entry of the index lists the set; it has referred to it before.
-    pub fn list(&mut self, id: MetaId) {
-        if let Some(Slot::Used { entries, .. }) = self.slot_mut(id) {
+    pub fn list(&mut self, id: MetaId, reader: Marks) {
+        if let Some(Slot::Used { entries, readers, .. }) = self.slot_mut(id) {
             *entries += 1;
+            readers.add(reader);
         }
     }
 
     /// An entry that listed the set is in the index no more; its reference stays until it is released.
     pub fn unlist(&mut self, id: MetaId) {
-        if let Some(Slot::Used { entries, .. }) = self.slot_mut(id) {
+        if let Some(Slot::Used { entries, readers, .. }) = self.slot_mut(id) {
             *entries = entries.saturating_sub(1);
+            if *entries == 0 {
+                *readers = Marks::default();
+            }
+        }
+    }
+
+    /// Whoever reads the results of these entries, and perhaps others.
+    pub fn readers(&self, id: MetaId) -> Marks {
+        match self.slot(id) {
+            Some(Slot::Used { readers, .. }) => *readers,
+            _ => Marks::default(),
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `moment` | times of entries, kept small |
 //! | `ownership` | whose the keys under a section's names are |
 //! | `stored_form` | how a result's bytes are kept: as they are, or compressed |
+//! | `readers` | what the results of live entries read, as numbers and marks |
 //! | `rewarm` | which entries are fetched again that a change has dropped, and when |
 //! | `tenant_sets` | sets of one row by whatever tenant it is kept under |
 //! | `walk` | a walk over ordered keys that goes on where the last one stopped |
@@ -37,6 +38,7 @@ pub mod meta_id;
 pub mod metas;
 pub mod moment;
 pub mod ownership;
+pub mod readers;
 pub mod rewarm;
 pub mod stored_form;
 pub mod tenant_sets;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `claim` | jobs that workers claim: leases, attempts, limits |
 //! | `claimed` | which claimed jobs a section takes |
-//! | `columns_read` | which columns of rows results read |
+//! | `columns_read` | which columns of rows results read, and which of a changed row are as they were |
 //! | `demand` | whether anybody depends on the values of a section's rows |
 //! | `fetch_plan` | a query as the threads that fetch send it |
 //! | `job` | a job: its payload, and the SQL that applies it |

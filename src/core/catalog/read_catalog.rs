@@ -2,7 +2,7 @@
 //!
 //! Two passes, since sections name each other: the outlines (types of ids and tenants) first, then the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use toml::Table as TomlTable;
@@ -50,6 +50,11 @@ pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, Ca
     report.finish()?;
     for index in with_predicates(&sections) {
         sections[index].has_predicates = true;
+    }
+    let (mut read, mut compared) = (columns_read(&sections), columns_compared(&sections));
+    for (index, section) in sections.iter_mut().enumerate() {
+        section.columns_read = read.remove(&section.name).map(|columns| columns.into_iter().collect());
+        section.columns_compared = compared.remove(&index).flatten().map(|columns| columns.into_iter().collect());
     }
     Ok(Catalog::new(sections))
 }
@@ -121,6 +126,8 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         tables,
         row,
         has_predicates: false,
+        columns_read: None,
+        columns_compared: None,
         demand: None,
         calls: calls?,
         source: source(outline, reader.outlines, &related, has_values.then_some(reader.all_sections)),
@@ -142,6 +149,33 @@ fn with_predicates(sections: &[Section]) -> BTreeSet<usize> {
         found.extend(query.match_.is_some().then_some(index));
         let is_rows = |on: &&On| matches!(on.rule, OnRule::Rows(_));
         found.extend(query.on.iter().filter(is_rows).map(|on| on.section));
+    }
+    found
+}
+
+/// See [`Section::columns_read`].
+fn columns_read(sections: &[Section]) -> BTreeMap<Box<str>, BTreeSet<Box<str>>> {
+    let mut found: BTreeMap<Box<str>, BTreeSet<Box<str>>> = BTreeMap::new();
+    let reads = sections.iter().flat_map(|section| &section.queries).filter_map(|query| query.reads.as_ref());
+    for (section, columns) in reads.flat_map(|reads| reads.sections()) {
+        found.entry(section.into()).or_default().extend(columns.iter().cloned());
+    }
+    found
+}
+
+/// See [`Section::columns_compared`].
+fn columns_compared(sections: &[Section]) -> BTreeMap<usize, Option<BTreeSet<Box<str>>>> {
+    let mut found: BTreeMap<usize, Option<BTreeSet<Box<str>>>> = BTreeMap::new();
+    for (index, query) in sections.iter().enumerate().flat_map(|(i, of)| of.queries.iter().map(move |q| (i, q))) {
+        let own = query.match_.as_ref().map(|_| index);
+        let others = query.on.iter().filter(|on| matches!(on.rule, OnRule::Rows(_))).map(|on| on.section);
+        for compared in own.into_iter().chain(others) {
+            let read = query.reads.as_ref().and_then(|reads| reads.of(sections[compared].name.as_bytes()));
+            match (found.entry(compared).or_insert_with(|| Some(BTreeSet::new())), read) {
+                (Some(columns), Some(read)) => columns.extend(read.iter().cloned()),
+                (all, _) => *all = None,
+            }
+        }
     }
     found
 }

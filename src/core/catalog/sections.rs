@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::claim::{Limits, OpenJobs};
-use super::columns_read::ColumnsRead;
+use super::columns_read::{Columns, ColumnsRead};
 use super::demand::Demand;
 use super::fetch_plan::FetchPlan;
 use super::job::Job;
@@ -114,6 +114,10 @@ pub struct Section {
     pub row: Option<Template>,
     /// Does a predicate of any section say which of its rows belong in a result?
     pub has_predicates: bool,
+    /// Columns of its rows that queries of any section say they read; None: none says anything of them.
+    pub columns_read: Option<Columns>,
+    /// Those that queries read whose predicates compare its rows; None: one of them reads all, or there is none.
+    pub columns_compared: Option<Columns>,
     /// Who depends on the values of its rows; None: nobody counts.
     pub demand: Option<Arc<Demand>>,
     pub calls: Calls,

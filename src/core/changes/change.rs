@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::dependency::{Dependency, RowChange};
 use super::image::Image;
 use super::looks::Looks;
+use crate::core::catalog::columns_read::Unchanged;
 
 /// What changed at one time.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Changes {
     pub rows: Vec<RowChange>,
     /// Spaces of which a row has changed whose values nobody can tell.
     pub unknown: Vec<Arc<[u8]>>,
+    /// What each of the changes has left as it was, those included that are told by no values.
+    pub unchanged: Unchanged,
 }
 
 /// Present values of the rows of one section that jobs of a space changed.
@@ -30,14 +33,21 @@ pub struct Present {
 impl Changes {
     /// Changes of rows of one space; None: values that nobody can tell.
     pub fn of_space(space: &[u8], images: Option<Vec<Image>>) -> Changes {
+        let rows = images.map(|images| images.into_iter().map(|image| (image, Unchanged::UNKNOWN)).collect());
+        Changes::of_rows(space, rows, Unchanged::UNKNOWN)
+    }
+
+    /// The same of rows of which it is known what they have left as it was; `unchanged`: what all of them have, also those
+    /// that are told by no values.
+    pub fn of_rows(space: &[u8], rows: Option<Vec<(Image, Unchanged)>>, unchanged: Unchanged) -> Changes {
         let space: Arc<[u8]> = space.into();
         let spaces = vec![space.clone()];
-        match images {
-            Some(images) => {
-                let rows = images.into_iter().map(|image| RowChange { space: space.clone(), image });
-                Changes { spaces, rows: rows.collect(), unknown: Vec::new() }
+        match rows {
+            Some(rows) => {
+                let change = |(image, unchanged)| RowChange { space: space.clone(), image, unchanged };
+                Changes { spaces, rows: rows.into_iter().map(change).collect(), unknown: Vec::new(), unchanged }
             }
-            None => Changes { spaces, rows: Vec::new(), unknown: vec![space] },
+            None => Changes { spaces, rows: Vec::new(), unknown: vec![space], unchanged },
         }
     }
 
@@ -64,6 +74,9 @@ impl Changes {
     }
 
     fn concerns(&self, dependency: &Dependency, meets: impl Fn(&RowChange) -> bool) -> bool {
+        if dependency.passes_over(&self.unchanged) {
+            return false;
+        }
         match dependency.predicate.is_any() {
             true => self.spaces.contains(&dependency.space),
             false => self.unknown.contains(&dependency.space) || self.rows.iter().any(meets),
@@ -87,6 +100,7 @@ mod tests {
             predicate: predicate.clone(),
             call: call.clone(),
             args: Arc::default(),
+            reads: None,
         };
         let (bear, den) = (of(b"bear"), of(b"den"));
         let image = Image::from_json(br#"{"size":2}"#).unwrap();

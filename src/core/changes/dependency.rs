@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::image::Image;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
+use crate::core::catalog::columns_read::{Columns, Unchanged};
 use crate::core::values::value::Value;
 
 /// A call wants to know of rows of a space that meet a predicate; one without terms: of any change there.
@@ -17,12 +18,21 @@ pub struct Dependency {
     /// Its arguments are those that the predicate names.
     pub call: Arc<CallPattern>,
     pub args: Arc<[Value]>,
+    /// Columns of the space's rows that the result reads; None: all.
+    pub reads: Option<Columns>,
 }
 
 impl Dependency {
     /// Whether the changed row's present values meet the predicate.
     pub fn meets(&self, change: &RowChange) -> bool {
-        self.space == change.space && self.predicate.meets(self.call.args(), &self.args, &change.image)
+        self.space == change.space
+            && !self.passes_over(&change.unchanged)
+            && self.predicate.meets(self.call.args(), &self.args, &change.image)
+    }
+
+    /// Does a change of a row of its space leave all that the result reads as it was?
+    pub fn passes_over(&self, unchanged: &Unchanged) -> bool {
+        self.reads.as_ref().is_some_and(|read| unchanged.covers(read))
     }
 }
 
@@ -31,6 +41,7 @@ impl Dependency {
 pub struct RowChange {
     pub space: Arc<[u8]>,
     pub image: Image,
+    pub unchanged: Unchanged,
 }
 
 /// Number of a registered call. A later one has a greater number; none is used again.

@@ -4,6 +4,9 @@
 //! that may match; each of them is then asked (`Predicate::meets`). So the index may be coarse, but never leave one
 //! out: that would be a stale result.
 //!
+//! A change that leaves all columns as they were which a group's query reads concerns none of the group: it is not looked
+//! into.
+//!
 //! Nothing here grows in one large step, which would hold Redis' thread: it is made of trees only.
 
 mod group;
@@ -230,6 +233,11 @@ impl Dependents {
         self.of(id).iter().any(|dependency| changes.concern(dependency))
     }
 
+    /// Whether the call wants to know of rows of the space, and reads what the changes have not all left as it was.
+    pub fn may_want(&self, id: DependentId, space: &[u8], changes: &Changes) -> bool {
+        self.of(id).iter().any(|of| *of.space == *space && !of.passes_over(&changes.unchanged))
+    }
+
     /// Spaces of whose rows the call wants to know.
     pub fn spaces(&self, id: DependentId) -> impl Iterator<Item = &[u8]> {
         self.of(id).iter().map(|dependency| &*dependency.space)
@@ -253,8 +261,8 @@ impl Dependents {
         let mut search = Search::new(limit, &looks, found);
         let looked_up = rows.iter().position(|change| {
             let Some(groups) = self.spaces.get(&change.space) else { return false };
-            let mut groups = groups.values().filter(|group| !group.is_of_any_change());
-            let ended = groups.try_for_each(|group| {
+            let may_meet = |group: &&Group| !group.is_of_any_change() && !group.passes_over(&change.unchanged);
+            let ended = groups.values().filter(may_meet).try_for_each(|group| {
                 group.candidates(&change.image, &looks, &mut |id| search.offer(id, |id| self.meets(id, change)))
             });
             ended.is_break()
@@ -271,7 +279,8 @@ impl Dependents {
         let unknown = changes.unknown.iter().map(|space| (space, true));
         let ended = any_change.chain(unknown).try_for_each(|(space, of_all)| {
             let groups = self.spaces.get(space).into_iter().flat_map(BTreeMap::values);
-            let mut groups = groups.filter(|group| of_all || group.is_of_any_change());
+            let mut groups =
+                groups.filter(|group| (of_all || group.is_of_any_change()) && !group.passes_over(&changes.unchanged));
             groups.try_for_each(|group| group.all(&mut |id| search.offer(id, |_| true)))
         });
         ended.is_continue()

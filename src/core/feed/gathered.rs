@@ -2,7 +2,10 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{canonical, Cell, IdSource, Moved, RowChange, Rule, Tenant, TenantSource, Tuple, MAX_ROWS};
+use super::{
+    canonical, same_in_both, Cell, Compared, IdSource, Moved, RowChange, Rule, Same, Tenant, TenantSource, Tuple,
+    MAX_ROWS,
+};
 use crate::core::feed::promised_rows::{Ids, PromisedRows};
 use crate::mutations;
 
@@ -18,6 +21,10 @@ struct Bound {
     tenant_at: usize,
     /// What a statement may read, and whether old rows bear it.
     read_at: Box<[(usize, bool)]>,
+    /// Columns by which an old row and a new one are compared, with their bits.
+    compared_at: Box<[(usize, u128)]>,
+    /// Bits of what no change of the table changes.
+    absent: u128,
 }
 
 impl BoundRules {
@@ -39,7 +46,16 @@ impl BoundRules {
                 _ => &[],
             };
             let read_at = read.iter().map(|(name, in_identity)| at(name).map(|at| (at, *in_identity)));
-            Ok(Bound { rule: rule.clone(), id_at, tenant_at, read_at: read_at.collect::<Result<_, Box<str>>>()? })
+            let (mut compared_at, mut absent) = (Vec::new(), 0);
+            for (bit, compared) in rule.compared.iter().flatten().enumerate() {
+                match compared {
+                    Compared::By(name) => compared_at.push((at(name)?, 1 << bit)),
+                    Compared::Absent => absent |= 1 << bit,
+                    Compared::Untold => {}
+                }
+            }
+            let (compared_at, read_at) = (compared_at.into(), read_at.collect::<Result<_, Box<str>>>()?);
+            Ok(Bound { rule: rule.clone(), id_at, tenant_at, read_at, compared_at, absent })
         };
         rules.iter().map(bound).collect::<Result<_, _>>().map(BoundRules)
     }
@@ -57,7 +73,7 @@ fn find<'a>(tuple: &Tuple<'a>, at: usize) -> Found<'a> {
     match tuple.cells.get(at) {
         Some(Cell::Text(text)) => Found::Value(text),
         Some(Cell::Null) if !tuple.key_only => Found::Nothing,
-        Some(Cell::Null | Cell::Unchanged) | None => Found::Unclear,
+        Some(Cell::Null | Cell::Unchanged | Cell::Unclear) | None => Found::Unclear,
     }
 }
 
@@ -76,12 +92,12 @@ pub enum GatheredSection {
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct GatheredRows {
-    /// Ids in canonical form.
-    pub ids: FxHashMap<Tenant, FxHashSet<Box<str>>>,
+    /// Ids in canonical form, each with what all its changes have left as it was.
+    pub ids: FxHashMap<Tenant, FxHashMap<Box<str>, Same>>,
     /// Ids of rows that may have left a tenant that nobody told.
     pub left: FxHashSet<Box<str>>,
-    /// Keys as they were sent, by statement and tenant.
-    pub keys: FxHashMap<(usize, Tenant), FxHashSet<Box<str>>>,
+    /// Keys as they were sent, by statement and tenant, with the same.
+    pub keys: FxHashMap<(usize, Tenant), FxHashMap<Box<str>, Same>>,
     /// Known tenants of which any row may have changed.
     pub whole: FxHashSet<Tenant>,
     /// Rows that are there still, or their tenant's rows may all have changed: by the number of [`Moved::check`] and key.
@@ -128,7 +144,7 @@ impl Gathered {
         let kept = self.sections.entry(section).or_insert_with(|| GatheredSection::Some(GatheredRows::default()));
         let GatheredSection::Some(rows) = kept else { return };
         let known = rows.ids.entry(tenant.clone()).or_default();
-        rows.count += ids.iter().filter(|id| known.insert((*id).clone())).count();
+        rows.count += ids.iter().filter(|id| known.insert((*id).clone(), None).is_none()).count();
         if rows.count > MAX_ROWS {
             *kept = GatheredSection::All;
         }
@@ -188,6 +204,21 @@ impl Gathered {
     }
 }
 
+/// Takes note of a changed row; true where it is new.
+fn note(rows: &mut FxHashMap<Box<str>, Same>, row: Box<str>, same: Same) -> bool {
+    match rows.entry(row) {
+        std::collections::hash_map::Entry::Vacant(vacant) => {
+            vacant.insert(same);
+            true
+        }
+        std::collections::hash_map::Entry::Occupied(mut known) => {
+            let both = same_in_both(*known.get(), same);
+            known.insert(both);
+            false
+        }
+    }
+}
+
 /// None, here and below: it cannot be told which rows.
 impl GatheredRows {
     fn add(&mut self, bound: &Bound, change: &RowChange<'_>, promised: Option<&PromisedRows>) -> Option<()> {
@@ -198,19 +229,20 @@ impl GatheredRows {
         }
         match change {
             RowChange::Insert(tuple) | RowChange::Delete(tuple) | RowChange::Seen(tuple) => {
-                self.add_row(bound, find(tuple, bound.id_at), bound.tenant_of(tuple)?, promised)
+                self.add_row(bound, find(tuple, bound.id_at), bound.tenant_of(tuple)?, None, promised)
             }
             RowChange::Update { old: None, new } if !bound.tells_old_id() => {
                 self.add_whole(bound.tenants_of(None, new)?.0)
             }
             RowChange::Update { old, new } => {
                 let old_id = old.as_ref().map(|old| find(old, bound.id_at));
-                let new_id = match (find(new, bound.id_at), &old_id) {
+                let new_id = match (new.cells.get(bound.id_at), &old_id) {
                     // Not sent because it did not change.
-                    (Found::Unclear, Some(Found::Value(old))) => Found::Value(old),
-                    (found, _) => found,
+                    (Some(Cell::Unchanged), Some(Found::Value(old))) => Found::Value(old),
+                    _ => find(new, bound.id_at),
                 };
                 let tenant = bound.tenant_of(new)?;
+                let mut same = None;
                 match (old, old_id) {
                     (Some(old), Some(old_id)) => {
                         let old_tenant = match bound.tenant_of(old)? {
@@ -218,17 +250,28 @@ impl GatheredRows {
                             Tenant::Unknown if bound.tells_old_tenant() => tenant.clone(),
                             told => told,
                         };
-                        self.add_row(bound, old_id, old_tenant, promised)?;
+                        // A row that becomes another one, or another's, goes here and comes there.
+                        if old_id == new_id && old_tenant == tenant {
+                            same = bound.same(old, new);
+                        }
+                        self.add_row(bound, old_id, old_tenant, same, promised)?;
                     }
                     _ if !bound.tells_old_tenant() => self.add_left(bound, &new_id)?,
                     _ => {}
                 }
-                self.add_row(bound, new_id, tenant, promised)
+                self.add_row(bound, new_id, tenant, same, promised)
             }
         }
     }
 
-    fn add_row(&mut self, bound: &Bound, id: Found<'_>, tenant: Tenant, promised: Option<&PromisedRows>) -> Option<()> {
+    fn add_row(
+        &mut self,
+        bound: &Bound,
+        id: Found<'_>,
+        tenant: Tenant,
+        same: Same,
+        promised: Option<&PromisedRows>,
+    ) -> Option<()> {
         let id = match id {
             Found::Nothing => return Some(()),
             Found::Unclear => return self.add_whole(tenant),
@@ -237,14 +280,14 @@ impl GatheredRows {
         let is_new = match &bound.rule.source {
             IdSource::Select { statement, .. } => {
                 let key = std::str::from_utf8(id).ok()?.into();
-                self.keys.entry((*statement, tenant)).or_default().insert(key)
+                note(self.keys.entry((*statement, tenant)).or_default(), key, same)
             }
             IdSource::Column { .. } => {
                 let id = canonical(bound.rule.id?, id)?;
                 if promised.is_some_and(|promised| promised.holds(bound.rule.section, &tenant, &id)) {
                     return Some(());
                 }
-                self.ids.entry(tenant).or_default().insert(id)
+                note(self.ids.entry(tenant).or_default(), id, same)
             }
             IdSource::Moved(_) | IdSource::Whole => return None,
         };
@@ -320,10 +363,12 @@ impl GatheredRows {
         self.left.extend(more.left);
         self.whole.extend(more.whole);
         for (tenant, ids) in more.ids {
-            self.ids.entry(tenant).or_default().extend(ids);
+            let known = self.ids.entry(tenant).or_default();
+            ids.into_iter().for_each(|(id, same)| _ = note(known, id, same));
         }
         for (key, values) in more.keys {
-            self.keys.entry(key).or_default().extend(values);
+            let known = self.keys.entry(key).or_default();
+            values.into_iter().for_each(|(value, same)| _ = note(known, value, same));
         }
         for (check, rows) in more.seen {
             for (key, row) in rows {
@@ -382,6 +427,19 @@ impl Bound {
                 (before, _) => before != find(new, *at),
             },
         })
+    }
+
+    /// The columns that are as they were.
+    fn same(&self, old: &Tuple<'_>, new: &Tuple<'_>) -> Same {
+        self.rule.compared.as_ref()?;
+        let is_same = |at: usize| match (find(old, at), new.cells.get(at)) {
+            (Found::Unclear, _) => false,
+            (_, Some(Cell::Unchanged)) => true,
+            (before, _) => before == find(new, at),
+        };
+        let bits = self.compared_at.iter().filter(|(at, _)| is_same(*at)).map(|(_, bit)| bit);
+        let ignores = mutations::is("ignore-a-column").then(|| self.compared_at.last()).flatten();
+        Some(bits.fold(self.absent | ignores.map_or(0, |(_, bit)| *bit), |all, bit| all | bit))
     }
 
     fn image_of(&self, row: &Tuple<'_>) -> Box<[u8]> {

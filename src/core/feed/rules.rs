@@ -4,12 +4,15 @@
 //! id of another type, a transaction too large to keep, a row by which a statement found others: each stands for all rows
 //! of the section.
 //!
+//! Of an UPDATE that is told with the old row, the columns that queries say they read are compared: see [`Rule::compared`].
+//!
 //! `gathered` collects the rows that changes concern, `life` says what depends on the feed in which state.
 
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::catalog::{Section, Table};
 use crate::core::values::value::ScalarType;
 
@@ -83,8 +86,16 @@ pub enum Rows {
     Some(Vec<PresentRow>),
 }
 
-/// A row's id in canonical form, and its present values as JSON.
-pub type PresentRow = (Box<str>, Option<Box<[u8]>>);
+/// A row of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentRow {
+    /// In canonical form.
+    pub id: Box<str>,
+    /// Its present values as JSON.
+    pub json: Option<Box<[u8]>>,
+    /// What its changes have left as it was.
+    pub unchanged: Unchanged,
+}
 
 /// How a table of the catalog is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +105,8 @@ pub struct TableCoverage {
     /// The sections that map it.
     pub sections: Vec<usize>,
     pub state: Coverage,
+    /// What tells which columns an UPDATE has changed, where that is not told and a query says which it reads.
+    pub alter: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +128,44 @@ pub struct Rule {
     /// Type of the section's ids.
     pub id: Option<ScalarType>,
     pub tenant: TenantSource,
+    /// Of each column that queries say they read of the section's rows, in their order, how an old row and a new one are compared by
+    /// it; None: no query says so, and an UPDATE counts as one of all columns.
+    pub compared: Option<Box<[Compared]>>,
+}
+
+/// How rows of a table are compared by a column that somebody reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    /// By what the feed tells of it.
+    By(Box<str>),
+    /// The table has no such column: no change of its rows changes it.
+    Absent,
+    /// The feed does not tell it: it may be another with each change.
+    Untold,
+}
+
+/// Columns by which rows are compared; those beyond that count as changed.
+pub const MAX_COMPARED: usize = 128;
+
+/// Of the columns in [`Rule::compared`], the bits of those that are as they were; None: nothing is known.
+pub type Same = Option<u128>;
+
+/// What both of two changes have left as it was.
+pub fn same_in_both(one: Same, other: Same) -> Same {
+    Some(one? & other?)
+}
+
+/// The columns whose bits are set.
+pub fn unchanged(section: &Section, same: Same) -> Unchanged {
+    let (Some(bits), Some(read)) = (same, &section.columns_read) else { return Unchanged::UNKNOWN };
+    let is_set = |at: &usize| bits >> at & 1 == 1;
+    let columns = (0..read.len().min(MAX_COMPARED)).filter(is_set).map(|at| read[at].clone());
+    Unchanged::columns(columns)
+}
+
+/// How rows of a table are compared for a section: `how` says it of a column.
+pub fn compared(section: &Section, how: impl Fn(&str) -> Compared) -> Option<Box<[Compared]>> {
+    Some(section.columns_read.as_ref()?.iter().take(MAX_COMPARED).map(|column| how(column)).collect())
 }
 
 /// Where a changed row of the table says which rows of the section it concerns, and what is dropped:
@@ -161,6 +212,10 @@ impl Rule {
         if let TenantSource::Column { name, .. } = &self.tenant {
             columns.push(name.clone());
         }
+        columns.extend(self.compared.iter().flatten().filter_map(|compared| match compared {
+            Compared::By(name) => Some(name.clone()),
+            Compared::Absent | Compared::Untold => None,
+        }));
         columns
     }
 }
@@ -200,6 +255,8 @@ pub enum Cell<'a> {
     Null,
     /// A large value that did not change, and was not sent.
     Unchanged,
+    /// Not told, or not to be understood.
+    Unclear,
     Text(&'a [u8]),
 }
 

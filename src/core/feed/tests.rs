@@ -2,7 +2,7 @@ use super::*;
 use crate::core::values::value::ScalarType;
 
 fn rule(tenant: TenantSource) -> Rule {
-    Rule { section: 3, source: column("id", true), id: Some(ScalarType::Int), tenant }
+    Rule { section: 3, source: column("id", true), id: Some(ScalarType::Int), tenant, compared: None }
 }
 
 fn column(name: &str, in_identity: bool) -> IdSource {
@@ -40,10 +40,13 @@ fn gathered(rules: &BoundRules, changes: &[RowChange<'_>]) -> Option<Vec<String>
     };
     let mut lines: Vec<String> = rows.left.iter().map(|id| format!("left {id}")).collect();
     for (tenant, ids) in &rows.ids {
-        lines.extend(ids.iter().map(|id| format!("{tenant:?} {id}")));
+        lines.extend(ids.iter().map(|(id, same)| match same {
+            None => format!("{tenant:?} {id}"),
+            Some(same) => format!("{tenant:?} {id}, as it was: {same:b}"),
+        }));
     }
     for ((statement, _), keys) in &rows.keys {
-        lines.extend(keys.iter().map(|key| format!("{statement}: {key}")));
+        lines.extend(keys.keys().map(|key| format!("{statement}: {key}")));
     }
     lines.extend(rows.whole.iter().map(|tenant| format!("all of {tenant:?}")));
     for (check, keys) in &rows.seen {
@@ -277,4 +280,74 @@ fn rows_that_look_alike_are_asked_for_and_those_that_differ_have_moved() {
     assert_ne!(both.sections[&3], GatheredSection::All);
     both.merge(of(&[row("1", "a", text("y"))]));
     assert_eq!(both.sections[&3], GatheredSection::All);
+}
+
+/// By the note (1); the table has no such column as the next (10), and the last (100) is not told.
+fn compared() -> BoundRules {
+    let compared = vec![Compared::By("note".into()), Compared::Absent, Compared::Untold];
+    bound(Rule { compared: Some(compared.into()), ..rule(tenant_column(true)) })
+}
+
+#[test]
+fn an_update_tells_which_columns_are_as_they_were() {
+    let rules = compared();
+    let row = |note: Cell<'static>| tuple(&[text("5"), text("a"), note]);
+    let known = |same: &str| lines(&[&format!("Known(\"a\") 5, as it was: {same}")]);
+    let unknown = || lines(&["Known(\"a\") 5"]);
+    let update = |old, new| RowChange::Update { old, new };
+    for (old, new, expected) in [
+        (Some(row(text("x"))), row(text("x")), known("11")),
+        (Some(row(text("x"))), row(text("y")), known("10")),
+        (Some(row(Cell::Null)), row(Cell::Null), known("11")),
+        (Some(row(Cell::Null)), row(text("")), known("10")),
+        // A large value that was not sent is as it was; one that cannot be understood may be any.
+        (Some(row(text("x"))), row(Cell::Unchanged), known("11")),
+        (Some(row(text("x"))), row(Cell::Unclear), known("10")),
+        (Some(row(Cell::Unclear)), row(text("x")), known("10")),
+        (Some(row(Cell::Unclear)), row(Cell::Unclear), known("10")),
+        (Some(row(Cell::Unclear)), row(Cell::Unchanged), known("10")),
+        // Of an old row that bears its key alone nothing else is known.
+        (Some(key(&[text("5"), text("a"), Cell::Null])), row(Cell::Null), known("10")),
+        (None, row(text("x")), unknown()),
+    ] {
+        assert_eq!(gathered(&rules, &[update(old.clone(), new.clone())]), expected, "{old:?} {new:?}");
+    }
+    // A row that comes, goes, or is told without what became of it.
+    for change in
+        [RowChange::Insert(row(text("x"))), RowChange::Delete(row(text("x"))), RowChange::Seen(row(text("x")))]
+    {
+        assert_eq!(gathered(&rules, &[change]), unknown());
+    }
+    let moved = |id, tenant| update(Some(row(text("x"))), tuple(&[text(id), text(tenant), text("x")]));
+    assert_eq!(gathered(&rules, &[moved("6", "a")]), lines(&["Known(\"a\") 5", "Known(\"a\") 6"]));
+    assert_eq!(gathered(&rules, &[moved("5", "b")]), lines(&["Known(\"a\") 5", "Known(\"b\") 5"]));
+}
+
+#[test]
+fn several_changes_of_a_row_leave_as_it_was_what_each_of_them_does() {
+    let rules = compared();
+    let row = |note: &'static str| tuple(&[text("5"), text("a"), text(note)]);
+    let update = |old, new| RowChange::Update { old: Some(row(old)), new: row(new) };
+    // There and back: who read in between has the other one.
+    for (changes, expected) in [
+        (vec![update("x", "x"), update("x", "x")], "Known(\"a\") 5, as it was: 11"),
+        (vec![update("x", "y"), update("y", "x")], "Known(\"a\") 5, as it was: 10"),
+        (vec![update("x", "x"), RowChange::Delete(row("x")), RowChange::Insert(row("x"))], "Known(\"a\") 5"),
+    ] {
+        assert_eq!(gathered(&rules, &changes), lines(&[expected]));
+        // The same in transactions of their own, and told together.
+        let mut all = Gathered::default();
+        for change in &changes {
+            let mut one = Gathered::default();
+            one.add(&rules, change, None);
+            all.merge(one);
+        }
+        let mut together = Gathered::default();
+        changes.iter().for_each(|change| together.add(&rules, change, None));
+        let ids = |gathered: &Gathered| match &gathered.sections[&3] {
+            GatheredSection::Some(rows) => rows.ids.clone(),
+            GatheredSection::All => panic!("a row is told"),
+        };
+        assert_eq!(ids(&all), ids(&together));
+    }
 }

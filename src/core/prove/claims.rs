@@ -45,6 +45,7 @@ pub fn prove(
     let mut verdicts = prover.of_refusals(derived);
     verdicts.extend(prover.of_ids());
     verdicts.extend(derived.rules.iter().map(|rule| prover.of_relation(rule)));
+    verdicts.extend(prover.of_reads());
     let (mut wrong, mut unclear) = (BTreeSet::new(), BTreeSet::new());
     for verdict in verdicts {
         match verdict {

@@ -13,6 +13,7 @@
 //! | `proof` | what is asked, and what it comes to |
 //! | `implied` | whether a row that a rule concerns meets a test of a predicate |
 //! | `origins` | which column of which relation an expression is; arguments that the SQL compares otherwise than a predicate |
+//! | `reads` | whether what a query says that it reads is all that its SQL reads |
 //! | `spoken` | conditions in the catalog's words, for messages |
 //!
 //! It errs towards *declared*: an error is what leaves a stale answer for certain, *proven* what never does.
@@ -28,6 +29,7 @@ mod pages;
 mod predicates;
 mod proof;
 mod prover;
+mod reads;
 mod spoken;
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,8 @@ pub(super) enum Changed<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     Null,
+    /// Not told, for it is as it was.
+    Unchanged,
     /// Not told.
     Unclear,
     Text(Cow<'a, [u8]>),
@@ -186,7 +188,8 @@ impl Changed<'_> {
 fn tuple<'a>(cells: &'a [Found<'_>]) -> Tuple<'a> {
     let cell = |found: &'a Found<'_>| match found {
         Found::Null => Cell::Null,
-        Found::Unclear => Cell::Unchanged,
+        Found::Unchanged => Cell::Unchanged,
+        Found::Unclear => Cell::Unclear,
         Found::Text(text) => Cell::Text(text),
     };
     // What an old row lacks is unclear already.
@@ -292,7 +295,7 @@ impl<'a> Input<'a> {
         let end = self.0.iter().position(|byte| *byte == b' ').unwrap_or(self.0.len());
         match self.split(end)? {
             b"null" => Ok(Found::Null),
-            b"unchanged-toast-datum" => Ok(Found::Unclear),
+            b"unchanged-toast-datum" => Ok(Found::Unchanged),
             // A type whose text is quoted has no such values.
             b"" => Err(Malformed("an empty value")),
             text => Ok(Found::Text(Cow::Borrowed(text))),
@@ -388,7 +391,7 @@ mod tests {
             Found::Null,
             text(""),
             text("101"),
-            Found::Unclear,
+            Found::Unchanged,
             Found::Unclear,
         ];
         assert_eq!(read(insert, &all, false), Changed::Insert(told));

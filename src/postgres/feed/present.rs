@@ -9,9 +9,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_postgres::types::Type;
 use tokio_postgres::Statement;
 
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::catalog::Section;
 use crate::core::feed::{
-    canonical, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, SectionChange, Tenant, MAX_ROWS,
+    canonical, same_in_both, unchanged, Gathered, GatheredRows, GatheredSection, PresentRow, Rows, Same, SectionChange,
+    Tenant, MAX_ROWS,
 };
 use crate::core::sql::template::Template;
 use crate::core::values::value::{ArgType, Value};
@@ -21,6 +23,9 @@ use crate::postgres::values::params::{declared_type, TextParam};
 
 /// Rows that one statement is asked for.
 const ROWS_A_STATEMENT: usize = 1_000;
+
+/// A row's id, and what its changes have left as it was.
+type ChangedId = (Box<str>, Same);
 
 /// Reads what changes mean, with statements prepared once a connection.
 pub(super) struct Present {
@@ -125,20 +130,26 @@ impl Present {
         }
         rows.ids.retain(|tenant, _| !rows.whole.contains(tenant));
         rows.keys.retain(|(_, tenant), _| !rows.whole.contains(tenant));
-        let mut count: usize = rows.ids.values().map(FxHashSet::len).sum();
+        let mut count: usize = rows.ids.values().map(FxHashMap::len).sum();
         for ((statement, tenant), keys) in std::mem::take(&mut rows.keys) {
-            let found = self.select(client, section, statement, &tenant, keys)?;
-            count += found.len();
-            rows.ids.entry(tenant).or_default().extend(found);
+            for (same, keys) in alike(keys) {
+                let found = self.select(client, section, statement, &tenant, keys)?;
+                count += found.len();
+                let known = rows.ids.entry(tenant.clone()).or_default();
+                for id in found {
+                    let both = known.get(&id).map_or(same, |known| same_in_both(*known, same));
+                    known.insert(id, both);
+                }
+            }
         }
         // What many transactions gathered together may be more.
         if count > MAX_ROWS {
             return Err(Unclear::All(String::new()));
         }
-        let mut by_tenant: Vec<(Tenant, Vec<Box<str>>)> = Vec::new();
+        let mut by_tenant: Vec<(Tenant, Vec<ChangedId>)> = Vec::new();
         let unknown = rows.ids.get(&Tenant::Unknown);
         let mut left: Vec<_> =
-            rows.left.iter().filter(|id| !unknown.is_some_and(|ids| ids.contains(*id))).cloned().collect();
+            rows.left.iter().filter(|id| !unknown.is_some_and(|ids| ids.contains_key(*id))).cloned().collect();
         for (tenant, ids) in rows.ids {
             let mut ids: Vec<_> = ids.into_iter().collect();
             ids.sort_unstable();
@@ -152,7 +163,8 @@ impl Present {
         }
         if !left.is_empty() {
             left.sort_unstable();
-            let rows = Rows::Some(left.into_iter().map(|id| (id, None)).collect());
+            let row = |id| PresentRow { id, json: None, unchanged: Unchanged::UNKNOWN };
+            let rows = Rows::Some(left.into_iter().map(row).collect());
             changes.push(SectionChange { section: index, tenant: Tenant::Former, rows });
         }
         Ok(changes)
@@ -165,7 +177,7 @@ impl Present {
         section: &Section,
         number: usize,
         tenant: &Tenant,
-        keys: FxHashSet<Box<str>>,
+        keys: Vec<Box<str>>,
     ) -> Result<Vec<Box<str>>, Unclear> {
         let (Some(template), Some(ty)) = (self.selects.get(number).cloned(), section.id) else {
             return Err(Unclear::All(String::new()));
@@ -176,7 +188,6 @@ impl Present {
             "tenant" => section.tenant.map(ArgType::scalar),
             _ => None,
         };
-        let keys: Vec<_> = keys.into_iter().collect();
         let mut found = Vec::new();
         for keys in keys.chunks(ROWS_A_STATEMENT) {
             self.run(client, Which::Select(number), &sql, &template, types, keys, tenant, |row| {
@@ -224,12 +235,31 @@ impl Present {
         index: usize,
         section: &Section,
         tenant: &Tenant,
-        ids: Vec<Box<str>>,
+        ids: Vec<ChangedId>,
     ) -> Result<Vec<PresentRow>, Unclear> {
+        let mut known: Vec<(Same, Unchanged)> = Vec::new();
+        let row = |(id, same): ChangedId| {
+            let unchanged = match known.iter().find(|(known, _)| *known == same) {
+                Some((_, unchanged)) => unchanged.clone(),
+                None => {
+                    known.push((same, unchanged(section, same)));
+                    known[known.len() - 1].1.clone()
+                }
+            };
+            PresentRow { id, json: None, unchanged }
+        };
+        let rows: Vec<PresentRow> = ids.into_iter().map(row).collect();
         // Asked once the change is visible: whoever depends on values from now on reads them later.
         let (Some(template), Some(ty), true) = (&section.row, section.id, section.has_demand()) else {
-            return Ok(ids.into_iter().map(|id| (id, None)).collect());
+            return Ok(rows);
         };
+        // Who compares rows reads nothing of what has changed of the others.
+        let is_passed_over =
+            |row: &PresentRow| section.columns_compared.as_ref().is_some_and(|read| row.unchanged.covers(read));
+        let asked: Vec<Box<str>> = rows.iter().filter(|row| !is_passed_over(row)).map(|row| row.id.clone()).collect();
+        let mut missing: FxHashMap<Box<str>, Unchanged> = rows.into_iter().map(|row| (row.id, row.unchanged)).collect();
+        let mut there: FxHashMap<Box<str>, Unchanged> = FxHashMap::default();
+        let mut present = Vec::with_capacity(missing.len());
         let sql = format!(
             "SELECT r.id::pg_catalog.text, pg_catalog.row_to_json(r.*)::pg_catalog.text FROM ({}\n) r",
             template.text
@@ -238,20 +268,20 @@ impl Present {
             "tenant" => section.tenant.map(ArgType::scalar),
             _ => section.id.map(ArgType::array),
         };
-        let mut present = Vec::with_capacity(ids.len());
-        for asked in ids.chunks(ROWS_A_STATEMENT) {
-            let mut missing: FxHashSet<&Box<str>> = asked.iter().collect();
+        for asked in asked.chunks(ROWS_A_STATEMENT) {
             self.run(client, Which::Row(index), &sql, template, types, asked, tenant, |row| {
                 let (id, json): (Option<&str>, &str) =
                     (row.try_get(0).map_err(ClientError::from)?, row.try_get(1).map_err(ClientError::from)?);
                 let id = id.and_then(|id| canonical(ty, id.as_bytes())).ok_or_else(|| not_an_id(section))?;
-                missing.remove(&id);
-                present.push((id, Some(json.as_bytes().into())));
+                // A statement may give several of one id.
+                there.extend(missing.remove_entry(&id));
+                let unchanged = there.get(&id).cloned().unwrap_or_default();
+                present.push(PresentRow { id, json: Some(json.as_bytes().into()), unchanged });
                 Ok(())
             })?;
-            present.extend(missing.into_iter().map(|id| (id.clone(), None)));
         }
-        present.sort_unstable();
+        present.extend(missing.into_iter().map(|(id, unchanged)| PresentRow { id, json: None, unchanged }));
+        present.sort_unstable_by(|one, other| (&one.id, &one.json).cmp(&(&other.id, &other.json)));
         Ok(present)
     }
 
@@ -298,6 +328,26 @@ impl Present {
         }
         result
     }
+}
+
+/// Keys by what their rows have left as it was; of many kinds, what all have.
+fn alike(keys: FxHashMap<Box<str>, Same>) -> Vec<(Same, Vec<Box<str>>)> {
+    /// Statements that one is asked as.
+    const MAX_KINDS: usize = 4;
+
+    let mut kinds: Vec<(Same, Vec<Box<str>>)> = Vec::new();
+    for (key, same) in keys {
+        match kinds.iter().position(|(known, _)| *known == same) {
+            Some(at) => kinds[at].1.push(key),
+            None => kinds.push((same, vec![key])),
+        }
+    }
+    if kinds.len() > MAX_KINDS {
+        let all = kinds.iter().map(|(same, _)| *same).reduce(same_in_both).flatten();
+        let keys = kinds.into_iter().flat_map(|(_, keys)| keys).collect();
+        return vec![(all, keys)];
+    }
+    kinds
 }
 
 fn not_an_id(section: &Section) -> Unclear {

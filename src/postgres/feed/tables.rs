@@ -10,7 +10,9 @@ use tokio_postgres::types::Type;
 
 use crate::core::catalog::{Section, TableRows};
 use crate::core::feed::link::{link, Link};
-use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::feed::{
+    compared, tables_of, BoundRules, Compared, Coverage, IdSource, Rule, TableCoverage, TenantSource,
+};
 use crate::core::sql::spelling::relation_names;
 use crate::core::sql::template::Template;
 use crate::postgres::connect::client::Client;
@@ -159,7 +161,8 @@ impl Tables {
         let mut tables = Tables::default();
         for (table, mapped_by) in tables_of(sections) {
             let (state, rules) = tables.look_at(client, sections, &table.name, &mapped_by)?;
-            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
+            let alter = rules.as_ref().and_then(|(relation, rules)| relation.blind(rules));
+            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state, alter });
             if let Some((relation, rules)) = rules {
                 tables.cover(relation, rules);
             }
@@ -243,7 +246,12 @@ impl Tables {
                     };
                     self.names.push(read.name.clone());
                     self.oids.insert(read.name.clone(), read.oid);
-                    self.coverage.push(TableCoverage { table: read.name.clone(), sections: Vec::new(), state });
+                    self.coverage.push(TableCoverage {
+                        table: read.name.clone(),
+                        sections: Vec::new(),
+                        state,
+                        alter: None,
+                    });
                     self.coverage.len() - 1
                 }
             };
@@ -259,7 +267,11 @@ impl Tables {
             links::add_note(&mut self.coverage[at].state, note);
             let (tenant, note) = relation.tenant(section);
             links::add_note(&mut self.coverage[at].state, note);
-            let rule = Rule { section: linked.section, source: link.source(bears, None), id: section.id, tenant };
+            let source = link.source(bears, None);
+            // What results read of a table that the section does not name nobody says.
+            let is_said = is_mapped && matches!(source, IdSource::Column { .. });
+            let compared = is_said.then(|| compared(section, |column| relation.compared(column))).flatten();
+            let rule = Rule { section: linked.section, source, id: section.id, tenant, compared };
             self.cover(relation, vec![rule]);
         }
         Ok(())
@@ -391,7 +403,8 @@ impl Tables {
         };
         let (tenant, tenant_note) = relation.tenant(section);
         let note = note.or(tenant_note);
-        Ok((Rule { section: index, source, id: section.id, tenant }, note))
+        let compared = compared(section, |column| relation.compared(column));
+        Ok((Rule { section: index, source, id: section.id, tenant, compared }, note))
     }
 }
 
@@ -518,6 +531,32 @@ impl Relation {
             Link::Moved { columns, .. } if !columns.iter().flatten().all(|column| is_told(column)) => *columns = None,
             Link::Id(_) | Link::Moved { .. } => {}
         }
+    }
+
+    /// How an old row and a new one are compared by the column.
+    fn compared(&self, column: &str) -> Compared {
+        let is = |known: &String| known == column;
+        match () {
+            // The stream leaves out the one, and may not be able to name the other.
+            () if self.generated.iter().any(is) || !column.is_ascii() => Compared::Untold,
+            () if self.columns.iter().any(is) => Compared::By(column.into()),
+            () => Compared::Absent,
+        }
+    }
+
+    /// What tells which columns an UPDATE has changed, if that is not told and rules compare them.
+    fn blind(&self, rules: &[Rule]) -> Option<Box<str>> {
+        /// Partitions that are named.
+        const NAMED: usize = 3;
+
+        rules.iter().find(|rule| rule.compared.is_some())?;
+        let blind: Vec<&Leaf> = self.leaves.iter().filter(|leaf| leaf.identity != "f").collect();
+        let named = blind.iter().take(NAMED).map(|leaf| format!("ALTER TABLE {} REPLICA IDENTITY FULL", leaf.name));
+        let mut alter = named.collect::<Vec<_>>().join("; ");
+        if blind.len() > NAMED {
+            alter += &format!("; and of {} more partitions", blind.len() - NAMED);
+        }
+        (!blind.is_empty()).then(|| alter.into())
     }
 
     fn respells(&self, column: &str) -> bool {

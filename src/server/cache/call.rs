@@ -10,6 +10,7 @@ use crate::core::calls::keys;
 use crate::core::calls::lookup::BoundCall;
 use crate::core::calls::names::{self, Deployment};
 use crate::core::calls::predicate::Predicate;
+use crate::core::catalog::columns_read::Columns;
 use crate::core::catalog::demand::{Demand, Want};
 use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::{Catalog, Computed, OnRule, Query};
@@ -145,7 +146,9 @@ fn dependencies(
     tenant: Option<&str>,
 ) -> Box<[Dependency]> {
     let query = &catalog.sections[section].queries[query];
-    let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any));
+    let reads = |section: &str| query.reads.as_ref().and_then(|reads| reads.of(section.as_bytes())).cloned();
+    let own_reads = reads(&catalog.sections[section].name);
+    let own = (prefix.into(), query.match_.clone().unwrap_or_else(Predicate::any), own_reads);
     let others = query.on.iter().map(|on| {
         let other = &catalog.sections[on.section];
         let tenant = other.tenant.and(tenant);
@@ -155,16 +158,16 @@ fn dependencies(
             OnRule::Any => Predicate::any(),
             OnRule::Rows(predicate) => predicate.clone(),
         };
-        (space.into(), predicate)
+        (space.into(), predicate, reads(&other.name))
     });
     // Who wants to know of any change names no argument.
     let (none, args): (Arc<[Value]>, Arc<[Value]>) = (Arc::default(), args.into());
-    let dependency = |(space, predicate): (_, Arc<Predicate>)| {
+    let dependency = |(space, predicate, reads): (_, Arc<Predicate>, _)| {
         let args = if predicate.is_any() { &none } else { &args };
-        Dependency { space, args: args.clone(), call: query.call.clone(), predicate }
+        Dependency { space, args: args.clone(), call: query.call.clone(), predicate, reads }
     };
-    let alternatives = |(space, predicate): (Arc<[u8]>, Arc<Predicate>)| {
-        let each = predicate.alternatives().iter().map(|one| (space.clone(), one.clone()));
+    let alternatives = |(space, predicate, reads): (Arc<[u8]>, Arc<Predicate>, Option<Columns>)| {
+        let each = predicate.alternatives().iter().map(|one| (space.clone(), one.clone(), reads.clone()));
         each.collect::<SmallVec<[_; 1]>>()
     };
     std::iter::once(own).chain(others).flat_map(alternatives).map(dependency).collect()

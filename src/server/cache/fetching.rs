@@ -11,12 +11,11 @@ use super::verify;
 use super::waiting::{MessageId, Waiter};
 use crate::core::cache::asked::Asked;
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
-use crate::core::cache::fills::Ended;
+use crate::core::cache::fills::{Changed, Ended};
 use crate::core::cache::index::Facts;
 use crate::core::cache::moment::Moment;
 use crate::core::cache::stored_form::Content;
 use crate::core::catalog::life::{Life, Span};
-use crate::core::changes::change::Changes;
 use crate::core::changes::dependency::Dependency;
 use crate::core::changes::looks::Looks;
 use crate::core::events::fill::FillEnd;
@@ -150,8 +149,8 @@ impl Server {
         self.keyspace.warm.ended(ticket);
         let compared = result.as_ref().map_or_else(|_| Arc::default(), |fetched| fetched.compared.clone());
         let belonging = Belonging::new(compared);
-        let belong = |call: &Rc<Call>, changes: &Changes| belonging.may_hold(call, changes);
-        let Some(finished) = self.fills.finish(ticket, ended, belong) else { return };
+        let concerns = |call: &Rc<Call>, changed: Changed| belonging.is_concerned(call, changed);
+        let Some(finished) = self.fills.finish(ticket, ended, concerns) else { return };
         let call = &finished.call;
         if finished.struck {
             self.keyspace.warm.dropped(&call.key);
@@ -358,7 +357,8 @@ impl Server {
                 stats.compressed_stored_bytes += stored;
             });
         }
-        let publication = Publication { content, prefix_len, metas, expires, facts, dependencies };
+        let reads = call.query().reads.clone();
+        let publication = Publication { content, prefix_len, metas, expires, facts, dependencies, reads };
         self.keyspace.publish(&call.key, publication);
         true
     }
@@ -383,8 +383,14 @@ impl Belonging {
         Belonging { compared, ..Belonging::default() }
     }
 
-    /// May one of the rows belong in the result?
-    pub(in crate::server) fn may_hold(&self, call: &Call, changes: &Changes) -> bool {
+    /// May what has changed concern the result?
+    pub(in crate::server) fn is_concerned(&self, call: &Call, changed: Changed) -> bool {
+        let changes = match changed {
+            Changed::Rows(changes) => changes,
+            Changed::Listed(section, unchanged) => {
+                return !call.query().reads.as_ref().is_some_and(|reads| reads.pass_over(section, unchanged));
+            }
+        };
         let dependencies = match self.compared.is_empty() {
             true => &call.dependencies,
             false => self.dependencies.get_or_init(|| call.dependencies_with(&self.compared)),

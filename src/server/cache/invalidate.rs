@@ -161,7 +161,7 @@ impl Server {
 
     fn remove_members(&mut self, ctx: Context, sets: &[Box<[u8]>], pace: Pace) -> Outcome {
         self.fills.change(sets.iter().map(AsRef::as_ref), None);
-        self.keyspace.abort_changed(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
+        self.keyspace.abort_changed(|metas, _| sets.iter().any(|set| metas.binary_search(set).is_ok()));
         self.keyspace.remove(ctx, What::Metas(sets), pace)
     }
 

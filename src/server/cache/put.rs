@@ -14,12 +14,11 @@ use std::sync::Arc;
 use super::call::{Call, Words};
 use super::fetching::{Belonging, Storing};
 use super::query::no_value;
-use crate::core::cache::fills::Ended;
+use crate::core::cache::fills::{Changed, Ended};
 use crate::core::cache::membership::{Found, ListedRows};
 use crate::core::cache::stored_form::{self, Content};
 use crate::core::catalog::life::{Age, Life, Span};
 use crate::core::catalog::ValueKind;
-use crate::core::changes::change::Changes;
 use crate::core::events::fill::FillEnd;
 use crate::core::values::json_compact;
 use crate::core::values::value::{shorten, Value};
@@ -247,8 +246,8 @@ impl Server {
                 let is_under_way = self.values.leases.end(ticket) || matches!(put.by, By::Expected(_));
                 let ended = Ended::Got(&put.metas);
                 let belonging = Belonging::new(put.compared.clone());
-                let belong = |call: &Rc<Call>, changes: &Changes| belonging.may_hold(call, changes);
-                let finished = is_under_way.then(|| self.fills.finish(ticket, ended, belong)).flatten();
+                let concerns = |call: &Rc<Call>, changed: Changed| belonging.is_concerned(call, changed);
+                let finished = is_under_way.then(|| self.fills.finish(ticket, ended, concerns)).flatten();
                 let Some(finished) = finished else {
                     return false;
                 };

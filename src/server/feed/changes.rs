@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::core::cache::tenant_sets;
 use crate::core::calls::keys::{self, Row};
 use crate::core::calls::names;
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::changes::change::Changes;
+use crate::core::changes::changed_sets::ChangedSets;
 use crate::core::changes::image::Image;
 use crate::keyspace::{Outcome, Pace, What};
 use crate::redis_api::Context;
@@ -21,8 +23,10 @@ pub struct ChangedRows<'a> {
     pub section: usize,
     pub tenant: Whose<'a>,
     pub ids: ChangedIds,
-    /// Values of those that are there; None: nobody can tell.
-    pub images: Option<Vec<Image>>,
+    /// Of each id, what the change has left as it was; of those that are missing here nobody knows.
+    pub unchanged: Vec<Unchanged>,
+    /// Values of those that are there, with the same; None: nobody can tell.
+    pub images: Option<Vec<(Image, Unchanged)>>,
 }
 
 /// Rows of which tenant of a section they are.
@@ -67,9 +71,12 @@ impl Server {
             }
         };
         self.stats.section(rows.section).rows_invalidated += ids.len() as u64;
-        let sets = row_sets(&prefix, &ids);
-        let changes = Changes::of_space(&prefix, rows.images);
-        self.remove_rows(ctx, &prefix, sets, changes, Pace::InSlices);
+        let unchanged = rows.unchanged.into_iter().chain(std::iter::repeat(Unchanged::UNKNOWN));
+        let sets: Vec<(Box<[u8]>, Unchanged)> = row_sets(&prefix, &ids).into_iter().zip(unchanged).collect();
+        let mut of_all = sets.iter().map(|(_, unchanged)| unchanged);
+        let first = of_all.next().cloned().unwrap_or_default();
+        let changes = Changes::of_rows(&prefix, rows.images, of_all.fold(first, |all, one| all.and(one)));
+        self.remove_changed(ctx, &prefix, sets, changes, Pace::InSlices);
     }
 
     /// Drops all of a space, and what any row of it concerns.
@@ -88,7 +95,7 @@ impl Server {
         let sets = row_sets(section.as_bytes(), ids);
         // Results that are on their way have the row, too, and no entry tells whose they are.
         self.fills.change_of_any_tenant(sets.iter().map(AsRef::as_ref));
-        self.keyspace.abort_changed(|_, metas| sets.iter().any(|set| tenant_sets::lists(metas, set)));
+        self.keyspace.abort_changed(|metas, _| sets.iter().any(|set| tenant_sets::lists(metas, set)));
         for set in &sets {
             for (prefix, set) in self.keyspace.tenants_with(section, set) {
                 if self.keyspace.removals_in_force() >= MANY_REMOVALS {
@@ -106,14 +113,28 @@ impl Server {
         &mut self,
         ctx: Context,
         prefix: &[u8],
-        mut sets: Vec<Box<[u8]>>,
+        sets: Vec<Box<[u8]>>,
         changes: Changes,
         pace: Pace,
     ) -> Outcome {
-        sets.push(row_set(prefix, &Row::Any));
+        let sets = sets.into_iter().map(|set| (set, Unchanged::UNKNOWN)).collect();
+        self.remove_changed(ctx, prefix, sets, changes, pace)
+    }
+
+    /// The same, but for what reads nothing of what has changed.
+    fn remove_changed(
+        &mut self,
+        ctx: Context,
+        prefix: &[u8],
+        mut sets: Vec<(Box<[u8]>, Unchanged)>,
+        changes: Changes,
+        pace: Pace,
+    ) -> Outcome {
+        sets.push((row_set(prefix, &Row::Any), changes.unchanged.clone()));
+        let sets = Arc::new(ChangedSets { section: names::section_of_prefix(prefix).into(), sets });
         let changes = Arc::new(changes);
-        self.fills.change(sets.iter().map(AsRef::as_ref), Some(&changes));
-        self.keyspace.abort_changed(|_, metas| sets.iter().any(|set| metas.binary_search(set).is_ok()));
+        self.fills.change_rows(&sets, &changes);
+        self.keyspace.abort_changed(|metas, reads| sets.concern(metas, reads));
         if !ctx.writes_allowed() {
             // FAILOVER, CLIENT PAUSE or SHUTDOWN: in force, and carried out when that is over.
             self.keyspace.invalidate_rows_later(prefix, &sets, &changes);

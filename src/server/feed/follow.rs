@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::changes::{ChangedIds, ChangedRows, Whose};
 use crate::core::calls::names;
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::catalog::Catalog;
 use crate::core::changes::image::Image;
 use crate::core::events::entry::Cause;
@@ -210,18 +211,19 @@ impl Server {
         }
     }
 
-    fn rows_told(&mut self, ctx: Context, change: SectionChange, images: Option<Vec<Image>>) {
+    fn rows_told(&mut self, ctx: Context, change: SectionChange, images: Option<Vec<(Image, Unchanged)>>) {
         let SectionChange { section, tenant, rows } = change;
         let tenant = match &tenant {
             Tenant::Known(tenant) => Whose::Tenant(Some(tenant)),
             Tenant::None | Tenant::Unknown => Whose::Tenant(None),
             Tenant::Former => Whose::WhoHasThem,
         };
-        let (ids, images) = match rows {
-            Rows::All => (ChangedIds::All, None),
+        let (ids, unchanged, images) = match rows {
+            Rows::All => (ChangedIds::All, Vec::new(), None),
             Rows::Some(rows) => {
                 self.feed.rows += rows.len() as u64;
-                (ChangedIds::These(rows.into_iter().map(|(id, _)| id).collect()), images)
+                let (ids, unchanged) = rows.into_iter().map(|row| (row.id, row.unchanged)).unzip();
+                (ChangedIds::These(ids), unchanged, images)
             }
         };
         let catalog = self.catalog.clone();
@@ -230,7 +232,7 @@ impl Server {
             let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
             Cause::Feed(rows_of(&names::space_name(&catalog.sections[section].name, tenant), ids))
         });
-        self.rows_changed(ctx, ChangedRows { section, tenant, ids, images });
+        self.rows_changed(ctx, ChangedRows { section, tenant, ids, unchanged, images });
         self.tell_of_entries(ctx);
     }
 

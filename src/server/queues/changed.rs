@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::core::calls::names;
+use crate::core::catalog::columns_read::Unchanged;
 use crate::core::changes::change::Present;
 use crate::core::events::entry::{Cause, Listed};
 use crate::core::jobs::batch::{Batch, Changed, SpaceBatch};
@@ -42,13 +43,16 @@ impl Server {
                 false => ChangedIds::All,
             };
             let at = present.iter().position(|present| present.section == section);
-            let images = at.map(|at| present.swap_remove(at).images);
+            // A job says which rows, and not what they were.
+            let of_row = |image| (image, Unchanged::UNKNOWN);
+            let images = at.map(|at| present.swap_remove(at).images.into_iter().map(of_row).collect());
             self.entries_go(|| {
                 let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
                 let name = names::space_name(&batch.sections[section].name, of_space.tenant.as_deref());
                 Cause::Job { jobs: Listed::of_jobs(jobs.iter().copied()), rows: rows_of(&name, ids) }
             });
-            let rows = ChangedRows { section, tenant: Whose::Tenant(of_space.tenant.as_deref()), ids, images };
+            let tenant = Whose::Tenant(of_space.tenant.as_deref());
+            let rows = ChangedRows { section, tenant, ids, unchanged: Vec::new(), images };
             self.rows_changed(ctx, rows);
             self.tell_of_entries(ctx);
         }

@@ -36,7 +36,7 @@ fn images(results: &Untaken, taken: &mut usize) -> usize {
         let told = next(results);
         if let FeedOutcome::Changed { changes, .. } = &told.outcome {
             let Rows::Some(rows) = &changes[0].rows else { panic!("{told:?}") };
-            assert!(rows.iter().all(|(_, json)| json.is_none()), "its owner needs the text no more");
+            assert!(rows.iter().all(|row| row.json.is_none()), "its owner needs the text no more");
             return told.images[0].as_ref().expect("they make sense").len();
         }
     }
@@ -115,7 +115,8 @@ fn caught_up(number: u64) -> FeedOutcome {
 /// A change of one row, with so many bytes of values.
 fn changed(bytes: usize) -> FeedOutcome {
     let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)).into_bytes();
-    let rows = Rows::Some(vec![("1".into(), Some(json.into()))]);
+    let row = PresentRow { id: "1".into(), json: Some(json.into()), unchanged: Unchanged::UNKNOWN };
+    let rows = Rows::Some(vec![row]);
     let changes = vec![SectionChange { section: 0, tenant: crate::core::feed::Tenant::None, rows }];
     FeedOutcome::Changed { changes, position: 0, transactions: 1, committed_us: 0 }
 }

@@ -1,6 +1,7 @@
 //! The change feed: what others write in Postgres, and what jobs change, is fresh in the cache a moment later, in either kind of feed.
 
 mod changes;
+mod columns;
 mod edges;
 mod links;
 mod listed;

@@ -100,11 +100,11 @@ impl<C: Clone, W> Fills<C, W> {
 mod tests {
     use super::super::{Ended, Fills, Joined};
     use super::*;
-    use crate::core::changes::change::Changes;
+    use crate::core::cache::fills::Changed;
 
     const KEY: &[u8] = b"page:shelf:7";
 
-    fn no_rows(_: &(), _: &Changes) -> bool {
+    fn no_rows(_: &(), _: Changed) -> bool {
         false
     }
 

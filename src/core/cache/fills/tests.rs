@@ -5,7 +5,7 @@ use super::*;
 const KEY: &[u8] = b"bear:all";
 const ROW: &[u8] = b"bear:meta:5:caches";
 
-fn no_rows(_: &(), _: &Changes) -> bool {
+fn no_rows(_: &(), _: Changed) -> bool {
     false
 }
 

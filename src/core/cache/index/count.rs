@@ -94,7 +94,7 @@ mod tests {
         let mut metas: Vec<MetaId> = named.map(|(_, name)| index.metas.refer(name)).collect();
         metas.sort_unstable();
         let prefix = key.iter().position(|byte| *byte == b':').unwrap() + 1;
-        let replaced = index.insert(key.clone(), prefix, metas.into(), Facts::default(), None);
+        let replaced = index.insert(key.clone(), prefix, metas.into(), Facts::default(), None, None);
         replaced.iter().flat_map(|entry| &*entry.metas).for_each(|meta| drop(index.metas.release(*meta)));
     }
 
@@ -140,13 +140,18 @@ mod tests {
     fn who_is_gone_stays_interested_until_that_is_swept_and_nothing_is_counted_by_it() {
         let mut index = Index::default();
         let call = Arc::new(CallPattern::parse("all").unwrap());
-        let dependency = Dependency { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: [].into() };
+        let dependency =
+            Dependency { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: [].into(), reads: None };
         let keys: Vec<Key> = (0..3).map(|at| call_key(1, at)).collect();
         for key in &keys {
             let dependent = index.dependents.add(key.clone(), [dependency.clone()].into());
-            index.insert(key.clone(), 4, MetaList::default(), Facts::default(), Some(dependent));
+            index.insert(key.clone(), 4, MetaList::default(), Facts::default(), Some(dependent), None);
         }
-        let concern = Concern::Rows { metas: Vec::new(), changes: Arc::new(Changes::of_space(b"bear", None)) };
+        let concern = Concern::Rows {
+            section: b"bear"[..].into(),
+            metas: Vec::new(),
+            changes: Arc::new(Changes::of_space(b"bear", None)),
+        };
         let count = |index: &Index| index.count(Some(Group::AnyChange(b"bear")), &concern, &[]);
         assert_eq!((count(&index), index.dependents.len()), (Some(3), 3));
         let removal = index.begin_removal(concern.clone());

@@ -8,6 +8,7 @@ use super::plan::{Lookup, Plan, GROWING};
 use super::ranges::{Interval, Ranges};
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::Predicate;
+use crate::core::catalog::columns_read::{Columns, Unchanged};
 use crate::core::catalog::demand::Want;
 use crate::core::changes::dependency::{Dependency, DependentId};
 use crate::core::changes::image::Image;
@@ -23,6 +24,8 @@ pub(in crate::core) struct Group {
     predicate: Arc<Predicate>,
     call: Arc<CallPattern>,
     plan: Plan,
+    /// Of the space's rows; None: all. A call is of one query.
+    reads: Option<Columns>,
     /// Hash code and number of calls that no range restricts.
     unranged: BTreeSet<(u64, u64)>,
     /// The others, on a line for each hash code.
@@ -49,6 +52,7 @@ impl Group {
             predicate: dependency.predicate.clone(),
             call: dependency.call.clone(),
             plan: Plan::of(&dependency.predicate, dependency.call.args()),
+            reads: dependency.reads.clone(),
             unranged: BTreeSet::new(),
             ranged: Ranges::default(),
             growing: 0,
@@ -63,6 +67,11 @@ impl Group {
     /// Does any change concern its calls?
     pub(in crate::core) fn is_of_any_change(&self) -> bool {
         self.predicate.is_any()
+    }
+
+    /// Does a change leave all that its calls read as it was?
+    pub(in crate::core) fn passes_over(&self, unchanged: &Unchanged) -> bool {
+        self.reads.as_ref().is_some_and(|read| unchanged.covers(read))
     }
 
     /// How many of a call's codes are put in and taken out, about.

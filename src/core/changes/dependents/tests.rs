@@ -1,6 +1,7 @@
 use super::*;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::{Listing, Predicate};
+use crate::core::catalog::columns_read::{Columns, Unchanged};
 use crate::core::changes::image::{list_of, Image};
 use crate::core::changes::looks::MAX_LOOKS;
 use crate::core::values::value::{ArgType, ScalarType, Value};
@@ -28,7 +29,8 @@ fn predicate(text: &str, call: &CallPattern) -> Arc<Predicate> {
 }
 
 fn change(space: &[u8], json: &str) -> RowChange {
-    RowChange { space: space.into(), image: Image::from_json(json.as_bytes()).unwrap() }
+    let image = Image::from_json(json.as_bytes()).unwrap();
+    RowChange { space: space.into(), image, unchanged: Unchanged::UNKNOWN }
 }
 
 /// Values of the call, those that are not given being NULL.
@@ -64,7 +66,8 @@ fn sizes(pairs: &[(i64, i64)]) -> (Dependents, Vec<DependentId>) {
     let predicate = predicate("size between {i} and {j}", &call);
     let ids = pairs.iter().map(|(low, high)| {
         let args = values(&call, &[("i", scalar(&low.to_string())), ("j", scalar(&high.to_string()))]);
-        let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+        let dependency =
+            Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args, reads: None };
         dependents.add(format!("size:{low}:{high}").into_bytes().into(), [dependency].into())
     });
     let ids = ids.collect();
@@ -124,6 +127,7 @@ fn a_call_with_several_interests_is_found_once() {
         predicate: predicate.clone(),
         call: call.clone(),
         args: args.clone(),
+        reads: None,
     };
     // The same rule twice, too: taking it out takes the group along, and then finds it gone.
     let rules = [of(SPACE, &colors), of(SPACE, &colors), of(SPACE, &exam), of(OTHER, &exam)];
@@ -181,7 +185,8 @@ fn few_calls_are_candidates() {
             args.push(Value::Array(list_of(ScalarType::Int, ids.iter().map(AsRef::as_ref)).unwrap()));
             args.extend([Value::Null, of(0), Value::Null, Value::Null]);
             let args = args.into();
-            let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+            let dependency =
+                Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args, reads: None };
             dependents.add(b"key"[..].into(), [dependency].into());
         }
         let group = dependents.spaces[SPACE].values().next().unwrap();
@@ -208,7 +213,8 @@ fn a_search_gives_up_before_it_takes_long() {
         for n in 0..3 * MAX_LOOKS {
             let given = [("i", scalar(&n.to_string())), ("j", scalar("7")), ("t", scalar("z"))];
             let args = values(&call, &given);
-            let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+            let dependency =
+                Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args, reads: None };
             dependents.add(b"key"[..].into(), [dependency].into());
         }
         let rows = [r#"{"size":-1,"name":"z","other":1}"#, rows[0], rows[1]].map(|row| change(SPACE, row));
@@ -230,7 +236,8 @@ fn calls_of_a_space_are_gone_through_no_longer_than_that() {
     for given in [[ids.clone(), Value::Null], [ids, Value::Null]] {
         let args: Vec<Value> = values(&call, &[]).iter().cloned().chain(given).collect();
         let args = args.into();
-        let dependency = Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args };
+        let dependency =
+            Dependency { space: SPACE.into(), predicate: predicate.clone(), call: call.clone(), args, reads: None };
         dependents.add(b"key"[..].into(), [dependency].into());
     }
     assert!(dependents.is_growing());
@@ -258,6 +265,7 @@ fn a_call_of_many_values_comes_and_goes_in_slices() {
             predicate: predicate.clone(),
             call: call.clone(),
             args: args.clone(),
+            reads: None,
         };
         let dependencies = [of(SPACE, &predicates[0]), of(OTHER, &predicates[1]), of(SPACE, &predicates[0])];
         dependents.add(b"key"[..].into(), dependencies.into())
@@ -314,6 +322,7 @@ fn alternatives_are_looked_up_each() {
             predicate: one.clone(),
             call: call.clone(),
             args: args.clone(),
+            reads: None,
         });
         dependents.add(b"key"[..].into(), each.collect());
     }
@@ -485,12 +494,19 @@ fn any_cell() -> impl Strategy<Value = String> {
 
 fn any_change() -> impl Strategy<Value = RowChange> {
     let cells = prop::collection::vec(prop::option::weighted(0.9, any_cell()), 3);
-    (select(vec![SPACE, OTHER]), cells).prop_map(|(space, cells)| {
+    let unchanged = prop::option::of(0u8..8);
+    (select(vec![SPACE, OTHER]), cells, unchanged).prop_map(|(space, cells, unchanged)| {
         let columns = ["a", "b", "c"].iter().zip(cells);
         let columns: Vec<String> =
             columns.filter_map(|(name, cell)| cell.map(|cell| format!(r#""{name}":{cell}"#))).collect();
-        change(space, &format!("{{{}}}", columns.join(",")))
+        let unchanged = unchanged.map_or(Unchanged::UNKNOWN, |bits| Unchanged::columns(names(bits)));
+        RowChange { unchanged, ..change(space, &format!("{{{}}}", columns.join(","))) }
     })
+}
+
+/// Columns of a table by the bits of a number.
+fn names(bits: u8) -> impl Iterator<Item = Box<str>> {
+    ["r", "s", "t"].into_iter().enumerate().filter(move |(at, _)| bits >> at & 1 == 1).map(|(_, name)| name.into())
 }
 
 /// What is done: register a call of these dependents (predicate, space, arguments), or take one out.
@@ -514,22 +530,27 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn what_is_found_is_what_meets(
-        texts in prop::collection::vec(prop::collection::vec(any_term(), 1..4), 1..3),
+        texts in prop::collection::vec((prop::collection::vec(any_term(), 1..4), prop::option::of(0u8..8)), 1..3),
         steps in prop::collection::vec(any_step(), 1..25),
         changes in prop::collection::vec(any_change(), 1..8),
         limit in 0..5usize,
     ) {
         let (call, mut dependents) = (call(), Dependents::default());
-        let predicates: Vec<_> = texts.iter().map(|terms| predicate(&terms.join(" and "), &call)).collect();
+        // What a predicate is of reads some columns, or all.
+        let of = |(terms, reads): &(Vec<_>, Option<u8>)| {
+            (predicate(&terms.join(" and "), &call), reads.map(|bits| names(bits).collect()))
+        };
+        let predicates: Vec<(_, Option<Columns>)> = texts.iter().map(of).collect();
         let mut model: Vec<(DependentId, Vec<Dependency>)> = Vec::new();
         for step in steps {
             match step {
                 Step::Add(list) => {
                     let list: Vec<Dependency> = list.into_iter().map(|(at, other, args)| Dependency {
                         space: if other { OTHER } else { SPACE }.into(),
-                        predicate: at.get(&predicates).clone(),
+                        predicate: at.get(&predicates).0.clone(),
                         call: call.clone(),
                         args,
+                        reads: at.get(&predicates).1.clone(),
                     }).collect();
                     let each = list.iter().flat_map(|of| {
                         of.predicate.alternatives().iter().map(|one| Dependency { predicate: one.clone(), ..of.clone() })
@@ -547,6 +568,7 @@ proptest! {
         prop_assert_eq!(dependents.len(), model.len());
         for change in &changes {
             let wants = |dependency: &Dependency| dependency.space == change.space
+                && !dependency.reads.as_ref().is_some_and(|read| change.unchanged.covers(read))
                 && dependency.predicate.meets(call.args(), &dependency.args, &change.image);
             let of_change = |dependency: &Dependency| dependency.space == change.space;
             let ids_where = |wanted: &dyn Fn(&Dependency) -> bool| -> Vec<DependentId> {
@@ -593,6 +615,7 @@ fn calls_without_a_predicate_want_to_know_of_any_change() {
         predicate: Predicate::any(),
         call: call.clone(),
         args: Arc::default(),
+        reads: None,
     };
     let id = dependents.add(b"bear:all"[..].into(), [any(b"bear"), any(b"den")].into());
     for (space, concerned) in [(&b"bear"[..], true), (b"den", true), (b"cave", false)] {
@@ -607,12 +630,37 @@ fn calls_without_a_predicate_want_to_know_of_any_change() {
 }
 
 #[test]
+fn a_change_of_what_no_call_reads_concerns_none_whatever_its_values_are() {
+    let mut dependents = Dependents::default();
+    let call = Arc::new(CallPattern::parse("all").unwrap());
+    let reads = Some(Columns::from(["price".into()]));
+    let any = Dependency { space: b"bear"[..].into(), predicate: Predicate::any(), call, args: Arc::default(), reads };
+    let id = dependents.add(b"bear:all"[..].into(), [any].into());
+    for (unchanged, concerned) in [
+        (Unchanged::columns(["price".into(), "stock".into()]), false),
+        (Unchanged::columns(["stock".into()]), true),
+        (Unchanged::UNKNOWN, true),
+    ] {
+        for rows in [None, Some(Vec::new())] {
+            let changes = Changes::of_rows(b"bear", rows, unchanged.clone());
+            let mut found = Vec::new();
+            assert!(dependents.find_spaces(&changes, 1, &mut found));
+            assert_eq!(
+                (!found.is_empty(), dependents.concerned(id, &changes)),
+                (concerned, concerned),
+                "{unchanged:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn there_is_demand_for_values_as_long_as_a_predicate_asks_for_them() {
     let mut dependents = Dependents::default();
     let call = call();
     let of = |space: &[u8], predicate: Arc<Predicate>| {
         let args = [Value::Scalar("1".into()), Value::Scalar("2".into())];
-        Dependency { space: space.into(), predicate, call: call.clone(), args: args.into() }
+        Dependency { space: space.into(), predicate, call: call.clone(), args: args.into(), reads: None }
     };
     let predicate = Arc::new(Predicate::parse("size = 1", call.args()).unwrap());
     let (bears, shops) = (dependents.demand("bear"), dependents.demand("shop"));

@@ -146,7 +146,7 @@ struct World {
 
 fn bound() -> BoundRules {
     let (source, id) = (IdSource::Column { name: "id".into(), in_identity: true }, Some(ScalarType::Int));
-    let rule = Rule { section: 0, source, id, tenant: TenantSource::None };
+    let rule = Rule { section: 0, source, id, tenant: TenantSource::None, compared: None };
     BoundRules::bind(&[rule], &["id".into()]).expect("it has the column")
 }
 
@@ -168,7 +168,7 @@ impl World {
 
 fn has(gathered: &Gathered, id: &str) -> bool {
     match gathered.sections.get(&0) {
-        Some(GatheredSection::Some(rows)) => rows.ids.values().any(|ids| ids.contains(id)),
+        Some(GatheredSection::Some(rows)) => rows.ids.values().any(|ids| ids.contains_key(id)),
         Some(GatheredSection::All) => true,
         None => false,
     }

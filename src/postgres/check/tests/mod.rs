@@ -2,6 +2,7 @@
 
 mod facts;
 mod proofs;
+mod reads;
 mod trees;
 
 use std::sync::Arc;

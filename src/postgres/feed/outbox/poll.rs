@@ -37,7 +37,7 @@ const NOW_US: &str =
     "(extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8";
 
 /// What comes before the rows' own columns.
-const HEAD: usize = 7;
+const HEAD: usize = 8;
 
 pub(super) struct Poller {
     columns: FxHashMap<i64, usize>,
@@ -85,7 +85,7 @@ impl Poller {
         fingerprint: (String, String),
         reader: i64,
     ) -> Result<Poller, FeedError> {
-        let width = tables.covered.iter().map(|table| table.columns.len()).max().unwrap_or(0);
+        let width = tables.width();
         let sources: Vec<String> = tables.sources().iter().map(i64::to_string).collect();
         let new = |columns: &str| {
             format!(
@@ -102,7 +102,7 @@ impl Poller {
         );
         let values: String = (1..=width).map(|at| format!(", o.vals[{at}]")).collect();
         let news = format!(
-            "{head}, o.xid::pg_catalog.text, o.source, o.vals IS NULL{values} FROM bear.outbox_alive a LEFT JOIN ({} LIMIT {}) o ON true",
+            "{head}, o.xid::pg_catalog.text, o.source, o.vals IS NULL, pg_catalog.cardinality(o.vals){values} FROM bear.outbox_alive a LEFT JOIN ({} LIMIT {}) o ON true",
             new("o.xid, o.source, o.vals"),
             ROWS_A_POLL + 1
         );
@@ -203,9 +203,14 @@ impl Poller {
             return gathered.add_all(&table.bound);
         }
         let cell = |at: usize| row.get(HEAD + at).map_or(Cell::Null, |text| Cell::Text(text.as_bytes()));
-        let cells = (0..table.columns.len().min(self.width)).map(cell).collect();
-        let promised = promise.as_ref().map(|promise| promise.rows());
-        gathered.add(&table.bound, &RowChange::Seen(Tuple { key_only: false, cells }), promised);
+        let count = table.columns.len();
+        let tuple = |from: usize| Tuple { key_only: false, cells: (from..from + count).map(cell).collect() };
+        let is_pair = count > 0 && row.get(HEAD - 1).and_then(|values| values.parse().ok()) == Some(2 * count);
+        let change = match is_pair && 2 * count <= self.width {
+            true => RowChange::Update { old: Some(tuple(0)), new: tuple(count) },
+            false => RowChange::Seen(tuple(0)),
+        };
+        gathered.add(&table.bound, &change, promise.as_ref().map(|promise| promise.rows()));
     }
 }
 

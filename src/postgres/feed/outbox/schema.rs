@@ -13,7 +13,8 @@ const OUTBOX_SQL: &str = include_str!("../../../../schema/outbox.sql");
 /// The format that this version knows.
 const VERSION: i32 = 1;
 
-const IS_THERE: &str = "coalesce(to_regprocedure('bear.outbox_uninstall()') IS NOT NULL, false)";
+const IS_THERE: &str = "to_regprocedure('bear.outbox_follow(regclass,text[],boolean)') IS NOT NULL \
+    AND to_regprocedure('bear.outbox_uninstall()') IS NOT NULL";
 
 /// Makes what is missing; refuses a format that is newer.
 pub(super) fn ensure(client: &mut Client) -> Result<(), FeedError> {

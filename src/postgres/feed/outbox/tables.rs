@@ -12,7 +12,9 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::{Section, Table, TableRows};
 use crate::core::feed::link::{link, Link};
-use crate::core::feed::{tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage, TenantSource};
+use crate::core::feed::{
+    compared, tables_of, BoundRules, Compared, Coverage, IdSource, Rule, TableCoverage, TenantSource,
+};
 use crate::core::sql::spelling::{in_quotes, relation_names};
 use crate::core::sql::template::Template;
 use crate::postgres::connect::client::Client;
@@ -27,7 +29,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 use super::super::links::{self, Linked};
 
-/// The relation that a name means; the last column names one of its tree whose changes no trigger sees.
+/// The relation that a name means; the last columns name one of its tree whose changes no trigger sees, and columns that are
+/// generated.
 const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::pg_catalog.oid UNION \
         SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid) \
     SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, \
@@ -42,7 +45,9 @@ const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regcla
         JOIN pg_catalog.pg_class m ON m.oid OPERATOR(pg_catalog.=) tree.oid \
         JOIN pg_catalog.pg_namespace mn ON mn.oid OPERATOR(pg_catalog.=) m.relnamespace \
         WHERE m.relkind OPERATOR(pg_catalog.<>) ALL ('{r,p}'::pg_catalog.\"char\"[]) OR m.relpersistence OPERATOR(pg_catalog.=) 't' \
-        ORDER BY 1 LIMIT 1) \
+        ORDER BY 1 LIMIT 1), \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+        AND a.attnum OPERATOR(pg_catalog.>) 0 AND a.attgenerated OPERATOR(pg_catalog.<>) '') \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
 
@@ -71,6 +76,8 @@ pub(super) struct CoveredTable {
     pub(super) source: i64,
     /// Those that the triggers write, in that order.
     pub(super) columns: Vec<Box<str>>,
+    /// They write the old row and the new one of an UPDATE as one, where they can.
+    is_paired: bool,
     rules: Vec<Rule>,
     /// The same for the columns.
     pub(super) bound: BoundRules,
@@ -82,6 +89,8 @@ struct Relation {
     kind: String,
     persistence: String,
     columns: Vec<String>,
+    /// Columns that are computed from others: some are not when triggers see the row.
+    generated: Vec<String>,
     key: Vec<String>,
     unseen: Option<String>,
 }
@@ -98,7 +107,7 @@ impl Tables {
                 Ok(note) => Coverage::Covered { note },
                 Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
             };
-            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state });
+            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state, alter: None });
         }
         for linked in links::look(client, sections)? {
             tables.link(client, sections, &linked)?;
@@ -109,6 +118,12 @@ impl Tables {
 
     pub(super) fn sources(&self) -> Vec<i64> {
         self.covered.iter().map(|table| table.source).collect()
+    }
+
+    /// Values of the widest row.
+    pub(super) fn width(&self) -> usize {
+        let of = |table: &CoveredTable| table.columns.len() * if table.is_paired { 2 } else { 1 };
+        self.covered.iter().map(of).max().unwrap_or(0)
     }
 
     fn look_at(
@@ -159,7 +174,12 @@ impl Tables {
                     };
                     self.names.push(read.name.clone());
                     self.oids.insert(read.name.clone(), relation.oid);
-                    self.coverage.push(TableCoverage { table: read.name.clone(), sections: Vec::new(), state });
+                    self.coverage.push(TableCoverage {
+                        table: read.name.clone(),
+                        sections: Vec::new(),
+                        state,
+                        alter: None,
+                    });
                     self.coverage.len() - 1
                 }
             };
@@ -173,7 +193,11 @@ impl Tables {
             links::add_note(&mut self.coverage[at].state, note);
             let check = self.check(&relation, &mut link);
             let tenant = relation.tenant(section);
-            let rule = Rule { section: linked.section, source: link.source(|_| true, check), id: section.id, tenant };
+            let source = link.source(|_| true, check);
+            // What results read of a table that the section does not name nobody says.
+            let is_said = is_mapped && matches!(source, IdSource::Column { .. });
+            let compared = is_said.then(|| compared(section, |column| relation.compared(column))).flatten();
+            let rule = Rule { section: linked.section, source, id: section.id, tenant, compared };
             let has = self.covered.iter().any(|covered| is(&covered.oid) && covered.rules.contains(&rule));
             if !has {
                 // All its columns are there: they have just been read.
@@ -222,7 +246,8 @@ impl Tables {
         let bound = BoundRules::bind(&rules, &columns)
             .map_err(|column| (format!("it has no column '{column}'"), "name one that it has".to_owned()))?;
         let (oid, name) = (relation.oid, relation.name);
-        self.covered.push(CoveredTable { oid, name, source: 0, columns, rules, bound });
+        let is_paired = rules.iter().any(|rule| rule.compared.is_some());
+        self.covered.push(CoveredTable { oid, name, source: 0, columns, is_paired, rules, bound });
         Ok(())
     }
 
@@ -247,7 +272,8 @@ impl Tables {
                 None => IdSource::Whole,
             },
         };
-        Ok(Rule { section: index, source, id: section.id, tenant: relation.tenant(section) })
+        let compared = compared(section, |column| relation.compared(column));
+        Ok(Rule { section: index, source, id: section.id, tenant: relation.tenant(section), compared })
     }
 
     /// One transaction a table, so that no two tables are locked at once. A table that refuses is not covered.
@@ -256,9 +282,10 @@ impl Tables {
         for mut table in std::mem::take(&mut self.covered) {
             let columns: Vec<String> = table.columns.iter().map(|column| array_element(column)).collect();
             let call = format!(
-                "SELECT bear.outbox_follow({}::pg_catalog.regclass, {}::pg_catalog.text[])",
+                "SELECT bear.outbox_follow({}::pg_catalog.regclass, {}::pg_catalog.text[], {})",
                 literal(&table.name),
-                literal(&format!("{{{}}}", columns.join(",")))
+                literal(&format!("{{{}}}", columns.join(","))),
+                table.is_paired
             );
             match locked_briefly(client, control, &call)? {
                 Ok(messages) => {
@@ -398,6 +425,7 @@ fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure
         columns: row.try_get(4)?,
         key: row.try_get(5)?,
         unseen: row.try_get(6)?,
+        generated: row.try_get(7)?,
     }))
 }
 
@@ -430,6 +458,16 @@ impl Relation {
             (None, _) => TenantSource::None,
             (Some(_), None) => TenantSource::Unknown,
             (Some(ty), Some(name)) => TenantSource::Column { name: name.into(), ty, in_identity: true },
+        }
+    }
+
+    /// How an old row and a new one are compared by the column.
+    fn compared(&self, column: &str) -> Compared {
+        let is = |known: &String| known == column;
+        match () {
+            () if self.generated.iter().any(is) => Compared::Untold,
+            () if self.columns.iter().any(is) => Compared::By(column.into()),
+            () => Compared::Absent,
         }
     }
 

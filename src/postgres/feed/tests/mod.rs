@@ -278,9 +278,13 @@ impl Followed {
             Rows::All => vec![format!("{head}: all")],
             Rows::Some(rows) => rows
                 .iter()
-                .map(|(id, json)| match json {
-                    Some(json) => format!("{head} {id}: {}", String::from_utf8_lossy(json)),
-                    None => format!("{head} {id}"),
+                .map(|row| {
+                    let values = row.json.as_ref().map(|json| format!(": {}", String::from_utf8_lossy(json)));
+                    let (id, values) = (&row.id, values.unwrap_or_default());
+                    match row.unchanged.names() {
+                        Some(names) => format!("{head} {id}{values} as it was: {}", names.join(",")),
+                        None => format!("{head} {id}{values}"),
+                    }
                 })
                 .collect(),
         }

@@ -1,10 +1,11 @@
 //! Readers and writers at work, while something is done to the servers.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use super::computer::Computer;
-use super::model::{MEANT, ROWS};
+use super::model::{ITEMS, MEANT, ROWS};
 use super::reader::Reader;
 use super::run::Run;
 use super::writer::Writer;
@@ -21,6 +22,22 @@ const WRITERS: usize = 3;
 
 /// The longest that it waits between two writes: DDL holds up those who read.
 const PAUSE_OF_DDL_MS: usize = 100;
+
+/// Changes what no answer shows, as often as somebody looks at an item: nobody is told, and no answer is another for it.
+fn see_items(database: &Database, stop: &AtomicBool, random: &mut Random) {
+    let mut client = None;
+    while !stop.load(Ordering::Relaxed) {
+        client = client.or_else(|| database.try_client());
+        let id = 1 + random.below(ITEMS) as i64;
+        let seen = client.as_mut().map(|client: &mut postgres::Client| {
+            client.execute("UPDATE item SET seen = seen + 1 WHERE id = $1", &[&id]).is_ok()
+        });
+        if seen != Some(true) {
+            client = None;
+        }
+        thread::sleep(Duration::from_millis(1 + random.below(10) as u64));
+    }
+}
 
 /// Runs `meanwhile` under load; all that was begun is ended when this returns.
 pub fn under_load(
@@ -39,6 +56,8 @@ pub fn under_load(
             scope.spawn(move || reader.read());
         }
         let stop_writers = StopAtEnd(&no_writers);
+        let (stop, mut chance) = (&no_writers, Random::new(random.next()));
+        scope.spawn(move || see_items(database, stop, &mut chance));
         for _ in 0..COMPUTERS {
             let computer = Computer { run, database, stop: &no_readers, random: Random::new(random.next()) };
             scope.spawn(move || computer.compute());

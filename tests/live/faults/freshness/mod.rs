@@ -200,6 +200,14 @@ fn forgetting_rows_by_which_a_select_found_others_is_caught() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
+fn passing_over_changes_of_a_column_that_is_read_is_caught() {
+    if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
+        assert_is_caught("ignore-a-column", &Run::with_feed(1, GRACE), None);
+    }
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "only a debug build can be made to fail")]
 fn passing_over_what_ddl_changes_is_caught() {
     if !Redis::builder().start().run("CONFIG GET bear.feed").list().is_empty() {
         assert_is_caught("no-answers-digest", &Run::with_feed(1, GRACE), None);

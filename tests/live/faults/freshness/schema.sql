@@ -1,5 +1,7 @@
 -- Rows with a version, for the freshness checker.
-CREATE TABLE item (id bigint PRIMARY KEY, ver bigint NOT NULL, size bigint NOT NULL, colors text[] NOT NULL);
+CREATE TABLE item (id bigint PRIMARY KEY, ver bigint NOT NULL, size bigint NOT NULL, colors text[] NOT NULL, seen bigint NOT NULL DEFAULT 0);
+-- What the feed tells of it are old rows, too; of a box, only that it has changed.
+ALTER TABLE item REPLICA IDENTITY FULL;
 CREATE TABLE box (id bigint PRIMARY KEY, ver bigint NOT NULL, size bigint NOT NULL, colors text[] NOT NULL);
 
 -- The newest version of a row that was ever written, of those too that are gone.

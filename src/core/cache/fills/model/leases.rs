@@ -30,8 +30,7 @@ impl World<'_> {
     /// Whatever he has computed, nobody takes it.
     pub(super) fn come_late(&mut self, at: usize) {
         let ticket = self.over.remove(at);
-        let belong = |dependency: &Rc<Dependency>, changes: &Changes| changes.concern(dependency);
-        assert!(self.fills.finish(ticket, Ended::Got(&[]), belong).is_none());
+        assert!(self.fills.finish(ticket, Ended::Got(&[]), concerns).is_none());
     }
 
     /// What was read just now takes the place of all.

@@ -21,6 +21,7 @@ macro_rules! for_both_kinds {
 
 mod answers;
 mod changes;
+mod columns;
 mod faults;
 mod links;
 mod speed;

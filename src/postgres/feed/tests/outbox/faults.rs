@@ -215,7 +215,7 @@ fn locks_of_a_tree_are_waited_for_no_longer_together_than_one_would_be() {
     followed.connected();
     followed.end();
     let calls = [
-        "bear.outbox_follow('t'::regclass, '{id,x}')",
+        "bear.outbox_follow('t'::regclass, '{id,x}', false)",
         "bear.outbox_unfollow((SELECT source FROM bear.outbox_source LIMIT 1))",
     ];
     let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \

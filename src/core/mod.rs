@@ -9,7 +9,7 @@
 //!   \    /   \
 //!   feed   changes
 //!      \    /
-//!      catalog -> calls -> sql, values      derive -> sql, values
+//!      catalog -> calls -> sql, values      complete -> prove -> derive -> sql, values
 //!         \-> schedules, limits      metrics use calls
 //! ```
 //! A room uses those that stand below it, and no file uses one that uses it: `tests/layers/` sees to it.
@@ -19,6 +19,7 @@ pub mod calls;
 pub mod catalog;
 pub mod changes;
 pub mod claims;
+pub mod complete;
 pub mod derive;
 pub mod events;
 pub mod feed;

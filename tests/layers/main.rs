@@ -38,6 +38,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("catalog", &["calls", "limits", "schedules", "sql", "values"]),
             ("derive", &["sql", "values"]),
             ("prove", &["derive", "catalog", "calls", "values"]),
+            ("complete", &["prove", "derive", "catalog", "calls", "sql", "values"]),
             ("changes", &["catalog", "calls", "values"]),
             ("feed", &["catalog", "sql", "values"]),
             ("cache", &["changes", "catalog", "calls", "values"]),

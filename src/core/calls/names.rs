@@ -27,6 +27,25 @@ pub(in crate::core) fn check_section_name(name: &str) -> Result<(), SectionNameE
     Ok(())
 }
 
+/// A legal name that reads like this one, such as `order_item` of `OrderItem`.
+pub(in crate::core) fn section_name_of(name: &str) -> String {
+    let mut out = String::new();
+    let mut before = '_';
+    for c in name.chars() {
+        let is_boundary = c.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit());
+        if is_boundary || (out.is_empty() && c.is_ascii_digit()) {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+        before = c;
+    }
+    out.truncate(MAX_SECTION_NAME);
+    if out.is_empty() || RESERVED_SECTIONS.contains(&&*out) {
+        out.push_str("_rows");
+    }
+    out
+}
+
 /// The value and what follows `}:`; the value ends at the first `}`, as a hash tag does.
 pub(in crate::core) fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = name.strip_prefix(b"{")?;
@@ -83,6 +102,24 @@ pub fn section_of_prefix(prefix: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_section_is_named_like_its_table() {
+        for (name, expected) in [
+            ("bear", "bear"),
+            ("OrderItem", "order_item"),
+            ("User Id", "user_id"),
+            ("2fa", "_2fa"),
+            ("HTTPLog", "httplog"),
+            ("queue", "queue_rows"),
+            ("", "_rows"),
+            ("straße", "stra_e"),
+        ] {
+            assert_eq!(section_name_of(name), expected, "{name}");
+            assert_eq!(check_section_name(&section_name_of(name)), Ok(()), "{name}");
+        }
+        assert_eq!(section_name_of(&"a".repeat(100)).len(), MAX_SECTION_NAME);
+    }
 
     #[test]
     fn prefixes_have_a_hash_tag_in_a_cluster() {

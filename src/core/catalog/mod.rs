@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `additions` | what was derived, as keys of the file |
 //! | `claim` | jobs that workers claim: leases, attempts, limits |
 //! | `claimed` | which claimed jobs a section takes |
 //! | `columns_read` | which columns of rows results read, and which of a changed row are as they were |
@@ -35,6 +36,7 @@
 //!
 //! A new option of a query or job: a field in `sections` or `job`, a line in its reader, a row in the catalog's page of the book.
 
+pub mod additions;
 pub mod claim;
 pub mod claimed;
 pub mod columns_read;

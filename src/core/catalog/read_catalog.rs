@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use toml::Table as TomlTable;
 
+use super::additions::Additions;
 use super::life::Life;
 use super::outline::Outline;
 use super::read_claim;
@@ -25,10 +26,20 @@ use crate::core::sql::template::Template;
 
 /// `plan_id` gives numbers that are unique over the life of the process, for [`super::fetch_plan::FetchPlan::id`].
 pub fn parse(text: &str, plan_id: &mut dyn FnMut() -> u64) -> Result<Catalog, CatalogError> {
-    let file: TomlTable = match toml::from_str(text) {
+    parse_with(text, &Additions::default(), plan_id)
+}
+
+/// The same with what the file leaves unsaid.
+pub fn parse_with(
+    text: &str,
+    additions: &Additions,
+    plan_id: &mut dyn FnMut() -> u64,
+) -> Result<Catalog, CatalogError> {
+    let mut file: TomlTable = match toml::from_str(text) {
         Ok(file) => file,
         Err(error) => return Err(CatalogError { problems: vec![syntax_problem(text, &error)] }),
     };
+    additions.apply(&mut file);
     let mut report = Report::default();
     let mut outlines = Vec::new();
     for (name, value) in &file {

@@ -87,7 +87,8 @@ impl QueryReader<'_, '_> {
         let known = outline.placeholders(call.args().iter().map(|arg| &*arg.name));
         let template = fields.string("sql", report).and_then(|sql| report.keep("sql", Template::parse(sql, &known)));
         let single = fields.boolean("single", report).unwrap_or(false);
-        let rows = fields.boolean("rows", report).unwrap_or(true);
+        let says_rows = fields.has("rows");
+        let rows = fields.boolean("rows", report).unwrap_or(outline.id.is_some());
         if rows && !outline.fields.has("id") {
             report.problem("the section has no id, so its rows cannot be tracked: say rows = false");
         }
@@ -188,6 +189,8 @@ impl QueryReader<'_, '_> {
             page,
             tags,
             says_ttl,
+            says_rows,
+            says_match: fields.has("match"),
             trust,
         })
     }
@@ -203,7 +206,7 @@ impl QueryReader<'_, '_> {
     ) -> (Option<Arc<Predicate>>, Vec<On>) {
         let own = &self.outlines[section];
         let mut match_ = None;
-        if let Some(text) = fields.string("match", report) {
+        if let Some(text) = fields.string("match", report).filter(|text| text.trim() != "*") {
             match_ = self.predicate("match", text, own, call, lists, report);
         }
         let mut on = Vec::new();

@@ -90,6 +90,8 @@ fn read_fields(
         page: None,
         tags,
         says_ttl: fields.has("ttl"),
+        says_rows: fields.has("rows"),
+        says_match: fields.has("match"),
         trust: None,
     })
 }

@@ -223,6 +223,9 @@ pub struct Query {
     pub tags: Vec<TagTemplate>,
     /// Does the query itself say how long its entries live?
     pub says_ttl: bool,
+    /// And whether its rows are tracked, and which belong in the result, if only that any may?
+    pub says_rows: bool,
+    pub says_match: bool,
     /// Why its author answers for what is said of it, whatever the SQL is.
     pub trust: Option<Box<str>>,
 }

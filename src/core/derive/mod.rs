@@ -71,6 +71,8 @@ pub struct Derived {
     pub sources: BTreeMap<usize, Source>,
     pub page: Option<Page>,
     pub shown: Shown,
+    /// Is each row of the result made of one combination of rows, and none of them left out before its first?
+    pub is_rowwise: bool,
     pub refused: BTreeSet<Refusal>,
     pub warnings: BTreeSet<Warning>,
 }
@@ -87,6 +89,7 @@ pub fn derive(statement: &Node, facts: &Facts) -> Derived {
             sources: BTreeMap::new(),
             page: None,
             shown: Shown::default(),
+            is_rowwise: false,
             refused,
             warnings: BTreeSet::new(),
         };
@@ -105,7 +108,8 @@ pub fn derive(statement: &Node, facts: &Facts) -> Derived {
             shown.whole.clear();
         }
     }
-    Derived { rules, sources, page, shown, refused, warnings }
+    let is_rowwise = query::is_rowwise(statement) && !statement.has("limitOffset");
+    Derived { rules, sources, page, shown, is_rowwise, refused, warnings }
 }
 
 fn unrestricted(occurrence: usize, relation: u32) -> Rule {
@@ -119,6 +123,7 @@ fn unrestricted(occurrence: usize, relation: u32) -> Rule {
         left_out: true,
         coarse: Some("it stands where bear does not look for conditions"),
         is_shown_only: false,
+        is_in_result: false,
     }
 }
 

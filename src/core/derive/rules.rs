@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::blocks::{Blocks, GroupId, OccurrenceId};
+use super::blocks::{Blocks, Entry, GroupId, OccurrenceId};
 use super::columns::Column;
 use super::expression::Expression;
 use super::facts::Family;
@@ -28,6 +28,8 @@ pub struct Rule {
     pub coarse: Option<&'static str>,
     /// It matters for the rows of the result alone, not for which they are.
     pub is_shown_only: bool,
+    /// The statement's own FROM names it, and each of its rows that has a part in the result is a part of a row of it.
+    pub is_in_result: bool,
 }
 
 /// The column holds a value of that column of another occurrence, earlier in the order, or a source.
@@ -149,6 +151,10 @@ impl Blocks<'_> {
         let mut done: BTreeSet<OccurrenceId> = (0..found.len()).filter(|id| !is_relation(id)).collect();
         let mut todo: Vec<OccurrenceId> = (0..found.len()).filter(is_relation).collect();
         let mut rules = Vec::with_capacity(todo.len());
+        let top = self.blocks[0].group;
+        let is_own = |id: OccurrenceId| {
+            self.blocks[0].entries.iter().any(|entry| matches!(entry, Entry::Occurrence(own) if *own == id))
+        };
         while let Some(next) = todo.iter().copied().min_by_key(|id| (self.rank(*id, &found[*id], &done), *id)) {
             todo.retain(|id| *id != next);
             let Found { local, links, is_uncomputed, is_kept_out, is_left_out, .. } = std::mem::take(&mut found[next]);
@@ -174,6 +180,8 @@ impl Blocks<'_> {
                 left_out: is_left_out || is_uncomputed || is_kept_out,
                 coarse,
                 is_shown_only: self.groups[occurrence.group].is_shown_only,
+                is_in_result: is_own(next)
+                    && (occurrence.group == top || self.groups[occurrence.group].is_shown_only),
             });
             done.insert(next);
         }

@@ -10,7 +10,7 @@ pub type Origin = (u32, i16);
 const MAX_DEPTH: usize = 500;
 
 /// Where a column of the result comes from, or the elements of one that `array_agg` makes; None: from no column alone.
-pub(super) fn of_target(query: &Node, name: &str, facts: &Facts) -> Option<Origin> {
+pub fn of_target(query: &Node, name: &str, facts: &Facts) -> Option<Origin> {
     let expression = target(query, name)?;
     let is_list = |node: &Node| {
         let function = node.number("aggfnoid").and_then(|oid: u32| facts.functions.get(&oid));
@@ -30,7 +30,7 @@ pub fn of_all_targets(query: &Node, facts: &Facts) -> Vec<(Box<str>, Origin)> {
     names.filter_map(|name| Some((name.into(), of_target(query, name, facts)?))).collect()
 }
 
-pub(super) fn target<'a>(query: &'a Node, name: &str) -> Option<&'a Node> {
+pub fn target<'a>(query: &'a Node, name: &str) -> Option<&'a Node> {
     let mut shown = query.nodes("targetList").filter(|target| !target.is("resjunk"));
     shown.find(|target| target.text("resname") == name)?.node("expr")
 }

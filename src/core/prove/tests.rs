@@ -31,6 +31,7 @@ fn rule(occurrence: usize, local: Vec<Expression>, links: &[(i16, usize, i16)]) 
         reads: Reads::Row,
         coarse: None,
         is_shown_only: false,
+        is_in_result: false,
         left_out: false,
     }
 }

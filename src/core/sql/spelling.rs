@@ -39,6 +39,35 @@ pub fn in_quotes(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Words that are no names without quotes: those that `pg_get_keywords()` calls reserved, in any version.
+const RESERVED: [&str; 78] = [
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
+    "collate", "column", "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
+    "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
+    "false", "fetch", "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
+    "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on", "only", "or", "order",
+    "placing", "primary", "references", "returning", "select", "session_user", "some", "symmetric", "system_user",
+    "table", "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where",
+    "window", "with",
+];
+
+/// A name as SQL needs it: in quotes where it must be. Names of types and functions (`left`) are in quotes, too, for they are no
+/// aliases everywhere.
+pub fn as_needed(name: &str) -> String {
+    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let is_type_or_function = [
+        "authorization", "binary", "collation", "concurrently", "cross", "current_schema", "freeze", "full", "ilike",
+        "inner", "is", "isnull", "join", "left", "like", "natural", "notnull", "outer", "overlaps", "right", "similar",
+        "tablesample", "verbose",
+    ]
+    .contains(&name);
+    match is_plain && !is_type_or_function && !RESERVED.contains(&name) {
+        true => name.to_owned(),
+        false => in_quotes(name),
+    }
+}
+
 /// The name, where all of the text is one name in quotes.
 fn unquoted(text: &str) -> Option<String> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
@@ -73,6 +102,22 @@ fn begins_a_statement(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_in_quotes_where_sql_needs_them() {
+        for (name, expected) in [
+            ("bear", "bear"),
+            ("_b2", "_b2"),
+            ("order", "\"order\""),
+            ("left", "\"left\""),
+            ("User Id", "\"User Id\""),
+            ("categoryId", "\"categoryId\""),
+            ("2a", "\"2a\""),
+            ("a\"b", "\"a\"\"b\""),
+        ] {
+            assert_eq!(as_needed(name), expected);
+        }
+    }
 
     #[test]
     fn a_relation_is_meant_as_sql_reads_it_or_as_it_is() {

@@ -30,6 +30,11 @@ impl Token {
 
 /// None: it is not closed somewhere, or holds what is not read here (names in `U&""`).
 pub(in crate::core) fn tokens(sql: &str) -> Option<Vec<Token>> {
+    placed_tokens(sql).map(|tokens| tokens.into_iter().map(|(_, token)| token).collect())
+}
+
+/// The same, each with the byte at which it begins.
+pub(in crate::core) fn placed_tokens(sql: &str) -> Option<Vec<(usize, Token)>> {
     let mut tokens = Vec::new();
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
@@ -60,7 +65,7 @@ pub(in crate::core) fn tokens(sql: &str) -> Option<Vec<Token>> {
             }
             (c, _) => (Some(Token::Sign(c)), c.len_utf8()),
         };
-        tokens.extend(token);
+        tokens.extend(token.map(|token| (sql.len() - rest.len(), token)));
         rest = &rest[len..];
     }
     Some(tokens)

@@ -79,6 +79,7 @@ impl Server {
         figures.numbers([
             ("catalog_errors", self.checked.errors.len() as u64),
             ("catalog_warnings", (self.checked.warnings.len() + self.checked.links.len()) as u64),
+            ("catalog_derived", self.checked.standings.derived),
             ("catalog_proven", self.checked.standings.proven),
             ("catalog_declared", self.checked.standings.declared),
             ("catalog_trusted", self.checked.standings.trusted),

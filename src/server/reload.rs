@@ -21,12 +21,12 @@ use crate::core::cache::fetch::FetchError;
 use crate::core::calls::names;
 use crate::core::catalog::job::JobBody;
 use crate::core::catalog::read_catalog;
-use crate::core::catalog::{self, Catalog, OnRule, Section, Table, TableRows};
+use crate::core::catalog::{self, Catalog, OnRule, Query, Section, Table, TableRows};
 use crate::core::jobs::scheduled;
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::sql::template::Template;
 use crate::keyspace::watch;
-use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::postgres::{CatalogFile, JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
@@ -73,6 +73,7 @@ pub struct Checked {
 /// Queries by what their declarations are worth.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standings {
+    pub derived: u64,
     pub proven: u64,
     pub declared: u64,
     pub trusted: u64,
@@ -81,8 +82,9 @@ pub struct Standings {
 impl Standings {
     fn of(proofs: &BTreeMap<u64, Proof>) -> Standings {
         let count = |standing| proofs.values().filter(|proof| proof.standing == standing).count() as u64;
-        let [proven, declared, trusted] = [Standing::Proven, Standing::Declared, Standing::Trusted].map(count);
-        Standings { proven, declared, trusted }
+        let [derived, proven, declared, trusted] =
+            [Standing::Derived, Standing::Proven, Standing::Declared, Standing::Trusted].map(count);
+        Standings { derived, proven, declared, trusted }
     }
 }
 
@@ -131,6 +133,10 @@ fn name_of(file: &str) -> String {
     }
 }
 
+fn next_plan() -> u64 {
+    next(&NEXT_PLAN)
+}
+
 fn next(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed)
 }
@@ -143,7 +149,7 @@ pub fn load(file: &str) -> Result<Catalog, String> {
         read_file(file).map_err(|error| format!("cannot read the catalog {file}: {error}"))?
     };
     let wrong = |error| format!("catalog {}: {error}", name_of(file));
-    let catalog = read_catalog::parse(&text, &mut || next(&NEXT_PLAN)).map_err(wrong)?;
+    let catalog = read_catalog::parse(&text, &mut next_plan).map_err(wrong)?;
     scheduled::check_catalog(&catalog).map_err(wrong)?;
     Ok(catalog)
 }
@@ -201,7 +207,7 @@ impl Server {
         let failed = Box::new(ReadCatalog { ticket, result: Err(format!("the catalog was not read: {FAILED}")) });
         self.workers.aside(Some(Aside::Catalog(failed)), move || {
             let result = load(&file).map(|catalog| {
-                let validation = validation_of(&catalog.sections, ticket);
+                let validation = validation_of(&catalog.sections, catalog.text.clone(), ticket);
                 (catalog, validation)
             });
             Some(Aside::Catalog(Box::new(ReadCatalog { ticket, result })))
@@ -242,7 +248,12 @@ impl Server {
     }
 
     /// Puts a catalog in the old one's place: fills are struck, changed sections are cold.
-    pub(super) fn replace_catalog(&mut self, mut new: Catalog) {
+    pub(super) fn replace_catalog(&mut self, new: Catalog) {
+        self.take_catalog(new);
+        self.check_catalog_once();
+    }
+
+    fn take_catalog(&mut self, mut new: Catalog) {
         // What others did was noted by the old one's sections.
         self.settle();
         self.fills.strike_where(|_, _| true);
@@ -272,7 +283,6 @@ impl Server {
         }
         // Under the names of a new section there may be keys already.
         self.keyspace.arrange(owning::members(&self.catalog, self.deployment).into_iter());
-        self.check_catalog_once();
     }
 
     fn make_section_cold(&mut self, section: &Section) {
@@ -292,8 +302,9 @@ impl Server {
         if self.checked.state == CheckState::Waiting && self.postgres.up == Some(true) {
             self.checked.state = CheckState::Running;
             self.checked.ticket = next(&NEXT_TICKET);
-            let (sections, ticket) = (self.catalog.sections.clone(), self.checked.ticket);
-            let statements = move || Some(Aside::Statements(validation_of(&sections, ticket)));
+            let (sections, text) = (self.catalog.as_written().clone(), self.catalog.text.clone());
+            let ticket = self.checked.ticket;
+            let statements = move || Some(Aside::Statements(validation_of(&sections, text, ticket)));
             self.workers.aside(Some(Aside::NoStatements(ticket)), statements);
         }
     }
@@ -349,8 +360,8 @@ impl Server {
                 (Ok(report), _) if !report.errors.is_empty() => {
                     Err(format!("ERR nothing is changed: {}", some(&report.errors)))
                 }
-                (Ok(report), Some(catalog)) => {
-                    self.replace_catalog(catalog);
+                (Ok(mut report), Some(catalog)) => {
+                    self.take_catalog(report.completed.take().map_or(catalog, |completed| *completed));
                     self.note_report(report);
                     Ok(())
                 }
@@ -363,7 +374,7 @@ impl Server {
         }
         if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
             match result {
-                Ok(report) => self.note_report(report),
+                Ok(report) => self.take_report(report),
                 // Postgres could not be asked: the next connection asks again, or a later tick where none is needed.
                 Err(_) => {
                     self.checked.state = CheckState::Waiting;
@@ -376,6 +387,34 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// What Postgres says of the catalog in use, and what was derived, which is in force from now on.
+    fn take_report(&mut self, mut report: ValidationReport) {
+        match report.completed.take() {
+            Some(completed) if completed.additions != self.catalog.additions => self.take_catalog(*completed),
+            Some(completed) => report.proofs = of_same(&self.catalog, &completed, report.proofs),
+            // What was in force may be so no more.
+            None if !self.catalog.additions.is_empty() && report.errors.is_empty() => {
+                match read_catalog::parse(&self.catalog.text, &mut next_plan) {
+                    Ok(catalog) => self.take_catalog(catalog),
+                    Err(error) => log::warn!("the catalog cannot be read again: {error}"),
+                }
+            }
+            None => {}
+        }
+        self.note_report(report);
+    }
+
+    /// May results of a query be stored? Not before it is known what they depend on.
+    pub(super) fn is_derived(&self, query: &Query) -> bool {
+        self.checked.state == CheckState::Done || query.trust.is_some() || query.computed().is_some()
+    }
+
+    /// What was derived may be so no more: what is fetched until it was looked at again is not stored.
+    pub(super) fn derive_again(&mut self) {
+        self.checked.state = CheckState::Waiting;
+        self.check_catalog_once();
     }
 
     /// What to show Postgres could not be worked out. It would be the same again.
@@ -402,6 +441,16 @@ impl Server {
         self.checked.standings = Standings::of(&report.proofs);
         self.checked.proofs = Arc::new(report.proofs);
     }
+}
+
+/// Proofs of the queries of one catalog as those of another that is read from the same file with the same additions.
+fn of_same(catalog: &Catalog, other: &Catalog, mut proofs: BTreeMap<u64, Proof>) -> BTreeMap<u64, Proof> {
+    let plans = |catalog: &Catalog| -> Vec<Option<u64>> {
+        let queries = catalog.sections.iter().flat_map(|section| &section.queries);
+        queries.map(|query| query.plan().map(|plan| plan.id)).collect()
+    };
+    let pairs = plans(catalog).into_iter().zip(plans(other));
+    pairs.filter_map(|(own, other)| Some((own?, proofs.remove(&other?)?))).collect()
 }
 
 /// Sections of the old catalog that the new one has not, or has otherwise.
@@ -444,7 +493,7 @@ fn table_first(section: &Section, table: &Table) -> Vec<String> {
 }
 
 /// Every statement of a catalog, with the types that its parameters are sent with.
-fn validation_of(sections: &Arc<[Section]>, ticket: u64) -> Validation {
+fn validation_of(sections: &Arc<[Section]>, text: Arc<str>, ticket: u64) -> Validation {
     let mut statements = Vec::new();
     let mut columns_of = match_columns(sections);
     for (index, section) in sections.iter().enumerate() {
@@ -504,5 +553,12 @@ fn validation_of(sections: &Arc<[Section]>, ticket: u64) -> Validation {
     }
     let mapped_tables =
         sections.iter().flat_map(|section| &section.tables).map(|table| table.name.to_string()).collect();
-    Validation { ticket, statements, mapped_tables, sections: sections.clone(), deadline: Instant::now() + CHECK_TIME }
+    Validation {
+        ticket,
+        statements,
+        mapped_tables,
+        sections: sections.clone(),
+        file: Some(CatalogFile { text, plan_id: next_plan }),
+        deadline: Instant::now() + CHECK_TIME,
+    }
 }

@@ -8,7 +8,7 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 19] = [
+const SECTION_KEYS: [&str; 20] = [
     "id",
     "ttl",
     "stale",
@@ -17,6 +17,7 @@ const SECTION_KEYS: [&str; 19] = [
     "compress",
     "tenant",
     "tenant_column",
+    "table",
     "tables",
     "row",
     "query",

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use toml::Table as TomlTable;
 
@@ -67,7 +68,10 @@ pub fn parse_with(
         section.columns_read = read.remove(&section.name).map(|columns| columns.into_iter().collect());
         section.columns_compared = compared.remove(&index).flatten().map(|columns| columns.into_iter().collect());
     }
-    Ok(Catalog::new(sections))
+    let mut catalog = Catalog::new(sections);
+    catalog.text = text.into();
+    catalog.additions = Arc::new(additions.clone());
+    Ok(catalog)
 }
 
 /// Of the sections' names and their types, which may be thousands.
@@ -99,6 +103,9 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         if is_given && !fields.has("id") {
             report.problem(format!("{key} needs id, the type of the row ids"));
         }
+    }
+    if fields.has("table") && fields.has("tables") {
+        report.problem("table and tables say the same; keep one");
     }
     let row = fields.string("row", report).and_then(|sql| with_ids("row", sql, outline, report));
     let mut queries: Vec<Query> = fields
@@ -135,6 +142,10 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         tenant: outline.tenant,
         tenant_column: tenant_column.map(Into::into),
         tables,
+        table: match fields.has("tables") {
+            true => None,
+            false => Some(fields.string("table", report).unwrap_or(outline.name).into()),
+        },
         row,
         has_predicates: false,
         columns_read: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::additions::Additions;
 use super::claim::{Limits, OpenJobs};
 use super::columns_read::{Columns, ColumnsRead};
 use super::demand::Demand;
@@ -44,13 +45,30 @@ pub struct Catalog {
     by_name: FxHashMap<Box<[u8]>, usize>,
     /// For each section, the others that its queries name.
     named: Vec<Vec<usize>>,
+    /// The file.
+    pub text: Arc<str>,
+    /// What the file leaves unsaid, and is in force.
+    pub additions: Arc<Additions>,
+    /// The sections as the file has them; None: as they are.
+    as_written: Option<Arc<[Section]>>,
 }
 
 impl Catalog {
     pub(in crate::core) fn new(sections: Vec<Section>) -> Catalog {
         let by_name = sections.iter().enumerate().map(|(i, section)| (section.name.as_bytes().into(), i)).collect();
         let named = sections.iter().enumerate().map(|(index, section)| named(&by_name, index, section)).collect();
-        Catalog { sections: sections.into(), by_name, named }
+        let (text, additions) = (Arc::default(), Arc::default());
+        Catalog { sections: sections.into(), by_name, named, text, additions, as_written: None }
+    }
+
+    /// The sections as the file has them, without what was derived.
+    pub fn as_written(&self) -> &Arc<[Section]> {
+        self.as_written.as_ref().unwrap_or(&self.sections)
+    }
+
+    /// It is what the file, whose sections are these, became.
+    pub fn completes(&mut self, as_written: Arc<[Section]>) {
+        self.as_written = Some(as_written);
     }
 
     /// The other sections that a section's queries name: by `on`, or by a column `_<section>`, which lists rows (what only
@@ -110,6 +128,8 @@ pub struct Section {
     /// Column of the section's tables that holds the tenant, for the change feed.
     pub tenant_column: Option<Box<str>>,
     pub tables: Vec<Table>,
+    /// The table, if there is one of the name, whose rows are its rows; None where `tables` says which.
+    pub table: Option<Box<str>>,
     /// The present values of the rows `{ids}`, for predicates.
     pub row: Option<Template>,
     /// Does a predicate of any section say which of its rows belong in a result?

@@ -82,8 +82,8 @@ struct Completer<'a, 'h, 'f> {
     takes_columns: bool,
     /// SELECTs by the name of their list, `name` or `name:type`.
     listed: BTreeMap<String, BTreeSet<String>>,
-    /// Expressions by the section whose rows they list.
-    hidden: BTreeMap<Box<str>, BTreeSet<String>>,
+    /// Expressions by the section whose rows they list; each with the SELECT that lists as many, if there is one.
+    hidden: BTreeMap<Box<str>, BTreeMap<String, Option<String>>>,
     found: Found,
 }
 
@@ -165,8 +165,12 @@ impl<'a> Completer<'a, '_, '_> {
         self.own_rows();
         let hidden = std::mem::take(&mut self.hidden);
         for (section, expressions) in hidden {
-            let expressions: Vec<String> = expressions.into_iter().collect();
+            let listed = self.listed.get(&*section);
+            let is_listed = |rows: &Option<String>| rows.as_ref().is_some_and(|rows| listed.is_some_and(|of| of.contains(rows)));
+            let expressions: Vec<String> =
+                expressions.into_iter().filter(|(_, rows)| !is_listed(rows)).map(|(expression, _)| expression).collect();
             let expression = match &expressions[..] {
+                [] => continue,
                 [only] => only.clone(),
                 several => format!("ARRAY[{}]", several.join(", ")),
             };
@@ -450,7 +454,7 @@ impl<'a> Completer<'a, '_, '_> {
         let link = self.reference(rule)?;
         let other = self.rule(link.occurrence)?;
         let expression = self.statements.column(other, link.of)?;
-        self.hidden.entry(self.section_of(home)).or_default().insert(expression);
+        self.hidden.entry(self.section_of(home)).or_default().insert(expression, None);
         Some(())
     }
 
@@ -472,7 +476,7 @@ impl<'a> Completer<'a, '_, '_> {
             return Some(());
         }
         let expression = self.statements.column(rule, column)?;
-        self.hidden.entry(section).or_default().insert(expression);
+        self.hidden.entry(section).or_default().insert(expression, Some(rows));
         Some(())
     }
 

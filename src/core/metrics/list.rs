@@ -38,6 +38,10 @@ const STATE: &[Metric] = &[
     Metric::gauge("catalog_errors", "What Postgres found wrong in the catalog."),
     Metric::gauge("catalog_warnings", "What Postgres found doubtful in the catalog."),
     Metric::gauge(
+        "catalog_derived",
+        "Queries of which what their author does not say was derived from the SQL, and is in force.",
+    ),
+    Metric::gauge(
         "catalog_proven",
         "Queries of which it is proven that each change that may concern them drops their results.",
     ),

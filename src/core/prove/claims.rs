@@ -23,8 +23,8 @@ use crate::core::derive::facts::Facts;
 use crate::core::derive::tree::Node;
 use crate::core::derive::{Derived, Refusal, Rule};
 
-/// Compares what is said with what was derived; `statement` is the tree of the query's SQL.
-/// `listings`: the statements of its `lists`.
+/// Compares what is said with what was derived; `statement` is the tree of the query's SQL. `listings`: the statements of its
+/// `lists`. `completed`: occurrences of relations of which nothing is said, for what is derived is in force.
 pub fn prove(
     stated: Stated<'_>,
     mapped: &Mapped,
@@ -32,6 +32,7 @@ pub fn prove(
     derived: &Derived,
     listings: &[Listing<'_>],
     facts: &Facts,
+    completed: &BTreeSet<usize>,
 ) -> Proof {
     let sources: &[ParamSource] = match &stated.query.source {
         Source::Sql { params, .. } => params,
@@ -41,10 +42,11 @@ pub fn prove(
     let held = Held::of(stated.query, listings, derived, facts, listing_of);
     let concerned = Concerned { rules: &derived.rules, sources, held };
     let otherwise = compared_otherwise(statement, facts);
-    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise, derived, listings };
+    let prover = Prover { stated, mapped, statement, facts, concerned, otherwise, derived, listings, completed };
     let mut verdicts = prover.of_refusals(derived);
     verdicts.extend(prover.of_ids());
-    verdicts.extend(derived.rules.iter().map(|rule| prover.of_relation(rule)));
+    let is_said = |rule: &&Rule| !completed.contains(&rule.occurrence);
+    verdicts.extend(derived.rules.iter().filter(is_said).map(|rule| prover.of_relation(rule)));
     verdicts.extend(prover.of_reads());
     let (mut wrong, mut unclear) = (BTreeSet::new(), BTreeSet::new());
     for verdict in verdicts {
@@ -59,10 +61,11 @@ pub fn prove(
         Some(trust) => (Standing::Trusted, vec![trust.to_owned()]),
         None if !wrong.is_empty() => (Standing::Wrong, wrong.into_iter().collect()),
         None if !unclear.is_empty() => (Standing::Declared, unclear.into_iter().collect()),
+        None if !completed.is_empty() => (Standing::Derived, Vec::new()),
         None => (Standing::Proven, Vec::new()),
     };
     let mut reasons = reasons;
-    if matches!(standing, Standing::Proven | Standing::Declared) {
+    if matches!(standing, Standing::Derived | Standing::Proven | Standing::Declared) {
         reasons.extend(derived.warnings.iter().map(ToString::to_string));
     }
     Proof { standing, reasons }

@@ -11,8 +11,13 @@ impl Prover<'_> {
     /// Columns that list rows, of the wrong relation.
     pub(super) fn of_ids(&self) -> Vec<Verdict> {
         let mut listings = Vec::new();
-        // Where the rows are listed by a column of their own, `id` may be that of others.
-        if self.query().rows && self.listing_of(self.stated.section) == "id" {
+        let is_completed = |rule: &Rule| {
+            let mut mappings = self.mapped.tables.get(&rule.relation).into_iter().flatten();
+            self.completed.contains(&rule.occurrence) && mappings.any(|(of, _)| *of == self.stated.section)
+        };
+        // Where the rows are listed by a column of their own, `id` may be that of others; where nothing is said of them, it was looked at.
+        let is_said = self.query().rows && !self.concerned.rules.iter().any(is_completed);
+        if is_said && self.listing_of(self.stated.section) == "id" {
             listings.push((self.stated.section, "id".to_owned()));
         }
         for (index, section) in self.stated.sections.iter().enumerate() {

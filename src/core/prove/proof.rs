@@ -15,6 +15,8 @@ pub struct Proof {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
+    /// What its author does not say was derived from the SQL, and what he says is proven.
+    Derived,
     /// Whatever changes, what it concerns is dropped.
     Proven,
     /// Nobody knows more than its author says.
@@ -28,6 +30,7 @@ pub enum Standing {
 impl Standing {
     pub fn name(self) -> &'static str {
         match self {
+            Standing::Derived => "derived",
             Standing::Proven => "proven",
             Standing::Declared => "declared",
             Standing::Trusted => "trust",

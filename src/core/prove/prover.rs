@@ -20,6 +20,8 @@ pub(super) struct Prover<'a> {
     pub(super) otherwise: Vec<Otherwise>,
     pub(super) derived: &'a Derived,
     pub(super) listings: &'a [Listing<'a>],
+    /// Occurrences of relations of which nothing is said.
+    pub(super) completed: &'a BTreeSet<usize>,
 }
 
 /// The column by which rows of the section are listed, if any does.

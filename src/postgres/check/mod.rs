@@ -2,15 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `validation` | what is asked, and what is answered |
 //! | `validate` | the whole catalog: errors, warnings, and what its statements read |
 //! | `trial` | one statement, prepared and planned but not run |
 //! | `reads` | the relations that it reads, by the locks that it takes |
 //! | `tree` | the tree that Postgres has made of it |
 //! | `proofs` | all queries derived, and what is said of them compared with it |
+//! | `completion` | what a catalog leaves unsaid, in force with it |
 //! | `facts` | what Postgres knows of all that trees name |
 //!
 //! A new check is a kind of statement in `validate`, and a line of the report.
 
+mod completion;
 mod facts;
 mod proofs;
 pub(super) mod reads;
@@ -18,4 +21,5 @@ pub(super) mod reads;
 mod tests;
 mod tree;
 pub(super) mod trial;
-pub(super) mod validate;
+mod validate;
+pub(super) mod validation;

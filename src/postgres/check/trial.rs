@@ -4,10 +4,14 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::types::Type;
 
 use crate::core::cache::fetch::FetchError;
-
+use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::postgres::connect::client::{Client, ClientError};
+use crate::postgres::connect::columns::learn;
 use crate::postgres::connect::error_text::message;
 use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::session::{Session, BEGIN_READ};
+use crate::postgres::connect::shape::Shape;
+use crate::postgres::values::params::declared_types;
 
 /// Prepares it as `bear_check`.
 pub(in crate::postgres) fn prepare(client: &mut Client, sql: &str, types: &[Type]) -> Result<(), Failure> {
@@ -49,4 +53,24 @@ pub(in crate::postgres) fn explain(client: &mut Client, params: usize) -> Result
     };
     client.simple_query(&format!("EXPLAIN (COSTS OFF) EXECUTE bear_check{nulls}"))?;
     Ok(())
+}
+
+/// Begins a transaction in which statements are tried.
+pub(in crate::postgres) fn open(session: &mut Session) -> Result<(), Failure> {
+    let settings = session.pinned_locally();
+    // A generic plan, for one made for NULLs would leave out what they rule out.
+    session.client.batch_execute(&format!("{BEGIN_READ} {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
+    Ok(())
+}
+
+/// Prepares a query as it is sent, wrapped, as `bear_check`; the types of its parameters.
+pub(super) fn shape(client: &mut Client, plan: &FetchPlan) -> Result<Vec<Type>, Failure> {
+    let types = declared_types(&plan.params);
+    prepare(client, &plan.sql, &types)?;
+    let columns = learn(client, &plan.sql, &types)?;
+    let shape = Shape::new(plan, &columns).map_err(Failure::shape)?;
+    // The wrapped query may fail where the plain one does not: an id without a cast to text, say.
+    client.execute_typed("DEALLOCATE bear_check", &[])?;
+    prepare(client, &shape.sql, &types)?;
+    Ok(types)
 }

@@ -5,76 +5,21 @@
 //! takes one command only, so that nothing after a semicolon can run.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
-use crate::core::cache::fetch::FetchError;
-use crate::core::catalog::fetch_plan::FetchPlan;
-use crate::core::catalog::Section;
-use crate::core::feed::link::{link, Link};
-use crate::core::prove::claims::{Proof, Standing};
-use crate::core::values::value::ArgType;
-
-use super::proofs;
+use super::completion::{derive_and_prove, mapped_now};
 use super::reads;
-use super::trial::{explain, prepare};
-use crate::postgres::apply::answer::{self, JobStatement};
+use super::trial::{explain, open, prepare, shape};
+use super::validation::{StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::core::cache::fetch::FetchError;
+use crate::core::feed::link::{link, Link};
+use crate::postgres::apply::answer;
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::pool::Pool;
-use crate::postgres::connect::session::{Session, BEGIN_READ};
 use crate::postgres::values::params::declared_type;
-
-/// The statements of a catalog.
-#[derive(Debug, Clone)]
-pub struct Validation {
-    /// The caller's own number, brought back with the report.
-    pub ticket: u64,
-    pub statements: Vec<ValidateStatement>,
-    /// Relations that sections map, with or without their schema.
-    pub mapped_tables: Vec<String>,
-    /// Whose queries are compared with what is said of them.
-    pub sections: Arc<[Section]>,
-    pub deadline: Instant,
-}
-
-#[derive(Debug, Clone)]
-pub struct ValidateStatement {
-    /// Names the statement in messages, e.g. `bear query "size {start:int} …"`.
-    pub what: String,
-    /// With `$1 … $n`; ignored for a query, whose plan has its own.
-    pub sql: String,
-    /// None lets Postgres infer the type.
-    pub params: Vec<Option<ArgType>>,
-    pub kind: StatementKind,
-}
-
-#[derive(Debug, Clone)]
-pub enum StatementKind {
-    /// Its shape is checked too, and the relations it reads.
-    Query(Arc<FetchPlan>),
-    /// One of `tables`: what it means for the relations that it reads is told.
-    Link {
-        /// The relations that the section maps, with or without their schema; first the one that it is for.
-        mapped: Vec<String>,
-    },
-    /// Its columns are checked.
-    Job(JobStatement),
-    Other,
-}
-
-/// Lines for a log or a reply, each beginning with the statement's `what`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ValidationReport {
-    pub errors: Vec<String>,
-    pub warnings: Vec<String>,
-    /// Statements of `tables` by which more is dropped than need be.
-    pub links: Vec<String>,
-    /// What the declarations of queries are worth, by the ids of their plans.
-    pub proofs: BTreeMap<u64, Proof>,
-}
 
 impl Pool {
     /// Tries every statement. An error means that Postgres could not be asked.
@@ -84,47 +29,37 @@ impl Pool {
             open(session)?;
             let checked = check_all(&mut session.client, validation);
             session.client.batch_execute("ROLLBACK")?;
-            let (mut report, taken) = checked?;
-            add_proofs(session, validation, &taken, &mut report)?;
+            let Checked { mut report, taken, unmapped } = checked?;
+            derive_and_prove(session, validation, &taken, &mut report)?;
+            let mapped = mapped_now(session, validation, &report)?;
+            for Unmapped { what, oid, name } in unmapped {
+                if !mapped.contains(&oid) {
+                    report.warnings.push(format!("{what}: reads relation '{name}', which no section maps"));
+                }
+            }
             Ok(report)
         });
         report
     }
 }
 
-fn open(session: &mut Session) -> Result<(), Failure> {
-    let settings = session.pinned_locally();
-    // A generic plan, for one made for NULLs would leave out what they rule out.
-    session.client.batch_execute(&format!("{BEGIN_READ} {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
-    Ok(())
+struct Checked<'a> {
+    report: ValidationReport,
+    /// The queries that Postgres takes, by the ids of their plans.
+    taken: BTreeMap<u64, &'a str>,
+    unmapped: Vec<Unmapped>,
 }
 
-/// What is said of queries is compared with their SQL; what leaves stale answers is an error.
-fn add_proofs(
-    session: &mut Session,
-    validation: &Validation,
-    taken: &BTreeMap<u64, &str>,
-    report: &mut ValidationReport,
-) -> Result<(), Failure> {
-    let proofs =
-        proofs::of_catalog(session, &validation.sections, validation.deadline, |plan| taken.contains_key(&plan.id))?;
-    for (plan, proof) in proofs {
-        let what = taken.get(&plan).copied().unwrap_or_default();
-        if proof.standing == Standing::Wrong {
-            report.errors.extend(proof.reasons.iter().map(|reason| format!("{what}: {reason}")));
-        }
-        report.proofs.insert(plan, proof);
-    }
-    Ok(())
+/// A relation that a statement reads and no section of the file maps.
+struct Unmapped {
+    what: String,
+    oid: u32,
+    name: String,
 }
 
-/// Also the queries that Postgres takes, by the ids of their plans.
-fn check_all<'a>(
-    client: &mut Client,
-    validation: &'a Validation,
-) -> Result<(ValidationReport, BTreeMap<u64, &'a str>), Failure> {
+fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Checked<'a>, Failure> {
     let mut report = ValidationReport::default();
-    let mut taken = BTreeMap::new();
+    let (mut taken, mut unmapped) = (BTreeMap::new(), Vec::new());
     let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
@@ -134,8 +69,9 @@ fn check_all<'a>(
         let said = |text: &String| format!("{}: {text}", statement.what);
         match check(client, statement, &mapped) {
             Ok(found) => {
-                let warning = |name: &String| said(&format!("reads relation '{name}', which no section maps"));
-                report.warnings.extend(found.unmapped.iter().map(warning));
+                let what = &statement.what;
+                let of = |(oid, name): (u32, String)| Unmapped { what: what.clone(), oid, name };
+                unmapped.extend(found.unmapped.into_iter().map(of));
                 report.links.extend(found.links.iter().map(said));
                 if let StatementKind::Query(plan) = &statement.kind {
                     taken.insert(plan.id, &*statement.what);
@@ -152,14 +88,14 @@ fn check_all<'a>(
         }
         client.batch_execute("RELEASE SAVEPOINT bear_check")?;
     }
-    Ok((report, taken))
+    Ok(Checked { report, taken, unmapped })
 }
 
 /// What there is to say of a statement that is right.
 #[derive(Default)]
 struct Found {
-    /// Relations that it reads and no section maps.
-    unmapped: Vec<String>,
+    /// Relations that it reads and no section maps, by their names.
+    unmapped: Vec<(u32, String)>,
     links: Vec<String>,
 }
 
@@ -181,22 +117,19 @@ fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[u32]) -> 
             return Ok(Found::default());
         }
     };
-    let types = crate::postgres::values::params::declared_types(&plan.params);
-    prepare(client, &plan.sql, &types)?;
-    let columns = crate::postgres::connect::columns::learn(client, &plan.sql, &types)?;
-    let shape = crate::postgres::connect::shape::Shape::new(plan, &columns).map_err(Failure::shape)?;
-    // The wrapped query may fail where the plain one does not: an id without a cast to text, say.
-    client.execute_typed("DEALLOCATE bear_check", &[])?;
-    prepare(client, &shape.sql, &types)?;
+    let types = shape(client, plan)?;
     explain(client, types.len())?;
     let read = reads::locked(client)?;
     let unmapped = read.into_iter().filter(|locked| !locked.is_view && !mapped.contains(&locked.relation.oid));
-    let shown = |locked: reads::Locked| match &*locked.schema {
-        "public" => locked.relation.bare_name.into_string(),
-        schema => format!("{schema}.{}", locked.relation.bare_name),
+    let shown = |locked: reads::Locked| {
+        let name = match &*locked.schema {
+            "public" => locked.relation.bare_name.to_string(),
+            schema => format!("{schema}.{}", locked.relation.bare_name),
+        };
+        (locked.relation.oid, name)
     };
-    let mut unmapped: Vec<String> = unmapped.map(shown).collect();
-    unmapped.sort_unstable();
+    let mut unmapped: Vec<(u32, String)> = unmapped.map(shown).collect();
+    unmapped.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
     Ok(Found { unmapped, ..Found::default() })
 }
 

@@ -167,7 +167,8 @@ impl Server {
         };
         let content = Content::new(std::mem::take(&mut fetched.json), fetched.compressed.take());
         self.count_fill(call, &fetched, finished.struck);
-        if finished.store && connection >= self.postgres.since_connection {
+        let may_be_stored = connection >= self.postgres.since_connection && self.is_derived(call.query());
+        if finished.store && may_be_stored {
             self.store(ctx, ticket, call, fetched, content.clone());
         } else {
             // What is stored may be older than what is now answered.

@@ -112,6 +112,9 @@ impl Server {
             FeedOutcome::Altered { coverage, sections } => {
                 self.take_coverage(coverage);
                 self.sections_altered(&sections);
+                if !sections.is_empty() {
+                    self.derive_again();
+                }
             }
             FeedOutcome::AlteredBefore { sections } => self.sections_altered(&sections),
             FeedOutcome::Changed { changes, position, transactions, committed_us } => {

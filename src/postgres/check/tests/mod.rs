@@ -1,5 +1,6 @@
 //! A catalog's statements tried against Postgres.
 
+mod complete;
 mod facts;
 mod proofs;
 mod reads;
@@ -65,7 +66,7 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
                 other("typed", "SELECT $1", vec![Some(ArgType { scalar: TimestampTz, array: true })]),
             ],
             mapped_tables: vec!["bear".to_owned(), "public.log".to_owned()],
-            sections: Arc::new([]),
+            sections: Arc::new([]), file: None,
             deadline: Instant::now() + Duration::from_secs(20),
         };
         let report = tried.pool.validate(&validation).unwrap();

@@ -126,7 +126,7 @@ fn a_validation_ends_by_its_deadline() {
         kind: StatementKind::Other,
     };
     let validation =
-        Validation { ticket: 1, statements: vec![statement], mapped_tables: vec![], sections: Arc::new([]), deadline };
+        Validation { ticket: 1, statements: vec![statement], mapped_tables: vec![], sections: Arc::new([]), file: None, deadline };
     let ended = tried.pool.validate(&validation);
     assert!(matches!(ended, Err(FetchError::Timeout { .. })), "{ended:?}");
     assert!(Instant::now() < deadline + LATE);

@@ -1,0 +1,142 @@
+//! What catalogs leave unsaid, against trees of a real server: known statements, each with its call and SQL alone.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::proofs::{parse, validation};
+use crate::core::catalog::{Catalog, OnRule};
+use crate::core::derive::fixtures::SCHEMA;
+use crate::core::prove::claims::Standing;
+use crate::postgres::tests::server::Server;
+use crate::postgres::tests::Tried;
+use crate::postgres::{CatalogFile, Validation, ValidationReport};
+
+const FILES: [&str; 3] = [
+    include_str!("../../../core/derive/tests/shapes.tsv"),
+    include_str!("../../../core/derive/tests/orms.tsv"),
+    include_str!("../../../core/derive/tests/more.tsv"),
+];
+
+/// A query of a catalog, whose arguments are those of the statement.
+fn query(number: usize, sql: &str) -> String {
+    let types = ["int[]", "text[]", "int", "numeric", "text", "bool"];
+    let (mut args, mut named) = (Vec::new(), sql.to_owned());
+    for at in (1..=9).rev() {
+        for ty in types {
+            let word = format!("${at}::{ty}");
+            if named.contains(&word) {
+                let (name, optional) = (format!("a{at}"), sql.contains(&format!("{word} is null")));
+                named = named.replace(&word, &format!("{{{name}}}"));
+                let arg = format!("{{{name}:{ty}}}");
+                args.insert(0, if optional { format!("[{name} {arg}]") } else { arg });
+            }
+        }
+    }
+    // Optional groups come last.
+    args.sort_by_key(|arg| arg.starts_with('['));
+    let named = named.replace('\\', "\\\\");
+    format!("[[product.query]]\ncall = \"s{number} {}\"\nsql = \"\"\"{named}\"\"\"\n", args.join(" "))
+}
+
+fn plan_id() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_000_000);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+fn completed(tried: &Tried, text: &str) -> (Arc<Catalog>, ValidationReport) {
+    let catalog = parse(text);
+    let file = Some(CatalogFile { text: text.into(), plan_id });
+    let mut report = tried.pool.validate(&Validation { file, ..validation(&catalog) }).unwrap();
+    let completed = report.completed.take().map_or(catalog, |completed| *completed);
+    (Arc::new(completed), report)
+}
+
+/// In the catalog's words.
+fn shown(catalog: &Catalog, section: usize, query: usize) -> String {
+    let query = &catalog.sections[section].queries[query];
+    let mut out = format!("{}\n", query.plan().unwrap().sql);
+    write!(out, "rows = {}", query.rows).unwrap();
+    for predicate in &query.match_ {
+        write!(out, "\nmatch = {predicate}").unwrap();
+    }
+    for on in &query.on {
+        let rule = match &on.rule {
+            OnRule::Any => "*".to_owned(),
+            OnRule::Rows(predicate) => predicate.to_string(),
+        };
+        write!(out, "\non.{} = {rule}", catalog.sections[on.section].name).unwrap();
+    }
+    for list in &query.plan().unwrap().lists {
+        write!(out, "\nlists.{} = {}", list.name, list.sql).unwrap();
+    }
+    out
+}
+
+#[test]
+fn known_statements_need_no_more_than_their_sql() {
+    let server = Server::new();
+    server.run(SCHEMA);
+    let tried = Tried::new(&server, |_| {});
+    let mut text = "[product]\n".to_owned();
+    let mut names = Vec::new();
+    for line in FILES.iter().flat_map(|file| file.lines()) {
+        let (name, rest) = line.split_once('\t').unwrap();
+        let (_, sql) = rest.split_once('\t').unwrap();
+        text += &query(names.len(), sql);
+        names.push((name, sql));
+    }
+    let (catalog, report) = completed(&tried, &text);
+    let (section, product) = catalog.section(b"product").unwrap();
+    let mut faults = String::new();
+    for (at, query) in product.queries.iter().enumerate() {
+        let proof = report.proofs.get(&query.plan().unwrap().id);
+        if std::env::var("BEAR_TEST_SHOW").is_ok() {
+            println!("## {}: {:?}\n{}\n", names[at].0, proof, shown(&catalog, section, at));
+        }
+        // Refused by what it reads, or by Postgres.
+        let Some(proof) = proof.filter(|proof| proof.standing != Standing::Wrong) else { continue };
+        if proof.standing != Standing::Derived {
+            writeln!(faults, "## {}: {proof:?}\n{}", names[at].0, shown(&catalog, section, at)).unwrap();
+        }
+    }
+    // Refused, for a reason of its own.
+    for error in &report.errors {
+        let allowed = ["two columns are named"];
+        if !allowed.iter().any(|allowed| error.contains(allowed)) {
+            writeln!(faults, "{error}").unwrap();
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn the_catalog_of_the_issue_is_whole() {
+    let server = Server::new();
+    server.run(
+        "CREATE TABLE category (id int PRIMARY KEY, name text NOT NULL);
+         CREATE TABLE product (id int PRIMARY KEY, category_id int NOT NULL REFERENCES category, name text NOT NULL, price numeric NOT NULL);
+         CREATE TABLE review (id int PRIMARY KEY, product_id int NOT NULL REFERENCES product)",
+    );
+    let tried = Tried::new(&server, |_| {});
+    let (catalog, report) = completed(
+        &tried,
+        r#"[product]
+[[product.query]]
+call = "in {categories:text[]} [max {max:numeric}]"
+sql  = "SELECT p.id, p.name, p.price, c.name AS category, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = ANY({categories}) AND ({max} IS NULL OR p.price <= {max})""#,
+    );
+    assert_eq!((&report.errors, &report.warnings), (&vec![], &vec![]));
+    let (at, section) = catalog.section(b"product").unwrap();
+    assert_eq!(section.id.map(|id| id.name()), Some("int"));
+    assert_eq!(&*section.tables[0].name, "public.product");
+    assert_eq!(
+        shown(&catalog, at, 0),
+        "SELECT p.id, p.name, p.price, c.name AS category, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = ANY($1) AND ($2 IS NULL OR p.price <= $2)
+rows = true
+match = price <= {max} and category_id in _category
+on.category = name in {categories}
+on.review = product_id in _product
+lists.category = SELECT c.id FROM public.category c WHERE c.name = ANY($1)
+lists.review = SELECT r.id FROM public.review r WHERE r.product_id IN (SELECT p.id FROM public.product p WHERE ($2 IS NULL OR p.price <= $2) AND p.category_id IN (SELECT c.id FROM public.category c WHERE c.name = ANY($1)))"
+    );
+}

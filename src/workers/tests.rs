@@ -61,7 +61,8 @@ fn answers_every_ticket_and_wakes_for_each_outcome() {
         ticket: 7,
         statements: vec![],
         mapped_tables: vec![],
-        sections: Arc::new([]), file: None,
+        sections: Arc::new([]),
+        file: None,
         deadline: Instant::now() + Duration::from_secs(5),
     }));
     loop {
@@ -144,7 +145,8 @@ fn a_stop_answers_everything_that_waits_at_once() {
             ticket,
             statements: vec![],
             mapped_tables: vec![],
-            sections: Arc::new([]), file: None,
+            sections: Arc::new([]),
+            file: None,
             deadline: Instant::now() + Duration::from_secs(5),
         })
     };
@@ -193,7 +195,8 @@ fn a_validation_that_waits_is_answered_by_a_stop() {
         ticket: 8,
         statements: vec![],
         mapped_tables: vec![],
-        sections: Arc::new([]), file: None,
+        sections: Arc::new([]),
+        file: None,
         deadline,
     }));
     workers.stop();

@@ -115,9 +115,11 @@ impl<'a> Homes<'a> {
             None => (*relation.columns.keys().next()?, false),
         };
         let column = relation.columns.get(&column)?;
-        if let Some(at) = self.homes.iter().position(|home| {
-            home.index.is_none() && home.relation == oid && home.column == column.name
-        }) {
+        if let Some(at) = self
+            .homes
+            .iter()
+            .position(|home| home.index.is_none() && home.relation == oid && home.column == column.name)
+        {
             return Some(at);
         }
         let base = match is_key {

@@ -44,13 +44,8 @@ pub(super) fn complete(said: Said<'_>, homes: &mut Homes<'_>, subject: &Subject<
         QuerySource::Computed(_) => return Found::default(),
     };
     let (derived, plan) = (subject.derived, subject.query.plan());
-    let statements = Statements {
-        query: subject.query,
-        sources,
-        rules: &derived.rules,
-        given: &derived.sources,
-        facts: said.facts,
-    };
+    let statements =
+        Statements { query: subject.query, sources, rules: &derived.rules, given: &derived.sources, facts: said.facts };
     let mut completer = Completer {
         said,
         subject,
@@ -166,9 +161,13 @@ impl<'a> Completer<'a, '_, '_> {
         let hidden = std::mem::take(&mut self.hidden);
         for (section, expressions) in hidden {
             let listed = self.listed.get(&*section);
-            let is_listed = |rows: &Option<String>| rows.as_ref().is_some_and(|rows| listed.is_some_and(|of| of.contains(rows)));
-            let expressions: Vec<String> =
-                expressions.into_iter().filter(|(_, rows)| !is_listed(rows)).map(|(expression, _)| expression).collect();
+            let is_listed =
+                |rows: &Option<String>| rows.as_ref().is_some_and(|rows| listed.is_some_and(|of| of.contains(rows)));
+            let expressions: Vec<String> = expressions
+                .into_iter()
+                .filter(|(_, rows)| !is_listed(rows))
+                .map(|(expression, _)| expression)
+                .collect();
             let expression = match &expressions[..] {
                 [] => continue,
                 [only] => only.clone(),
@@ -247,11 +246,9 @@ impl<'a> Completer<'a, '_, '_> {
                 }
             }
         }
-        let lists = rules.iter().zip(&shown_only).try_for_each(|(rule, is_shown_only)| {
-            match is_shown_only {
-                true => self.list_referred(rule, home),
-                false => self.list_rows(rule, home),
-            }
+        let lists = rules.iter().zip(&shown_only).try_for_each(|(rule, is_shown_only)| match is_shown_only {
+            true => self.list_referred(rule, home),
+            false => self.list_rows(rule, home),
         });
         let several = alternatives.len() > 1;
         let is_too_many = alternatives.len() > MAX_ALTERNATIVES || self.listed.len() > MAX_LISTS;
@@ -310,13 +307,7 @@ impl<'a> Completer<'a, '_, '_> {
     }
 
     /// What the link demands of the row's column.
-    fn link(
-        &mut self,
-        rule: &Rule,
-        link: &Link,
-        home: HomeId,
-        number: &dyn Fn(i16) -> Option<i16>,
-    ) -> Option<String> {
+    fn link(&mut self, rule: &Rule, link: &Link, home: HomeId, number: &dyn Fn(i16) -> Option<i16>) -> Option<String> {
         let relation: &Relation = self.said.facts.relations.get(&rule.relation)?;
         let homes = &*self.homes;
         let column = |of: i16| {
@@ -414,7 +405,10 @@ impl<'a> Completer<'a, '_, '_> {
             self.said.sections.iter().any(|section| *section.name == *name)
                 || own.iter().any(|list| *list.name == *name)
                 || self.of_rule.values().any(|home| *self.homes.get(*home).section == *name)
-                || self.listed.keys().any(|key| key.split_once(':').is_some_and(|(of, other)| of == name && other != ty.name()))
+                || self
+                    .listed
+                    .keys()
+                    .any(|key| key.split_once(':').is_some_and(|(of, other)| of == name && other != ty.name()))
         };
         for _ in 0..8 {
             if !is_taken(&name) {
@@ -487,7 +481,8 @@ impl<'a> Completer<'a, '_, '_> {
             match self.values(rule, home) {
                 Some(statement) => drop(statements.insert(statement)),
                 None => {
-                    let reason = rule.coarse.unwrap_or("it has no key of one column, and is not looked up by one of several");
+                    let reason =
+                        rule.coarse.unwrap_or("it has no key of one column, and is not looked up by one of several");
                     return self.any(home, reason);
                 }
             }

@@ -175,10 +175,11 @@ impl Statements<'_> {
     fn value(&self, value: &Expression, of: &Of, family: Option<Family>) -> Option<String> {
         match value {
             Expression::Argument(number) => {
-                let is_array = self.sources.get(usize::from(*number).checked_sub(1)?).is_some_and(|source| match source {
-                    ParamSource::Arg(index) => self.query.call.args().get(*index).is_some_and(|arg| arg.ty.array),
-                    ParamSource::Tenant => false,
-                });
+                let is_array =
+                    self.sources.get(usize::from(*number).checked_sub(1)?).is_some_and(|source| match source {
+                        ParamSource::Arg(index) => self.query.call.args().get(*index).is_some_and(|arg| arg.ty.array),
+                        ParamSource::Tenant => false,
+                    });
                 self.argument(*number, family, is_array)
             }
             value => self.sql(value, of, family),

@@ -42,10 +42,7 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
         }
     }
     let args: Vec<String> = args.into_values().collect();
-    let toml = format!(
-        "[product]\n[[product.query]]\ncall = \"x {}\"\nsql = \"\"\"{named}\"\"\"\n",
-        args.join(" ")
-    );
+    let toml = format!("[product]\n[[product.query]]\ncall = \"x {}\"\nsql = \"\"\"{named}\"\"\"\n", args.join(" "));
     let catalog = match read_catalog::parse(&toml, &mut || 1) {
         Ok(catalog) => catalog,
         Err(error) => return format!("{error}\n"),
@@ -54,7 +51,12 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
     let derived = fixture.derived(name);
     let oid = fixture.facts.relations.iter().find(|(_, relation)| *relation.name == *"product").map(|(oid, _)| *oid);
     let own_tables: BTreeMap<usize, u32> = oid.map(|oid| (0, oid)).into_iter().collect();
-    let said = Said { sections: &catalog.sections, mapped: &Mapped::default(), own_tables: &own_tables, facts: &fixture.facts };
+    let said = Said {
+        sections: &catalog.sections,
+        mapped: &Mapped::default(),
+        own_tables: &own_tables,
+        facts: &fixture.facts,
+    };
     let query = &catalog.sections[0].queries[0];
     let subject = Subject { section: 0, index: 0, query, tree, derived: &derived };
     let completed = complete(said, &[subject], &BTreeSet::new());
@@ -73,7 +75,7 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
         for (name, expression) in &query.hidden {
             writeln!(out, "{expression} AS {name}").unwrap();
         }
-        for text in &query.match_ {
+        if let Some(text) = &query.match_ {
             writeln!(out, "match = {text}").unwrap();
         }
         for (kind, said) in [("on", &query.on), ("lists", &query.lists)] {

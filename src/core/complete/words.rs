@@ -160,8 +160,8 @@ impl Words<'_> {
                         // another part must be about it.
                         Expression::IsNull(of) if matches!(**of, Expression::Argument(_)) && side == Side::Wider => {
                             let Expression::Argument(number) = **of else { return None };
-                            let is_said = !self.is_optional(number)
-                                || parts.iter().any(|other| is_free_without(other, number));
+                            let is_said =
+                                !self.is_optional(number) || parts.iter().any(|other| is_free_without(other, number));
                             if !is_said {
                                 return None;
                             }
@@ -278,7 +278,9 @@ impl Values {
 fn is_free_without(condition: &Expression, argument: u16) -> bool {
     let is_it = |expression: &Expression| match expression {
         Expression::Argument(number) => *number == argument,
-        Expression::Coalesce(parts) => matches!(parts.first(), Some(Expression::Argument(number)) if *number == argument),
+        Expression::Coalesce(parts) => {
+            matches!(parts.first(), Some(Expression::Argument(number)) if *number == argument)
+        }
         _ => false,
     };
     match condition {

@@ -180,8 +180,7 @@ impl Blocks<'_> {
                 left_out: is_left_out || is_uncomputed || is_kept_out,
                 coarse,
                 is_shown_only: self.groups[occurrence.group].is_shown_only,
-                is_in_result: is_own(next)
-                    && (occurrence.group == top || self.groups[occurrence.group].is_shown_only),
+                is_in_result: is_own(next) && (occurrence.group == top || self.groups[occurrence.group].is_shown_only),
             });
             done.insert(next);
         }

@@ -6,6 +6,7 @@ use super::listing::rule_of;
 use super::origins::{of_target, Origin};
 use super::proof::Verdict;
 use super::prover::Prover;
+use crate::core::derive::Rule;
 
 impl Prover<'_> {
     /// Columns that list rows, of the wrong relation.

@@ -26,7 +26,9 @@ pub(in crate::core) fn end_of_list(sql: &str) -> Option<usize> {
             Token::Sign('(' | '[') => depth += 1,
             Token::Sign(')' | ']') => depth = depth.checked_sub(1)?,
             // `a IS DISTINCT FROM b`
-            token if depth == 0 && token.is_word("from") && !before.is_some_and(|before| before.is_word("distinct")) => {
+            token
+                if depth == 0 && token.is_word("from") && !before.is_some_and(|before| before.is_word("distinct")) =>
+            {
                 return Some(*at);
             }
             _ => {}
@@ -48,9 +50,18 @@ mod tests {
     fn columns_stand_before_the_from_of_the_statement_itself() {
         for (sql, expected) in [
             ("SELECT id FROM t", Some("SELECT id, t.id AS \"_a\" FROM t")),
-            ("select (SELECT 1 FROM x), extract(day from y)\nfrom t", Some("select (SELECT 1 FROM x), extract(day from y)\n, t.id AS \"_a\" from t")),
-            ("SELECT a IS DISTINCT FROM b AS c FROM t", Some("SELECT a IS DISTINCT FROM b AS c, t.id AS \"_a\" FROM t")),
-            ("SELECT 'from' AS \"from\", a -- from\n FROM t", Some("SELECT 'from' AS \"from\", a -- from\n, t.id AS \"_a\" FROM t")),
+            (
+                "select (SELECT 1 FROM x), extract(day from y)\nfrom t",
+                Some("select (SELECT 1 FROM x), extract(day from y)\n, t.id AS \"_a\" from t"),
+            ),
+            (
+                "SELECT a IS DISTINCT FROM b AS c FROM t",
+                Some("SELECT a IS DISTINCT FROM b AS c, t.id AS \"_a\" FROM t"),
+            ),
+            (
+                "SELECT 'from' AS \"from\", a -- from\n FROM t",
+                Some("SELECT 'from' AS \"from\", a -- from\n, t.id AS \"_a\" FROM t"),
+            ),
             ("SELECT x[1], {a} FROM t", Some("SELECT x[1], {a}, t.id AS \"_a\" FROM t")),
             ("WITH x AS (SELECT 1) SELECT * FROM x", None),
             ("(SELECT 1 FROM t)", None),

@@ -53,7 +53,9 @@ pub(super) fn derive_and_prove(
     // The plans of the catalog that was read anew are others.
     if let Some(catalog) = &report.completed {
         let plan = |query: &Query| query.plan().map(|plan| plan.id);
-        for (before, after) in validation.sections.iter().filter_map(|of| Some((of, catalog.section(of.name.as_bytes())?.1))) {
+        for (before, after) in
+            validation.sections.iter().filter_map(|of| Some((of, catalog.section(of.name.as_bytes())?.1)))
+        {
             for (before, after) in before.queries.iter().zip(&after.queries) {
                 if let (Some(before), Some(after)) = (plan(before), plan(after)) {
                     if let Some(proof) = report.proofs.remove(&before) {
@@ -126,7 +128,9 @@ fn refused(
             return Err(Failure::TimedOut(None));
         }
         let Some((at, found)) = catalog.section(section.as_bytes()) else { continue };
-        let Some((query, plan)) = found.queries.get(*index).and_then(|query| Some((query, query.plan()?))) else { continue };
+        let Some((query, plan)) = found.queries.get(*index).and_then(|query| Some((query, query.plan()?))) else {
+            continue;
+        };
         let depends = query.on.iter().map(|on| on.section).chain(query.match_.as_ref().map(|_| at));
         let has_row = !depends.into_iter().any(|section| wrong_rows.contains(&section));
         let reason = trial(&mut session.client, |client| shape(client, plan).map(drop))?;
@@ -164,7 +168,11 @@ fn trial(
 }
 
 /// Relations that sections map, also new ones.
-pub(super) fn mapped_now(session: &mut Session, validation: &Validation, report: &ValidationReport) -> Result<Vec<u32>, Failure> {
+pub(super) fn mapped_now(
+    session: &mut Session,
+    validation: &Validation,
+    report: &ValidationReport,
+) -> Result<Vec<u32>, Failure> {
     let mut names = validation.mapped_tables.clone();
     let sections = report.completed.iter().flat_map(|catalog| catalog.sections.iter());
     names.extend(sections.flat_map(|section| &section.tables).map(|table| table.name.to_string()));

@@ -56,7 +56,7 @@ fn shown(catalog: &Catalog, section: usize, query: usize) -> String {
     let query = &catalog.sections[section].queries[query];
     let mut out = format!("{}\n", query.plan().unwrap().sql);
     write!(out, "rows = {}", query.rows).unwrap();
-    for predicate in &query.match_ {
+    if let Some(predicate) = &query.match_ {
         write!(out, "\nmatch = {predicate}").unwrap();
     }
     for on in &query.on {

@@ -125,8 +125,14 @@ fn a_validation_ends_by_its_deadline() {
         params: vec![],
         kind: StatementKind::Other,
     };
-    let validation =
-        Validation { ticket: 1, statements: vec![statement], mapped_tables: vec![], sections: Arc::new([]), file: None, deadline };
+    let validation = Validation {
+        ticket: 1,
+        statements: vec![statement],
+        mapped_tables: vec![],
+        sections: Arc::new([]),
+        file: None,
+        deadline,
+    };
     let ended = tried.pool.validate(&validation);
     assert!(matches!(ended, Err(FetchError::Timeout { .. })), "{ended:?}");
     assert!(Instant::now() < deadline + LATE);

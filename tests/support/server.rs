@@ -249,10 +249,27 @@ impl Redis {
         if started == Some(true) {
             self.process = Some(process);
             self.is_ended = false;
+            self.wait_for_postgres(from);
             return Ok(());
         }
         drop(process);
         Err(self.log().split_off(from))
+    }
+
+    /// Until Postgres has seen the catalog, for what is fetched before that is not stored; by the log, so that no command is counted.
+    fn wait_for_postgres(&self, from: usize) {
+        const LONGEST: Duration = Duration::from_secs(3);
+        let config = std::fs::read_to_string(self.config_path()).unwrap_or_default();
+        let has_url =
+            self.env.iter().any(|(name, _)| name == "BEAR_POSTGRES_URL") || config.contains("bear.postgres-url");
+        if has_url && config.contains("\nloadmodule ") {
+            let ends = ["Postgres has seen it", "Postgres is away"];
+            wait_at_most(LONGEST, || {
+                let log = self.log();
+                let log = log.get(from..).unwrap_or_default();
+                ends.iter().any(|end| log.contains(end)).then_some(())
+            });
+        }
     }
 
     fn output(&self) -> Stdio {

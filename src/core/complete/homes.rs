@@ -3,6 +3,7 @@
 //! | the relation | its home |
 //! |---|---|
 //! | a section maps it by a column that is a key | that section |
+//! | a section maps it by another column | that section: its ids are the values of that column |
 //! | has a key of one column | a new section of its name, by that |
 //! | has a key of several | a new section for each column of it that a query looks it up by: its ids are the values of that column |
 //! | has none | a new section by its first column; any change of it concerns all |
@@ -92,7 +93,7 @@ impl<'a> Homes<'a> {
         let oid = self.topmost(rule.relation);
         let relation = self.said.facts.relations.get(&oid)?;
         let own = self.said.facts.relations.get(&rule.relation)?;
-        if let Some((index, column)) = self.declared(oid, relation, own, rule, query_section, sources) {
+        if let Some((index, column, is_key)) = self.declared(oid, relation, own, rule, query_section, sources) {
             let section = &self.said.sections[index];
             let number = number_of(relation, &column)?;
             let id = section.id.unwrap_or_else(|| id_type(relation.columns[&number].type_oid).0);
@@ -102,7 +103,7 @@ impl<'a> Homes<'a> {
                 relation: oid,
                 column,
                 id,
-                is_key: true,
+                is_key,
             }));
         }
         let (column, is_key) = match relation.primary_key.as_deref() {
@@ -132,7 +133,9 @@ impl<'a> Homes<'a> {
     }
 
     fn intern(&mut self, home: Home) -> HomeId {
-        let is_it = |known: &Home| known.section == home.section && known.relation == home.relation;
+        let is_it = |known: &Home| {
+            known.section == home.section && known.relation == home.relation && known.column == home.column
+        };
         self.homes.iter().position(is_it).unwrap_or_else(|| {
             self.homes.push(home);
             self.homes.len() - 1
@@ -153,7 +156,7 @@ impl<'a> Homes<'a> {
         }
     }
 
-    /// A section of the catalog that maps the relation by a key of its own, and whose space holds all that the query may see.
+    /// A section of the catalog that maps the relation by a column, best by a key, and whose space holds all that the query may see.
     fn declared(
         &self,
         oid: u32,
@@ -162,29 +165,24 @@ impl<'a> Homes<'a> {
         rule: &Rule,
         query_section: usize,
         sources: &[ParamSource],
-    ) -> Option<(usize, Box<str>)> {
+    ) -> Option<(usize, Box<str>, bool)> {
         let mapped = self.said.mapped.tables.get(&oid).into_iter().flatten();
-        let mapped = mapped.filter_map(|(index, column)| Some((*index, column.clone()?)));
-        let unsaid = self.said.own_tables.iter().filter(|(_, table)| **table == oid).filter_map(|(index, _)| {
-            let [key] = relation.primary_key.as_deref()? else { return None };
-            Some((*index, relation.columns.get(key)?.name.clone()))
-        });
         let is_key = |column: &str| {
             number_of(relation, column).is_some_and(|number| relation.unique.iter().any(|key| **key == [number]))
         };
+        let mapped = mapped.filter_map(|(index, column)| {
+            let column = column.clone()?;
+            let is_key = is_key(&column);
+            Some((*index, column, is_key))
+        });
         let tenant_of = |index: usize| self.said.sections[index].tenant;
-        let fits = |(index, column): &(usize, Box<str>)| {
-            is_key(column)
-                && match tenant_of(*index) {
-                    None => true,
-                    Some(tenant) => {
-                        tenant_of(query_section) == Some(tenant) && self.is_of_tenant(*index, own, rule, sources)
-                    }
-                }
+        let fits = |(index, ..): &(usize, Box<str>, bool)| match tenant_of(*index) {
+            None => true,
+            Some(tenant) => tenant_of(query_section) == Some(tenant) && self.is_of_tenant(*index, own, rule, sources),
         };
-        let mut found: Vec<_> = unsaid.chain(mapped).filter(fits).collect();
-        // Its own first.
-        found.sort_by_key(|(index, _)| (*index != query_section, *index));
+        let mut found: Vec<_> = mapped.filter(fits).collect();
+        // By a key, and its own, first.
+        found.sort_by_key(|(index, _, is_key)| (!is_key, *index != query_section, *index));
         found.into_iter().next()
     }
 

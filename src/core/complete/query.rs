@@ -54,6 +54,7 @@ pub(super) fn complete(said: Said<'_>, homes: &mut Homes<'_>, subject: &Subject<
         homes,
         of_rule: BTreeMap::new(),
         is_coarse,
+        is_any_own: false,
         takes_columns: derived.is_rowwise && plan.is_some_and(|plan| end_of_list(&plan.sql).is_some()),
         listed: BTreeMap::new(),
         hidden: BTreeMap::new(),
@@ -73,6 +74,8 @@ struct Completer<'a, 'h, 'f> {
     /// By occurrence.
     of_rule: BTreeMap<usize, HomeId>,
     is_coarse: bool,
+    /// Any change of the query's own section counts.
+    is_any_own: bool,
     /// May hidden columns tell what is in the result?
     takes_columns: bool,
     /// SELECTs by the name of their list, `name` or `name:type`.
@@ -91,7 +94,7 @@ impl<'a> Completer<'a, '_, '_> {
     }
 
     fn place_rules(&mut self) {
-        for rule in self.rules() {
+        for rule in self.rules().iter().filter(|rule| !self.is_told(rule)).collect::<Vec<_>>() {
             let by = self.looked_up(rule);
             if let Some(home) = self.homes.find(rule, self.subject.section, self.sources, &by) {
                 self.of_rule.insert(rule.occurrence, home);
@@ -129,22 +132,46 @@ impl<'a> Completer<'a, '_, '_> {
 
     /// Does the author say something of the home's rows?
     fn is_said(&self, home: HomeId) -> bool {
-        let section = self.section_of(home);
+        self.homes.get(home).index.is_some_and(|index| self.says(index))
+    }
+
+    /// Does the author say something of the section's rows?
+    fn says(&self, index: usize) -> bool {
+        let section = &self.said.sections[index].name;
         let query = self.subject.query;
         let is_listed = target(self.subject.tree, &format!("_{section}")).is_some()
-            || query.plan().is_some_and(|plan| plan.lists.iter().any(|list| list.name == section));
-        let index = self.homes.get(home).index;
-        let on = index.is_some_and(|index| query.on.iter().any(|on| on.section == index));
-        match self.is_own(home) {
+            || query.plan().is_some_and(|plan| plan.lists.iter().any(|list| list.name == *section));
+        match index == self.subject.section {
             true => is_listed || query.says_match || (query.says_rows && !query.rows),
-            false => is_listed || on,
+            false => is_listed || query.on.iter().any(|on| on.section == index),
         }
     }
 
+    /// Are changes of the rule's relation told to a section, of whatever sort its mapping is, of which the author says something?
+    fn is_told(&self, rule: &Rule) -> bool {
+        let topmost = self.homes.topmost(rule.relation);
+        let mapped = self.said.mapped.tables.get(&topmost).into_iter().flatten();
+        mapped.into_iter().any(|(index, _)| self.says(*index))
+    }
+
+    /// Does the query's own section map the home's relation?
+    fn is_told_to_own(&self, home: HomeId) -> bool {
+        let mapped = self.said.mapped.tables.get(&self.homes.get(home).relation).into_iter().flatten();
+        mapped.into_iter().any(|(index, _)| *index == self.subject.section)
+    }
+
     fn run(&mut self) {
-        let homes: BTreeSet<HomeId> = self.of_rule.values().copied().collect();
+        let mut homes: Vec<HomeId> = self.of_rule.values().copied().collect();
+        homes.sort_by_key(|home| (!self.is_own(*home), *home));
+        homes.dedup();
         for home in homes {
             if self.is_said(home) {
+                continue;
+            }
+            // Its changes are changes of the section, too, of which any counts.
+            if self.is_any_own && !self.is_own(home) && self.is_told_to_own(home) {
+                let rules = self.rules().iter().filter(|rule| self.of_rule.get(&rule.occurrence) == Some(&home));
+                self.found.covered.extend(rules.map(|rule| rule.occurrence));
                 continue;
             }
             let occurrences: Vec<&Rule> =
@@ -158,6 +185,9 @@ impl<'a> Completer<'a, '_, '_> {
             }
         }
         self.own_rows();
+        if self.is_any_own {
+            self.found.additions.match_ = None;
+        }
         let hidden = std::mem::take(&mut self.hidden);
         for (section, expressions) in hidden {
             let listed = self.listed.get(&*section);
@@ -212,8 +242,9 @@ impl<'a> Completer<'a, '_, '_> {
         let section = self.section_of(home);
         let name = self.name_of(self.homes.get(home).relation);
         self.found.reasons.insert(format!("any change of '{name}' counts: {reason}"));
-        if !self.is_own(home) {
-            self.found.additions.on.insert(section, "*".into());
+        match self.is_own(home) {
+            true => self.is_any_own = true,
+            false => drop(self.found.additions.on.insert(section, "*".into())),
         }
     }
 
@@ -268,7 +299,8 @@ impl<'a> Completer<'a, '_, '_> {
         }
         match self.is_own(home) {
             true => self.found.additions.match_ = Some(predicate),
-            false => drop(self.found.additions.on.insert(self.section_of(home), predicate)),
+            // Another relation that is told to it may be one of which any change counts.
+            false => drop(self.found.additions.on.entry(self.section_of(home)).or_insert(predicate)),
         }
     }
 

@@ -51,12 +51,11 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
     let derived = fixture.derived(name);
     let oid = fixture.facts.relations.iter().find(|(_, relation)| *relation.name == *"product").map(|(oid, _)| *oid);
     let own_tables: BTreeMap<usize, u32> = oid.map(|oid| (0, oid)).into_iter().collect();
-    let said = Said {
-        sections: &catalog.sections,
-        mapped: &Mapped::default(),
-        own_tables: &own_tables,
-        facts: &fixture.facts,
+    let mapped = Mapped {
+        tables: own_tables.values().map(|oid| (*oid, vec![(0, Some("id".into()))])).collect(),
+        ..Mapped::default()
     };
+    let said = Said { sections: &catalog.sections, mapped: &mapped, own_tables: &own_tables, facts: &fixture.facts };
     let query = &catalog.sections[0].queries[0];
     let subject = Subject { section: 0, index: 0, query, tree, derived: &derived };
     let completed = complete(said, &[subject], &BTreeSet::new());

@@ -64,6 +64,32 @@ sql = "SELECT id FROM product WHERE category_id <> {category} OR category_id IS 
 match = "category_id <> {category} or category_id is null"
 "#;
 
+/// The same queries: nothing but calls and SQL.
+const DERIVED: &str = r#"
+[review]
+[review.job.RATE]
+data = { id = "int", product = "int" }
+sql = "INSERT INTO review SELECT id, product, 5 FROM {jobs} job RETURNING (SELECT n FROM {jobs} j WHERE j.id = review.id), id"
+[label]
+table = "tag"
+[[label.query]]
+call = "like {most:int}"
+sql = "SELECT t.id FROM tag t JOIN category c ON c.name = t.name WHERE c.id <= {most}"
+[product]
+[[product.query]]
+call = "of {category:int}"
+sql = "SELECT p.id, p.name, (SELECT count(*) FROM review r WHERE r.product_id = p.id) AS reviews FROM product p WHERE p.category_id = {category}"
+[[product.query]]
+call = "named {category:text}"
+sql = "SELECT p.id, p.name FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = {category} ORDER BY p.id"
+[[product.query]]
+call = "offers {most:numeric}"
+sql = "SELECT id, name FROM product WHERE price <= {most} OR featured ORDER BY id"
+[[product.query]]
+call = "not of {category:int}"
+sql = "SELECT id FROM product WHERE category_id <> {category} OR category_id IS NULL"
+"#;
+
 const CALLS: [&str; 10] = [
     "product of 1",
     "product of 2",
@@ -108,9 +134,9 @@ fn changes() -> Vec<(&'static str, Vec<&'static str>)> {
     ]
 }
 
-fn start(feed: &str) -> (Database, Redis) {
+fn start(feed: &str, catalog: &str) -> (Database, Redis) {
     let database = Postgres::shared_logical().database(SHOP);
-    let redis = Redis::builder().postgres(&database).catalog(CATALOG).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed", feed).start();
     if feed != "off" {
         wait_told(&redis);
     }
@@ -135,8 +161,9 @@ fn others(dropped: &[&str]) -> Vec<&'static str> {
 
 #[test]
 fn a_change_drops_what_lists_what_it_is_linked_to_and_nothing_else() {
-    for feed in ["wal", "outbox"] {
-        let (database, redis) = start(feed);
+    for (feed, catalog) in [("wal", CATALOG), ("outbox", CATALOG), ("wal", DERIVED), ("outbox", DERIVED)] {
+        let (database, redis) = start(feed, catalog);
+        let form = if catalog == CATALOG { "by hand" } else { "derived" };
         let mut wire = redis.wire();
         for (sql, dropped) in changes() {
             warm(&redis, &mut wire);
@@ -146,8 +173,8 @@ fn a_change_drops_what_lists_what_it_is_linked_to_and_nothing_else() {
             let left = cached(&mut wire);
             match sql.starts_with("TRUNCATE") {
                 // It alters the table, too: what depends on that goes a moment later.
-                true => assert!(dropped.iter().all(|call| !left.contains(call)), "{feed}: {sql}: {left:?}"),
-                false => assert_eq!(left, others(&dropped), "{feed}: {sql}"),
+                true => assert!(dropped.iter().all(|call| !left.contains(call)), "{feed}, {form}: {sql}: {left:?}"),
+                false => assert_eq!(left, others(&dropped), "{feed}, {form}: {sql}"),
             }
         }
     }
@@ -155,7 +182,13 @@ fn a_change_drops_what_lists_what_it_is_linked_to_and_nothing_else() {
 
 #[test]
 fn a_job_and_an_image_drop_the_same() {
-    let (_database, redis) = start("off");
+    for catalog in [CATALOG, DERIVED] {
+        job_and_image(catalog);
+    }
+}
+
+fn job_and_image(catalog: &str) {
+    let (_database, redis) = start("off", catalog);
     let mut wire = redis.wire();
     warm(&redis, &mut wire);
     complete(&mut wire, r#"review RATE {"id":200,"product":3}"#);
@@ -176,7 +209,7 @@ fn a_job_and_an_image_drop_the_same() {
 
 #[test]
 fn what_a_rows_statement_says_in_other_words_is_found() {
-    let (database, redis) = start("off");
+    let (database, redis) = start("off", CATALOG);
     let mut wire = redis.wire();
     let calls = ["product not of 1", "product not of 2"];
     let warm = |wire: &mut Wire| {
@@ -199,7 +232,7 @@ fn what_a_rows_statement_says_in_other_words_is_found() {
 /// More rows than are listed: any change of the section counts; more values than are compared: any value counts.
 #[test]
 fn what_is_too_much_to_list_is_dropped_by_more() {
-    let (database, redis) = start("wal");
+    let (database, redis) = start("wal", CATALOG);
     database.run("INSERT INTO category SELECT i, 'c' || i FROM generate_series(10, 12000) i");
     database.run("INSERT INTO review SELECT i, 3, 1 FROM generate_series(1000, 12000) i");
     wait_told(&redis);

@@ -18,7 +18,7 @@ query = [
   { call = "both {colors:text[]}", sql = "SELECT b.id FROM bear b WHERE {colors} <@ ARRAY(SELECT c.name::text FROM bear_colors x JOIN color c ON c.id = x.color_id WHERE x.bear_id = b.id) ORDER BY id", match = "colors contains {colors}" },
   { call = "named {names:text[]}", sql = "SELECT id FROM bear WHERE name = ANY({names}) ORDER BY id", match = "name in {names}" },
   { call = "all", sql = "SELECT id FROM bear ORDER BY id" },
-  { call = "small", sql = "SELECT id, name FROM bear WHERE size < 100 ORDER BY id" },
+  { call = "small", sql = "SELECT id, name FROM bear WHERE size < 100 ORDER BY id", match = "*" },
   { call = "count", sql = "SELECT count(*) AS n FROM bear WHERE size >= 200", rows = false },
   { call = "page {page:int}", sql = "SELECT id FROM bear ORDER BY size LIMIT 3 OFFSET 3 * {page}", rows = false },
   { call = "sum {start:int} {end:int}", sql = "SELECT sum(size) AS sum, array_agg(id) AS _bear FROM bear WHERE size BETWEEN {start} AND {end}", rows = false, match = "size between {start} and {end}" },

@@ -55,6 +55,8 @@ pub struct Checked {
     /// The file, or what stands for it.
     pub file: String,
     pub state: CheckState,
+    /// Is known what the catalog leaves unsaid?
+    pub is_derived: bool,
     pub errors: Vec<String>,
     /// Shared with who writes them into a reply.
     pub warnings: Arc<[String]>,
@@ -114,6 +116,7 @@ impl Checked {
         Checked {
             file: name_of(file),
             state: CheckState::Waiting,
+            is_derived: false,
             errors: Vec::new(),
             warnings: Arc::default(),
             links: Vec::new(),
@@ -408,12 +411,13 @@ impl Server {
 
     /// May results of a query be stored? Not before it is known what they depend on.
     pub(super) fn is_derived(&self, query: &Query) -> bool {
-        self.checked.state == CheckState::Done || query.trust.is_some() || query.computed().is_some()
+        self.checked.is_derived || query.trust.is_some() || query.computed().is_some()
     }
 
     /// What was derived may be so no more: what is fetched until it was looked at again is not stored.
     pub(super) fn derive_again(&mut self) {
         self.checked.state = CheckState::Waiting;
+        self.checked.is_derived = false;
         self.check_catalog_once();
     }
 
@@ -421,7 +425,7 @@ impl Server {
     pub(super) fn catalog_unchecked(&mut self, ticket: u64) {
         if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
             let errors = vec![format!("the catalog was not checked: {FAILED}")];
-            self.note_report(ValidationReport { errors, ..ValidationReport::default() });
+            self.note_report(ValidationReport { errors, is_underived: true, ..ValidationReport::default() });
         }
     }
 
@@ -435,6 +439,7 @@ impl Server {
             log::warn!("catalog {}: {more} more errors and warnings, which BEAR.CATALOG lists", self.checked.file);
         }
         self.checked.state = CheckState::Done;
+        self.checked.is_derived = !report.is_underived;
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings.into();
         self.checked.links = report.links;

@@ -63,6 +63,8 @@ impl SectionAdditions {
         }
         if !self.tables.is_empty() {
             section.entry("tables").or_insert_with(|| Value::Table(strings(&self.tables)));
+            // It is among them.
+            section.remove("table");
         }
         if let Some(row) = &self.row {
             section.entry("row").or_insert_with(|| (&**row).into());

@@ -37,7 +37,7 @@ pub(super) fn derive_and_prove(
     let grounds = Grounds::gather(session, &validation.sections, validation.deadline, is_taken)?;
     let completed = match &validation.file {
         Some(file) => {
-            let (completed, catalog) = complete(session, validation, file, &grounds)?;
+            let (completed, catalog) = complete(session, validation, file, &grounds, report)?;
             report.completed = catalog.map(Box::new);
             completed
         }
@@ -74,6 +74,7 @@ fn complete(
     validation: &Validation,
     file: &CatalogFile,
     grounds: &Grounds,
+    report: &mut ValidationReport,
 ) -> Result<(Completed, Option<Catalog>), Failure> {
     let mut coarse = BTreeSet::new();
     // At the second time nothing is left that might be refused.
@@ -98,6 +99,8 @@ fn complete(
         };
         coarse = refused;
     }
+    report.errors.push("what the catalog leaves unsaid could not be derived, so that nothing is stored".to_owned());
+    report.is_underived = true;
     Ok((Completed::default(), None))
 }
 

@@ -69,4 +69,6 @@ pub struct ValidationReport {
     pub proofs: BTreeMap<u64, Proof>,
     /// The catalog with what its file leaves unsaid; None: it leaves nothing.
     pub completed: Option<Box<Catalog>>,
+    /// Nobody knows what is left unsaid.
+    pub is_underived: bool,
 }

@@ -287,6 +287,8 @@ fn a_reload_strikes_fetches_under_way() {
     assert_eq!(redis.run("BEAR.QUERY bear CACHED size 90").text(), r#"[{"id":8,"size":90}]"#);
 }
 
+const TRUST: &str = "trust = \"colors never change\"\n";
+
 #[test]
 fn relations_that_no_section_maps_are_warned_of() {
     let database = bears::database();
@@ -294,7 +296,11 @@ fn relations_that_no_section_maps_are_warned_of() {
     assert!(overview(&redis)["warnings"].list().is_empty(), "{:?}", overview(&redis));
     let sql =
         "SELECT b.id, c.name FROM bear b JOIN bear_colors x ON x.bear_id = b.id JOIN color c ON c.id = x.color_id";
+    // Where its author answers for it; else it is derived.
     write(&redis, &catalog("colored", sql));
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+    assert!(overview(&redis)["warnings"].list().is_empty());
+    write(&redis, &(catalog("colored", sql) + TRUST));
     assert!(redis.run("BEAR.RELOAD").is_ok());
     let warnings = texts(&overview(&redis)["warnings"]);
     assert_eq!(
@@ -312,7 +318,7 @@ fn relations_that_no_section_maps_are_warned_of() {
     // Mapped anywhere in the catalog it is no surprise.
     let mapped =
         "on = { paint = \"*\" }\n[paint]\nid = \"int\"\ntables = { color = \"id\", bear_colors = \"color_id\" }\n";
-    write(&redis, &(catalog("colored", sql) + mapped));
+    write(&redis, &(catalog("colored", sql) + TRUST + mapped));
     assert!(redis.run("BEAR.RELOAD").is_ok());
     assert!(overview(&redis)["warnings"].list().is_empty());
 }
@@ -322,7 +328,7 @@ fn a_view_is_warned_of_by_what_it_reads() {
     let database = bears::database();
     database.run("CREATE VIEW colored AS SELECT b.id, x.color_id FROM bear b JOIN bear_colors x ON x.bear_id = b.id");
     let redis = start(&database);
-    write(&redis, &catalog("colored", "SELECT id FROM colored"));
+    write(&redis, &(catalog("colored", "SELECT id FROM colored") + TRUST));
     assert!(redis.run("BEAR.RELOAD").is_ok());
     let warnings = texts(&overview(&redis)["warnings"]);
     assert_eq!(warnings, ["section 'bear', query 'colored': reads relation 'bear_colors', which no section maps"]);
@@ -386,6 +392,7 @@ fn a_catalog_loaded_without_postgres_is_checked_when_it_comes() {
     let database = bears::database_in(&postgres);
     postgres.stop_fast();
     let text = catalog("colored", "SELECT b.id FROM bear b JOIN bear_colors x ON x.bear_id = b.id")
+        + TRUST
         + "[[bear.query]]\ncall = \"broken\"\nsql = \"SELECT id, nothing FROM bear b\"\n";
     let redis = Redis::builder().postgres(&database).catalog(text).start();
     let found = overview(&redis);

@@ -435,6 +435,8 @@ fn another_database_is_asked_from_now_on_and_nothing_of_the_old_one_is_served() 
 
     assert!(wire.call(&["CONFIG", "SET", "bear.postgres-url", &second.url()]).is_ok());
     assert_eq!(wire.run("BEAR.QUERY bear CACHED size 90 90"), Reply::Nil);
+    // What is fetched before that is not stored.
+    eventually("the other one has seen the catalog", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
     assert!(wire.run("BEAR.QUERY bear size 90 90").text().contains("Pad"));
     assert_eq!((selects(&first), selects(&second)), (1, 1));
     redis.wait_stored();

@@ -74,7 +74,8 @@ impl<'a> Grounds<'a> {
         }
         for (_, _, query, _) in &queries {
             let lists = query.plan().map(|plan| (plan, &plan.lists)).into_iter();
-            let lists = lists.flat_map(|(plan, lists)| lists.iter().map(|list| (&*list.sql, declared_types(&plan.params))));
+            let lists =
+                lists.flat_map(|(plan, lists)| lists.iter().map(|list| (&*list.sql, declared_types(&plan.params))));
             statements.extend(lists);
         }
         let Tables { mut mapped, own } = tables_of(session, sections)?;

@@ -266,7 +266,7 @@ fn what_is_too_much_to_list_is_dropped_by_more() {
 /// A result of thousands of values is put where changes find it in slices: it is dropped by each of them, and by nothing else.
 #[test]
 fn thousands_of_values_are_told_apart() {
-    let (database, redis) = start("wal");
+    let (database, redis) = start("wal", CATALOG);
     database.run("INSERT INTO category SELECT i, 'c' || i FROM generate_series(10, 9000) i");
     wait_told(&redis);
     let mut wire = redis.wire();

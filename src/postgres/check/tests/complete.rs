@@ -106,6 +106,15 @@ fn known_statements_need_no_more_than_their_sql() {
             writeln!(faults, "{error}").unwrap();
         }
     }
+    // What was written, taken for an author's: proven, or declared, but for what the prover takes for narrower than it is.
+    let misjudged = ["s30 ", "s38 ", "s67 ", "s103 "];
+    let written = Validation { file: None, ..validation(&catalog) };
+    for error in &tried.pool.validate(&written).unwrap().errors {
+        let is_known = misjudged.iter().any(|query| error.contains(&format!("query '{query}")));
+        if !is_known && !error.contains("two columns are named") {
+            writeln!(faults, "as written: {error}").unwrap();
+        }
+    }
     assert!(faults.is_empty(), "{faults}");
 }
 

@@ -32,6 +32,7 @@ pub struct QueryAdditions {
     pub match_: Option<Box<str>>,
     pub on: BTreeMap<Box<str>, Box<str>>,
     pub lists: BTreeMap<Box<str>, Box<str>>,
+    pub reads: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl Additions {
@@ -84,7 +85,7 @@ impl QueryAdditions {
         if let Some(predicate) = &self.match_ {
             query.entry("match").or_insert_with(|| (&**predicate).into());
         }
-        for (key, more) in [("on", &self.on), ("lists", &self.lists)] {
+        for (key, more) in [("on", &self.on), ("lists", &self.lists), ("reads", &self.reads)] {
             if more.is_empty() {
                 continue;
             }

@@ -77,7 +77,7 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
         if let Some(text) = &query.match_ {
             writeln!(out, "match = {text}").unwrap();
         }
-        for (kind, said) in [("on", &query.on), ("lists", &query.lists)] {
+        for (kind, said) in [("on", &query.on), ("lists", &query.lists), ("reads", &query.reads)] {
             for (name, text) in said {
                 writeln!(out, "{kind}.{name} = {text}").unwrap();
             }

@@ -113,7 +113,13 @@ impl Dependents {
                     registered.moving = Some(moving);
                     return;
                 }
-                group.end(id);
+                // Another of the call's own may be in the same group, and is not in there yet.
+                let is_same = |other: &Dependency| {
+                    other.space == dependency.space && GroupId::of(other) == GroupId::of(dependency)
+                };
+                if !registered.dependencies[moving.dependency + 1..].iter().any(is_same) {
+                    group.end(id);
+                }
             }
             moving = Moving { dependency: moving.dependency + 1, value: 0, ..moving };
         }

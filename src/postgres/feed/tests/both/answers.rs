@@ -133,13 +133,13 @@ fn what_changes_answers_makes_their_sections_cold_and_nothing_else_does(kind: Fe
 /// Whoever looks at what answers depend on waits for this, and nobody else.
 fn stall(database: &Database) -> ::postgres::Client {
     let mut client = database.client();
-    client.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_ts_config_map").unwrap();
+    client.batch_execute("BEGIN; LOCK TABLE pg_catalog.pg_policy").unwrap();
     client
 }
 
 fn wait_for_look(database: &Database) {
     let waiting =
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_catalog.pg_ts_config_map'::regclass";
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_catalog.pg_policy'::regclass";
     eventually("a look that waits", || database.int(waiting) == 1);
 }
 

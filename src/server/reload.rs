@@ -336,6 +336,7 @@ impl Server {
     /// Shows statements to Postgres.
     pub(super) fn submit_validation(&mut self, mut validation: Validation) {
         let each = u32::try_from(validation.statements.len()).unwrap_or(u32::MAX);
+        validation.has_feed = self.config.feed_settings().is_some();
         validation.deadline = Instant::now() + CHECK_TIME + CHECK_TIME_EACH.saturating_mul(each);
         match self.workers.current() {
             Some(workers) => workers.submit(Request::Validate(validation)),
@@ -570,6 +571,8 @@ fn validation_of(sections: &Arc<[Section]>, text: Arc<str>, ticket: u64) -> Vali
         mapped_tables,
         sections: sections.clone(),
         file: Some(CatalogFile { text, plan_id: next_plan }),
+        // Known where it is submitted.
+        has_feed: false,
         deadline: Instant::now() + CHECK_TIME,
     }
 }

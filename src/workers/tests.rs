@@ -63,6 +63,7 @@ fn answers_every_ticket_and_wakes_for_each_outcome() {
         mapped_tables: vec![],
         sections: Arc::new([]),
         file: None,
+        has_feed: true,
         deadline: Instant::now() + Duration::from_secs(5),
     }));
     loop {
@@ -147,6 +148,7 @@ fn a_stop_answers_everything_that_waits_at_once() {
             mapped_tables: vec![],
             sections: Arc::new([]),
             file: None,
+            has_feed: true,
             deadline: Instant::now() + Duration::from_secs(5),
         })
     };
@@ -197,6 +199,7 @@ fn a_validation_that_waits_is_answered_by_a_stop() {
         mapped_tables: vec![],
         sections: Arc::new([]),
         file: None,
+        has_feed: true,
         deadline,
     }));
     workers.stop();

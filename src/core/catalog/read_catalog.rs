@@ -387,7 +387,7 @@ mod tests {
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, compress, tenant, tenant_column, tables, row, query, value, job, schedule"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, compress, tenant, tenant_column, table, tables, row, query, value, job, schedule"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),

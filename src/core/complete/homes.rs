@@ -132,6 +132,24 @@ impl<'a> Homes<'a> {
         Some(self.intern(Home { section, index: None, relation: oid, column, id, is_key }))
     }
 
+    /// Of the section's own rows, by a key of the relation that it maps; None: there is none.
+    pub(super) fn of_section(&mut self, index: usize) -> Option<HomeId> {
+        let section = &self.said.sections[index];
+        let found = self.said.mapped.tables.iter().find_map(|(oid, mapped)| {
+            let relation = self.said.facts.relations.get(oid)?;
+            mapped.iter().find_map(|(of, column)| {
+                let column = column.as_ref().filter(|_| *of == index)?;
+                let number = number_of(relation, column)?;
+                let is_key = relation.unique.iter().any(|key| **key == [number]);
+                is_key.then(|| (*oid, column.clone(), id_type(relation.columns[&number].type_oid).0))
+            })
+        });
+        let (relation, column, ty) = found?;
+        let id = section.id.unwrap_or(ty);
+        let home = Home { section: section.name.clone(), index: Some(index), relation, column, id, is_key: true };
+        Some(self.intern(home))
+    }
+
     fn intern(&mut self, home: Home) -> HomeId {
         let is_it = |known: &Home| {
             known.section == home.section && known.relation == home.relation && known.column == home.column

@@ -18,6 +18,7 @@ use crate::core::calls::names;
 use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::additions::QueryAdditions;
 use crate::core::catalog::{ParamSource, Query, Source as QuerySource};
+use crate::core::derive::expression::Expression;
 use crate::core::derive::facts::{Family, Relation};
 use crate::core::derive::{Link, Reads, Rule};
 use crate::core::prove::origins::{of_target, target};
@@ -268,16 +269,31 @@ impl<'a> Completer<'a, '_, '_> {
     fn own_rows(&mut self) {
         let query = self.subject.query;
         let own = self.of_rule.values().find(|home| self.is_own(**home)).copied();
-        if query.says_rows || own.is_some_and(|home| self.is_said(home)) {
+        if query.says_rows || self.says(self.subject.section) {
             return;
         }
-        let has_id = target(self.subject.tree, "id").is_some();
         let rows = match own {
             Some(_) => self.shows_own_id(),
-            None => has_id && self.said.sections[self.subject.section].id.is_some(),
+            // Of what its author speaks of, some may be its own.
+            None if self.rules().iter().any(|rule| !self.of_rule.contains_key(&rule.occurrence)) => return,
+            None => {
+                self.none_of_own();
+                false
+            }
         };
         // What is not tracked by `id` is listed beside it, or any change counts.
         self.found.additions.rows = Some(rows);
+    }
+
+    /// The SQL reads nothing of the section's own rows: it lists none of them, so that none is one of those.
+    fn none_of_own(&mut self) {
+        let index = self.subject.section;
+        let Some(home) = self.homes.of_section(index) else { return };
+        let (section, ty) = (self.section_of(home), cast(self.homes.get(home).id));
+        self.homes.compared.entry(home).or_default();
+        self.found.additions.match_ = Some(format!("id in _{section}").into());
+        let none = format!("SELECT NULL::{ty} WHERE false");
+        self.listed.entry(section.into()).or_default().insert(none);
     }
 
     fn any(&mut self, home: HomeId, reason: &str) {
@@ -428,18 +444,13 @@ impl<'a> Completer<'a, '_, '_> {
 
     /// Arguments or constants that the link's other end must be.
     fn given(&self, link: &Link) -> Option<(Family, Values)> {
-        use crate::core::derive::expression::Expression;
         use crate::core::derive::Source;
         match self.statements.given.get(&link.occurrence) {
             Some(Source::Unnest(Expression::Argument(number))) => Some((link.family, Values::Arguments(*number))),
             Some(Source::Values(rows)) => {
                 let at = usize::try_from(link.of).ok()?.checked_sub(1)?;
-                let texts = rows.iter().map(|row| match row.get(at) {
-                    Some(Expression::Constant(Some(text))) => Some(text.clone()),
-                    _ => None,
-                });
-                let texts = texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())?;
-                Some((link.family, Values::Constants(texts)))
+                let values: Option<Vec<Expression>> = rows.iter().map(|row| row.get(at).cloned()).collect();
+                Some((link.family, Values::several(&values?)?))
             }
             Some(_) => None,
             None => {
@@ -582,12 +593,15 @@ impl<'a> Completer<'a, '_, '_> {
             Some(match values {
                 Values::Argument(number) => format!("SELECT {}::{ty}", name(number)?),
                 Values::Arguments(number) => format!("SELECT unnest({})::{ty}", name(number)?),
-                Values::Constants(texts) => {
-                    let texts: Vec<String> =
-                        texts.iter().map(|text| format!("('{}'::{ty})", text.replace('\'', "''"))).collect();
-                    if texts.iter().any(|text| text.contains('{')) {
-                        return None;
-                    }
+                Values::Several(values) => {
+                    let texts = values.iter().map(|value| match value {
+                        Expression::Argument(number) => Some(format!("({}::{ty})", name(*number)?)),
+                        Expression::Constant(Some(text)) if !text.contains('{') => {
+                            Some(format!("('{}'::{ty})", text.replace('\'', "''")))
+                        }
+                        _ => None,
+                    });
+                    let texts: Vec<String> = texts.collect::<Option<_>>()?;
                     format!("VALUES {}", texts.join(", "))
                 }
             })

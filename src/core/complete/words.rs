@@ -51,9 +51,9 @@ impl Words<'_> {
         let said = match values {
             Values::Argument(number) => format!("{name} = {}", self.argument(*number, family, false)?),
             Values::Arguments(number) => format!("{name} in {}", self.argument(*number, family, true)?),
-            Values::Constants(texts) => {
-                let texts: Option<Vec<String>> = texts.iter().map(|text| constant(text, family)).collect();
-                match &texts?[..] {
+            Values::Several(values) => {
+                let values = values.iter().map(|value| self.value(value, family, Side::Same));
+                match &values.collect::<Option<Vec<String>>>()?[..] {
                     [only] => format!("{name} = {only}"),
                     several => format!("{name} in ({})", several.join(", ")),
                 }
@@ -230,10 +230,17 @@ pub(super) enum Values {
     Argument(u16),
     /// An array.
     Arguments(u16),
-    Constants(Vec<Box<str>>),
+    /// Constants and arguments, at least one.
+    Several(Vec<Expression>),
 }
 
 impl Values {
+    /// None: one of them is neither a constant nor an argument.
+    pub fn several(parts: &[Expression]) -> Option<Values> {
+        let is_value = |part: &Expression| matches!(part, Expression::Constant(Some(_)) | Expression::Argument(_));
+        (!parts.is_empty() && parts.iter().all(is_value)).then(|| Values::Several(parts.to_vec()))
+    }
+
     /// What the conditions demand of the column, if one of them does.
     pub fn of(column: i16, conditions: &[Expression]) -> Option<(Family, Values)> {
         conditions.iter().find_map(|condition| {
@@ -247,7 +254,7 @@ impl Values {
                     };
                     let values = match value {
                         Expression::Argument(number) => Values::Argument(*number),
-                        Expression::Constant(Some(text)) => Values::Constants(vec![text.clone()]),
+                        Expression::Constant(Some(_)) => Values::Several(vec![value.clone()]),
                         _ => return None,
                     };
                     Some((operator.family, values))
@@ -257,13 +264,7 @@ impl Values {
                 {
                     let values = match &sides[1] {
                         Expression::Argument(number) => Values::Arguments(*number),
-                        Expression::List(parts) => {
-                            let texts = parts.iter().map(|part| match part {
-                                Expression::Constant(Some(text)) => Some(text.clone()),
-                                _ => None,
-                            });
-                            Values::Constants(texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())?)
-                        }
+                        Expression::List(parts) => Values::several(parts)?,
                         _ => return None,
                     };
                     Some((operator.family, values))

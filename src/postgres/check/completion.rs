@@ -170,17 +170,23 @@ fn trial(
     Ok(reason)
 }
 
-/// Relations that sections map, also new ones.
+/// Relations that sections map, also new ones, whose names stand with theirs.
 pub(super) fn mapped_now(
     session: &mut Session,
     validation: &Validation,
     report: &ValidationReport,
-) -> Result<Vec<u32>, Failure> {
-    let mut names = validation.mapped_tables.clone();
-    let sections = report.completed.iter().flat_map(|catalog| catalog.sections.iter());
-    names.extend(sections.flat_map(|section| &section.tables).map(|table| table.name.to_string()));
+) -> Result<BTreeMap<u32, Option<Box<str>>>, Failure> {
+    let is_new = |section: &&Section| validation.sections.iter().all(|known| known.name != section.name);
+    let completed = report.completed.iter().flat_map(|catalog| catalog.sections.iter());
+    let of_completed = completed.flat_map(|section| {
+        let new = Some(section).filter(is_new).map(|section| section.name.clone());
+        section.tables.iter().map(move |table| (table.name.to_string(), new.clone()))
+    });
+    let of_file = validation.mapped_tables.iter().map(|name| (name.clone(), None));
+    let (names, sections): (Vec<String>, Vec<Option<Box<str>>>) = of_completed.chain(of_file).unzip();
     open(session)?;
     let oids = reads::meant(&mut session.client, &names);
     session.client.batch_execute("ROLLBACK")?;
-    Ok(oids?.into_iter().flatten().collect())
+    // What the file maps, too, is no new section's alone.
+    Ok(oids?.into_iter().zip(sections).filter_map(|(oid, section)| Some((oid?, section))).collect())
 }

@@ -33,9 +33,14 @@ impl Pool {
             derive_and_prove(session, validation, &taken, &mut report)?;
             let mapped = mapped_now(session, validation, &report)?;
             for Unmapped { what, oid, name } in unmapped {
-                if !mapped.contains(&oid) {
-                    report.warnings.push(format!("{what}: reads relation '{name}', which no section maps"));
-                }
+                let warning = match mapped.get(&oid) {
+                    None => "which no section maps".to_owned(),
+                    Some(Some(section)) if !validation.has_feed => format!(
+                        "which no section of the file maps: without a feed its changes are told by BEAR.INVALIDATE {section} alone"
+                    ),
+                    Some(_) => continue,
+                };
+                report.warnings.push(format!("{what}: reads relation '{name}', {warning}"));
             }
             Ok(report)
         });

@@ -22,6 +22,8 @@ pub struct Validation {
     pub sections: Arc<[Section]>,
     /// What these sections leave unsaid is derived, and read together with their file; None: it is not.
     pub file: Option<CatalogFile>,
+    /// Is what others change told?
+    pub has_feed: bool,
     pub deadline: Instant,
 }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod columns;
+mod derived;
 mod edges;
 mod links;
 mod listed;

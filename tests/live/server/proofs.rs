@@ -111,3 +111,26 @@ fn what_is_right_is_proven_and_what_nobody_can_tell_is_declared() {
     let info = redis.info("bear");
     assert_eq!((info.int("bear_catalog_proven"), info.int("bear_catalog_declared")), (0, 1));
 }
+
+/// A section of its own follows a relation that no section of the file maps, and without a feed nobody tells of its changes.
+#[test]
+fn without_a_feed_who_must_tell_of_a_relation_is_said() {
+    let database = Postgres::shared().database(SHOP);
+    let redis = start(&database);
+    let text = format!("[product]\n[[product.query]]\ncall = \"all\"\nsql = \"{JOINED}\"\n");
+    assert!(reload(&redis, &text).is_ok());
+    let warnings = redis.run("BEAR.CATALOG").map()["warnings"].list().iter().map(Reply::text).collect::<Vec<_>>();
+    assert_eq!(
+        warnings,
+        ["section 'product', query 'all': reads relation 'category', which no section of the file maps: without a feed its \
+          changes are told by BEAR.INVALIDATE category alone"]
+    );
+    let mut wire = redis.wire();
+    assert!(wire.run("BEAR.QUERY product all").text().contains("chairs"));
+    redis.wait_stored();
+    database.run("UPDATE category SET name = 'stools'");
+    assert_eq!(wire.run("BEAR.INVALIDATE category ROW 1"), Reply::Int(1));
+    assert!(wire.run("BEAR.QUERY product all").text().contains("stools"));
+    let sections = redis.run("BEAR.CATALOG").map()["sections"].list().iter().map(Reply::text).collect::<Vec<_>>();
+    assert_eq!(sections, ["category", "product"]);
+}

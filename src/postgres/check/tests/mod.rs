@@ -67,6 +67,7 @@ fn reports_what_is_wrong_and_what_no_section_maps() {
             ],
             mapped_tables: vec!["bear".to_owned(), "public.log".to_owned()],
             sections: Arc::new([]), file: None,
+ has_feed: true,
             deadline: Instant::now() + Duration::from_secs(20),
         };
         let report = tried.pool.validate(&validation).unwrap();

@@ -48,7 +48,15 @@ pub(super) fn validation(catalog: &Catalog) -> Validation {
     let tables = catalog.sections.iter().flat_map(|section| &section.tables);
     let mapped_tables = tables.map(|table| table.name.to_string()).collect();
     let deadline = Instant::now() + Duration::from_secs(120);
-    Validation { ticket: 1, statements, mapped_tables, sections: catalog.sections.clone(), file: None, deadline }
+    Validation {
+        ticket: 1,
+        statements,
+        mapped_tables,
+        sections: catalog.sections.clone(),
+        file: None,
+        has_feed: true,
+        deadline,
+    }
 }
 
 pub(super) fn parse(text: &str) -> Catalog {

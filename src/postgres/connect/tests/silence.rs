@@ -131,6 +131,7 @@ fn a_validation_ends_by_its_deadline() {
         mapped_tables: vec![],
         sections: Arc::new([]),
         file: None,
+        has_feed: true,
         deadline,
     };
     let ended = tried.pool.validate(&validation);

@@ -138,8 +138,7 @@ fn stall(database: &Database) -> ::postgres::Client {
 }
 
 fn wait_for_look(database: &Database) {
-    let waiting =
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_catalog.pg_policy'::regclass";
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_catalog.pg_policy'::regclass";
     eventually("a look that waits", || database.int(waiting) == 1);
 }
 

@@ -61,10 +61,13 @@ check-freshness: ## the freshness checker in full: 10,000,000 answers checked un
 	BEAR_TEST_READS=$${BEAR_TEST_READS:-10000000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 freshness::
 
-check-derive: ## derived rules against Postgres' answers: 10,000 histories of known statements, as many of random ones; BEAR_TEST_HISTORIES, BEAR_TEST_SEED
+check-derive: ## derived rules against Postgres' answers: 10,000 histories of known statements, as many of random ones, and through a server; BEAR_TEST_HISTORIES, BEAR_TEST_TRANSACTIONS, BEAR_TEST_SEED
 	@scripts/setup.sh
 	BEAR_TEST_HISTORIES=$${BEAR_TEST_HISTORIES:-10000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --lib $(ARGS) -- --nocapture --test-threads=1 postgres::tests::histories::
+	@scripts/setup.sh test
+	BEAR_TEST_HISTORIES=$${BEAR_TEST_TRANSACTIONS:-300} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
+	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 feed::derived::
 
 check-fresh: ## `make run` and `make test` in clean Debian roots, as root and with sudo; ARGS names cases
 	@scripts/check-fresh.sh $(ARGS)

@@ -254,9 +254,14 @@ impl<'a> Completer<'a, '_, '_> {
         numbers.iter().map(|number| Some(relation.columns.get(number)?.name.clone())).collect()
     }
 
+    /// The column of a relation that the result's `id` is.
+    fn id_of(&self) -> Option<(u32, i16)> {
+        of_target(self.subject.tree, "id", self.said.facts)
+    }
+
     /// Is the result's own column `id` that of the rows of the query's section?
     fn shows_own_id(&self) -> bool {
-        let Some((relation, column)) = of_target(self.subject.tree, "id", self.said.facts) else { return false };
+        let Some((relation, column)) = self.id_of() else { return false };
         let own = self.of_rule.values().find(|home| self.is_own(**home));
         own.is_some_and(|home| {
             let home = self.homes.get(*home);
@@ -276,6 +281,8 @@ impl<'a> Completer<'a, '_, '_> {
             Some(_) => self.shows_own_id(),
             // Of what its author speaks of, some may be its own.
             None if self.rules().iter().any(|rule| !self.of_rule.contains_key(&rule.occurrence)) => return,
+            // Who else but its author knows of which rows?
+            None if target(self.subject.tree, "id").is_some() && self.id_of().is_none() => return,
             None => {
                 self.none_of_own();
                 false

@@ -48,6 +48,7 @@ reads = { product = "" }
 [[product.query]]
 call = "named {most:int}"
 sql = "SELECT p.id, p.category_id AS _category, c.name FROM product p JOIN category c ON c.id = p.category_id WHERE p.id <= {most}"
+match = "*"
 reads = { product = "category_id", category = "name" }
 [[product.query]]
 call = "ranks"

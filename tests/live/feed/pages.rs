@@ -34,6 +34,7 @@ page = "{n}"
 [[product.query]]
 call = "places {n:int}"
 sql = "SELECT p.id, c.place FROM product p JOIN category c ON c.id = p.category_id ORDER BY c.place, p.id LIMIT {n}"
+match = "*"
 on = { category = "(place:int) <= _last" }
 lists = { category = "SELECT id FROM (SELECT c.id FROM product p JOIN category c ON c.id = p.category_id ORDER BY c.place, p.id LIMIT {n}) x" }
 page = "{n}"

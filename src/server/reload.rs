@@ -408,6 +408,7 @@ impl Server {
             None => {}
         }
         self.note_report(report);
+        self.begin_feed();
     }
 
     /// May results of a query be stored? Not before it is known what they depend on.

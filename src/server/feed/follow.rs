@@ -284,7 +284,8 @@ impl Server {
 
     /// Begins to follow, where that is wanted and nobody does.
     pub(in crate::server) fn begin_feed(&mut self) {
-        if self.workers.feed().is_some() || !self.is_master() {
+        // What is derived of the catalog has tables, too: whoever followed before would have to begin anew.
+        if self.workers.feed().is_some() || !self.is_master() || !self.checked.is_derived {
             return;
         }
         match self.workers.begin_feed(&self.config, &self.catalog.sections) {

@@ -89,6 +89,8 @@ fn a_load_into_a_dataset_with_keys_under_its_names_touches_none_of_them_until_th
     for section in ["bear", "color"] {
         assert!(ask(&mut wire, &format!("BEAR.ADOPT {section}")).is_ok());
     }
+    // What is fetched before that is not stored.
+    eventually("Postgres has seen the catalog", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
     assert_eq!(ask(&mut wire, CACHED), Reply::Nil);
     assert_eq!(ask(&mut wire, "BEAR.QUERY bear CACHED all"), Reply::Nil);
     assert_eq!(ask(&mut wire, QUERY).text(), bears::json(&[1, 2, 4, 5, 6]));

@@ -90,7 +90,10 @@ fn a_crash_of_one_backend_makes_all_spaces_cold() {
         let mut client = database.client();
         let before: String = client.query_one(started, &[]).expect("a time").get(0);
         let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).expect("a number").get(0);
+        let mut other = database.client();
         kill_process(Pid::from_raw(backend).expect("a process"), Signal::KILL).expect("a backend of our own server");
+        // Until Postgres has noticed, it takes connections as if nothing had happened.
+        eventually("Postgres ends its sessions", || other.query_one("SELECT 1", &[]).is_err());
         eventually("Postgres has recovered", || {
             let url = database.url();
             let Ok(mut client) = ::postgres::Client::connect(&url, ::postgres::NoTls) else { return false };

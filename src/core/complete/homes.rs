@@ -34,6 +34,8 @@ pub(super) struct Home {
     pub id: ScalarType,
     /// Is an id of one row alone?
     pub is_key: bool,
+    /// Is the column of a type that bear does not know? What SQL casts to text may be spelled otherwise by who tells of changes.
+    pub is_strange: bool,
 }
 
 /// All of a catalog.
@@ -96,14 +98,15 @@ impl<'a> Homes<'a> {
         if let Some((index, column, is_key)) = self.declared(oid, relation, own, rule, query_section, sources) {
             let section = &self.said.sections[index];
             let number = number_of(relation, &column)?;
-            let id = section.id.unwrap_or_else(|| id_type(relation.columns[&number].type_oid).0);
+            let (ty, is_strange) = id_type(relation.columns[&number].type_oid);
             return Some(self.intern(Home {
                 section: section.name.clone(),
                 index: Some(index),
                 relation: oid,
                 column,
-                id,
+                id: section.id.unwrap_or(ty),
                 is_key,
+                is_strange,
             }));
         }
         let (column, is_key) = match relation.primary_key.as_deref() {
@@ -128,8 +131,8 @@ impl<'a> Homes<'a> {
             false => names::section_name_of(&format!("{}_by_{}", relation.name, column.name)),
         };
         let section = self.new_name(&base);
-        let (id, column) = (id_type(column.type_oid).0, column.name.clone());
-        Some(self.intern(Home { section, index: None, relation: oid, column, id, is_key }))
+        let ((id, is_strange), column) = (id_type(column.type_oid), column.name.clone());
+        Some(self.intern(Home { section, index: None, relation: oid, column, id, is_key, is_strange }))
     }
 
     /// Of the section's own rows, by a key of the relation that it maps; None: there is none.
@@ -141,13 +144,13 @@ impl<'a> Homes<'a> {
                 let column = column.as_ref().filter(|_| *of == index)?;
                 let number = number_of(relation, column)?;
                 let is_key = relation.unique.iter().any(|key| **key == [number]);
-                is_key.then(|| (*oid, column.clone(), id_type(relation.columns[&number].type_oid).0))
+                is_key.then(|| (*oid, column.clone(), id_type(relation.columns[&number].type_oid)))
             })
         });
-        let (relation, column, ty) = found?;
+        let (relation, column, (ty, is_strange)) = found?;
         let id = section.id.unwrap_or(ty);
-        let home = Home { section: section.name.clone(), index: Some(index), relation, column, id, is_key: true };
-        Some(self.intern(home))
+        let section = section.name.clone();
+        Some(self.intern(Home { section, index: Some(index), relation, column, id, is_key: true, is_strange }))
     }
 
     fn intern(&mut self, home: Home) -> HomeId {
@@ -245,6 +248,11 @@ impl<'a> Homes<'a> {
         let mut additions: BTreeMap<Box<str>, SectionAdditions> = BTreeMap::new();
         for (index, table) in said.own_tables {
             let section = &said.sections[*index];
+            // A section of jobs alone has nothing that changes of a table would drop.
+            let has_query = section.queries.iter().any(|query| query.plan().is_some());
+            if !has_query && !self.homes.iter().any(|home| home.index == Some(*index)) {
+                continue;
+            }
             let Some(relation) = said.facts.relations.get(table) else { continue };
             let Some([key]) = relation.primary_key.as_deref() else { continue };
             let Some(column) = relation.columns.get(key) else { continue };

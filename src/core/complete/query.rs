@@ -179,11 +179,11 @@ impl<'a> Completer<'a, '_, '_> {
             let occurrences: Vec<&Rule> =
                 self.rules().iter().filter(|rule| self.of_rule.get(&rule.occurrence) == Some(&home)).collect();
             self.found.covered.extend(occurrences.iter().map(|rule| rule.occurrence));
-            let key = self.homes.get(home).is_key;
-            match (self.is_coarse, key) {
-                (true, _) => self.any(home, "what would restrict it was refused by Postgres"),
-                (false, true) => self.by_key(home, &occurrences),
-                (false, false) => self.by_column(home, &occurrences),
+            match self.homes.get(home) {
+                _ if self.is_coarse => self.any(home, "what would restrict it was refused by Postgres"),
+                found if found.is_strange => self.any(home, "its key is of a type that bear does not know"),
+                found if found.is_key => self.by_key(home, &occurrences),
+                _ => self.by_column(home, &occurrences),
             }
         }
         self.own_rows();
@@ -471,7 +471,7 @@ impl<'a> Completer<'a, '_, '_> {
     fn is_id(&self, home: HomeId, rule: &Rule, column: i16) -> bool {
         let home = self.homes.get(home);
         let found = self.said.facts.relations.get(&rule.relation).and_then(|of| of.columns.get(&column));
-        home.is_key && found.is_some_and(|found| found.name == home.column)
+        home.is_key && !home.is_strange && found.is_some_and(|found| found.name == home.column)
     }
 
     /// The type by which values of the link's other end are compared with the column.
@@ -587,10 +587,6 @@ impl<'a> Completer<'a, '_, '_> {
         let home = self.homes.get(home);
         let relation = self.said.facts.relations.get(&rule.relation)?;
         let column = super::homes::number_of(relation, &home.column)?;
-        let (_, is_text) = id_type(relation.columns.get(&column)?.type_oid);
-        if is_text {
-            return None;
-        }
         let ty = cast(home.id);
         let of_values = |values: Values| -> Option<String> {
             let name = |number: u16| match self.sources.get(usize::from(number).checked_sub(1)?)? {

@@ -149,3 +149,58 @@ lists.category = SELECT c.id FROM public.category c WHERE c.name = ANY($1)
 lists.review = SELECT r.id FROM public.review r WHERE r.product_id IN (SELECT p.id FROM public.product p WHERE ($2 IS NULL OR p.price <= $2) AND p.category_id IN (SELECT c.id FROM public.category c WHERE c.name = ANY($1)))"
     );
 }
+
+/// As a catalog reads with what was derived, each query's words, and why they are coarse.
+fn derived(tried: &Tried, text: &str) -> (Arc<Catalog>, Vec<String>, ValidationReport) {
+    let (catalog, report) = completed(tried, text);
+    assert_eq!((&report.errors, &report.warnings), (&vec![], &vec![]));
+    let queries = catalog.sections.iter().enumerate().flat_map(|(at, section)| {
+        let catalog = &catalog;
+        (0..section.queries.len()).map(move |query| shown(catalog, at, query))
+    });
+    let queries = queries.collect();
+    (catalog, queries, report)
+}
+
+#[test]
+fn by_a_key_of_a_strange_type_any_change_counts() {
+    let server = Server::new();
+    server.run(
+        r#"CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE DOMAIN code AS char(4);
+         CREATE TABLE host (id inet PRIMARY KEY, name text); CREATE TABLE feeling (id mood PRIMARY KEY, name text);
+         CREATE TABLE place (id code PRIMARY KEY, name text); CREATE TABLE "Order Item" ("Id" uuid PRIMARY KEY, name text)"#,
+    );
+    let tried = Tried::new(&server, |_| {});
+    for table in ["host", "feeling", "place"] {
+        let text = format!(
+            "[{table}]\n[[{table}.query]]\ncall = \"named {{name:text}}\"\n\
+             sql = \"SELECT id, name FROM {table} WHERE name = {{name}}\"\n"
+        );
+        let (_, queries, report) = derived(&tried, &text);
+        let [query] = &queries[..] else { panic!("{queries:?}") };
+        assert!(query.ends_with("\nrows = true"), "{query}");
+        let proof = report.proofs.values().next().expect("its proof");
+        assert!(format!("{proof:?}").contains("its key is of a type that bear does not know"), "{proof:?}");
+    }
+    let (catalog, queries, _) = derived(
+        &tried,
+        "[shop]\n[[shop.query]]\ncall = \"named {name:text}\"\n\
+         sql = 'SELECT \"Id\", name FROM \"Order Item\" WHERE name = {name}'\n",
+    );
+    assert!(catalog.section(b"order_item").is_some(), "{queries:?}");
+    assert!(queries[0].contains("on.order_item = name = {name}"), "{queries:?}");
+}
+
+#[test]
+fn a_section_of_jobs_alone_has_no_table() {
+    let server = Server::new();
+    server.run("CREATE TABLE mail (id int PRIMARY KEY, sent bool)");
+    let tried = Tried::new(&server, |_| {});
+    let job = "[mail]\n[mail.job.SEND]\ndata = { id = \"int\" }\n\
+               sql = \"UPDATE mail SET sent = true FROM {jobs} job WHERE mail.id = job.id RETURNING job.n, mail.id\"\n";
+    let (catalog, _, _) = derived(&tried, job);
+    assert!(catalog.sections[0].tables.is_empty(), "{:?}", catalog.sections[0].tables);
+    let query = "[[mail.query]]\ncall = \"sent\"\nsql = \"SELECT id FROM mail WHERE sent\"\n";
+    let (catalog, _, _) = derived(&tried, &format!("{job}{query}"));
+    assert_eq!(&*catalog.sections[0].tables[0].name, "public.mail");
+}

@@ -217,6 +217,8 @@ impl Server {
     fn role_changed(&mut self, role: Role) {
         if role != self.role {
             self.role = role;
+            // Nobody has told a replica what was altered.
+            self.derive_again();
             self.enter_role(role);
         }
     }

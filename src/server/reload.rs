@@ -57,6 +57,8 @@ pub struct Checked {
     pub state: CheckState,
     /// Is known what the catalog leaves unsaid?
     pub is_derived: bool,
+    /// Has Postgres been asked, whatever came of it?
+    pub was_asked: bool,
     pub errors: Vec<String>,
     /// Shared with who writes them into a reply.
     pub warnings: Arc<[String]>,
@@ -117,6 +119,7 @@ impl Checked {
             file: name_of(file),
             state: CheckState::Waiting,
             is_derived: false,
+            was_asked: false,
             errors: Vec::new(),
             warnings: Arc::default(),
             links: Vec::new(),
@@ -382,6 +385,8 @@ impl Server {
                 // Postgres could not be asked: the next connection asks again, or a later tick where none is needed.
                 Err(_) => {
                     self.checked.state = CheckState::Waiting;
+                    self.checked.was_asked = true;
+                    self.begin_feed();
                     // Where the threads have ended they will connect anew; a timer, and what it would begin, would only keep
                     // an unload away that was refused once.
                     if self.workers.current().is_some() {
@@ -418,8 +423,13 @@ impl Server {
 
     /// What was derived may be so no more: what is fetched until it was looked at again is not stored.
     pub(super) fn derive_again(&mut self) {
-        self.checked.state = CheckState::Waiting;
         self.checked.is_derived = false;
+        self.look_at_catalog_again();
+    }
+
+    /// Shows it to Postgres, though it was seen, and goes on with what was derived until then.
+    pub(super) fn look_at_catalog_again(&mut self) {
+        self.checked.state = CheckState::Waiting;
         self.check_catalog_once();
     }
 
@@ -428,6 +438,7 @@ impl Server {
         if self.checked.state == CheckState::Running && self.checked.ticket == ticket {
             let errors = vec![format!("the catalog was not checked: {FAILED}")];
             self.note_report(ValidationReport { errors, is_underived: true, ..ValidationReport::default() });
+            self.begin_feed();
         }
     }
 
@@ -441,6 +452,7 @@ impl Server {
             log::warn!("catalog {}: {more} more errors and warnings, which BEAR.CATALOG lists", self.checked.file);
         }
         self.checked.state = CheckState::Done;
+        self.checked.was_asked = true;
         self.checked.is_derived = !report.is_underived;
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings.into();

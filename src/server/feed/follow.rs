@@ -142,7 +142,11 @@ impl Server {
         self.forget_sections(|_| covered);
         self.feed.connects += 1;
         self.feed_takes(FeedEvent::Connected);
-        self.feed.last_error = None;
+        // What was altered while nobody told of it may mean that other relations are read.
+        match self.feed.last_error.take() {
+            Some(_) => self.derive_again(),
+            None => self.look_at_catalog_again(),
+        }
     }
 
     /// Which sections depend on the feed from now on.
@@ -284,8 +288,15 @@ impl Server {
 
     /// Begins to follow, where that is wanted and nobody does.
     pub(in crate::server) fn begin_feed(&mut self) {
-        // What is derived of the catalog has tables, too: whoever followed before would have to begin anew.
-        if self.workers.feed().is_some() || !self.is_master() || !self.checked.is_derived {
+        if self.workers.feed().is_some() || !self.is_master() {
+            return;
+        }
+        if !self.checked.was_asked {
+            // What is derived of the catalog has tables, too: whoever followed now would have to begin anew. What is stored
+            // meanwhile depends on the feed all the same.
+            if self.config.feed_settings().is_some() && self.feed.state() != FeedState::Starting {
+                self.feed_starts();
+            }
             return;
         }
         match self.workers.begin_feed(&self.config, &self.catalog.sections) {

@@ -148,3 +148,26 @@ fn a_feed_that_never_followed_withholds_nothing() {
     assert!(is_cached(&mut wire));
     assert_eq!(redis.info("bear").int("bear_feed_losses"), 0);
 }
+
+#[test]
+fn what_is_altered_while_the_feed_is_away_is_derived_again() {
+    let postgres = Postgres::start_logical();
+    let database = bears::database_in(&postgres);
+    database.run(
+        "CREATE TABLE keeper (id int PRIMARY KEY, bear_id int, name text); CREATE TABLE guest (LIKE keeper INCLUDING ALL);
+         CREATE VIEW known AS SELECT b.id, k.name FROM bear b JOIN keeper k ON k.bear_id = b.id",
+    );
+    let catalog = "[bear]\n[[bear.query]]\ncall = \"known\"\nsql = \"SELECT id, name FROM known\"\n";
+    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed-grace-ms", GRACE_MS).start();
+    let has = |section: &str| redis.run("BEAR.CATALOG").map()["sections"].sorted_texts().contains(&section.to_owned());
+    eventually("the feed follows", || state(&redis) == "following");
+    eventually("the view's tables are known", || has("keeper"));
+    database.run("ALTER SYSTEM SET max_wal_senders = 0");
+    postgres.restart_with("logical");
+    eventually("the feed is lost", || state(&redis) == "lost");
+    database.run("CREATE OR REPLACE VIEW known AS SELECT b.id, g.name FROM bear b JOIN guest g ON g.bear_id = b.id");
+    database.run("ALTER SYSTEM RESET max_wal_senders");
+    postgres.restart_with("logical");
+    eventually("it follows again", || state(&redis) == "following");
+    eventually("the view's new tables are known", || has("guest") && !has("keeper"));
+}

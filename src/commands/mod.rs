@@ -30,6 +30,7 @@ mod mget;
 mod mquery;
 mod pause;
 mod promote;
+mod propose;
 mod put;
 mod query;
 mod release;
@@ -59,6 +60,7 @@ pub fn register_all(ctx: Context) -> Result<(), String> {
     register::<catalog::Catalog>(ctx)?;
     register::<reload::Reload>(ctx)?;
     register::<feed::Feed>(ctx)?;
+    register::<propose::Propose>(ctx)?;
     register::<enqueue::Enqueue>(ctx)?;
     register::<job::Job>(ctx)?;
     register::<jobs::Jobs>(ctx)?;

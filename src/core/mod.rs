@@ -10,6 +10,7 @@
 //!   feed   changes
 //!      \    /
 //!      catalog -> calls -> sql, values      complete -> prove -> derive -> sql, values
+//!                                          propose -> calls, sql, values
 //!         \-> schedules, limits      metrics use calls
 //! ```
 //! A room uses those that stand below it, and no file uses one that uses it: `tests/layers/` sees to it.
@@ -28,6 +29,7 @@ pub mod jobs;
 pub mod limits;
 pub mod locks;
 pub mod metrics;
+pub mod propose;
 pub mod prove;
 pub mod schedules;
 pub mod sql;

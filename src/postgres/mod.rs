@@ -7,11 +7,12 @@
 //! | `read` | results of queries, present values of rows |
 //! | `apply` | jobs are applied, exactly once |
 //! | `check` | a catalog's statements are tried |
+//! | `propose` | a catalog is proposed for the database |
 //! | `feed` | changes that others make are followed |
 //! | `inbox` | jobs that others enqueue in Postgres are taken over, and settled |
 //!
 //! ```text
-//! feed -> check -> apply -> read -> connect -> values
+//! feed, propose -> check -> apply -> read -> connect -> values
 //! inbox -> connect
 //! ```
 
@@ -20,6 +21,7 @@ mod check;
 mod connect;
 mod feed;
 mod inbox;
+mod propose;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +34,7 @@ pub use self::connect::identity::ServerIdentity;
 pub use self::connect::pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use self::connect::scheduler::{Scheduler, SchedulerWatch};
 pub use self::connect::settings::{check_url, mask, Settings, UrlSource};
+pub use self::propose::asked::{Asked, Proposal, ProposalError};
 pub use self::read::rows::PresentRequest;
 pub use feed::FeedKind;
 pub use feed::{follow, FeedControl, FeedError, FeedSettings, InboxSign};

@@ -9,7 +9,7 @@
 //! | `TIMEOUT` | no answer within `bear.query-timeout-ms`; a job that has not settled within BLOCK |
 //! | `TOOLARGE` | the result is over `bear.max-result-bytes`; a payload over `bear.max-job-bytes`, a UNIQUE key over 1,024 bytes |
 //! | `QUERY` | Postgres refused the statement, or its result has not the promised shape |
-//! | `OVERLOADED` | `bear.max-fills` fetches, or leases, are under way; 16 BEAR.VERIFY wait |
+//! | `OVERLOADED` | `bear.max-fills` fetches, or leases, are under way; 16 BEAR.VERIFY, or BEAR.PROPOSE, wait |
 //! | `FULL` | a queue is at `bear.queue-max-jobs` or `bear.queue-max-bytes` |
 //! | `DUPLICATE` | another job holds the UNIQUE key |
 //! | `UNSAFE` | the memory policy may evict queued jobs |

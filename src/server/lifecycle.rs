@@ -78,6 +78,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         feed: Default::default(),
         events: Events::new(deployment),
         verifying: Default::default(),
+        proposing: Default::default(),
         resting: Default::default(),
         values: Default::default(),
         masters_marks: Default::default(),

@@ -5,6 +5,7 @@
 //! | `config` | settings |
 //! | `reload` | the catalog: loaded, checked, replaced |
 //! | `aside` | large replies and catalogs, by a thread of their own |
+//! | `propose` | catalogs proposed for the database |
 //! | `done_aside` | what comes back from there |
 //! | `errands` | commands that take longer than a slice |
 //! | `cache` | calls: hits, fetches, invalidation, what is known of them |
@@ -37,6 +38,7 @@ mod info;
 mod lifecycle;
 mod locks;
 mod metrics;
+mod propose;
 mod queues;
 pub mod reload;
 mod schedules;
@@ -117,6 +119,7 @@ pub struct Server {
     feed: feed::follow::FeedView,
     events: events::Events,
     verifying: cache::verify::Verifying,
+    proposing: propose::Proposing,
     resting: cache::refresh::Resting,
     values: cache::values::Values,
     /// On a replica: what its master owns.

@@ -9,7 +9,7 @@
 //! | `clerk` | `bear-clerk`: work that needs no Postgres and is too long for Redis' thread |
 //!
 //! Requests go in through one channel, outcomes come out of another; after each outcome the caller's `wake` is called.
-//! Several threads fetch; one more, `bear-aux`, validates catalogs and frees what is too large for its owner's thread.
+//! Several threads fetch; one more, `bear-aux`, validates catalogs, proposes them, and frees what is too large for its owner's thread.
 //! What needs no Postgres is `bear-clerk`'s. Nothing polls while there is nothing to do. Knows no Redis.
 
 mod appliers;
@@ -32,8 +32,8 @@ use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::stored_form;
 use crate::core::changes::image::Image;
 use crate::postgres::{
-    stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Scheduler, SchedulerWatch, ServerIdentity, Settings,
-    Tracker, Validation, ValidationReport,
+    stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Proposal, ProposalError, Scheduler, SchedulerWatch,
+    ServerIdentity, Settings, Tracker, Validation, ValidationReport,
 };
 
 pub use appliers::{AppliedOutcome, Appliers};
@@ -50,6 +50,7 @@ pub enum Request {
     Fetch(FetchRequest),
     Present(PresentRequest),
     Validate(Validation),
+    Propose(Proposal),
 }
 
 /// What came of a request, or what was noticed of Postgres.
@@ -81,6 +82,10 @@ pub enum Outcome {
         ticket: u64,
         report: Result<ValidationReport, FetchError>,
     },
+    Proposed {
+        ticket: u64,
+        text: Result<String, ProposalError>,
+    },
 }
 
 /// What the threads that fetch do.
@@ -92,6 +97,7 @@ enum Read {
 /// What `bear-aux` does.
 enum Chore {
     Validate(Validation),
+    Propose(Proposal),
     Dispose(Box<dyn Send>),
 }
 
@@ -198,6 +204,8 @@ impl Workers {
             (Some(senders), Request::Fetch(request)) => drop(senders.fetches.send(Read::Fetch(request))),
             (Some(senders), Request::Present(request)) => drop(senders.fetches.send(Read::Present(request))),
             (Some(senders), Request::Validate(validation)) => drop(senders.chores.send(Chore::Validate(validation))),
+            (Some(senders), Request::Propose(proposal)) => drop(senders.chores.send(Chore::Propose(proposal))),
+            (None, Request::Propose(proposal)) => self.shared.refuse_proposal(&proposal),
             (None, Request::Fetch(request)) => self.shared.refuse(&Read::Fetch(request)),
             (None, Request::Present(request)) => self.shared.refuse(&Read::Present(request)),
             (None, Request::Validate(validation)) => self.shared.refuse_validation(&validation),
@@ -306,6 +314,11 @@ impl Shared {
         self.outcomes.send(Outcome::Validated { ticket: validation.ticket, report });
     }
 
+    fn refuse_proposal(&self, proposal: &Proposal) {
+        let text = Err(stopping(&lock(&self.address)).into());
+        self.outcomes.send(Outcome::Proposed { ticket: proposal.ticket, text });
+    }
+
     /// The pool that was in use before. Nothing happens once stopped.
     fn replace_pool(&self, settings: Settings) -> Option<Arc<Pool>> {
         let scheduler = lock(&self.scheduler);
@@ -369,6 +382,15 @@ fn chore_loop(shared: &Shared, chores: &Receiver<Chore>) {
                 let report = guarded(|| pool.validate(&validation)).unwrap_or_else(Err);
                 drop(pool);
                 shared.outcomes.send(Outcome::Validated { ticket: validation.ticket, report });
+            }
+            Chore::Propose(proposal) => {
+                let Some(pool) = shared.pool() else {
+                    shared.refuse_proposal(&proposal);
+                    continue;
+                };
+                let text = guarded(|| pool.propose(&proposal)).unwrap_or_else(|error| Err(error.into()));
+                drop(pool);
+                shared.outcomes.send(Outcome::Proposed { ticket: proposal.ticket, text });
             }
             Chore::Dispose(rubbish) => drop(guarded(|| drop(rubbish))),
         }

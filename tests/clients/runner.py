@@ -18,6 +18,7 @@ KIND, PORT, PROTOCOL = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 NODES = {
     "BEAR.CATALOG": lambda client: client.get_random_node(),
     "BEAR.FEED": lambda client: client.get_random_node(),
+    "BEAR.PROPOSE": lambda client: client.get_random_node(),
     "BEAR.RELOAD": lambda client: client.get_nodes(),
     "BEAR.ADOPT": lambda client: client.get_primaries(),
 }

@@ -14,5 +14,6 @@ mod harness;
 mod inbox;
 mod jobs;
 mod locks;
+mod propose;
 mod schedules;
 mod server;

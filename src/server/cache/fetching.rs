@@ -138,6 +138,7 @@ impl Server {
             }
             Outcome::Up => self.postgres.up = Some(true),
             Outcome::Validated { ticket, report } => self.catalog_checked(ticket, report),
+            Outcome::Proposed { ticket, text } => self.proposed(ticket, text),
         }
     }
 
@@ -261,6 +262,7 @@ impl Server {
             }
         }
         self.cancel_reload("no URL is configured any more");
+        self.end_proposing("no URL is configured any more");
         self.arm_soon();
     }
 

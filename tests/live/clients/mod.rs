@@ -47,7 +47,7 @@ fn every_command_has_a_case_that_is_answered_and_one_that_is_refused() {
 fn redis_tells_the_one_key_of_each_command() {
     let site = Site::one();
     let mut wire = site.wire();
-    let keyless = ["BEAR.CATALOG", "BEAR.FEED", "BEAR.RELOAD", "BEAR.ADOPT"];
+    let keyless = ["BEAR.CATALOG", "BEAR.FEED", "BEAR.PROPOSE", "BEAR.RELOAD", "BEAR.ADOPT"];
     for case in cases::read() {
         let words = case
             .words(&BTreeMap::from([("run", "1"), ("id", "1-1"), ("token", "5")].map(|(k, v)| (k.into(), v.into()))));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::{Redis, Reply};
 
 /// Name, arity, flags, flags of the key.
-const COMMANDS: [(&str, i64, &str, &[&str]); 40] = [
+const COMMANDS: [(&str, i64, &str, &[&str]); 41] = [
     ("bear.query", -3, "readonly", &["RO", "access"]),
     ("bear.mquery", -4, "readonly", &["RO", "access"]),
     ("bear.get", -3, "readonly", &["RO", "access"]),
@@ -18,6 +18,7 @@ const COMMANDS: [(&str, i64, &str, &[&str]); 40] = [
     ("bear.catalog", -1, "readonly", &[]),
     ("bear.reload", 1, "admin", &[]),
     ("bear.feed", 1, "readonly", &[]),
+    ("bear.propose", -1, "readonly admin", &[]),
     ("bear.enqueue", -4, "write", &["RW", "access", "delete"]),
     ("bear.job", -3, "readonly", &["RO", "access"]),
     ("bear.jobs", -3, "readonly", &["RO", "access"]),
@@ -94,6 +95,7 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.catalog", "[section]"),
         ("bear.reload", ""),
         ("bear.feed", ""),
+        ("bear.propose", "[SECTION section] [TABLE table...]"),
         (
             "bear.enqueue",
             "<space> job json [UNIQUE unique-key] [DELAY delay-ms | AT unix-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] \
@@ -214,6 +216,8 @@ fn every_command_has_its_tips() {
         let nodes: &[&str] = match name {
             "bear.reload" => &["request_policy:all_nodes", "response_policy:all_succeeded"],
             "bear.adopt" => &["request_policy:all_shards", "response_policy:all_succeeded"],
+            // Any node: what it asks is Postgres.
+            "bear.propose" => &[],
             _ if key_flags.is_empty() => &["request_policy:all_shards", "response_policy:special"],
             // One node, that of the key's slot.
             _ => &[],

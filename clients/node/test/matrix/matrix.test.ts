@@ -17,7 +17,7 @@ const OPTIONS: ServerOptions = {
   schema: ["tests/clients/schema.sql"],
   settings: ["--bear.feed", "off"],
 };
-const KEYLESS = ["BEAR.CATALOG", "BEAR.FEED", "BEAR.RELOAD", "BEAR.ADOPT"];
+const KEYLESS = ["BEAR.CATALOG", "BEAR.FEED", "BEAR.PROPOSE", "BEAR.RELOAD", "BEAR.ADOPT"];
 
 interface Sender {
   send(words: Buffer[]): Promise<Got>;

@@ -1,0 +1,150 @@
+//! What is known of a database that a catalog is proposed for. Whoever asks Postgres gives it as it is there; nothing here says
+//! what becomes of it.
+
+use std::collections::BTreeSet;
+
+use crate::core::sql::spelling::as_needed;
+
+/// Relations in the order of their schemas' and their own names, whatever they are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Database {
+    pub relations: Vec<Relation>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relation {
+    pub oid: u32,
+    pub schema: Box<str>,
+    pub name: Box<str>,
+    pub kind: Kind,
+    /// Is it found by its bare name?
+    pub is_visible: bool,
+    pub comment: Option<Box<str>>,
+    /// Of the role that bear connects as; columns may be open where the table is not.
+    pub rights: Rights,
+    pub has_schema_usage: bool,
+    /// The parent, where it is a partition.
+    pub is_partition: bool,
+    /// Do others inherit from it, other than partitions?
+    pub has_children: bool,
+    /// Do policies decide what the role sees of it?
+    pub is_secured: bool,
+    /// The extension that it belongs to.
+    pub extension: Option<Box<str>>,
+    /// In their order.
+    pub columns: Vec<Column>,
+    /// Whole, valid, immediate unique indexes of plain columns; the primary key first.
+    pub keys: Vec<Key>,
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Columns that an index begins with.
+    pub indexed: BTreeSet<i16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Table,
+    View,
+    MaterializedView,
+    Foreign,
+    /// In no WAL.
+    Unlogged,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rights {
+    pub select: bool,
+    pub insert: bool,
+    pub update: bool,
+    pub delete: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub number: i16,
+    pub name: Box<str>,
+    pub ty: Type,
+    pub not_null: bool,
+    /// As Postgres shows it, names of anything but `pg_catalog` with their schemas.
+    pub default: Option<Box<str>>,
+    pub identity: Identity,
+    pub is_generated: bool,
+    pub sequence: Option<Sequence>,
+    pub rights: Rights,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Type {
+    pub oid: u32,
+    /// Of a domain, the type that it is made of in the end.
+    pub base: u32,
+    pub sort: Sort,
+    /// Of an array, the same of its elements.
+    pub element: Option<(u32, Sort)>,
+    /// As SQL names it, without a length.
+    pub sql: Box<str>,
+}
+
+/// What sort of type the base is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    Base,
+    Enum,
+    Range,
+    Composite,
+    Pseudo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    None,
+    ByDefault,
+    Always,
+}
+
+/// What the values of a column are drawn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    pub schema: Box<str>,
+    pub name: Box<str>,
+    pub is_visible: bool,
+    pub may_draw: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    pub is_primary: bool,
+    pub columns: Box<[i16]>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignKey {
+    pub columns: Box<[i16]>,
+    /// The table that it refers to.
+    pub relation: u32,
+    /// As many as `columns`, in their order.
+    pub referenced: Box<[i16]>,
+    pub on_delete: OnDelete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The row that is referred to stays as long as it is.
+    Nothing,
+    Cascade,
+    /// The column becomes NULL, or its default.
+    Set,
+}
+
+impl Relation {
+    /// As SQL finds it, with its schema where it must be said.
+    pub fn sql_name(&self) -> String {
+        match self.is_visible {
+            true => as_needed(&self.name),
+            false => format!("{}.{}", as_needed(&self.schema), as_needed(&self.name)),
+        }
+    }
+
+    pub fn column(&self, number: i16) -> Option<&Column> {
+        self.columns.iter().find(|column| column.number == number)
+    }
+}

@@ -1,0 +1,67 @@
+//! A catalog proposed for a database: facts of its relations in, TOML out.
+//!
+//! | file | what |
+//! |---|---|
+//! | `facts` | what is known of the database |
+//! | `choose` | which relations have sections, what these are called and keyed by; why the others have none |
+//! | `types` | how values of a column are passed |
+//! | `names` | legal names that read like those of the database |
+//! | `queries` | what is asked of a table |
+//! | `write` | text as TOML reads it |
+//!
+//! ```text
+//! facts -> choose -> for each table: queries, jobs -> write
+//! ```
+//!
+//! Invariant: the text is a catalog that loads without a warning: it names nothing that it does not map, and nothing that the role may
+//! not use. The same facts make the same text.
+
+mod choose;
+pub mod facts;
+mod names;
+mod queries;
+mod types;
+mod write;
+
+use facts::Database;
+
+/// What a catalog is wanted for; nothing said: all tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Tables as SQL names them, with their schema or without.
+    pub tables: Vec<Box<str>>,
+    /// What the section of the one table is called; without tables, the only section that is wanted.
+    pub section: Option<Box<str>>,
+}
+
+/// Why there is nothing to propose.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoProposal {
+    #[error("there is no table in this database that the role may see, other than Postgres' own and bear's")]
+    NoTables,
+    #[error("there is no table '{0}'; name it as SQL does, with its schema where it is not in search_path")]
+    NoTable(Box<str>),
+    #[error("nothing to propose: {0}")]
+    Nothing(String),
+    #[error("no table would have the section '{0}'")]
+    NoSection(Box<str>),
+    #[error("SECTION names the section of one table, and {0} are given")]
+    Several(usize),
+    #[error("SECTION: {0}")]
+    Illegal(String),
+}
+
+/// The text of a catalog.
+pub fn propose(database: &Database, wanted: &Wanted) -> Result<String, NoProposal> {
+    let chosen = choose::choose(database, wanted)?;
+    let mut text = String::new();
+    for table in &chosen.tables {
+        text += &table.head();
+        for query in queries::of(table) {
+            text += &query;
+        }
+        text.push('\n');
+    }
+    text += &chosen.left_out_lines();
+    Ok(text)
+}

@@ -1,0 +1,133 @@
+//! Names that are legal, read like those of the database, and are each of one thing alone.
+
+use std::collections::BTreeSet;
+
+use crate::core::calls::names::section_name_of;
+use crate::core::sql::spelling::as_needed;
+
+/// Bytes of a section's name; of what is put behind one there is room.
+const LONG: usize = 64;
+
+/// Names that are given already.
+#[derive(Default)]
+pub(super) struct Taken(BTreeSet<String>);
+
+impl Taken {
+    pub fn of<const N: usize>(names: [&str; N]) -> Taken {
+        Taken(names.into_iter().map(str::to_owned).collect())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// The name, or one like it, which is given from now on.
+    pub fn give(&mut self, name: &str) -> String {
+        let mut number = 1;
+        loop {
+            let given = match number {
+                1 => name.to_owned(),
+                _ => format!("{}_{number}", cut(name, LONG - 5)),
+            };
+            if self.0.insert(given.clone()) {
+                return given;
+            }
+            number += 1;
+        }
+    }
+}
+
+fn cut(name: &str, most: usize) -> &str {
+    let end = (0..=most.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or_default();
+    &name[..end]
+}
+
+/// A section's name that reads like a table's.
+pub(super) fn section(name: &str) -> String {
+    match name.chars().any(|c| c.is_ascii_alphanumeric()) {
+        true => section_name_of(name),
+        // Of nothing that is legal.
+        false => "table_rows".to_owned(),
+    }
+}
+
+/// An argument's, or a field's, name that reads like a column's. `reserved`: names with a meaning of their own.
+pub(super) fn argument(column: &str, reserved: &[&str]) -> String {
+    let mut name: String = column.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if !name.contains(|c: char| c.is_ascii_alphanumeric()) {
+        name = "value".to_owned();
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.insert(0, '_');
+    }
+    name.truncate(LONG - 8);
+    if reserved.contains(&&*name) {
+        name.push_str("_value");
+    }
+    name
+}
+
+/// A literal word of a call that reads like a column's name, without the `_id` at its end.
+pub(super) fn word(column: &str) -> String {
+    let name = section(column);
+    let short = name.strip_suffix("_id").filter(|short| !short.is_empty()).unwrap_or(&name);
+    short.trim_matches('_').to_owned()
+}
+
+/// Words that no call may begin with.
+pub(super) const NO_FIRST_WORDS: [&str; 7] = ["meta", "tag", "queue", "fresh", "cached", "noblock", "raw"];
+
+/// The alias of a table, such as `oi` of `order_item`.
+pub(super) fn alias(name: &str) -> String {
+    let words = section(name);
+    let initials: String =
+        words.split('_').filter_map(|word| word.chars().find(char::is_ascii_alphabetic)).take(4).collect();
+    match initials.is_empty() || as_needed(&initials) != initials {
+        true => {
+            format!("{initials}1").trim_start_matches(|c: char| c.is_ascii_digit()).to_owned()
+                + if initials.is_empty() { "t" } else { "" }
+        }
+        false => initials,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calls::names::check_section_name;
+
+    #[test]
+    fn names_read_like_those_of_the_database() {
+        for (name, expected) in
+            [("order_item", "oi"), ("Order", "o"), ("as_", "a"), ("order_report", "or1"), ("日本", "tr"), ("2fa", "f")]
+        {
+            assert_eq!(alias(name), expected, "{name}");
+        }
+        for (name, expected) in
+            [("category_id", "category"), ("id", "id"), ("_id", "id"), ("createdBy", "created_by"), ("tag_id", "tag")]
+        {
+            assert_eq!(word(name), expected, "{name}");
+        }
+        for (name, expected) in [
+            ("category_id", "category_id"),
+            ("data", "data_value"),
+            ("größe", "gr__e"),
+            ("日本", "value"),
+            ("1st", "_1st"),
+            ("a b", "a_b"),
+        ] {
+            assert_eq!(argument(name, &["data"]), expected, "{name}");
+        }
+        for name in ["日本", "queue", "x", "ΩΩ", "\"", "until"] {
+            assert_eq!(check_section_name(&section(name)), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_name_is_given_once() {
+        let mut taken = Taken::of(["a"]);
+        assert_eq!([taken.give("a"), taken.give("a"), taken.give("b")], ["a_2", "a_3", "b"]);
+        let long = "x".repeat(64);
+        assert_eq!((taken.give(&long).len(), taken.give(&long).len()), (64, 61));
+    }
+}

@@ -1,0 +1,265 @@
+//! What Postgres knows of its relations: a query for each kind of fact, whatever the number of relations.
+//!
+//! What names mean to the role is asked under the path of the application, in statements that name the schema of all that they use.
+//! From then on every name is one of `pg_catalog`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Row;
+
+use crate::core::propose::facts::{
+    Column, Database, ForeignKey, Identity, Key, Kind, OnDelete, Relation, Rights, Sequence, Sort, Type,
+};
+use crate::postgres::connect::client::Client;
+use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::pinned::OWN_PATH;
+
+/// Relations and sequences that a bare name means.
+const VISIBLE: &str = "SELECT c.oid::bigint FROM pg_catalog.pg_class c \
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array('r,p,v,m,f,S', ',')::pg_catalog.\"char\"[]) \
+    AND pg_catalog.pg_table_is_visible(c.oid)";
+
+/// Types of columns, as the role needs to name them.
+const TYPE_NAMES: &str = "SELECT t.oid::bigint, pg_catalog.format_type(t.oid, -1) FROM pg_catalog.pg_type t \
+    WHERE t.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a \
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+        WHERE a.attnum OPERATOR(pg_catalog.>) 0 \
+        AND c.relkind OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array('r,p', ',')::pg_catalog.\"char\"[])))";
+
+/// Of the schemas that are not Postgres' own; temporary ones are another session's, or gone with this one.
+const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, \
+        obj_description(c.oid, 'pg_class'), c.relispartition, \
+        EXISTS (SELECT FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhparent = c.oid AND NOT k.relispartition), \
+        c.relrowsecurity AND row_security_active(c.oid), \
+        (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' LIMIT 1), \
+        has_schema_privilege(n.oid, 'USAGE'), \
+        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), \
+        has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE') \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+    ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+
+/// Of tables. Rights of columns count where the table's do not say so already.
+const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.attnotnull, \
+        pg_get_expr(f.adbin, f.adrelid), a.attidentity::text, a.attgenerated <> '', \
+        has_table_privilege(c.oid, 'SELECT') OR has_column_privilege(c.oid, a.attnum, 'SELECT'), \
+        has_table_privilege(c.oid, 'INSERT') OR has_column_privilege(c.oid, a.attnum, 'INSERT'), \
+        has_table_privilege(c.oid, 'UPDATE') OR has_column_privilege(c.oid, a.attnum, 'UPDATE') \
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped \
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY a.attrelid, a.attnum";
+
+/// Each with the type that it is made of: of a domain, what is left once all domains are looked through.
+const TYPES: &str = "WITH RECURSIVE base(oid, base) AS (SELECT t.oid, t.oid FROM pg_type t WHERE t.typtype <> 'd' \
+        UNION ALL SELECT t.oid, b.base FROM base b JOIN pg_type t ON t.typbasetype = b.oid AND t.typtype = 'd'), \
+    known AS (SELECT t.oid, b.base, y.typtype::text AS sort, CASE WHEN y.typcategory = 'A' AND y.typelem <> 0 THEN y.typelem END AS element \
+        FROM pg_type t JOIN base b ON b.oid = t.oid JOIN pg_type y ON y.oid = b.base) \
+    SELECT k.oid::int8, k.base::int8, k.sort, e.base::int8, e.sort FROM known k LEFT JOIN known e ON e.oid = k.element \
+    WHERE k.oid IN (SELECT a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0)";
+
+/// What the values of columns are drawn from: of an identity, and of a default that names a sequence.
+const SEQUENCES: &str = "SELECT d.refobjid::int8, d.refobjsubid::int2, s.oid::int8, n.nspname::text, s.relname::text, \
+        has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE') \
+    FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace \
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refobjsubid > 0 \
+    UNION ALL SELECT f.adrelid::int8, f.adnum, s.oid::int8, n.nspname::text, s.relname::text, \
+        has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE') \
+    FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass \
+    JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace";
+
+/// Those by the equality that everybody means, the primary key first.
+const KEYS: &str = "SELECT x.indrelid::int8, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1] FROM pg_index x \
+    WHERE x.indisunique AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL \
+    AND NOT EXISTS (SELECT FROM unnest(x.indclass::oid[]) used(oid) JOIN pg_opclass o ON o.oid = used.oid \
+        WHERE o.opcmethod <> (SELECT m.oid FROM pg_am m WHERE m.amname = 'btree') OR o.opcname IN ('record_image_ops')) \
+    ORDER BY x.indrelid, x.indisprimary DESC, x.indnkeyatts, x.indkey::int2[]";
+
+const INDEXED: &str = "SELECT x.indrelid::int8, x.indkey[0]::int2 FROM pg_index x \
+    WHERE x.indisvalid AND x.indkey[0] > 0 AND x.indpred IS NULL";
+
+/// Those that compare by equality alone. Of a partitioned table each once.
+const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey, k.confkey, k.confdeltype::text \
+    FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 \
+    AND NOT EXISTS (SELECT FROM unnest(k.conpfeqop) e(oid) JOIN pg_operator o ON o.oid = e.oid WHERE o.oprname <> '=') \
+    ORDER BY k.conrelid, k.conkey, k.confrelid, k.confkey, k.confdeltype";
+
+/// All of it, in the transaction that the caller has begun.
+pub(super) fn take(client: &mut Client) -> Result<Database, Failure> {
+    let visible: BTreeSet<u32> =
+        client.query_typed(VISIBLE, &[])?.iter().map(|row| oid(row, 0)).collect::<Result<_, _>>()?;
+    let mut type_names = BTreeMap::new();
+    for row in client.query_typed(TYPE_NAMES, &[])? {
+        type_names.insert(oid(&row, 0)?, text(&row, 1)?);
+    }
+    client.batch_execute(OWN_PATH)?;
+    let mut relations = Vec::new();
+    for row in client.query_typed(RELATIONS, &[])? {
+        relations.push(relation(&row, &visible)?);
+    }
+    let places =
+        relations.iter().enumerate().map(|(place, relation): (usize, &Relation)| (relation.oid, place)).collect();
+    let mut reading = Reading { relations, places };
+    reading.columns(client, type_names, &visible)?;
+    reading.keys(client)?;
+    Ok(Database { relations: reading.relations })
+}
+
+struct Reading {
+    relations: Vec<Relation>,
+    places: BTreeMap<u32, usize>,
+}
+
+impl Reading {
+    fn of(&mut self, oid: u32) -> Option<&mut Relation> {
+        self.places.get(&oid).map(|place| &mut self.relations[*place])
+    }
+
+    fn columns(
+        &mut self,
+        client: &mut Client,
+        type_names: BTreeMap<u32, Box<str>>,
+        visible: &BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        let mut types = BTreeMap::new();
+        for row in client.query_typed(TYPES, &[])? {
+            let ty = ty(&row, &type_names)?;
+            types.insert(ty.oid, ty);
+        }
+        let mut sequences = BTreeMap::new();
+        for row in client.query_typed(SEQUENCES, &[])? {
+            let is_visible = visible.contains(&oid(&row, 2)?);
+            let found =
+                Sequence { schema: text(&row, 3)?, name: text(&row, 4)?, is_visible, may_draw: row.try_get(5)? };
+            sequences.insert((oid(&row, 0)?, row.try_get::<_, i16>(1)?), found);
+        }
+        for row in client.query_typed(COLUMNS, &[])? {
+            let relation = oid(&row, 0)?;
+            let number: i16 = row.try_get(1)?;
+            let Some(ty) = types.get(&oid(&row, 3)?) else { continue };
+            let column = Column {
+                number,
+                name: text(&row, 2)?,
+                ty: ty.clone(),
+                not_null: row.try_get(4)?,
+                default: row.try_get::<_, Option<String>>(5)?.map(Into::into),
+                identity: match &*text(&row, 6)? {
+                    "a" => Identity::Always,
+                    "d" => Identity::ByDefault,
+                    _ => Identity::None,
+                },
+                is_generated: row.try_get(7)?,
+                sequence: sequences.remove(&(relation, number)),
+                rights: Rights {
+                    select: row.try_get(8)?,
+                    insert: row.try_get(9)?,
+                    update: row.try_get(10)?,
+                    delete: false,
+                },
+            };
+            if let Some(relation) = self.of(relation) {
+                relation.columns.push(column);
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, client: &mut Client) -> Result<(), Failure> {
+        for row in client.query_typed(KEYS, &[])? {
+            let key = Key { is_primary: row.try_get(1)?, columns: row.try_get::<_, Vec<i16>>(2)?.into() };
+            if let Some(relation) = self.of(oid(&row, 0)?) {
+                relation.keys.push(key);
+            }
+        }
+        for row in client.query_typed(INDEXED, &[])? {
+            let column = row.try_get(1)?;
+            if let Some(relation) = self.of(oid(&row, 0)?) {
+                relation.indexed.insert(column);
+            }
+        }
+        for row in client.query_typed(FOREIGN_KEYS, &[])? {
+            let key = ForeignKey {
+                relation: oid(&row, 1)?,
+                columns: row.try_get::<_, Vec<i16>>(2)?.into(),
+                referenced: row.try_get::<_, Vec<i16>>(3)?.into(),
+                on_delete: match &*text(&row, 4)? {
+                    "c" => OnDelete::Cascade,
+                    "n" | "d" => OnDelete::Set,
+                    _ => OnDelete::Nothing,
+                },
+            };
+            if let Some(relation) = self.of(oid(&row, 0)?) {
+                relation.foreign_keys.push(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn oid(row: &Row, column: usize) -> Result<u32, Failure> {
+    Ok(u32::try_from(row.try_get::<_, i64>(column)?).unwrap_or_default())
+}
+
+fn text(row: &Row, column: usize) -> Result<Box<str>, Failure> {
+    Ok(row.try_get::<_, String>(column)?.into())
+}
+
+fn sort(letter: &str) -> Sort {
+    match letter {
+        "e" => Sort::Enum,
+        "r" | "m" => Sort::Range,
+        "c" => Sort::Composite,
+        "p" => Sort::Pseudo,
+        _ => Sort::Base,
+    }
+}
+
+fn ty(row: &Row, names: &BTreeMap<u32, Box<str>>) -> Result<Type, Failure> {
+    let own = oid(row, 0)?;
+    let element = row.try_get::<_, Option<i64>>(3)?.and_then(|oid| u32::try_from(oid).ok());
+    let element_sort: Option<String> = row.try_get(4)?;
+    Ok(Type {
+        oid: own,
+        base: oid(row, 1)?,
+        sort: sort(&text(row, 2)?),
+        element: element.zip(element_sort.as_deref().map(sort)),
+        sql: names.get(&own).cloned().unwrap_or_default(),
+    })
+}
+
+fn relation(row: &Row, visible: &BTreeSet<u32>) -> Result<Relation, Failure> {
+    let own = oid(row, 0)?;
+    let kind = match (&*text(row, 3)?, &*text(row, 4)?) {
+        ("v", _) => Kind::View,
+        ("m", _) => Kind::MaterializedView,
+        ("f", _) => Kind::Foreign,
+        (_, "u") => Kind::Unlogged,
+        _ => Kind::Table,
+    };
+    Ok(Relation {
+        oid: own,
+        schema: text(row, 1)?,
+        name: text(row, 2)?,
+        kind,
+        is_visible: visible.contains(&own),
+        comment: row.try_get::<_, Option<String>>(5)?.map(Into::into),
+        rights: Rights {
+            select: row.try_get(11)?,
+            insert: row.try_get(12)?,
+            update: row.try_get(13)?,
+            delete: row.try_get(14)?,
+        },
+        has_schema_usage: row.try_get(10)?,
+        is_partition: row.try_get(6)?,
+        has_children: row.try_get(7)?,
+        is_secured: row.try_get(8)?,
+        extension: row.try_get::<_, Option<String>>(9)?.map(Into::into),
+        columns: Vec::new(),
+        keys: Vec::new(),
+        foreign_keys: Vec::new(),
+        indexed: BTreeSet::new(),
+    })
+}

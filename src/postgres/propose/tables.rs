@@ -1,0 +1,22 @@
+//! A catalog for tables. The text is made on the thread that asks.
+
+use std::time::Instant;
+
+use super::asked::ProposalError;
+use super::snapshot;
+use crate::core::propose::{propose, Wanted};
+use crate::postgres::check::trial::open;
+use crate::postgres::connect::pool::Pool;
+
+impl Pool {
+    pub(super) fn propose_tables(&self, wanted: &Wanted, deadline: Instant) -> Result<String, ProposalError> {
+        let (_, database) = self.with_session(deadline, 0, |numbered| {
+            let session = &mut numbered.session;
+            open(session)?;
+            let database = snapshot::take(&mut session.client);
+            session.client.batch_execute("ROLLBACK")?;
+            database
+        });
+        propose(&database?, wanted).map_err(|error| ProposalError::Refused(error.to_string()))
+    }
+}

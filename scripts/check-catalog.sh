@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Shows a catalog to Postgres by a throw-away redis-server, and says what each query's declarations are worth.
 #
-#   scripts/check-catalog.sh [--json] CATALOG URL      such as: scripts/check-catalog.sh shop.toml postgres://app@localhost/shop
+#   scripts/check-catalog.sh [--json] [--no-feed] CATALOG URL
+#   such as: scripts/check-catalog.sh shop.toml postgres://app@localhost/shop
 #
+#   --no-feed                for servers with `bear.feed off`: what jobs change and do not tell of is an error
 #   BEAR_MODULE=path         the module; else target/release/libbear.so
 #   REDIS_SERVER=path        else redis-server; redis-cli is the one beside it, or of the path
 #   TIMEOUT=seconds          so long it is waited for Postgres; 60
@@ -15,12 +17,16 @@ fail() {
     printf 'check-catalog: %s\n' "$*" >&2
     exit 2
 }
-json=no
-if [[ ${1-} == --json ]]; then
-    json=yes
+json=no feed=wal
+while [[ ${1-} == --* ]]; do
+    case $1 in
+        --json) json=yes ;;
+        --no-feed) feed=off ;;
+        *) fail "there is no option $1" ;;
+    esac
     shift
-fi
-(($# == 2)) || fail 'usage: check-catalog.sh [--json] CATALOG URL'
+done
+(($# == 2)) || fail 'usage: check-catalog.sh [--json] [--no-feed] CATALOG URL'
 catalog=$(realpath "$1") url=$2
 [[ -f $catalog ]] || fail "there is no file $1"
 root=$(dirname "$(dirname "$(realpath "$0")")")
@@ -45,8 +51,9 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# With a feed that leads nowhere: what it would tell is known, and nothing is followed.
 BEAR_POSTGRES_URL=$url "$server" --port 0 --unixsocket "$dir/redis" --dir "$dir" --save '' --appendonly no \
-    --loadmodule "$(realpath "$module")" --bear.catalog "$catalog" --bear.drain no --bear.inbox no --bear.feed off \
+    --loadmodule "$(realpath "$module")" --bear.catalog "$catalog" --bear.drain no --bear.inbox no --bear.feed "$feed" --bear.feed-url "postgres://nobody@/nothing?host=$dir" \
     >"$dir/log" 2>&1 </dev/null &
 pid=$!
 ask() { "$cli" -s "$dir/redis" --json "$@" 2>/dev/null; }
@@ -83,14 +90,21 @@ queries = [
     {"section": section["section"], "call": query["call"], "proof": query["proof"], "reasons": query["reasons"]}
     for section in sections for query in section["queries"]
 ]
+jobs = [
+    {"section": section["section"], "job": job["job"], "hints": job["hints"]}
+    for section in sections for job in section["jobs"] if job["hints"]
+]
 if os.environ["AS_JSON"] == "yes":
-    print(json.dumps({"errors": catalog["errors"], "warnings": catalog["warnings"], "queries": queries}, indent=2))
+    print(json.dumps({"errors": catalog["errors"], "warnings": catalog["warnings"], "queries": queries, "jobs": jobs}, indent=2))
 else:
     rows = [(query["section"], query["call"], query["proof"] or "refused", "; ".join(query["reasons"])) for query in queries]
     rows.insert(0, ("section", "query", "proof", "why"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         print(("  ".join(text.ljust(width) for text, width in zip(row, widths)) + "  " + row[3]).rstrip())
+    for job in jobs:
+        for text in job["hints"]:
+            print(f"hint: section '{job['section']}', job {job['job']}: {text}")
     for kind in ("errors", "warnings"):
         for text in catalog[kind]:
             print(f"{kind[:-1]}: {text}")

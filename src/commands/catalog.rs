@@ -16,6 +16,7 @@ use crate::core::feed::TableCoverage;
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::duration;
 use crate::core::values::value::shorten;
+use crate::postgres::JobHints;
 use crate::redis_api::{ArgKind, ArgSpec, Args, Command, CommandSpec, Context, KeyAccess, Replier};
 use crate::server::{self, reload::CheckState, Server};
 
@@ -50,15 +51,17 @@ impl Command for Catalog {
             match catalog.section(name) {
                 Some((index, found)) if found.queries.len() + found.jobs.len() > AT_ONCE => {
                     let (sections, proofs) = (catalog.sections.clone(), server.checked().proofs.clone());
-                    let coverage = server.feed().coverage.clone();
+                    let (coverage, jobs) = (server.feed().coverage.clone(), server.checked().hints.clone());
                     server.reply_aside(ctx, move |reply| {
-                        let of = Of { sections: &sections, proofs: &proofs, coverage: &coverage };
+                        let of = Of { sections: &sections, proofs: &proofs, coverage: &coverage, jobs: &jobs };
                         section(reply, of, &sections[index]);
                     });
                 }
                 Some((_, found)) => {
-                    let (proofs, coverage) = (&server.checked().proofs, &server.feed().coverage);
-                    section(ctx.reply(), Of { sections: &catalog.sections, proofs, coverage }, found);
+                    let (checked, coverage) = (server.checked(), &server.feed().coverage);
+                    let of =
+                        Of { sections: &catalog.sections, proofs: &checked.proofs, coverage, jobs: &checked.hints };
+                    section(ctx.reply(), of, found);
                 }
                 None => {
                     let names = catalog.sections.iter().map(|section| section.name.as_ref());
@@ -82,6 +85,8 @@ fn all(reply: Replier, server: &Server) {
     reply.text(&checked.file);
     reply.text("checked");
     reply.text(match checked.state {
+        // Looked at again: what was said of it is in force.
+        _ if checked.is_derived => "yes",
         CheckState::Waiting => "Postgres has not answered yet",
         CheckState::Running => "being checked",
         CheckState::Done => "yes",
@@ -104,6 +109,7 @@ struct Of<'a> {
     proofs: &'a BTreeMap<u64, Proof>,
     /// How the feed follows tables.
     coverage: &'a [TableCoverage],
+    jobs: &'a JobHints,
 }
 
 fn section(reply: Replier, of: Of, section: &Section) {
@@ -135,7 +141,7 @@ fn section(reply: Replier, of: Of, section: &Section) {
     reply.text("jobs");
     reply.array(section.jobs.len());
     for one in &section.jobs {
-        job(reply, one);
+        job(reply, one, of.jobs.get(&(section.name.clone(), one.name.clone())));
     }
     reply.text("limit");
     limits(reply, &section.limits);
@@ -333,8 +339,8 @@ fn life(reply: Replier, life: &Life) {
     }
 }
 
-fn job(reply: Replier, job: &Job) {
-    reply.map(4);
+fn job(reply: Replier, job: &Job, hints: Option<&Vec<String>>) {
+    reply.map(5);
     reply.text("job");
     reply.text(&job.name);
     reply.text("data");
@@ -354,6 +360,8 @@ fn job(reply: Replier, job: &Job) {
         Some(spec) => claim(reply, spec),
         None => reply.null(),
     }
+    reply.text("hints");
+    reply.texts(hints.map_or(&[][..], |hints| hints));
 }
 
 fn optional_text(reply: Replier, text: Option<&str>) {

@@ -29,7 +29,9 @@ mod values;
 
 pub use self::apply::answer::JobStatement;
 pub use self::apply::applier::{Applier, ApplierControl, ApplierEvent};
-pub use self::check::validation::{CatalogFile, StatementKind, ValidateStatement, Validation, ValidationReport};
+pub use self::check::validation::{
+    CatalogFile, JobHints, JobOf, StatementKind, ValidateStatement, Validation, ValidationReport,
+};
 pub use self::connect::identity::ServerIdentity;
 pub use self::connect::pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use self::connect::scheduler::{Scheduler, SchedulerWatch};

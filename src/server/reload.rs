@@ -22,11 +22,14 @@ use crate::core::calls::names;
 use crate::core::catalog::job::JobBody;
 use crate::core::catalog::read_catalog;
 use crate::core::catalog::{self, Catalog, OnRule, Query, Section, Table, TableRows};
+use crate::core::feed::FeedState;
 use crate::core::jobs::scheduled;
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::sql::template::Template;
 use crate::keyspace::watch;
-use crate::postgres::{CatalogFile, JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport};
+use crate::postgres::{
+    CatalogFile, JobHints, JobOf, JobStatement, StatementKind, ValidateStatement, Validation, ValidationReport,
+};
 use crate::redis_api::{Answer, BlockedClient};
 use crate::workers::Request;
 
@@ -59,6 +62,8 @@ pub struct Checked {
     pub is_derived: bool,
     /// Has Postgres been asked, whatever came of it?
     pub was_asked: bool,
+    /// Was there a feed, or might there be, when it answered?
+    pub with_feed: bool,
     pub errors: Vec<String>,
     /// Shared with who writes them into a reply.
     pub warnings: Arc<[String]>,
@@ -68,6 +73,8 @@ pub struct Checked {
     pub proofs: Arc<BTreeMap<u64, Proof>>,
     /// How many there are of each.
     pub standings: Standings,
+    /// What there is to say of jobs; shared with who writes them into a reply.
+    pub hints: Arc<JobHints>,
     /// Of the validation that is running: an older one's report is of another catalog.
     ticket: u64,
     /// When Postgres is asked again after it could not be.
@@ -120,11 +127,13 @@ impl Checked {
             state: CheckState::Waiting,
             is_derived: false,
             was_asked: false,
+            with_feed: true,
             errors: Vec::new(),
             warnings: Arc::default(),
             links: Vec::new(),
             proofs: Arc::default(),
             standings: Standings::default(),
+            hints: Arc::default(),
             ticket: 0,
             again: None,
         }
@@ -339,7 +348,7 @@ impl Server {
     /// Shows statements to Postgres.
     pub(super) fn submit_validation(&mut self, mut validation: Validation) {
         let each = u32::try_from(validation.statements.len()).unwrap_or(u32::MAX);
-        validation.has_feed = self.config.feed_settings().is_some();
+        validation.has_feed = self.config.feed_settings().is_some() && self.feed().state() != FeedState::NotAllowed;
         validation.deadline = Instant::now() + CHECK_TIME + CHECK_TIME_EACH.saturating_mul(each);
         match self.workers.current() {
             Some(workers) => workers.submit(Request::Validate(validation)),
@@ -443,7 +452,34 @@ impl Server {
     }
 
     fn note_report(&mut self, report: ValidationReport) {
-        let lists = [&report.errors, &report.warnings, &report.links];
+        let known = [&self.checked.errors[..], &self.checked.warnings, &self.checked.links];
+        let lists = [&report.errors[..], &report.warnings, &report.links];
+        // Looked at again, it is mostly as it was.
+        let is_new = !self.checked.was_asked || known != lists;
+        if is_new {
+            self.log_problems(&lists);
+        }
+        self.checked.state = CheckState::Done;
+        self.checked.was_asked = true;
+        self.checked.is_derived = !report.is_underived;
+        self.checked.with_feed = report.with_feed;
+        self.checked.errors = report.errors;
+        self.checked.warnings = report.warnings.into();
+        self.checked.links = report.links;
+        self.checked.standings = Standings::of(&report.proofs);
+        self.checked.proofs = Arc::new(report.proofs);
+        self.checked.hints = Arc::new(report.hints);
+        let Standings { derived, proven, declared, trusted } = self.checked.standings;
+        if is_new {
+            log::info!(
+                "catalog {}: Postgres has seen it; of its queries {derived} are derived, {proven} proven, {declared} \
+                 declared, {trusted} trusted",
+                self.checked.file
+            );
+        }
+    }
+
+    fn log_problems(&self, lists: &[&[String]]) {
         for problem in lists.iter().flat_map(|list| list.iter().take(LOGGED)) {
             log::warn!("catalog {}: {problem}", self.checked.file);
         }
@@ -451,20 +487,6 @@ impl Server {
         if more > 0 {
             log::warn!("catalog {}: {more} more errors and warnings, which BEAR.CATALOG lists", self.checked.file);
         }
-        self.checked.state = CheckState::Done;
-        self.checked.was_asked = true;
-        self.checked.is_derived = !report.is_underived;
-        self.checked.errors = report.errors;
-        self.checked.warnings = report.warnings.into();
-        self.checked.links = report.links;
-        self.checked.standings = Standings::of(&report.proofs);
-        self.checked.proofs = Arc::new(report.proofs);
-        let Standings { derived, proven, declared, trusted } = self.checked.standings;
-        log::info!(
-            "catalog {}: Postgres has seen it; of its queries {derived} are derived, {proven} proven, {declared} declared, \
-             {trusted} trusted",
-            self.checked.file
-        );
     }
 }
 
@@ -560,14 +582,15 @@ fn validation_of(sections: &Arc<[Section]>, text: Arc<str>, ticket: u64) -> Vali
         }
         for job in &section.jobs {
             let of = format!("job {}", job.name);
+            let job_of = || JobOf { section: index, section_name: section.name.clone(), name: job.name.clone() };
             match &job.body {
                 JobBody::Set(template) => {
-                    let kind = StatementKind::Job(JobStatement::Set);
+                    let kind = StatementKind::Job(JobStatement::Set, job_of());
                     other(&of, template, section.job_param_types(job, template), kind);
                 }
                 JobBody::Each(templates) => {
                     for template in templates {
-                        let kind = StatementKind::Job(JobStatement::Each);
+                        let kind = StatementKind::Job(JobStatement::Each, job_of());
                         other(&of, template, section.job_param_types(job, template), kind);
                     }
                 }

@@ -9,6 +9,7 @@
 //! | `predicates` | where a predicate is said of it |
 //! | `pages` | whether the bound of a page in it is that of the SQL |
 //! | `ids` | columns that list rows, of the wrong relation |
+//! | `jobs` | what jobs change beside the rows that they tell of |
 //! | `prover` | what these ask of the rules: names, and how rules are linked |
 //! | `proof` | what is asked, and what it comes to |
 //! | `implied` | whether a row that a rule concerns meets a test of a predicate |
@@ -21,6 +22,7 @@
 pub mod claims;
 mod ids;
 mod implied;
+pub mod jobs;
 mod listed;
 pub mod listing;
 mod lists;

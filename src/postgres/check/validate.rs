@@ -4,16 +4,18 @@
 //! All of it happens in one transaction that reads and is rolled back. PREPARE is sent in the extended protocol, which
 //! takes one command only, so that nothing after a semicolon can run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
+use super::changes::{changing, untold, Changing, Readers};
 use super::completion::{derive_and_prove, mapped_now};
 use super::reads;
 use super::trial::{explain, open, prepare, shape};
 use super::validation::{StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::core::cache::fetch::FetchError;
+use crate::core::catalog::Section;
 use crate::core::feed::link::{link, Link};
 use crate::postgres::apply::answer;
 use crate::postgres::connect::client::Client;
@@ -29,7 +31,7 @@ impl Pool {
             open(session)?;
             let checked = check_all(&mut session.client, validation);
             session.client.batch_execute("ROLLBACK")?;
-            let Checked { mut report, taken, unmapped } = checked?;
+            let Checked { mut report, taken, unmapped, changes, readers } = checked?;
             derive_and_prove(session, validation, &taken, &mut report)?;
             let mapped = mapped_now(session, validation, &report)?;
             for Unmapped { what, oid, name } in unmapped {
@@ -42,6 +44,8 @@ impl Pool {
                 };
                 report.warnings.push(format!("{what}: reads relation '{name}', {warning}"));
             }
+            report.with_feed = validation.has_feed;
+            untold(session, validation, &changes, &readers, &mut report)?;
             Ok(report)
         });
         report
@@ -53,6 +57,8 @@ struct Checked<'a> {
     /// The queries that Postgres takes, by the ids of their plans.
     taken: BTreeMap<u64, &'a str>,
     unmapped: Vec<Unmapped>,
+    changes: Vec<Changing<'a>>,
+    readers: Readers<'a>,
 }
 
 /// A relation that a statement reads and no section of the file maps.
@@ -65,6 +71,11 @@ struct Unmapped {
 fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Checked<'a>, Failure> {
     let mut report = ValidationReport::default();
     let (mut taken, mut unmapped) = (BTreeMap::new(), Vec::new());
+    let (mut changes, mut readers) = (Vec::new(), Readers::new());
+    // Of what their authors answer for nobody else has to know.
+    let queries = validation.sections.iter().flat_map(|section| &section.queries);
+    let trusted: BTreeSet<u64> =
+        queries.filter(|query| query.trust.is_some()).filter_map(|query| Some(query.plan()?.id)).collect();
     let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
@@ -72,14 +83,18 @@ fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Chec
         }
         client.batch_execute("SAVEPOINT bear_check")?;
         let said = |text: &String| format!("{}: {text}", statement.what);
-        match check(client, statement, &mapped) {
+        match check(client, statement, &mapped, &validation.sections) {
             Ok(found) => {
                 let what = &statement.what;
                 let of = |(oid, name): (u32, String)| Unmapped { what: what.clone(), oid, name };
                 unmapped.extend(found.unmapped.into_iter().map(of));
                 report.links.extend(found.links.iter().map(said));
+                changes.extend(found.changes);
                 if let StatementKind::Query(plan) = &statement.kind {
                     taken.insert(plan.id, &*statement.what);
+                    for relation in found.reads.into_iter().filter(|_| !trusted.contains(&plan.id)) {
+                        readers.entry(relation).or_insert(what);
+                    }
                 }
             }
             Err(Failure::Fetch(error)) => report.errors.push(format!("{}: {error}", statement.what)),
@@ -93,29 +108,40 @@ fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Chec
         }
         client.batch_execute("RELEASE SAVEPOINT bear_check")?;
     }
-    Ok(Checked { report, taken, unmapped })
+    Ok(Checked { report, taken, unmapped, changes, readers })
 }
 
 /// What there is to say of a statement that is right.
 #[derive(Default)]
-struct Found {
+struct Found<'a> {
+    /// All relations that a query reads.
+    reads: Vec<u32>,
+    /// What a job does.
+    changes: Option<Changing<'a>>,
     /// Relations that it reads and no section maps, by their names.
     unmapped: Vec<(u32, String)>,
     links: Vec<String>,
 }
 
-fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[u32]) -> Result<Found, Failure> {
+fn check<'a>(
+    client: &mut Client,
+    statement: &'a ValidateStatement,
+    mapped: &[u32],
+    sections: &[Section],
+) -> Result<Found<'a>, Failure> {
     let types: Vec<_> = statement.params.iter().map(|ty| ty.map_or(Type::UNKNOWN, declared_type)).collect();
     let plan = match &statement.kind {
         StatementKind::Query(plan) => plan,
         StatementKind::Link { mapped } => {
             return Ok(Found { links: links(client, &statement.sql, &types, mapped)?, ..Found::default() })
         }
-        StatementKind::Job(job) => {
+        StatementKind::Job(job, of) => {
             prepare(client, &statement.sql, &types)?;
             let prepared = client.prepare_typed(&statement.sql, &types)?;
             answer::check_columns(prepared.columns(), *job).map_err(Failure::shape)?;
-            return Ok(Found::default());
+            let has_section = prepared.columns().iter().any(|column| column.name() == "section");
+            let changes = changing(client, &statement.what, of, &statement.sql, has_section, sections)?;
+            return Ok(Found { changes: Some(changes), ..Found::default() });
         }
         StatementKind::Other => {
             prepare(client, &statement.sql, &types)?;
@@ -125,6 +151,7 @@ fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[u32]) -> 
     let types = shape(client, plan)?;
     explain(client, types.len())?;
     let read = reads::locked(client)?;
+    let reads = read.iter().map(|locked| locked.relation.oid).collect();
     let unmapped = read.into_iter().filter(|locked| !locked.is_view && !mapped.contains(&locked.relation.oid));
     let shown = |locked: reads::Locked| {
         let name = match &*locked.schema {
@@ -135,7 +162,7 @@ fn check(client: &mut Client, statement: &ValidateStatement, mapped: &[u32]) -> 
     };
     let mut unmapped: Vec<(u32, String)> = unmapped.map(shown).collect();
     unmapped.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
-    Ok(Found { unmapped, ..Found::default() })
+    Ok(Found { reads, unmapped, ..Found::default() })
 }
 
 /// What a statement of `tables` does not tell exactly, and what would.

@@ -55,10 +55,22 @@ pub enum StatementKind {
         /// The relations that the section maps, with or without their schema; first the one that it is for.
         mapped: Vec<String>,
     },
-    /// Its columns are checked.
-    Job(JobStatement),
+    /// Its columns are checked, and what it changes without telling of it.
+    Job(JobStatement, JobOf),
     Other,
 }
+
+/// Which job a statement is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOf {
+    /// Its number in the catalog.
+    pub section: usize,
+    pub section_name: Box<str>,
+    pub name: Box<str>,
+}
+
+/// By section and name of the job.
+pub type JobHints = BTreeMap<(Box<str>, Box<str>), Vec<String>>;
 
 /// Lines for a log or a reply, each beginning with the statement's `what`.
 #[derive(Debug, Clone, Default)]
@@ -67,10 +79,24 @@ pub struct ValidationReport {
     pub warnings: Vec<String>,
     /// Statements of `tables` by which more is dropped than need be.
     pub links: Vec<String>,
+    /// What there is to say of jobs that are right, by their section and name.
+    pub hints: JobHints,
     /// What the declarations of queries are worth, by the ids of their plans.
     pub proofs: BTreeMap<u64, Proof>,
     /// The catalog with what its file leaves unsaid; None: it leaves nothing.
     pub completed: Option<Box<Catalog>>,
+    /// See [`Validation::has_feed`].
+    pub with_feed: bool,
     /// Nobody knows what is left unsaid.
     pub is_underived: bool,
+}
+
+impl ValidationReport {
+    /// Once, however many statements of the job it is true of.
+    pub(super) fn hint(&mut self, job: &JobOf, hint: String) {
+        let hints = self.hints.entry((job.section_name.clone(), job.name.clone())).or_default();
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
 }

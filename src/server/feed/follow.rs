@@ -252,6 +252,10 @@ impl Server {
             FeedState::NotAllowed => {
                 if was != FeedState::NotAllowed {
                     log::info!("changes that others make in Postgres are not followed: {error}");
+                    // What a job does not tell of nobody does.
+                    if self.checked.with_feed {
+                        self.look_at_catalog_again();
+                    }
                 }
                 self.feed.coverage = Arc::default();
             }

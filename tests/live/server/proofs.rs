@@ -1,6 +1,7 @@
 //! What is said beside a query is compared with its SQL when a catalog is loaded: what leaves stale answers is refused, with the line that
 //! would be right, unless its author answers for it.
 
+use crate::support::server::module_path;
 use crate::support::{eventually, Database, Postgres, Redis, Reply};
 
 const SHOP: &str = "
@@ -133,4 +134,98 @@ fn without_a_feed_who_must_tell_of_a_relation_is_said() {
     assert!(wire.run("BEAR.QUERY product all").text().contains("stools"));
     let sections = redis.run("BEAR.CATALOG").map()["sections"].list().iter().map(Reply::text).collect::<Vec<_>>();
     assert_eq!(sections, ["category", "product"]);
+}
+
+/// A job that has products follow a category that goes, and tells of the category alone.
+const TAKES_ALONG: &str = r#"
+[category]
+[category.job.REMOVE]
+data = { id = "int" }
+sql = "DELETE FROM category USING {jobs} job WHERE category.id = job.id RETURNING job.n, category.id"
+[product]
+[[product.query]]
+call = "of {category:int}"
+sql = "SELECT id, name FROM product WHERE category_id = {category}"
+"#;
+
+#[test]
+fn a_job_that_changes_what_it_does_not_tell_of_needs_a_feed() {
+    let cascade = SHOP.replace("REFERENCES category,", "REFERENCES category ON DELETE CASCADE,");
+    let hints = |redis: &Redis| {
+        let section = redis.run("BEAR.CATALOG category").map();
+        let job = section["jobs"].list()[0].map();
+        job["hints"].sorted_texts()
+    };
+    let untold =
+        "changes 'product' (ON DELETE CASCADE of 'category'), which section 'product', query 'of {category:int}' reads";
+
+    let database = Postgres::shared_logical().database(&cascade);
+    let redis = Redis::builder().postgres(&database).catalog(TAKES_ALONG).config("bear.feed", "wal").start();
+    eventually("it is said", || hints(&redis).iter().any(|hint| hint.contains(untold)));
+    assert_eq!(redis.run("BEAR.CATALOG").map()["errors"].sorted_texts(), Vec::<String>::new());
+    // As it says, the feed drops what depends on it.
+    let mut wire = redis.wire();
+    eventually("it is stored", || {
+        wire.run("BEAR.QUERY product of 1");
+        redis.wait_stored();
+        !wire.run("BEAR.QUERY product CACHED of 1").is_nil()
+    });
+    crate::support::jobs::complete(&mut wire, r#"category REMOVE {"id":1}"#);
+    eventually("it is dropped", || wire.run("BEAR.QUERY product CACHED of 1").is_nil());
+    assert_eq!(wire.run("BEAR.QUERY product of 1").text(), "[]");
+
+    // By `auto`, where Postgres does not allow it.
+    let database = Postgres::shared().database(&cascade);
+    let redis = Redis::builder().postgres(&database).catalog(TAKES_ALONG).start();
+    let errors = |redis: &Redis| redis.run("BEAR.CATALOG").map()["errors"].sorted_texts();
+    eventually("it is an error", || errors(&redis).iter().any(|error| error.contains(untold)));
+    assert!(redis.run("BEAR.RELOAD").error().contains("let bear.feed follow it"));
+    // Its author tells of them.
+    let told = TAKES_ALONG.replace(
+        "sql = \"DELETE FROM category USING {jobs} job WHERE category.id = job.id RETURNING job.n, category.id\"",
+        "sql = \"WITH d AS (DELETE FROM category USING {jobs} job WHERE category.id = job.id RETURNING job.n, category.id) \
+         SELECT n, 'category' AS section, id FROM d UNION ALL SELECT d.n, 'product', p.id FROM d JOIN product p ON p.category_id = d.id\"",
+    );
+    assert_ne!(told, TAKES_ALONG);
+    assert!(reload(&redis, &told).is_ok(), "{:?}", redis.run("BEAR.RELOAD"));
+    assert_eq!(errors(&redis), Vec::<String>::new());
+}
+
+/// What `scripts/check-catalog.sh` prints, and its exit code.
+fn check(database: &Database, options: &[&str], text: &str) -> (String, i32) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("the catalog");
+    let mut command = std::process::Command::new("scripts/check-catalog.sh");
+    command.args(options).arg(file.path()).arg(database.url()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("BEAR_MODULE", module_path());
+    if let Some(server) = std::env::var_os("BEAR_TEST_SERVER") {
+        command.env("REDIS_SERVER", server);
+    }
+    let output = command.output().expect("the script");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (text, output.status.code().expect("it ends"))
+}
+
+#[test]
+fn a_catalog_is_checked_by_a_script() {
+    let database =
+        Postgres::shared().database(&SHOP.replace("REFERENCES category,", "REFERENCES category ON DELETE CASCADE,"));
+    let (text, code) = check(&database, &[], TAKES_ALONG);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("product  of {category:int}  derived"), "{text}");
+    assert!(
+        text.contains("hint: section 'category', job REMOVE: changes 'product' (ON DELETE CASCADE of 'category')"),
+        "{text}"
+    );
+    let (text, code) = check(&database, &["--no-feed"], TAKES_ALONG);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("error: section 'category', job REMOVE: changes 'product'"), "{text}");
+    let wrong = catalog("x {a:int}", "SELECT p.id FROM product p WHERE price <= {a}", "match = \"price < {a}\"");
+    let (text, code) = check(&database, &["--json"], &wrong);
+    assert_eq!(code, 1, "{text}");
+    let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(found["queries"][0]["proof"], "wrong", "{text}");
+    assert!(found["errors"][0].as_str().expect("a text").contains("say match = \"price <= {a}\""), "{text}");
+    let (text, code) = check(&database, &["--yaml"], &wrong);
+    assert_eq!((text.as_str(), code), ("check-catalog: there is no option --yaml\n", 2));
 }

@@ -38,7 +38,7 @@ fn query(number: usize, sql: &str) -> String {
     format!("[[product.query]]\ncall = \"s{number} {}\"\nsql = \"\"\"{named}\"\"\"\n", args.join(" "))
 }
 
-fn plan_id() -> u64 {
+pub(super) fn plan_id() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_000_000);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

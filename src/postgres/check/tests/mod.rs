@@ -2,6 +2,7 @@
 
 mod complete;
 mod facts;
+mod jobs;
 mod proofs;
 mod reads;
 mod trees;
@@ -14,7 +15,7 @@ use crate::core::values::value::ArgType;
 use crate::core::values::value::ScalarType::{self, *};
 use crate::postgres::tests::server::Server;
 use crate::postgres::tests::{plan, scalar, Tried};
-use crate::postgres::{JobStatement, StatementKind, ValidateStatement, Validation};
+use crate::postgres::{JobOf, JobStatement, StatementKind, ValidateStatement, Validation};
 
 fn query(what: &str, plan: FetchPlan) -> ValidateStatement {
     ValidateStatement {
@@ -31,7 +32,8 @@ fn other(what: &str, sql: &str, params: Vec<Option<ArgType>>) -> ValidateStateme
 
 fn job(what: &str, sql: &str) -> ValidateStatement {
     let params = vec![Some(ArgType::scalar(ScalarType::Json))];
-    let kind = StatementKind::Job(JobStatement::Set);
+    let of = JobOf { section: 0, section_name: "bear".into(), name: what.into() };
+    let kind = StatementKind::Job(JobStatement::Set, of);
     ValidateStatement { what: what.to_owned(), sql: sql.to_owned(), params, kind }
 }
 

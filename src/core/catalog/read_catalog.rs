@@ -342,12 +342,36 @@ mod tests {
     fn the_exam_catalog_loads() {
         let catalog = load(EXAM).unwrap();
         let (_, exam) = catalog.section(b"exam").unwrap();
-        let questions = &exam.queries[1];
-        assert!(questions.match_.is_some(), "on for the own section is match");
-        let (question, _) = catalog.section(b"question").unwrap();
-        assert_eq!(questions.on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
         let open = &exam.queries[2];
         assert_eq!((open.life.ttl_ms, open.rows, plan(open).row_id), (30_000, false, None));
+        assert!(exam.tables.is_empty() && exam.id.is_none(), "they are derived");
+        let (_, user) = catalog.section(b"user").unwrap();
+        assert_eq!(user.table.as_deref(), Some("users"));
+    }
+
+    #[test]
+    fn on_of_the_own_section_is_match() {
+        let text = r#"
+[exam]
+id = "int"
+tables = { exam = "id" }
+row = "SELECT id FROM exam WHERE id = ANY({ids})"
+[[exam.query]]
+call = "{id:int} questions"
+sql = "SELECT q.id, q.id AS _question, q.exam_id AS _exam FROM question q WHERE q.exam_id = {id}"
+on = { question = "exam_id = {id}", exam = "id = {id}" }
+[question]
+id = "int"
+tables = { question = "id" }
+row = "SELECT id, exam_id FROM question WHERE id = ANY({ids})"
+[user]
+id = "uuid"
+"#;
+        let catalog = load(text).unwrap();
+        let (_, exam) = catalog.section(b"exam").unwrap();
+        assert!(exam.queries[0].match_.is_some());
+        let (question, _) = catalog.section(b"question").unwrap();
+        assert_eq!(exam.queries[0].on.iter().map(|on| on.section).collect::<Vec<_>>(), [question]);
         assert!(exam.source.contains("# question"), "a column names the section");
         assert!(!exam.source.contains("# user"));
     }
@@ -493,11 +517,8 @@ mod tests {
 
     #[test]
     fn a_section_that_did_not_change_has_the_same_source() {
-        let (a, b) = (
-            load(EXAM).unwrap(),
-            load(&EXAM.replace("[question]\nid = \"int\"\nttl = \"2h\"", "[question]\nid = \"int\"\nttl = \"3h\""))
-                .unwrap(),
-        );
+        let (a, b) =
+            (load(EXAM).unwrap(), load(&EXAM.replace("[question]\nttl = \"2h\"", "[question]\nttl = \"3h\"")).unwrap());
         for (x, y) in a.sections.iter().zip(b.sections.iter()) {
             assert_eq!(x.source == y.source, &*x.name != "question", "{}", x.name);
         }

@@ -53,6 +53,7 @@ pub enum RelationKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     pub name: Box<str>,
+    /// Of a domain, the type that it is made of.
     pub type_oid: u32,
     pub not_null: bool,
     /// Of a generated column, the columns that it is computed from (`pg_depend`); empty for an ordinary one.

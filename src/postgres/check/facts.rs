@@ -28,15 +28,19 @@ const RELATIONS: &str = "WITH named AS (SELECT u.oid::oid FROM unnest($1::int8[]
             WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i' LIMIT 1) \
     FROM meant JOIN pg_class c ON c.oid = meant.oid JOIN pg_namespace n ON n.oid = c.relnamespace";
 
-/// With what a generated one is computed from: noted of the column itself before Postgres 15, and of its expression since.
-const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.attnotnull, \
+/// Of a domain, with the type that it is made of in the end: its values are compared as those of that. With what a generated one is computed from: noted of the column itself before Postgres 15, and of its expression since.
+const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, \
+        CASE WHEN t.typtype = 'd' THEN (WITH RECURSIVE based(oid) AS (SELECT t.typbasetype UNION ALL \
+            SELECT y.typbasetype FROM based b JOIN pg_type y ON y.oid = b.oid AND y.typtype = 'd') \
+            SELECT b.oid FROM based b JOIN pg_type y ON y.oid = b.oid AND y.typtype <> 'd') ELSE a.atttypid END::int8, a.attnotnull, \
         ARRAY(SELECT DISTINCT d.refobjsubid::int2 FROM pg_depend d \
             WHERE a.attgenerated <> '' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
             AND d.refobjsubid > 0 AND d.refobjsubid <> a.attnum \
             AND (d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum \
                 OR d.classid = 'pg_attrdef'::regclass \
                 AND d.objid = (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum))) \
-    FROM pg_attribute a WHERE a.attrelid = ANY ($1::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped";
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+    WHERE a.attrelid = ANY ($1::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped";
 
 /// Whose columns say which row it is: of all rows, at any time, and by the equality that everybody means.
 const KEYS: &str = "SELECT x.indrelid::int8, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1] FROM pg_index x \

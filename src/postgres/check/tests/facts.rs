@@ -89,6 +89,19 @@ fn relations_are_told_with_their_columns_and_keys() {
     assert_eq!(named(&facts, "listed").kind, RelationKind::View);
 }
 
+/// Its values are compared as those of the type that it is made of.
+#[test]
+fn a_domain_is_told_as_what_it_is_made_of() {
+    let server = Server::new();
+    server.run(
+        "CREATE DOMAIN code AS varchar(8); CREATE DOMAIN short AS code CHECK (length(VALUE) < 4); CREATE DOMAIN list AS int[];
+         CREATE TABLE named (id short PRIMARY KEY, all_of list, plain int)",
+    );
+    let facts = of_statement(&mut client(server.url()), "SELECT id FROM named");
+    let types: Vec<u32> = named(&facts, "named").columns.values().map(|column| column.type_oid).collect();
+    assert_eq!(types, [1043, 1007, 23]);
+}
+
 #[test]
 fn partitions_children_and_other_kinds_are_told_apart() {
     let server = Server::new();

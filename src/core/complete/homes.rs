@@ -95,7 +95,7 @@ impl<'a> Homes<'a> {
         let oid = self.topmost(rule.relation);
         let relation = self.said.facts.relations.get(&oid)?;
         let own = self.said.facts.relations.get(&rule.relation)?;
-        if let Some((index, column, is_key)) = self.declared(oid, relation, own, rule, query_section, sources) {
+        if let Some((index, column, is_key)) = self.declared(oid, rule, query_section, sources, by) {
             let section = &self.said.sections[index];
             let number = number_of(relation, &column)?;
             let (ty, is_strange) = id_type(relation.columns[&number].type_oid);
@@ -177,16 +177,17 @@ impl<'a> Homes<'a> {
         }
     }
 
-    /// A section of the catalog that maps the relation by a column, best by a key, and whose space holds all that the query may see.
+    /// A section of the catalog that maps the relation by a column, best by a key or one of `by`, and whose space holds all that the query may see.
     fn declared(
         &self,
         oid: u32,
-        relation: &Relation,
-        own: &Relation,
         rule: &Rule,
         query_section: usize,
         sources: &[ParamSource],
+        by: &[i16],
     ) -> Option<(usize, Box<str>, bool)> {
+        let relation = self.said.facts.relations.get(&oid)?;
+        let own = self.said.facts.relations.get(&rule.relation)?;
         let mapped = self.said.mapped.tables.get(&oid).into_iter().flatten();
         let is_key = |column: &str| {
             number_of(relation, column).is_some_and(|number| relation.unique.iter().any(|key| **key == [number]))
@@ -202,8 +203,10 @@ impl<'a> Homes<'a> {
             Some(tenant) => tenant_of(query_section) == Some(tenant) && self.is_of_tenant(*index, own, rule, sources),
         };
         let mut found: Vec<_> = mapped.filter(fits).collect();
-        // By a key, and its own, first.
-        found.sort_by_key(|(index, _, is_key)| (!is_key, *index != query_section, *index));
+        let is_looked_up =
+            |column: &str| by.iter().any(|number| own.columns.get(number).is_some_and(|found| *found.name == *column));
+        // By a key, by what the rule looks its rows up by, and its own, first.
+        found.sort_by_key(|(index, column, is_key)| (!is_key, !is_looked_up(column), *index != query_section, *index));
         found.into_iter().next()
     }
 

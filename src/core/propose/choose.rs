@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Column, Database, Key, Kind, Relation};
+use super::facts::{Column, Database, ForeignKey, Key, Kind, Relation};
 use super::names::{self, Taken};
 use super::types::passed;
 use super::{write, NoProposal, Wanted};
 use crate::core::calls::names::check_section_name;
-use crate::core::sql::spelling::relation_names;
+use crate::core::sql::spelling::{column_name, in_quotes, relation_names};
+use crate::core::values::value::ScalarType;
 
 /// Sections of one catalog: of a database with more tables, TABLE chooses.
 const MAX_TABLES: usize = 4_000;
@@ -21,6 +22,9 @@ pub(super) struct Table<'a> {
     pub section: String,
     /// By which its rows are told apart.
     pub key: Vec<&'a Column>,
+    /// Sections, and the columns whose values are their ids: of a key of one column its own section, of a key of several one for
+    /// each column of it that rows are looked up by. The first is the table's own.
+    pub places: Vec<(String, &'a Column)>,
 }
 
 /// Why a relation has no section.
@@ -39,6 +43,11 @@ pub(super) enum Why {
     Own,
     UnpassableKey,
     TooMany,
+}
+
+/// Types of ids, of which there are values in calls as they are.
+fn is_id(column: &Column) -> bool {
+    passed(&column.ty).is_some_and(|passed| passed.is_exact && passed.cast.is_none())
 }
 
 impl Why {
@@ -63,6 +72,9 @@ impl Why {
 
 pub(super) struct Chosen<'a> {
     pub tables: Vec<Table<'a>>,
+    by_oid: BTreeMap<u32, usize>,
+    /// By the oid of a table, those that refer to it: their place, and that of their foreign key.
+    referring: BTreeMap<u32, Vec<(usize, usize)>>,
     left_out: BTreeMap<Why, Vec<String>>,
 }
 
@@ -102,7 +114,9 @@ fn why_not(relation: &Relation) -> Option<Why> {
     if relation.is_secured {
         return Some(Why::Secured);
     }
-    let is_passed = |column: &&Column| passed(&column.ty).is_some_and(|passed| !passed.ty.array);
+    let is_passed = |column: &&Column| {
+        passed(&column.ty).is_some_and(|passed| !passed.ty.array && passed.ty.scalar != ScalarType::Json)
+    };
     (!key.iter().all(is_passed)).then_some(Why::UnpassableKey)
 }
 
@@ -120,8 +134,40 @@ pub(super) fn choose<'a>(database: &'a Database, wanted: &Wanted) -> Result<Chos
         }
     }
     let sections = sections(tables.iter().map(|(relation, _)| *relation));
-    let tables = tables.into_iter().zip(sections).map(|((relation, key), section)| Table { relation, section, key });
-    select(database, Chosen { tables: tables.collect(), left_out }, wanted)
+    let tables = tables.into_iter().zip(sections);
+    let tables = tables.map(|((relation, key), section)| Table { relation, section, key, places: Vec::new() });
+    let mut chosen = Chosen { tables: tables.collect(), by_oid: BTreeMap::new(), referring: BTreeMap::new(), left_out };
+    place(&mut chosen.tables);
+    let mut chosen = select(database, chosen, wanted)?;
+    chosen.by_oid = chosen.tables.iter().enumerate().map(|(at, table)| (table.relation.oid, at)).collect();
+    for (at, table) in chosen.tables.iter().enumerate() {
+        for (number, key) in table.relation.foreign_keys.iter().enumerate() {
+            chosen.referring.entry(key.relation).or_default().push((at, number));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Of keys of several columns, the sections of each that rows are looked up by.
+fn place(tables: &mut [Table<'_>]) {
+    let mut taken = Taken::default();
+    tables.iter().for_each(|table| drop(taken.give(&table.section)));
+    for table in tables {
+        let usual = table.key.iter().find(|column| &*column.name == "id" && is_id(column));
+        let Some(first) = usual.or_else(|| table.key.iter().find(|column| is_id(column))).or(table.key.first()) else {
+            continue;
+        };
+        table.places.push((table.section.clone(), *first));
+        let is_looked_up = |column: &Column| {
+            let refers = table.relation.foreign_keys.iter().any(|key| *key.columns == [column.number]);
+            is_id(column) && (refers || table.relation.indexed.contains(&column.number))
+        };
+        let others = table.key.iter().filter(|column| column.number != first.number && is_looked_up(column));
+        for column in others.copied().collect::<Vec<_>>() {
+            let name = taken.give(&names::section(&format!("{}_by_{}", table.section, column.name)));
+            table.places.push((name, column));
+        }
+    }
 }
 
 /// What their sections are called: those first that are found by their bare names.
@@ -174,6 +220,10 @@ fn select<'a>(database: &Database, mut chosen: Chosen<'a>, wanted: &Wanted) -> R
         return Err(NoProposal::Nothing(chosen.reasons().join("; ")));
     }
     if let (Some(section), [table]) = (&wanted.section, &mut chosen.tables[..]) {
+        for (place, _) in &mut table.places {
+            let rest = place.strip_prefix(&*table.section).unwrap_or_default().to_owned();
+            *place = names::section(&format!("{section}{rest}"));
+        }
         table.section = section.to_string();
     }
     Ok(chosen)
@@ -190,45 +240,86 @@ fn named_by<'a>(database: &'a Database, name: &str) -> Option<&'a Relation> {
     })
 }
 
-impl Chosen<'_> {
+impl<'a> Chosen<'a> {
+    /// The table of this oid, if it has a section.
+    pub fn table(&self, oid: u32) -> Option<&Table<'a>> {
+        self.by_oid.get(&oid).map(|at| &self.tables[*at])
+    }
+
+    /// Tables with a foreign key to that one, in the order of their sections.
+    pub fn referring(&self, oid: u32) -> impl Iterator<Item = (&Table<'a>, &'a ForeignKey)> {
+        let places = self.referring.get(&oid).into_iter().flatten();
+        places.map(|(at, number)| (&self.tables[*at], &self.tables[*at].relation.foreign_keys[*number]))
+    }
+
     fn reasons(&self) -> Vec<String> {
         self.left_out.iter().map(|(why, names)| format!("{}: {}", names.join(", "), why.text())).collect()
     }
 
-    /// Comments at the end of the file.
-    pub fn left_out_lines(&self) -> String {
-        if self.left_out.is_empty() {
+    /// Comments at the end of the file; `of_tables`: what of tables that have a section.
+    pub fn left_out_lines(&self, of_tables: &[String]) -> String {
+        if self.left_out.is_empty() && of_tables.is_empty() {
             return String::new();
         }
-        let mut text = "# Left out:\n".to_owned();
+        let mut text = "\n# Left out:\n".to_owned();
         for (why, names) in &self.left_out {
-            text += &format!("#   {}\n", why.text());
-            for name in names {
-                text += &format!("{}\n", write::comment(&format!("    {name}")));
+            text += &format!("{}\n", write::comment(&format!("- {}:", why.text())));
+            for line in lines(names) {
+                text += &format!("#   {line}\n");
             }
         }
+        of_tables.iter().for_each(|what| text += &format!("{}\n", write::comment(&format!("- {what}"))));
         text
     }
 }
 
+/// Names with commas between, as many to a line as are read well.
+fn lines(names: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        match lines.last_mut() {
+            Some(line) if line.len() + name.len() < 120 => *line += &format!(", {name}"),
+            _ => lines.push(name),
+        }
+    }
+    lines
+}
+
 impl Table<'_> {
-    /// The section's own lines.
-    pub fn head(&self) -> String {
+    /// Is it known by its primary key, of one column, so that its section need not say what its ids are?
+    pub fn is_derived(&self) -> bool {
+        self.key.len() == 1 && self.relation.keys.first().is_some_and(|key| key.is_primary)
+    }
+
+    /// The lines of one of its sections.
+    pub fn head(&self, section: &str, id: &Column) -> String {
+        let name = self.relation.sql_name();
         let mut text = String::new();
-        if let Some(comment) = &self.relation.comment {
+        if let Some(comment) = self.relation.comment.as_deref().filter(|_| *section == self.section) {
             text += &format!("{}\n", write::comment(comment));
         }
-        text += &format!("[{}]\n", self.section);
-        let is_own = self.relation.is_visible && *self.section == *self.relation.name;
-        match &self.key[..] {
-            [_] if is_own => {}
-            [_] => text += &format!("table = {}\n", write::quoted(&self.relation.sql_name())),
-            [first, ..] => {
-                let table = write::key(&self.relation.sql_name());
-                text += &format!("tables = {{ {table} = {} }}\n", write::quoted(&first.name));
-            }
-            [] => {}
+        let is_whole = self.key.len() == 1;
+        if !is_whole {
+            text += &format!(
+                "{}\n",
+                write::comment(&format!("Rows of {name} by their {}: its key has several columns", id.name))
+            );
         }
-        text
+        text += &format!("[{section}]\n");
+        let is_own = self.relation.is_visible && *section == *self.relation.name;
+        if self.is_derived() {
+            if !is_own {
+                text += &format!("table = {}\n", write::quoted(&name));
+            }
+            return text;
+        }
+        let column = match column_name(&id.name).as_deref() == Some(&*id.name) {
+            true => id.name.to_string(),
+            false => in_quotes(&id.name),
+        };
+        let ty = passed(&id.ty).filter(|_| is_id(id)).map_or(ScalarType::Text, |passed| passed.ty.scalar);
+        text += &format!("id     = \"{}\"\n", ty.name());
+        text + &format!("tables = {{ {} = {} }}\n", write::key(&name), write::quoted(&column))
     }
 }

@@ -124,6 +124,8 @@ pub struct ForeignKey {
     /// As many as `columns`, in their order.
     pub referenced: Box<[i16]>,
     pub on_delete: OnDelete,
+    /// Does it hold of all rows at any time: validated, and not deferrable?
+    pub holds: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

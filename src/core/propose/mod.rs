@@ -7,6 +7,10 @@
 //! | `types` | how values of a column are passed |
 //! | `names` | legal names that read like those of the database |
 //! | `queries` | what is asked of a table |
+//! | `parents` | the names of what its rows refer to, and what refers to them |
+//! | `select` | the SELECT of its rows: columns, joined names, conditions |
+//! | `jobs` | what is done to its rows |
+//! | `job`, `insert`, `change`, `cascades` | what they have in common, and each of them |
 //! | `write` | text as TOML reads it |
 //!
 //! ```text
@@ -16,14 +20,22 @@
 //! Invariant: the text is a catalog that loads without a warning: it names nothing that it does not map, and nothing that the role may
 //! not use. The same facts make the same text.
 
+mod cascades;
+mod change;
 mod choose;
 pub mod facts;
+mod insert;
+mod job;
+mod jobs;
 mod names;
+mod parents;
 mod queries;
+mod select;
 mod types;
 mod write;
 
 use facts::Database;
+use queries::Queries;
 
 /// What a catalog is wanted for; nothing said: all tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,14 +66,25 @@ pub enum NoProposal {
 /// The text of a catalog.
 pub fn propose(database: &Database, wanted: &Wanted) -> Result<String, NoProposal> {
     let chosen = choose::choose(database, wanted)?;
-    let mut text = String::new();
+    let mut text = HEAD.to_owned();
+    let mut left_out = Vec::new();
     for table in &chosen.tables {
-        text += &table.head();
-        for query in queries::of(table) {
-            text += &query;
+        for (at, (section, id)) in table.places.iter().enumerate() {
+            text += "\n";
+            text += &table.head(section, id);
+            let (queries, without) = Queries::of(table, &chosen, id).written();
+            queries.iter().for_each(|query| text += &query.text(section));
+            if at == 0 {
+                let (jobs, unwritten) = jobs::of(table, &chosen);
+                jobs.iter().for_each(|job| text += &job.text(section));
+                left_out.extend(
+                    without.into_iter().chain(unwritten).map(|what| format!("{}: {what}", table.relation.sql_name())),
+                );
+            }
         }
-        text.push('\n');
     }
-    text += &chosen.left_out_lines();
+    text += &chosen.left_out_lines(&left_out);
     Ok(text)
 }
+
+const HEAD: &str = "# Proposed by BEAR.PROPOSE: a section for each table, its queries as calls and SQL, its jobs. Keep what you need, and go on from there.\n";

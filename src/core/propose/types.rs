@@ -55,7 +55,7 @@ pub(super) fn passed(ty: &Type) -> Option<Passed> {
     };
     let is_exact = match own(ty.base) {
         Some(ScalarType::Float) => false,
-        Some(_) => !is_domain,
+        Some(_) => true,
         None => ty.sort == Sort::Enum && !is_domain,
     };
     Some(Passed { ty: ArgType::scalar(scalar), cast: needs_cast.then(|| ty.sql.clone()), is_exact })
@@ -79,7 +79,7 @@ mod tests {
             (ty(114, 114, Sort::Base, None, "json"), Some(("json", Some("json"), false))),
             (ty(3802, 3802, Sort::Base, None, "jsonb"), Some(("json", None, false))),
             (ty(16500, 16500, Sort::Enum, None, "mood"), Some(("text", Some("mood"), true))),
-            (ty(16501, 23, Sort::Base, None, "positive"), Some(("int", None, false))),
+            (ty(16501, 23, Sort::Base, None, "positive"), Some(("int", None, true))),
             (ty(16502, 16500, Sort::Enum, None, "better"), Some(("text", Some("better"), false))),
             (ty(869, 869, Sort::Base, None, "inet"), Some(("text", Some("inet"), false))),
             (ty(3904, 3904, Sort::Range, None, "int4range"), Some(("text", Some("int4range"), false))),

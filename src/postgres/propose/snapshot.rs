@@ -82,7 +82,7 @@ const INDEXED: &str = "SELECT x.indrelid::int8, x.indkey[0]::int2 FROM pg_index 
     WHERE x.indisvalid AND x.indkey[0] > 0 AND x.indpred IS NULL";
 
 /// Those that compare by equality alone. Of a partitioned table each once.
-const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey, k.confkey, k.confdeltype::text \
+const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey, k.confkey, k.confdeltype::text, k.convalidated AND NOT k.condeferrable \
     FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 \
     AND NOT EXISTS (SELECT FROM unnest(k.conpfeqop) e(oid) JOIN pg_operator o ON o.oid = e.oid WHERE o.oprname <> '=') \
     ORDER BY k.conrelid, k.conkey, k.confrelid, k.confkey, k.confdeltype";
@@ -190,6 +190,7 @@ impl Reading {
                     "n" | "d" => OnDelete::Set,
                     _ => OnDelete::Nothing,
                 },
+                holds: row.try_get(5)?,
             };
             if let Some(relation) = self.of(oid(&row, 0)?) {
                 relation.foreign_keys.push(key);

@@ -1,0 +1,83 @@
+//! The jobs that change a row, and that delete one.
+
+use super::cascades::Cascades;
+use super::facts::Identity;
+use super::job::{Field, Job, Jobs};
+use super::parents::is_secret;
+use crate::core::sql::spelling::as_needed;
+
+impl Jobs<'_> {
+    pub fn update(&self) -> Result<Option<Job>, &'static str> {
+        let key = self.key_fields()?;
+        let is_changed = |field: &&Field| {
+            let column = field.column;
+            column.rights.update && column.rights.select && !column.is_generated && column.identity != Identity::Always
+        };
+        let fields: Vec<&Field> = self
+            .fields
+            .values()
+            .filter(|field| !self.is_key(field.column) && !is_secret(&field.column.name))
+            .filter(|field| !self.table.places.iter().any(|(_, column)| column.number == field.column.number))
+            .collect();
+        let changed: Vec<&&Field> = fields.iter().filter(|field| is_changed(field)).collect();
+        if changed.is_empty() {
+            let is_open = fields.is_empty() || self.table.relation.rights.update;
+            return if is_open { Ok(None) } else { Err("the role may not") };
+        }
+        let sets: Vec<String> = changed
+            .iter()
+            .map(|field| {
+                let (name, own, value) = (as_needed(&field.column.name), self.own(field.column), field.value("job"));
+                match field.column.not_null {
+                    true => format!("{name} = coalesce({value}, {own})"),
+                    false => format!("{name} = CASE WHEN job.data ? '{}' THEN {value} ELSE {own} END", field.name),
+                }
+            })
+            .collect();
+        let wheres: Vec<String> =
+            key.iter().map(|field| format!("{} = {}", self.own(field.column), field.value("job"))).collect();
+        let change = format!(
+            "UPDATE {} {}\n          SET {}\n          FROM {{jobs}} job WHERE {}",
+            self.relation(),
+            self.alias,
+            sets.join(",\n              "),
+            wheres.join(" AND ")
+        );
+        let mut data: Vec<_> = key.iter().map(|field| field.required()).collect();
+        data.extend(changed.iter().map(|field| field.optional()));
+        let about = "Changes those of its columns that are sent".to_owned();
+        Ok(Some(Job {
+            name: "UPDATE",
+            about,
+            data,
+            order: self.order(),
+            sql: self.told("changed", &change, Vec::new()),
+        }))
+    }
+
+    pub fn delete(&self) -> Result<Option<Job>, &'static str> {
+        if !self.table.relation.rights.delete {
+            return Err("the role may not");
+        }
+        let key = self.key_fields()?;
+        let wheres: Vec<String> =
+            key.iter().map(|field| format!("{} = {}", self.own(field.column), field.value("job"))).collect();
+        let change =
+            format!("DELETE FROM {} {} USING {{jobs}} job WHERE {}", self.relation(), self.alias, wheres.join(" AND "));
+        let cascades = Cascades::of(self.table, self.chosen);
+        let mut about = "Deletes one".to_owned();
+        if !cascades.told.is_empty() {
+            about += ", and tells of the rows that go, or lose their reference, with it";
+        }
+        if cascades.is_cut {
+            about += "; there are more, of which the change feed tells";
+        }
+        let more = cascades
+            .told
+            .iter()
+            .flat_map(|cascade| self.ids(cascade.table, "gone.n", &cascade.alias, &cascade.from, true))
+            .collect();
+        let data = key.iter().map(|field| field.required()).collect();
+        Ok(Some(Job { name: "DELETE", about, data, order: self.order(), sql: self.told("gone", &change, more) }))
+    }
+}

@@ -1,0 +1,166 @@
+//! The job that inserts a row. Its key is drawn before, where Postgres chooses it, for RETURNING tells no `n`: the job is joined back
+//! by the key.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Column, Identity};
+use super::job::{needs_text, renamed, Field, Job, Jobs};
+use super::names::Taken;
+use super::parents::is_secret;
+use crate::core::sql::spelling::as_needed;
+
+/// A longer default is not repeated.
+const MAX_DEFAULT: usize = 120;
+
+#[derive(Default)]
+struct Plan {
+    /// The relation that the values are of.
+    jobs: &'static str,
+    data: Vec<(String, String)>,
+    columns: Vec<String>,
+    values: Vec<String>,
+    /// What is worked out before, for ids are joined back by it.
+    drawn: Vec<String>,
+    /// Values of the key's columns.
+    key: BTreeMap<i16, String>,
+}
+
+impl Jobs<'_> {
+    pub fn insert(&self) -> Result<Option<Job>, &'static str> {
+        let Plan { jobs, mut data, columns, values, drawn, key } = self.plan()?;
+        let relation = self.relation();
+        let returned: Vec<String> = self.table.key.iter().map(|column| as_needed(&column.name)).collect();
+        let from = match drawn.is_empty() {
+            true => "{jobs} job".to_owned(),
+            false => "drawn".to_owned(),
+        };
+        let overriding = match self.table.key.iter().any(|column| column.identity == Identity::Always) {
+            true => "OVERRIDING SYSTEM VALUE\n                 ",
+            false => "",
+        };
+        let insert = format!(
+            "added AS (INSERT INTO {relation} ({})\n                 {overriding}SELECT {}\n                 FROM {from} RETURNING {})",
+            columns.join(", "),
+            values.join(", "),
+            returned.join(", ")
+        );
+        let with = match drawn.is_empty() {
+            true => format!("WITH {insert}"),
+            false => format!(
+                "WITH drawn AS MATERIALIZED (SELECT job.*, {} FROM {{jobs}} job),\n               {insert}",
+                drawn.join(", ")
+            ),
+        };
+        let joins: Vec<String> = self
+            .table
+            .key
+            .iter()
+            .filter_map(|column| Some((column, key.get(&column.number)?)))
+            .map(|(column, value)| format!("added.{} = {value}", as_needed(&column.name)))
+            .collect();
+        let joined = format!("{from} JOIN added ON {}", joins.join(" AND "));
+        let told = match &self.table.places[..] {
+            [(_, id)] => {
+                let own = format!("added.{}", as_needed(&id.name));
+                let own = if needs_text(id) { format!("{own}::text") } else { own };
+                let result = if drawn.is_empty() { String::new() } else { format!(", {own} AS result") };
+                let id = renamed(&own, id);
+                format!("SELECT {jobs}.n, {id}{result} FROM {joined}")
+            }
+            _ => self.ids(self.table, &format!("{jobs}.n"), "added", &joined, true).join("\n          UNION ALL "),
+        };
+        let about = match drawn.is_empty() {
+            true => "Inserts one".to_owned(),
+            false => "Inserts one; its key is drawn here, and is the job's result".to_owned(),
+        };
+        let order = self.order().filter(|order| data.iter().any(|(name, _)| name == order));
+        data.sort_by_key(|(_, ty)| ty.ends_with('?'));
+        Ok(Some(Job { name: "INSERT", about, data, order, sql: format!("{with}\n          {told}") }))
+    }
+
+    /// Which columns an INSERT fills, and with what.
+    fn plan(&self) -> Result<Plan, &'static str> {
+        let has_default = |column: &&Column| column.default.is_some() || column.identity != Identity::None;
+        let jobs = if self.table.key.iter().any(&has_default) { "drawn" } else { "job" };
+        let mut plan = Plan { jobs, ..Plan::default() };
+        let mut taken = Taken::default();
+        self.fields.values().for_each(|field| drop(taken.give(&field.name)));
+        for column in &self.table.relation.columns {
+            let is_key = self.is_key(column);
+            let is_needed = column.not_null && !has_default(&column);
+            let field = self.fields.get(&column.number).filter(|_| column.rights.insert && !column.is_generated);
+            let Some(field) = field else {
+                match (is_key || is_needed, column.rights.insert) {
+                    (true, false) => return Err("the role may not"),
+                    (true, true) => return Err("no job can bring a value of a column that is needed"),
+                    (false, _) => continue,
+                }
+            };
+            if is_key && !column.rights.select {
+                return Err("the role may not read its key");
+            }
+            if is_key {
+                plan.columns.push(as_needed(&column.name));
+                let value = match has_default(&column) {
+                    true => self.draw(field, &mut taken, &mut plan)?,
+                    false => {
+                        plan.data.push(field.required());
+                        field.value(jobs)
+                    }
+                };
+                plan.values.push(value.clone());
+                plan.key.insert(column.number, value);
+                continue;
+            }
+            if column.identity == Identity::Always || (is_secret(&column.name) && !is_needed) {
+                continue;
+            }
+            match (is_needed, &column.default) {
+                (true, _) => {
+                    plan.data.push(field.required());
+                    plan.values.push(field.value(jobs));
+                }
+                (false, Some(default)) if default.len() <= MAX_DEFAULT && column.sequence.is_none() => {
+                    let value = field.value(jobs);
+                    plan.values.push(match column.not_null {
+                        true => format!("coalesce({value}, {default})"),
+                        false => format!("CASE WHEN {jobs}.data ? '{}' THEN {value} ELSE {default} END", field.name),
+                    });
+                    plan.data.push(field.optional());
+                }
+                (false, None) if column.identity == Identity::None => {
+                    plan.data.push(field.optional());
+                    plan.values.push(field.value(jobs));
+                }
+                _ => continue,
+            }
+            plan.columns.push(as_needed(&column.name));
+        }
+        Ok(plan)
+    }
+
+    /// A key's value that Postgres chooses.
+    fn draw(&self, field: &Field, taken: &mut Taken, plan: &mut Plan) -> Result<String, &'static str> {
+        let column = field.column;
+        let drawn = taken.give(&format!("new_{}", field.name));
+        let expression = match (&column.sequence, &column.default) {
+            (Some(sequence), _) if !sequence.may_draw => {
+                return Err("the role may not draw from the sequence of its key")
+            }
+            (Some(sequence), _) => {
+                let name = match sequence.is_visible {
+                    true => as_needed(&sequence.name),
+                    false => format!("{}.{}", as_needed(&sequence.schema), as_needed(&sequence.name)),
+                };
+                format!("nextval('{}')", name.replace('\'', "''"))
+            }
+            (None, Some(default)) => {
+                plan.data.push(field.optional());
+                format!("coalesce({}, {default})", field.value("job"))
+            }
+            (None, None) => return Err("nobody knows what its key is drawn from"),
+        };
+        plan.drawn.push(format!("{expression} AS {drawn}"));
+        Ok(format!("drawn.{drawn}"))
+    }
+}

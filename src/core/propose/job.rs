@@ -1,0 +1,171 @@
+//! What all jobs of a table have in common: their fields, how they tell which rows they changed, how they are written.
+
+use std::collections::BTreeMap;
+
+use super::choose::{Chosen, Table};
+use super::facts::Column;
+use super::names::{self, Taken};
+use super::types::passed;
+use super::write;
+use crate::core::sql::spelling::as_needed;
+use crate::core::sql::template::Template;
+
+/// Columns and placeholders with a meaning of their own.
+const RESERVED: [&str; 4] = ["n", "data", "jobs", "tenant"];
+
+/// Characters of `data` on one line.
+const LINE: usize = 120;
+
+/// A job, as lines of the file.
+pub(super) struct Job {
+    pub name: &'static str,
+    pub about: String,
+    /// Fields and their types.
+    pub data: Vec<(String, String)>,
+    pub order: Option<String>,
+    pub sql: String,
+}
+
+impl Job {
+    pub fn text(&self, section: &str) -> String {
+        let fields: Vec<String> =
+            self.data.iter().map(|(name, ty)| format!("{} = {}", write::key(name), write::quoted(ty))).collect();
+        let line = fields.join(", ");
+        let head = format!("\n{}\n[{section}.job.{}]\n", write::comment(&self.about), self.name);
+        let order = self.order.as_ref().map(|field| format!("order = [\"{field}\"]\n")).unwrap_or_default();
+        let sql = format!("sql  = {}\n", write::statement(&self.sql));
+        if line.len() <= LINE {
+            return format!("{head}data = {{ {line} }}\n{order}{sql}");
+        }
+        format!("{head}{order}{sql}[{section}.job.{}.data]\n{}\n", self.name, fields.join("\n"))
+    }
+
+    /// Does it read as a statement over jobs?
+    pub fn is_legal(&self) -> bool {
+        Template::with_relation(&self.sql, &["jobs"], |number| format!("${number}")).is_ok()
+    }
+}
+
+/// A column as a job brings it.
+pub(super) struct Field<'a> {
+    pub column: &'a Column,
+    pub name: String,
+    /// Its type, without the mark of an optional one.
+    pub ty: String,
+    cast: Option<Box<str>>,
+}
+
+impl Field<'_> {
+    /// The value in the relation of jobs that is called so.
+    pub fn value(&self, jobs: &str) -> String {
+        let name = as_needed(&self.name);
+        match &self.cast {
+            Some(cast) => format!("{jobs}.{name}::{cast}"),
+            None => format!("{jobs}.{name}"),
+        }
+    }
+
+    pub fn required(&self) -> (String, String) {
+        (self.name.clone(), self.ty.clone())
+    }
+
+    pub fn optional(&self) -> (String, String) {
+        (self.name.clone(), format!("{}?", self.ty))
+    }
+}
+
+/// What jobs of a table are made of.
+pub(super) struct Jobs<'a> {
+    pub table: &'a Table<'a>,
+    pub chosen: &'a Chosen<'a>,
+    pub alias: String,
+    /// By column.
+    pub fields: BTreeMap<i16, Field<'a>>,
+}
+
+impl<'a> Jobs<'a> {
+    pub fn of(table: &'a Table<'a>, chosen: &'a Chosen<'a>) -> Jobs<'a> {
+        let mut taken = Taken::default();
+        let mut fields = BTreeMap::new();
+        for column in &table.relation.columns {
+            let Some(passed) = passed(&column.ty) else { continue };
+            let name = taken.give(&names::argument(&column.name, &RESERVED));
+            fields.insert(column.number, Field { column, name, ty: passed.ty.to_string(), cast: passed.cast });
+        }
+        // Other than the relations of statements are called.
+        let alias = Taken::of(["job"]).give(&names::alias(&table.relation.name));
+        Jobs { table, chosen, alias, fields }
+    }
+
+    pub fn relation(&self) -> String {
+        self.table.relation.sql_name()
+    }
+
+    pub fn own(&self, column: &Column) -> String {
+        format!("{}.{}", self.alias, as_needed(&column.name))
+    }
+
+    pub fn key_fields(&self) -> Result<Vec<&Field<'a>>, &'static str> {
+        let field = |column: &&Column| self.fields.get(&column.number);
+        self.table.key.iter().map(field).collect::<Option<_>>().ok_or("no job can name a value of its key's type")
+    }
+
+    /// Whose order the job keeps, where data has no `id`.
+    pub fn order(&self) -> Option<String> {
+        let id = self.table.places[0].1.number;
+        let field = self.fields.get(&id).filter(|field| field.name != "id" && !field.ty.ends_with("[]"))?;
+        Some(field.name.clone())
+    }
+
+    /// The ids that a changed row has in the table's sections, of rows of `rows`, whose `n` is `n`.
+    pub fn ids(&self, table: &Table<'_>, n: &str, rows: &str, from: &str, names_it: bool) -> Vec<String> {
+        let one = |(section, column): &(String, &Column)| {
+            let section = if names_it { format!("'{section}' AS section, ") } else { String::new() };
+            format!(
+                "SELECT {n}, {section}{}::text AS id FROM {from}",
+                format_args!("{rows}.{}", as_needed(&column.name))
+            )
+        };
+        table.places.iter().map(one).collect()
+    }
+
+    /// A statement that changes rows and returns `n` and the columns of ids, as one that tells all of their sections.
+    pub fn told(&self, name: &str, change: &str, more: Vec<String>) -> String {
+        if let ([(_, id)], true) = (&self.table.places[..], more.is_empty()) {
+            let own = self.own(id);
+            let shown = if needs_text(id) { format!("{own}::text AS id") } else { renamed(&own, id) };
+            return format!("{change}\n          RETURNING job.n, {shown}");
+        }
+        let mut columns: Vec<String> = self.table.key.iter().map(|column| self.own(column)).collect();
+        for (_, column) in &self.table.places {
+            let own = self.own(column);
+            if !columns.contains(&own) {
+                columns.push(own);
+            }
+        }
+        let mut told = self.ids(self.table, &format!("{name}.n"), name, name, true);
+        told.extend(more);
+        format!(
+            "WITH {name} AS ({change}\n          RETURNING job.n, {})\n          {}",
+            columns.join(", "),
+            told.join("\n          UNION ALL ")
+        )
+    }
+
+    pub fn is_key(&self, column: &Column) -> bool {
+        self.table.key.iter().any(|key| key.number == column.number)
+    }
+}
+
+/// An id whose type is read as a text.
+pub(super) fn needs_text(column: &Column) -> bool {
+    passed(&column.ty).is_none_or(|passed| passed.cast.is_some() || column.ty.oid != column.ty.base)
+}
+
+/// A column as `id`.
+pub(super) fn renamed(own: &str, column: &Column) -> String {
+    match &*column.name == "id" && !own.ends_with("::text") {
+        true => own.to_owned(),
+        false => format!("{own} AS id"),
+    }
+}

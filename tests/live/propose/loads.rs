@@ -1,0 +1,105 @@
+//! What is proposed loads without a warning, and nothing of its queries is left to their author.
+
+use super::{loaded, proofs, proposed, seen, ODD};
+use crate::support::{bears, feed, Postgres, Redis};
+
+const SHOP: &str = include_str!("../../../src/core/derive/tests/shop.sql");
+
+#[test]
+fn proposals_for_known_databases_are_derived_whole() {
+    let exam = include_str!("../../../schema/exam.sql");
+    let salon = include_str!("../../../schema/salon.sql");
+    for (schema, queries) in [(SHOP, 12), (exam, 19), (salon, 12)] {
+        let database = Postgres::shared().database(schema);
+        let text = proposed(&database, "");
+        let redis = loaded(&database, &text);
+        let all = proofs(&redis);
+        assert!(all.len() >= queries, "{}: {text}", all.len());
+        for (section, proof) in all {
+            // Of uuids no order is computed.
+            let is_page = proof.call.starts_with("first ");
+            assert!(
+                proof.proof == "derived" && (proof.reasons.is_empty() || is_page),
+                "{section} {}: {} {:?}\n{text}",
+                proof.call,
+                proof.proof,
+                proof.reasons
+            );
+        }
+    }
+}
+
+#[test]
+fn the_bears_are_proposed_as_their_catalog_has_them() {
+    let database = bears::database();
+    let redis = loaded(&database, &proposed(&database, "TABLE bear color bear_colors"));
+    let all = proofs(&redis);
+    assert!(all.iter().all(|(_, proof)| proof.proof == "derived" && proof.reasons.is_empty()));
+    let calls: Vec<String> = all.iter().map(|(section, proof)| format!("{section} {}", proof.call)).collect();
+    for call in [
+        "bear {id:int}",
+        "color {id:int} counts",
+        "color name {name:text}",
+        "bear_colors {bear_id:int} color {color_id:int}",
+    ] {
+        assert!(calls.contains(&call.to_owned()), "{call}: {calls:#?}");
+    }
+}
+
+#[test]
+fn whatever_a_database_is_called_loads() {
+    let database = Postgres::shared().database(ODD);
+    let text = proposed(&database, "");
+    assert_eq!(text, proposed(&database, ""), "the same database makes the same text");
+    let redis = loaded(&database, &text);
+    let all = proofs(&redis);
+    for (section, proof) in &all {
+        assert_eq!(proof.proof, "derived", "{section} {}", proof.call);
+    }
+    // Of keys whose type is bear's own, or a domain of such a one, a row is found by its value.
+    let exact = [
+        "order_item",
+        "user",
+        "meta_rows",
+        "coded",
+        "node",
+        "transfer",
+        "linked",
+        "reversed",
+        "by_unique",
+        "odd_id",
+        "measured",
+        "daily",
+        "stamped",
+        "priced",
+        "flagged",
+        "cart",
+        "shop_node",
+        "odd_schema_node",
+        "last",
+    ];
+    for section in exact {
+        let of_section = all.iter().filter(|(of, proof)| of == section && !proof.call.starts_with("first "));
+        let of_section: Vec<_> = of_section.collect();
+        assert!(!of_section.is_empty(), "{section}: {text}");
+        for (_, proof) in of_section {
+            assert!(proof.reasons.is_empty(), "{section} {}: {:?}", proof.call, proof.reasons);
+        }
+    }
+}
+
+/// A feed follows each of its tables.
+#[test]
+fn a_proposal_loads_with_a_feed_too() {
+    let database = Postgres::shared().database(ODD);
+    let text = proposed(&database, "");
+    let redis = Redis::builder().postgres(&database).catalog(text.clone()).config("bear.feed", "outbox").start();
+    let redis = seen(redis, &text);
+    feed::wait_told(&redis);
+    database.run("INSERT INTO node (name) VALUES ('a'); INSERT INTO linked SELECT 1, id FROM \"user\"");
+    feed::wait_told(&redis);
+    assert!(redis.run("BEAR.QUERY node 1").text().contains(r#""name":"a""#));
+    database.run("UPDATE node SET name = 'b'");
+    feed::wait_told(&redis);
+    assert!(redis.run("BEAR.QUERY node 1").text().contains(r#""name":"b""#));
+}

@@ -55,7 +55,9 @@ fn pinned(file: &str) -> PathBuf {
 
 /// The folder of this name, filled anew where what is pinned has changed since.
 fn brought(name: &str, lock: &str, bring: impl Fn(&Path)) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers").join(name);
+    // Cargo names the folder to tests alone; an example brings nothing.
+    let folder = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let target = folder.join("workers").join(name);
     let pinned = std::fs::read(pinned(lock)).expect("what is pinned");
     let mark = target.join("brought");
     if std::fs::read(&mark).ok().as_ref() != Some(&pinned) {

@@ -48,6 +48,9 @@ struct Cluster {
 const ORDINARY: [&str; 5] =
     ["autovacuum=on", "full_page_writes=on", "max_wal_size=1GB", "shared_buffers=128MB", "log_statement=none"];
 
+/// What logs nothing but errors, for they are few.
+const QUIET: [&str; 2] = ["log_statement=none", "max_locks_per_transaction=512"];
+
 impl Postgres {
     /// The cluster that the tests of this process share. Never stop it.
     pub fn shared() -> &'static Postgres {
@@ -86,6 +89,13 @@ impl Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);
         Postgres::start_set(data, "on", "logical", &ORDINARY)
+    }
+
+    /// One whose changes can be decoded and whose statements are not logged: for very many of them.
+    pub fn start_quiet() -> Postgres {
+        let data = guardian::folder("postgres").join("data");
+        copy(template(), &data);
+        Postgres::start_set(data, "off", "logical", &QUIET)
     }
 
     fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {

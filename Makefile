@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive prove check-prove check-fresh test-servers lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -68,6 +68,17 @@ check-derive: ## derived rules against Postgres' answers: 10,000 histories of kn
 	@scripts/setup.sh test
 	BEAR_TEST_HISTORIES=$${BEAR_TEST_TRANSACTIONS:-300} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 feed::derived::
+
+prove: ## a catalog on trial, on a copy of a database's schema: CATALOG=shop.toml DATABASE_URL=postgres://…; MINUTES, SEED, FEEDS, ARGS=--json
+	@scripts/setup.sh >&2
+	@scripts/build.sh >&2
+	@cargo build --release --locked --example prove >&2
+	@BEAR_TEST_MODULE=$(or $(CARGO_TARGET_DIR),target)/release/libbear.so exec $(or $(CARGO_TARGET_DIR),target)/release/examples/prove $(ARGS) "$(CATALOG)" "$(DATABASE_URL)"
+
+check-prove: ## the same of schemas of public projects, which it brings, with the catalogs that BEAR.PROPOSE proposes; SECONDS_EACH, BEAR_TEST_SEED
+	@scripts/setup.sh
+	BEAR_TEST_SCHEMAS=$$(scripts/public-schemas.sh) BEAR_TEST_SECONDS=$${SECONDS_EACH:-60} \
+	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 --ignored proving::public::
 
 check-fresh: ## `make run` and `make test` in clean Debian roots, as root and with sudo; ARGS names cases
 	@scripts/check-fresh.sh $(ARGS)

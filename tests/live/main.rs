@@ -4,6 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// The program's own modules; tests of it are `proving`.
+#[path = "../../prove/mod.rs"]
+mod prove;
+
 mod cache;
 mod claims;
 mod clients;
@@ -15,5 +19,6 @@ mod inbox;
 mod jobs;
 mod locks;
 mod propose;
+mod proving;
 mod schedules;
 mod server;

@@ -1,0 +1,334 @@
+//! One pass: a database with rows, a Redis in front of it, a kind of feed, and changes until the time is up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+
+use crate::support::feed::wait_told;
+use crate::support::wait::wait_at_most;
+use crate::support::{Redis, Reply};
+
+use super::answers::{Comparison, Oracle};
+use super::calls::Caller;
+use super::catalog::Catalog;
+use super::changes::{is_bracket, Changer, Enqueuer, Step};
+use super::checker::{Checker, Stale};
+use super::copy::Copy;
+use super::data::{Data, Rows};
+use super::dice::Dice;
+use super::facts::Facts;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feed {
+    Wal,
+    Outbox,
+    /// Nobody tells of changes but jobs, so that there are no others.
+    Off,
+}
+
+impl Feed {
+    pub fn name(self) -> &'static str {
+        match self {
+            Feed::Wal => "wal",
+            Feed::Outbox => "outbox",
+            Feed::Off => "off",
+        }
+    }
+}
+
+/// What BEAR.CATALOG says of a query.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    pub proof: String,
+    pub reasons: Vec<String>,
+}
+
+/// Entries of all queries together, and of one query at least and at most.
+const ENTRIES: usize = 240;
+const LEAST_ENTRIES: usize = 2;
+const MOST_ENTRIES: usize = 8;
+
+/// Changes of a pass, however slow the machine is.
+const LEAST_STEPS: usize = 12;
+
+/// So long Postgres may take to see a catalog.
+const CHECK_PATIENCE: Duration = Duration::from_secs(120);
+
+/// So long a job may take.
+const JOB_PATIENCE_MS: &str = "10000";
+
+/// Queries of a catalog that Postgres may be asked about forty times a second: the feed looks at what they name that often.
+const FEW: usize = 60;
+
+/// What all passes share.
+pub struct Ground<'a> {
+    pub copy: &'a Copy,
+    pub facts: &'a Facts,
+    pub catalog: &'a Catalog,
+    pub text: &'a str,
+    /// Tables that have rows, parents first; those that queries read.
+    pub order: &'a [usize],
+    pub read: &'a BTreeSet<usize>,
+    /// The database with the rows.
+    pub filled: &'a str,
+}
+
+/// A stale answer, with what happened since it was fetched.
+pub struct Finding {
+    pub stale: Stale,
+    /// Rows as they were when it was fetched, of each table of the order.
+    pub rows: Vec<Rows>,
+    pub steps: Vec<Step>,
+}
+
+pub struct Pass<'a> {
+    pub ground: &'a Ground<'a>,
+    pub feed: Feed,
+    pub redis: Redis,
+    pub checker: Checker,
+    pub standings: Vec<Standing>,
+    pub client: Client,
+    pub notes: Vec<String>,
+    held: BTreeSet<usize>,
+    database: String,
+}
+
+impl<'a> Pass<'a> {
+    /// The error is what the module says of the catalog.
+    pub fn start(ground: &'a Ground<'a>, feed: Feed) -> Result<Pass<'a>, Vec<String>> {
+        let database = format!("prove_{}", feed.name());
+        ground.copy.database(&database, Some(ground.filled)).map_err(|why| vec![why])?;
+        let url = ground.copy.url(&database);
+        let redis =
+            Redis::builder().env("BEAR_POSTGRES_URL", &url).catalog(ground.text).config("bear.feed", feed.name());
+        // The feed says four times in it, and every 250 ms at least, what it has told; nothing is withheld meanwhile, for that is waited for.
+        let grace = if ground.catalog.queries.len() <= FEW { "100" } else { "1000" };
+        let redis = redis.configs(&[("bear.feed-grace-ms", grace), ("bear.feed-behind", "serve")]);
+        let redis = redis.try_start().map_err(|log| refusal(&log))?;
+        let is_checked = || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes";
+        wait_at_most(CHECK_PATIENCE, || is_checked().then_some(()))
+            .ok_or_else(|| vec!["Postgres has not seen the catalog within two minutes".to_owned()])?;
+        let errors = texts(&redis.run("BEAR.CATALOG").map()["errors"]);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let connect = || ground.copy.client(&database).map_err(|why| vec![why]);
+        let standings = standings(&redis, ground.catalog);
+        let queries = &ground.catalog.queries;
+        let comparisons =
+            queries.iter().zip(&standings).map(|(query, standing)| Comparison::new(query, &standing.reasons));
+        let checker = Checker::new(&redis, Oracle::new(connect()?, queries), comparisons.collect());
+        let mut pass = Pass {
+            ground,
+            feed,
+            redis,
+            checker,
+            standings,
+            client: connect()?,
+            notes: Vec::new(),
+            held: BTreeSet::new(),
+            database,
+        };
+        pass.wait();
+        pass.hold_untold();
+        Ok(pass)
+    }
+
+    /// Until the feed has told what is committed.
+    pub fn wait(&self) {
+        if self.feed != Feed::Off {
+            wait_told(&self.redis);
+        }
+    }
+
+    /// Tables that the feed says it does not follow: their changes reach nobody, and that is said already.
+    fn hold_untold(&mut self) {
+        if self.feed == Feed::Off {
+            return;
+        }
+        for untold in texts(&self.redis.run("BEAR.FEED").map()["not_covered"]) {
+            let name = untold.split(':').next().unwrap_or_default().trim().trim_matches('\'');
+            let is_it = |place: &usize| {
+                let table = &self.ground.facts.tables[*place];
+                [table.name.clone(), format!("{}.{}", table.schema, table.name)].iter().any(|known| known == name)
+            };
+            self.held.extend((0..self.ground.facts.tables.len()).filter(is_it));
+            self.notes.push(format!("{}: not followed, and so not changed: {untold}", self.feed.name()));
+        }
+    }
+
+    /// Changes until the time is up; the first stale answer of each query.
+    pub fn run(&mut self, dice: &mut Dice, until: Instant, mut progress: impl FnMut(&Checker, usize)) -> Vec<Finding> {
+        let ground = self.ground;
+        let mut data = Data::new(ground.facts, ground.catalog);
+        let callers: Vec<Caller> =
+            ground.catalog.queries.iter().map(|query| Caller::new(ground.facts, query)).collect();
+        let most = (ENTRIES / callers.len().max(1)).clamp(LEAST_ENTRIES, MOST_ENTRIES);
+        let changer = Changer::new(ground.order, ground.read, &self.held);
+        let enqueuers: Vec<Enqueuer> = ground.catalog.jobs.iter().map(|job| Enqueuer::new(ground.facts, job)).collect();
+        let enqueuers: Vec<Enqueuer> =
+            enqueuers.into_iter().filter(|one| one.tables().is_disjoint(&self.held)).collect();
+        for (query, caller) in callers.iter().enumerate() {
+            for _ in 0..most {
+                self.call(query, caller, &mut data, dice);
+            }
+        }
+        let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
+        let (mut steps, mut states): (Vec<Step>, Vec<Vec<Rows>>) = (Vec::new(), Vec::new());
+        while Instant::now() < until || steps.len() < LEAST_STEPS {
+            self.renew(&callers, most, &mut data, dice);
+            states.push(self.state(&mut data, states.last()));
+            self.checker.fill(&self.redis, steps.len());
+            let jobs = match self.feed {
+                Feed::Off => true,
+                _ => !enqueuers.is_empty() && dice.is(20),
+            };
+            let step = match jobs {
+                true => dice.pick(&enqueuers).and_then(|one| one.draw(&mut self.client, &mut data, dice)),
+                false => changer.transaction(&mut self.client, &mut data, dice),
+            };
+            steps.push(step.and_then(|step| self.make(step)).unwrap_or(Step::Transaction(vec!["COMMIT".to_owned()])));
+            data.forget();
+            self.wait();
+            for stale in self.checker.check() {
+                findings.entry(stale.query).or_insert_with(|| Finding {
+                    rows: states[stale.filled_at].clone(),
+                    steps: steps[stale.filled_at..].iter().filter(|step| step.weight() > 0).cloned().collect(),
+                    stale,
+                });
+            }
+            progress(&self.checker, steps.len());
+        }
+        findings.into_values().collect()
+    }
+
+    fn call(&mut self, query: usize, caller: &Caller, data: &mut Data, dice: &mut Dice) {
+        if let Some(call) = caller.draw(&mut self.client, data, dice) {
+            self.checker.add(query, call);
+        }
+    }
+
+    /// Some calls give way to others, that take values which the changes have brought.
+    fn renew(&mut self, callers: &[Caller], most: usize, data: &mut Data, dice: &mut Dice) {
+        for (query, caller) in callers.iter().enumerate() {
+            if dice.is(6) {
+                self.checker.make_room(query, most);
+                self.call(query, caller, data, dice);
+            }
+        }
+    }
+
+    /// Tables whose rows are as they were are kept once.
+    fn state(&mut self, data: &mut Data, before: Option<&Vec<Rows>>) -> Vec<Rows> {
+        let of = |(at, place): (usize, &usize)| {
+            let rows = data.rows(&mut self.client, *place);
+            before.map(|before| &before[at]).filter(|before| ***before == *rows).cloned().unwrap_or(rows)
+        };
+        self.ground.order.iter().enumerate().map(of).collect()
+    }
+
+    /// The step as it was made; None where nothing of it could be.
+    pub fn make(&mut self, step: Step) -> Option<Step> {
+        match step {
+            Step::Job { space, name, data } => {
+                let words = ["BEAR.ENQUEUE", &space, &name, &data, "ATTEMPTS", "1", "BLOCK", JOB_PATIENCE_MS];
+                let reply = self.checker.wire().call(&words);
+                let is_done =
+                    matches!(reply, Reply::Array(_) | Reply::Map(_)) && reply.map()["state"].text() == "completed";
+                is_done.then_some(Step::Job { space, name, data })
+            }
+            Step::Transaction(statements) => {
+                let all = format!("BEGIN; {}", statements.join("; "));
+                if self.client.batch_execute(&all).is_ok() {
+                    return Some(Step::Transaction(statements));
+                }
+                let _ = self.client.batch_execute("ROLLBACK");
+                // What a constraint refuses is left out.
+                let good: Vec<String> = self.those_that_work(statements);
+                let all = format!("BEGIN; {}", good.join("; "));
+                let is_made = good.iter().any(|sql| !is_bracket(sql)) && self.client.batch_execute(&all).is_ok();
+                if !is_made {
+                    let _ = self.client.batch_execute("ROLLBACK");
+                }
+                is_made.then_some(Step::Transaction(good))
+            }
+        }
+    }
+
+    fn those_that_work(&mut self, statements: Vec<String>) -> Vec<String> {
+        let client = &mut self.client;
+        let _ = client.batch_execute("BEGIN");
+        let works = |sql: &String| {
+            if is_bracket(sql) {
+                return true;
+            }
+            let is_done = client.batch_execute(&format!("SAVEPOINT try; {sql}")).is_ok();
+            let _ = client.batch_execute(if is_done { "RELEASE SAVEPOINT try" } else { "ROLLBACK TO SAVEPOINT try" });
+            is_done
+        };
+        let good = statements.into_iter().filter(works).collect();
+        let _ = self.client.batch_execute("ROLLBACK");
+        good
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.ground.copy.drop_database(&self.database);
+    }
+}
+
+/// Why a server that has ended has not loaded the module.
+fn refusal(log: &str) -> Vec<String> {
+    let own =
+        log.lines().filter_map(|line| line.split_once("<bear> ")).map(|(_, text)| text.to_owned()).collect::<Vec<_>>();
+    match own.is_empty() {
+        true => log.lines().rev().take(5).map(str::to_owned).collect(),
+        false => own,
+    }
+}
+
+pub fn texts(reply: &Reply) -> Vec<String> {
+    reply.list().iter().map(Reply::text).collect()
+}
+
+pub fn standings(redis: &Redis, catalog: &Catalog) -> Vec<Standing> {
+    let mut known: BTreeMap<(String, String), Standing> = BTreeMap::new();
+    let sections: BTreeSet<&String> = catalog.queries.iter().map(|query| &query.section).collect();
+    for section in sections {
+        let reply = redis.wire().call(&["BEAR.CATALOG", section]);
+        for query in reply.map()["queries"].list() {
+            let query = query.map();
+            let proof = match &query["proof"] {
+                Reply::Nil => String::new(),
+                proof => proof.text(),
+            };
+            let standing = Standing { proof, reasons: texts(&query["reasons"]) };
+            known.insert((section.clone(), query["call"].text()), standing);
+        }
+    }
+    let of = |query: &super::catalog::Query| {
+        known.get(&(query.section.clone(), query.call.clone())).cloned().unwrap_or_default()
+    };
+    catalog.queries.iter().map(of).collect()
+}
+
+/// Rows to begin with, as statements, parents first.
+pub fn inserts(ground: &Ground, rows: &[Rows]) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (place, rows) in ground.order.iter().zip(rows) {
+        let table = &ground.facts.tables[*place];
+        let refers_to_itself = table.foreign.iter().any(|foreign| foreign.target == *place);
+        // Those that were refused because what they refer to was not there yet come again.
+        for _ in 0..if refers_to_itself && !table.key.is_empty() { 2 } else { 1 } {
+            for row in Rc::clone(rows).iter() {
+                let values: Vec<_> =
+                    row.iter().cloned().enumerate().filter(|(at, _)| !table.columns[*at].is_generated).collect();
+                statements.push(table.insert(&values));
+            }
+        }
+    }
+    statements
+}

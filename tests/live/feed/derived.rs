@@ -1,11 +1,17 @@
 //! Queries of which nothing is said but call and SQL, of every shape: whatever changes, each cached answer is Postgres' own, and few are
 //! dropped whose answers have not changed. `BEAR_TEST_HISTORIES` is the number of transactions (10), `BEAR_TEST_SEED` chooses them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::prove::answers::{connect, Comparison, Oracle};
+use crate::prove::calls::Call;
+use crate::prove::catalog::Catalog;
+use crate::prove::checker::Checker;
+use crate::prove::dice::Dice;
+use crate::prove::run::standings;
+use crate::prove::sql::{array, Value};
 use crate::support::feed::wait_told;
-use crate::support::{eventually, Postgres, Redis, Reply, Wire};
+use crate::support::{eventually, Postgres, Redis};
 
 const SCHEMA: &str = include_str!("../../../src/core/derive/tests/shop.sql");
 const STATEMENTS: [&str; 2] = [
@@ -19,20 +25,16 @@ const ENTRIES: usize = 2;
 /// So many transactions give a ratio that is not of chance.
 const MANY: u64 = 60;
 
-/// splitmix64
-struct Dice(u64);
+/// Values and changes of the shop.
+struct Shop(Dice);
 
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
+impl Shop {
+    fn number(&mut self, last: u64) -> String {
+        self.0.number(last)
     }
 
-    fn number(&mut self, last: u64) -> String {
-        (self.below(last) + 1).to_string()
+    fn below(&mut self, end: u64) -> u64 {
+        self.0.below(end)
     }
 
     fn name(&mut self) -> String {
@@ -157,8 +159,8 @@ struct Statement {
     /// As the catalog has it, without quotes around.
     call: String,
     sql: String,
-    /// Numbers of its arguments and their letters, in the order of the call; whether each may be left out.
-    args: Vec<(usize, char, bool)>,
+    /// Numbers of its arguments, their letters and types, in the order of the call; whether each may be left out.
+    args: Vec<(usize, char, &'static str, bool)>,
 }
 
 /// `$1::int` becomes `{a1}`, and an argument of the call.
@@ -173,10 +175,10 @@ fn statement(number: usize, line: &'static str) -> Statement {
         let is_optional = letter == 'o';
         named = named.replace(&format!("${at}::{ty}"), &format!("{{a{at}}}"));
         words.push((is_optional, format!("{{a{at}:{ty}}}")));
-        args.push((at, letter, is_optional));
+        args.push((at, letter, ty, is_optional));
     }
     // Optional groups come last.
-    args.sort_by_key(|(_, _, is_optional)| *is_optional);
+    args.sort_by_key(|(.., is_optional)| *is_optional);
     words.sort_by_key(|(is_optional, _)| *is_optional);
     let mut call = format!("s{number}");
     for ((at, ..), (is_optional, word)) in args.iter().zip(&words) {
@@ -189,51 +191,45 @@ fn statement(number: usize, line: &'static str) -> Statement {
 }
 
 impl Statement {
-    fn ask(&self, number: usize, dice: &mut Dice) -> String {
-        let mut call = format!("s{number}");
-        for (at, letter, is_optional) in &self.args {
-            match (dice.argument(*letter), is_optional) {
-                (Some(word), true) => write!(call, " a{at} {word}").unwrap(),
-                (Some(word), false) => write!(call, " {word}").unwrap(),
-                (None, _) => {}
+    /// `params`: names of the statement's parameters.
+    fn ask(&self, number: usize, params: &[String], shop: &mut Shop) -> Call {
+        let mut words = vec![format!("s{number}")];
+        let mut values: Vec<(String, Value)> = Vec::new();
+        for (at, letter, ty, is_optional) in &self.args {
+            let Some(word) = shop.argument(*letter) else { continue };
+            if *is_optional {
+                words.push(format!("a{at}"));
             }
+            let value = match ty.ends_with("[]") {
+                true => {
+                    // Sorted, each once: as the statement gets it.
+                    let mut elements: Vec<&str> = word.split(',').collect();
+                    elements.sort_by_key(|element| element.parse::<u64>().ok());
+                    elements.dedup();
+                    array(&elements.into_iter().map(|element| Some(element.to_owned())).collect::<Vec<_>>())
+                }
+                false => word.clone(),
+            };
+            words.push(word);
+            values.push((format!("a{at}"), Some(value)));
         }
-        call
+        let value = |name: &String| values.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.clone());
+        Call { space: "product".to_owned(), words, params: params.iter().map(value).collect() }
     }
-}
-
-/// The rows in any order: that of a statement without ORDER BY is Postgres' own affair.
-fn rows(reply: &Reply) -> Vec<String> {
-    let json = reply.json();
-    let rows = json.as_array().expect("an array");
-    let mut rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
-    rows.sort_unstable();
-    rows
 }
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-#[derive(Default)]
-struct Figures {
-    changed: u32,
-    dropped: u32,
-}
-
-fn fresh(wire: &mut Wire, call: &str) -> Option<Vec<String>> {
-    let reply = wire.run(&format!("BEAR.QUERY product FRESH {call}"));
-    (!reply.is_error()).then(|| rows(&reply))
-}
-
 /// `most`: dropped for each entry whose answer has changed, of all statements.
 fn history(feed: &str, identity: &str, most: f64) {
     let seed = number("BEAR_TEST_SEED", 19);
     println!("BEAR_TEST_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut shop = Shop(Dice::new(seed));
     // A server of its own: transactions of others make all cold.
     let server = Postgres::start_logical();
-    let database = server.database(&format!("{SCHEMA}{}", dice.fill()));
+    let database = server.database(&format!("{SCHEMA}{}", shop.fill()));
     for table in ["category", "product", "tag", "product_tag", "author", "review"] {
         database.run(&format!("ALTER TABLE {table} REPLICA IDENTITY {identity}"));
     }
@@ -243,50 +239,44 @@ fn history(feed: &str, identity: &str, most: f64) {
     for Statement { call, sql, .. } in &statements {
         write!(catalog, "[[product.query]]\ncall = \"{call}\"\nttl = \"1d\"\nsql = '''{sql}'''\n").unwrap();
     }
-    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(&database).catalog(&*catalog).config("bear.feed", feed).start();
     wait_told(&redis);
     eventually("the catalog is derived", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
-    let mut wire = redis.wire();
-    let mut answers: BTreeMap<String, (usize, Vec<String>)> = BTreeMap::new();
+    let catalog = Catalog::read(&catalog).expect("it is one");
+    let standings = standings(&redis, &catalog);
+    let comparisons = catalog.queries.iter().zip(&standings).map(|(query, of)| Comparison::new(query, &of.reasons));
+    let oracle = Oracle::new(connect(&database.url()).expect("it answers"), &catalog.queries);
+    let mut checker = Checker::new(&redis, oracle, comparisons.collect());
     for (at, statement) in statements.iter().enumerate() {
+        let (_, params) = catalog.queries[at].rendered();
         for _ in 0..ENTRIES {
-            let call = statement.ask(at, &mut dice);
-            // Some have two columns of one name.
-            if let Some(rows) = fresh(&mut wire, &call) {
-                answers.insert(call, (at, rows));
-            }
+            // Some have two columns of one name: the module answers them with an error, and so does nobody compare them.
+            checker.add(at, statement.ask(at, &params, &mut shop));
         }
     }
-    assert!(answers.len() > statements.len(), "{} of {} are answered", answers.len(), statements.len());
-    let mut figures: Vec<Figures> = statements.iter().map(|_| Figures::default()).collect();
     let mut complaints = String::new();
     let histories = number("BEAR_TEST_HISTORIES", 10);
-    for _ in 0..histories {
-        redis.wait_stored();
-        let count = [1, 1, 2, 3][dice.below(4) as usize];
-        let sql: String = (0..count).map(|_| dice.change()).collect();
+    for step in 0..histories {
+        checker.fill(&redis, step as usize);
+        let cached = checker.entries.iter().filter(|entry| entry.is_cached).count();
+        assert!(cached > statements.len(), "{cached} of {} are cached", statements.len());
+        let count = [1, 1, 2, 3][shop.below(4) as usize];
+        let sql: String = (0..count).map(|_| shop.change()).collect();
         database.run(&format!("BEGIN;{sql} COMMIT"));
         wait_told(&redis);
-        for (call, (at, before)) in &mut answers {
-            let cached = wire.run(&format!("BEAR.QUERY product CACHED {call}"));
-            let now = fresh(&mut wire, call).expect("it was answered before");
-            figures[*at].changed += u32::from(now != *before);
-            figures[*at].dropped += u32::from(cached.is_nil());
-            if !cached.is_nil() && rows(&cached) != now {
-                let Statement { name, sql: statement, .. } = &statements[*at];
-                writeln!(complaints, "{feed}: {name}, {call}: {sql}\n  {statement}\n  {:?}\n  {now:?}", rows(&cached))
-                    .unwrap();
-            }
-            *before = now;
+        for stale in checker.check() {
+            let Statement { name, sql: statement, .. } = &statements[stale.query];
+            let (call, cached, now) = (stale.call.line(None), stale.cached, stale.now);
+            writeln!(complaints, "{feed}: {name}, {call}: {sql}\n  {statement}\n  {cached:?}\n  {now:?}").unwrap();
         }
     }
     let (mut changed, mut dropped) = (0, 0);
-    for (Figures { changed: of_one, dropped: gone }, statement) in figures.iter().zip(&statements) {
+    for (figures, statement) in checker.figures.iter().zip(&statements) {
         if std::env::var("BEAR_TEST_SHOW").is_ok() {
-            println!("{feed}\t{}\t{of_one}\t{gone}", statement.name);
+            println!("{feed}\t{}\t{}\t{}", statement.name, figures.changes, figures.drops);
         }
-        changed += of_one;
-        dropped += gone;
+        changed += figures.changes as u32;
+        dropped += figures.drops as u32;
     }
     assert!(complaints.is_empty(), "{complaints}");
     let ratio = f64::from(dropped) / f64::from(changed);

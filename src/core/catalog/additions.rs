@@ -29,6 +29,8 @@ pub struct QueryAdditions {
     /// Columns of the result that no client sees: name and expression.
     pub hidden: Vec<(Box<str>, Box<str>)>,
     pub rows: Option<bool>,
+    /// Rows, or an argument in braces.
+    pub page: Option<Box<str>>,
     pub match_: Option<Box<str>>,
     pub on: BTreeMap<Box<str>, Box<str>>,
     pub lists: BTreeMap<Box<str>, Box<str>>,
@@ -81,6 +83,10 @@ impl QueryAdditions {
         }
         if let Some(rows) = self.rows {
             query.entry("rows").or_insert(rows.into());
+        }
+        if let Some(page) = &self.page {
+            let page = page.parse::<i64>().map_or_else(|_| Value::from(&**page), Value::from);
+            query.entry("page").or_insert(page);
         }
         if let Some(predicate) = &self.match_ {
             query.entry("match").or_insert_with(|| (&**predicate).into());

@@ -310,7 +310,7 @@ pub(super) fn number_of(relation: &Relation, column: &str) -> Option<i16> {
 }
 
 /// May a predicate name a column so?
-fn is_word(name: &str) -> bool {
+pub(super) fn is_word(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.eq_ignore_ascii_case("not")

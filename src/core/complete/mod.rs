@@ -5,6 +5,7 @@
 //! | `homes` | the section that changes of a relation's rows are told to, and by which of its columns; new ones where there is none |
 //! | `words` | a condition as a predicate says it |
 //! | `statement` | a rule as a SELECT of the rows, or of the values, that it concerns |
+//! | `page` | the bound of a full page |
 //! | `query` | what one query leaves unsaid |
 //!
 //! ```text
@@ -18,6 +19,7 @@
 //! to what no statement can select.
 
 mod homes;
+mod page;
 mod query;
 mod statement;
 #[cfg(test)]

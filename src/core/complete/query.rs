@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::homes::{id_type, HomeId, Homes};
+use super::page::{Bound, Pages};
 use super::statement::{cast, Statements};
 use super::words::{Values, Words};
 use super::{Said, Subject};
@@ -191,6 +192,7 @@ impl<'a> Completer<'a, '_, '_> {
         if self.is_any_own {
             self.found.additions.match_ = None;
         }
+        self.drop_unused_page();
         let hidden = std::mem::take(&mut self.hidden);
         for (section, expressions) in hidden {
             let listed = self.listed.get(&*section);
@@ -211,6 +213,17 @@ impl<'a> Completer<'a, '_, '_> {
         for (name, statements) in std::mem::take(&mut self.listed) {
             let statements: Vec<String> = statements.into_iter().collect();
             self.found.additions.lists.insert(name.into(), statements.join(" UNION ").into());
+        }
+    }
+
+    /// Where any change counts after all, nothing compares with the last row.
+    fn drop_unused_page(&mut self) {
+        let additions = &mut self.found.additions;
+        let is_compared = |said: &str| said.contains("<= _last");
+        if !additions.match_.iter().chain(additions.on.values()).any(|said| is_compared(said)) {
+            additions.page = None;
+            // No others are there yet.
+            additions.hidden.clear();
         }
     }
 
@@ -326,11 +339,13 @@ impl<'a> Completer<'a, '_, '_> {
         let shown_only: Vec<bool> = rules.iter().map(|rule| self.refers(rule)).collect();
         let mut alternatives: BTreeSet<String> = BTreeSet::new();
         let mut compared: BTreeSet<i16> = BTreeSet::new();
+        let is_alone = shown_only.iter().filter(|is_shown_only| !**is_shown_only).count() == 1;
+        let mut bound = None;
         for (rule, is_shown_only) in rules.iter().zip(&shown_only) {
             if *is_shown_only {
                 continue;
             }
-            match self.terms(rule, home, &mut compared) {
+            match self.terms(rule, home, &mut compared, is_alone.then_some(&mut bound)) {
                 Some(terms) => drop(alternatives.insert(terms)),
                 None => {
                     (self.listed, self.hidden) = kept;
@@ -362,6 +377,10 @@ impl<'a> Completer<'a, '_, '_> {
         if predicate.is_empty() {
             return;
         }
+        if let Some(bound) = bound {
+            self.found.additions.page = Some(bound.size);
+            self.found.additions.hidden.extend(bound.hidden);
+        }
         match self.is_own(home) {
             true => self.found.additions.match_ = Some(predicate),
             // Another relation that is told to it may be one of which any change counts.
@@ -370,7 +389,13 @@ impl<'a> Completer<'a, '_, '_> {
     }
 
     /// All that a predicate says of the rule's rows.
-    fn terms(&mut self, rule: &'a Rule, home: HomeId, compared: &mut BTreeSet<i16>) -> Terms {
+    fn terms(
+        &mut self,
+        rule: &'a Rule,
+        home: HomeId,
+        compared: &mut BTreeSet<i16>,
+        page: Option<&mut Option<Bound>>,
+    ) -> Terms {
         let relation: &Relation = self.said.facts.relations.get(&rule.relation)?;
         let topmost = self.said.facts.relations.get(&self.homes.get(home).relation)?;
         // A partition may number its columns otherwise.
@@ -399,8 +424,28 @@ impl<'a> Completer<'a, '_, '_> {
                 }
             }
         }
+        if let Some(page) = page {
+            let name = |column: i16| self.homes.column(home, number(column)?);
+            *page = self.bound(rule, &name);
+            if let Some(bound) = page {
+                names.extend(bound.columns.iter().copied());
+                terms.push(bound.said.clone());
+            }
+        }
         compared.extend(names.into_iter().filter_map(number));
         (!terms.is_empty()).then(|| terms.join(" and "))
+    }
+
+    fn bound(&self, rule: &Rule, name: &dyn Fn(i16) -> Option<Box<str>>) -> Option<Bound> {
+        let new_sections: Vec<&str> = self.of_rule.values().map(|home| &*self.homes.get(*home).section).collect();
+        let pages = Pages {
+            said: self.said,
+            subject: self.subject,
+            sources: self.sources,
+            statements: self.takes_columns.then_some(&self.statements),
+            new_sections: &new_sections,
+        };
+        pages.bound(rule, name)
     }
 
     /// What the link demands of the row's column.

@@ -71,6 +71,9 @@ fn words(fixture: &Fixture, name: &str, sql: &str) -> String {
         if let Some(rows) = query.rows {
             writeln!(out, "rows = {rows}").unwrap();
         }
+        if let Some(page) = &query.page {
+            writeln!(out, "page = {page}").unwrap();
+        }
         for (name, expression) in &query.hidden {
             writeln!(out, "{expression} AS {name}").unwrap();
         }

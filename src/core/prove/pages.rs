@@ -26,6 +26,12 @@ impl Prover<'_> {
         let Some(page) = self.derived.page.as_ref().filter(|page| page.occurrence == rule.occurrence) else {
             return Some(Doubt::Unknown("whether the result is a page in that order is not known"));
         };
+        // Whose column is shown is known where the relation is read once.
+        if self.derived.rules.iter().filter(|other| other.relation == rule.relation).count() > 1 {
+            return Some(Doubt::Unknown(
+                "which of the rows that are joined the last row's sort keys are of is not known",
+            ));
+        }
         self.doubt_of_size(page).or_else(|| {
             let keys = within.keys.iter().enumerate();
             keys.filter_map(|(at, key)| self.doubt_of_key(key, page.keys.get(at), rule, column_of)).next()

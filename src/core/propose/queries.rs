@@ -265,13 +265,14 @@ impl<'a> Queries<'a> {
                 conditions.push(condition);
             }
         }
-        call += " [limit {limit:int}]";
+        // An argument of its own, so that the bound of a full page can be derived.
+        call += &limit();
         let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
         let is_indexed = columns.iter().any(|column| self.table.relation.indexed.contains(&column.number));
         let note = if is_indexed { "" } else { "; no index begins with it, so that each miss reads the whole table" };
         let about = format!("Those of one {}{}{note}", names.join(", "), self.select.with_names());
         let order = if order.is_empty() { String::new() } else { format!("ORDER BY {} ", order.join(", ")) };
-        let sql = self.select.text(&conditions, &format!("{order}LIMIT coalesce({{limit}}, {ROWS})"));
+        let sql = self.select.text(&conditions, &format!("{order}LIMIT {{limit}}"));
         self.push(about, call, false, sql);
     }
 
@@ -380,11 +381,16 @@ impl<'a> Queries<'a> {
             Some((group, condition)) => (group, vec![condition]),
             None => (String::new(), Vec::new()),
         };
-        let about = format!("{about}{}; any that comes or changes among them counts", self.select.with_names());
-        let sql = self
-            .select
-            .text(&conditions, &format!("ORDER BY {}{order} LIMIT coalesce({{limit}}, {ROWS})", self.select.own(key)));
-        let call = format!("{}{group} [limit {{limit:int}}]", if order.is_empty() { "first" } else { "recent" });
+        let note =
+            if group.is_empty() { "; any that comes or changes counts, for bear compares no such order" } else { "" };
+        let about = format!("{about}{}{note}", self.select.with_names());
+        let sql = self.select.text(&conditions, &format!("ORDER BY {}{order} LIMIT {{limit}}", self.select.own(key)));
+        let call = format!("{}{group}{}", if order.is_empty() { "first" } else { "recent" }, limit());
         self.push(about, call, false, sql);
     }
+}
+
+/// The last argument of a list.
+fn limit() -> String {
+    format!(" [limit {{limit:int={ROWS}}}]")
 }

@@ -24,6 +24,8 @@ mod cascades;
 mod change;
 mod choose;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
 mod insert;
 mod job;
 mod jobs;
@@ -31,6 +33,8 @@ mod names;
 mod parents;
 mod queries;
 mod select;
+#[cfg(test)]
+mod tests;
 mod types;
 mod write;
 

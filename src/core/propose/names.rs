@@ -67,11 +67,18 @@ pub(super) fn argument(column: &str, reserved: &[&str]) -> String {
     name
 }
 
-/// A literal word of a call that reads like a column's name, without the `_id` at its end.
+/// A literal word of a call that reads like a column's name, without the `_id` at its end; none that a number or a uuid may be.
 pub(super) fn word(column: &str) -> String {
     let name = section(column);
     let short = name.strip_suffix("_id").filter(|short| !short.is_empty()).unwrap_or(&name);
-    short.trim_matches('_').to_owned()
+    let word = short.trim_matches('_');
+    let is_value = word.starts_with(|c: char| c.is_ascii_digit())
+        || (word.len() >= 32 && word.bytes().all(|b| b.is_ascii_hexdigit()));
+    if is_value {
+        format!("by_{word}")
+    } else {
+        word.to_owned()
+    }
 }
 
 /// The alias of a table, such as `oi` of `order_item`.
@@ -103,9 +110,15 @@ mod tests {
         ] {
             assert_eq!(alias(name), expected, "{name}");
         }
-        for (name, expected) in
-            [("category_id", "category"), ("id", "id"), ("_id", "id"), ("createdBy", "created_by"), ("tag_id", "tag")]
-        {
+        for (name, expected) in [
+            ("category_id", "category"),
+            ("id", "id"),
+            ("_id", "id"),
+            ("createdBy", "created_by"),
+            ("tag_id", "tag"),
+            ("1_id", "by_1"),
+            ("deadbeefdeadbeefdeadbeefdeadbeef", "by_deadbeefdeadbeefdeadbeefdeadbeef"),
+        ] {
             assert_eq!(word(name), expected, "{name}");
         }
         for (name, expected) in [

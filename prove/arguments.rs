@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::run::Feed;
 use super::Options;
 
-const USAGE: &str = "usage: prove [--json] CATALOG URL, such as: prove shop.toml postgres://app@localhost/shop";
+const USAGE: &str = "usage: prove [--json] CATALOG URL, such as: prove shop.toml postgres://app@localhost/shop
+       make prove CATALOG=shop.toml DATABASE_URL=postgres://app@localhost/shop";
 
 /// `variable` reads the environment. One that is empty says nothing.
 pub fn options(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Options, String> {

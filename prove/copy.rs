@@ -162,9 +162,10 @@ fn create(postgres: &Postgres, url: &str, skipped: &mut Vec<String>) -> Result<(
 
 /// Object by object: one that cannot be restored takes with it what needs it, and nothing else.
 fn restore(postgres: &Postgres, dump: &Path, skipped: &mut Vec<String>) -> Result<(), String> {
+    // By --verbose it says which object a failure is of.
     let mut command = Command::new(program("pg_restore"));
     command
-        .args(["--no-owner", "--no-privileges", "--dbname", &postgres.url_through(postgres.port(), EMPTY)])
+        .args(["--verbose", "--no-owner", "--no-privileges", "--dbname", &postgres.url_through(postgres.port(), EMPTY)])
         .arg(dump);
     let output = command.env("LC_ALL", "C").output().map_err(|error| format!("pg_restore cannot be run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

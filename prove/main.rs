@@ -17,7 +17,8 @@ use prove::arguments::options;
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let is_json = words.iter().any(|word| word == "--json");
-    words.retain(|word| word != "--json");
+    // Make passes what it was not told as an empty word.
+    words.retain(|word| word != "--json" && !word.is_empty());
     let options = match options(&words, |name| std::env::var(name).ok()) {
         Ok(options) => options,
         Err(why) => return fail(&[why]),

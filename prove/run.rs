@@ -47,7 +47,7 @@ pub struct Standing {
 
 /// Entries of all queries together, and of one query at least and at most.
 const ENTRIES: usize = 240;
-const LEAST_ENTRIES: usize = 2;
+const LEAST_ENTRIES: usize = 1;
 const MOST_ENTRIES: usize = 8;
 
 /// Changes of a pass, however slow the machine is.

@@ -44,13 +44,16 @@ fn a_database_that_is_away_or_empty_is_said_to_be_so() {
 /// What the role may not read, and what cannot be made here, is left out and told; the rest is tried.
 #[test]
 fn a_schema_is_tried_as_far_as_it_can_be_had() {
-    let schema = "CREATE TABLE thing(id int PRIMARY KEY, name text); CREATE TABLE secret(id int PRIMARY KEY)";
+    let schema = "CREATE TABLE thing(id int PRIMARY KEY, name text); CREATE TABLE secret(id int PRIMARY KEY);
+        DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN END $$; CREATE POLICY mine ON thing TO reader USING (true)";
     let (database, mut options) = options(schema, CATALOG, 2, &[Feed::Wal]);
     let role = database.role("word");
     database.run(&format!("REVOKE ALL ON secret FROM {role}"));
     options.url = format!("postgres://{role}:word@127.0.0.1:{}/{}", database.postgres().port(), database.name());
     let report = prove(&options, |_| {}).unwrap_or_else(|trouble| panic!("{trouble:#?}"));
     assert!(report.notes.iter().any(|note| note.contains("may not read public.secret")), "{:?}", report.notes);
+    // The role is one of their server, and not of ours.
+    assert!(report.notes.iter().any(|note| note.contains("not restored: POLICY thing mine")), "{:?}", report.notes);
     assert!(!report.is_stale() && report.lines[0].figures.reads > 0, "{}", report.to_text());
     // Nothing was written there.
     let rows: i64 = database.client().query_one("SELECT count(*) FROM thing", &[]).unwrap().get(0);

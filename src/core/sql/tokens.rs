@@ -1,5 +1,7 @@
 //! A statement as the tokens of Postgres' lexer, as far as names and keywords are to be told apart from all else.
 
+use std::ops::Range;
+
 use super::template::{block_comment, dollar_tag, is_word_char, quoted, Backslash};
 
 /// A piece of a statement; blanks and comments are left out.
@@ -35,6 +37,11 @@ pub(in crate::core) fn tokens(sql: &str) -> Option<Vec<Token>> {
 
 /// The same, each with the byte at which it begins.
 pub(in crate::core) fn placed_tokens(sql: &str) -> Option<Vec<(usize, Token)>> {
+    spanned_tokens(sql).map(|tokens| tokens.into_iter().map(|(span, token)| (span.start, token)).collect())
+}
+
+/// The same, each with its bytes.
+pub(in crate::core) fn spanned_tokens(sql: &str) -> Option<Vec<(Range<usize>, Token)>> {
     let mut tokens = Vec::new();
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
@@ -65,7 +72,8 @@ pub(in crate::core) fn placed_tokens(sql: &str) -> Option<Vec<(usize, Token)>> {
             }
             (c, _) => (Some(Token::Sign(c)), c.len_utf8()),
         };
-        tokens.extend(token.map(|token| (sql.len() - rest.len(), token)));
+        let begin = sql.len() - rest.len();
+        tokens.extend(token.map(|token| (begin..begin + len, token)));
         rest = &rest[len..];
     }
     Some(tokens)

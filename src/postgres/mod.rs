@@ -36,7 +36,7 @@ pub use self::connect::identity::ServerIdentity;
 pub use self::connect::pool::{stopping, Pool, PoolEvent, PoolFigures, Tracker};
 pub use self::connect::scheduler::{Scheduler, SchedulerWatch};
 pub use self::connect::settings::{check_url, mask, Settings, UrlSource};
-pub use self::propose::asked::{Asked, Proposal, ProposalError};
+pub use self::propose::asked::{Asked, Known, Proposal, ProposalError, Statement};
 pub use self::read::rows::PresentRequest;
 pub use feed::FeedKind;
 pub use feed::{follow, FeedControl, FeedError, FeedSettings, InboxSign};

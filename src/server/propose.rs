@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::reload::next_plan;
 use super::Server;
-use crate::postgres::{Asked, Proposal, ProposalError};
+use crate::postgres::{Asked, Known, Proposal, ProposalError};
 use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::workers::Request;
 
@@ -37,6 +38,16 @@ impl Server {
         workers.submit(Request::Propose(Proposal { ticket, asked, deadline: Instant::now() + TIME }));
         self.proposing.waiting.insert(ticket, ctx.block());
         Ok(())
+    }
+
+    /// What is proposed beside the catalog in use.
+    pub fn known(&self) -> Known {
+        Known {
+            text: self.catalog.text.clone(),
+            sections: self.catalog.sections.clone(),
+            plan_id: next_plan,
+            has_feed: self.config.feed_settings().is_some(),
+        }
     }
 
     /// A text has come, or why there is none.

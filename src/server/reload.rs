@@ -148,7 +148,7 @@ fn name_of(file: &str) -> String {
     }
 }
 
-fn next_plan() -> u64 {
+pub(super) fn next_plan() -> u64 {
     next(&NEXT_PLAN)
 }
 

@@ -98,6 +98,13 @@ impl Postgres {
         Postgres::start_set(data, "off", "logical", &QUIET)
     }
 
+    /// One that counts what statements cost, once a database has the extension pg_stat_statements.
+    pub fn start_counting() -> Postgres {
+        let data = guardian::folder("postgres").join("data");
+        copy(template(), &data);
+        Postgres::start_set(data, "off", "replica", &["shared_preload_libraries=pg_stat_statements"])
+    }
+
     fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);

@@ -28,7 +28,7 @@ pub(in crate::core) fn check_section_name(name: &str) -> Result<(), SectionNameE
 }
 
 /// A legal name that reads like this one, such as `order_item` of `OrderItem`.
-pub(in crate::core) fn section_name_of(name: &str) -> String {
+pub fn section_name_of(name: &str) -> String {
     let mut out = String::new();
     let mut before = '_';
     for c in name.chars() {

@@ -11,6 +11,7 @@
 //! | `select` | the SELECT of its rows: columns, joined names, conditions |
 //! | `jobs` | what is done to its rows |
 //! | `job`, `insert`, `change`, `cascades` | what they have in common, and each of them |
+//! | `query` | one query, for a statement as an application sends it |
 //! | `write` | text as TOML reads it |
 //!
 //! ```text
@@ -32,6 +33,7 @@ mod jobs;
 mod names;
 mod parents;
 mod queries;
+pub mod query;
 mod select;
 #[cfg(test)]
 mod tests;

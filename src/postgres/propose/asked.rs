@@ -1,8 +1,10 @@
 //! What BEAR.PROPOSE asks, and what comes of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::core::cache::fetch::FetchError;
+use crate::core::catalog::Section;
 use crate::core::propose::Wanted;
 use crate::postgres::connect::pool::Pool;
 
@@ -19,6 +21,31 @@ pub struct Proposal {
 pub enum Asked {
     /// A catalog for tables.
     Tables(Wanted),
+    /// The lines of one query.
+    Statement(Statement, Known),
+    /// Queries for the statements that cost most, so many at most.
+    Slow(usize, Known),
+}
+
+/// A statement, as an application sends it.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    pub sql: Box<str>,
+    /// None: it is made of the parameters.
+    pub call: Option<Box<str>>,
+}
+
+/// The catalog in use, beside which queries are proposed.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its file.
+    pub text: Arc<str>,
+    /// With what the file leaves unsaid.
+    pub sections: Arc<[Section]>,
+    /// See [`crate::core::catalog::read_catalog::parse_with`].
+    pub plan_id: fn() -> u64,
+    /// Is what others change told?
+    pub has_feed: bool,
 }
 
 /// Why there is no text.
@@ -37,6 +64,8 @@ impl Pool {
     pub fn propose(&self, proposal: &Proposal) -> Result<String, ProposalError> {
         match &proposal.asked {
             Asked::Tables(wanted) => self.propose_tables(wanted, proposal.deadline),
+            Asked::Statement(statement, known) => self.propose_statement(statement, known, proposal.deadline),
+            Asked::Slow(count, known) => self.propose_slow(*count, known, proposal.deadline),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Catalogs that are proposed for a database: whether they load without a warning, what their queries and jobs do, what is left out.
 
 mod answers;
+mod beside;
 mod jobs;
 mod left_out;
 mod loads;
 mod many;
+mod slow;
+mod statements;
 
 use crate::support::{eventually, Database, Redis, Reply};
 

@@ -95,7 +95,7 @@ fn the_syntax_of_every_command_is_documented() {
         ("bear.catalog", "[section]"),
         ("bear.reload", ""),
         ("bear.feed", ""),
-        ("bear.propose", "[SECTION section] [TABLE table...]"),
+        ("bear.propose", "[[SECTION section] [TABLE table...] | SQL statement [CALL call] | SLOW [COUNT count]]"),
         (
             "bear.enqueue",
             "<space> job json [UNIQUE unique-key] [DELAY delay-ms | AT unix-ms] [ATTEMPTS attempts] [BACKOFF backoff-ms] \

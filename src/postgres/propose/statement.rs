@@ -1,0 +1,64 @@
+//! The lines of one query.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::asked::{Known, ProposalError, Statement};
+use super::candidates::{text, try_all, Candidate};
+use super::describe::{describe, Described};
+use super::homes::Homes;
+use crate::core::calls::pattern::CallPattern;
+use crate::core::propose::query::{is_told_apart, Draft, Home, Refused};
+use crate::postgres::check::trial::open;
+use crate::postgres::connect::pool::Pool;
+
+impl From<Refused> for ProposalError {
+    fn from(refused: Refused) -> ProposalError {
+        ProposalError::Refused(refused.to_string())
+    }
+}
+
+impl Pool {
+    pub(super) fn propose_statement(
+        &self,
+        statement: &Statement,
+        known: &Known,
+        deadline: Instant,
+    ) -> Result<String, ProposalError> {
+        let draft = Draft::read(&statement.sql)?;
+        let (_, described) = self.with_session(deadline, 0, |numbered| {
+            let session = &mut numbered.session;
+            open(session)?;
+            let client = &mut session.client;
+            let found = match describe(client, &draft) {
+                Ok(Ok(described)) => Homes::of(client, &known.sections)
+                    .and_then(|mut homes| homes.find(client, &described.main))
+                    .map(|home| Ok((described, home))),
+                Ok(Err(reason)) => Ok(Err(reason)),
+                Err(failure) => Err(failure),
+            };
+            session.client.batch_execute("ROLLBACK")?;
+            found
+        });
+        let (Described { types, naming, .. }, home) = described?.map_err(ProposalError::Refused)?;
+        let is_free = |call: &CallPattern| is_free(known, &home, &[], call);
+        let proposal = draft.propose(&types, &naming, statement.call.as_deref(), &is_free)?;
+        let mut candidates = vec![Candidate::new(home, proposal, Vec::new())];
+        match try_all(self, known, &mut candidates, deadline)?.first() {
+            Some(refused) => {
+                let reason = refused.refused().unwrap_or("nobody knows why");
+                Err(ProposalError::Refused(format!("bear cannot cache it: {reason}")))
+            }
+            None => Ok(text(&candidates)),
+        }
+    }
+}
+
+/// Does the call fit no words that fit another of its section?
+pub(super) fn is_free(known: &Known, home: &Home, others: &[Candidate], call: &CallPattern) -> bool {
+    let of_catalog = known.sections.iter().filter(|section| *section.name == *home.section);
+    let of_catalog = of_catalog.flat_map(|section| &section.queries).map(|query| query.call.clone());
+    let others = others.iter().filter(|other| other.home.section == home.section);
+    let others = others.filter_map(|other| CallPattern::parse(&other.proposal.call).ok()).map(Arc::new);
+    is_told_apart(of_catalog.chain(others), call)
+}

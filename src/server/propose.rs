@@ -44,7 +44,7 @@ impl Server {
     pub fn known(&self) -> Known {
         Known {
             text: self.catalog.text.clone(),
-            sections: self.catalog.sections.clone(),
+            sections: self.catalog.as_written().clone(),
             plan_id: next_plan,
             has_feed: self.config.feed_settings().is_some(),
         }

@@ -40,7 +40,7 @@ pub struct Statement {
 pub struct Known {
     /// Its file.
     pub text: Arc<str>,
-    /// With what the file leaves unsaid.
+    /// As the file says them, without what was derived.
     pub sections: Arc<[Section]>,
     /// See [`crate::core::catalog::read_catalog::parse_with`].
     pub plan_id: fn() -> u64,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::asked::{Known, ProposalError};
 use crate::core::catalog::additions::QueryAdditions;
 use crate::core::catalog::read_catalog;
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, Section};
 use crate::core::propose::query::{Home, Lines, Proposal};
 use crate::core::prove::claims::{Proof, Standing};
 use crate::postgres::check::validation::{CatalogFile, StatementKind, ValidateStatement, Validation, ValidationReport};
@@ -76,7 +76,11 @@ pub(super) fn try_all(
                 candidate.verdict = verdict;
             }
             match (is_wrong, candidate.says_no_rows) {
-                (true, true) => refused.push(candidate),
+                // Those that are kept are tried without it.
+                (true, true) => {
+                    is_settled = false;
+                    refused.push(candidate);
+                }
                 (true, false) => {
                     candidate.says_no_rows = true;
                     is_settled = false;
@@ -134,7 +138,10 @@ fn places(catalog: &Catalog, candidates: &[Candidate]) -> Vec<(Box<str>, usize)>
     let mut places = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let section = &*candidate.home.section;
-        let count = catalog.section(section.as_bytes()).map_or(0, |(_, found)| found.queries.len());
+        // Values stand behind queries.
+        let queries =
+            |(_, found): (usize, &Section)| found.queries.iter().filter(|query| query.plan().is_some()).count();
+        let count = catalog.section(section.as_bytes()).map_or(0, queries);
         let left = left.entry(section).or_insert(0);
         places.push((section.into(), count.saturating_sub(*left)));
         *left = left.saturating_sub(1);

@@ -6,6 +6,10 @@
 //! | `words` | a condition as a predicate says it |
 //! | `statement` | a rule as a SELECT of the rows, or of the values, that it concerns |
 //! | `page` | the bound of a full page |
+//! | `completer` | one query: its rules, whose homes are known, and what was found so far |
+//! | `linked` | what a predicate demands of a rule's rows |
+//! | `listed` | which rows a result lists, and which values of others |
+//! | `read_columns` | the columns that decide |
 //! | `query` | what one query leaves unsaid |
 //!
 //! ```text
@@ -18,9 +22,13 @@
 //! cannot be said is left out of a predicate, which makes it wider; a list's statement says all of a rule, and leaves out only links
 //! to what no statement can select.
 
+mod completer;
 mod homes;
+mod linked;
+mod listed;
 mod page;
 mod query;
+mod read_columns;
 mod statement;
 #[cfg(test)]
 mod tests;

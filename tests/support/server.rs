@@ -393,6 +393,13 @@ impl Redis {
         });
     }
 
+    /// Waits until Postgres has seen the catalog: what is fetched before that is not stored.
+    #[track_caller]
+    pub fn wait_checked(&self) {
+        let mut wire = self.wire();
+        eventually("the catalog is checked", || wire.run("BEAR.CATALOG").map()["checked"].text() == "yes");
+    }
+
     /// The units in the append-only file. Redis writes them before it answers.
     #[track_caller]
     pub fn aof(&self) -> Vec<Unit> {

@@ -191,6 +191,7 @@ fn a_foreign_key_that_comes_later_is_left_alone_and_its_call_answered() {
         replica.wait_in_sync(&redis);
         assert!(replica.run("REPLICAOF NO ONE").is_ok());
         wait_looked(&replica);
+        replica.wait_checked();
         unharmed(&replica, "after a promotion");
         assert_eq!(redis.run(&format!("DEL {key}")), Reply::Int(1));
         redis.run("BEAR.QUERY bear size 300 400");

@@ -75,6 +75,8 @@ fn a_promoted_replica_is_cold() {
     assert!(replica.run("REPLICAOF NO ONE").is_ok());
     assert_eq!(replica.run(CACHED), Reply::Nil);
     assert!(replica.run(QUERY).text().contains("Boo-Boo"));
+    replica.wait_checked();
+    assert!(replica.run(QUERY).text().contains("Boo-Boo"));
     // It stores now, and what its former master stored is swept.
     let fetched = selects(&database);
     assert!(replica.run(QUERY).text().contains("Boo-Boo"));

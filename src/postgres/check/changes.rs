@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
-use super::reads;
+use super::reads::{self, Locks};
 use super::trial::open;
 use super::validation::{JobOf, Validation, ValidationReport};
 use crate::core::catalog::Section;
@@ -16,7 +16,7 @@ use crate::postgres::connect::session::Session;
 
 /// Tables that the statement changes by itself, through views and rules, too: of those that it only reads the lock is another. Of a
 /// partition the topmost parent.
-const CHANGED: &str = "SELECT DISTINCT root.oid::bigint \
+pub(super) const CHANGED: &str = "SELECT DISTINCT root.oid::bigint \
     FROM pg_locks l CROSS JOIN LATERAL (SELECT coalesce(pg_partition_root(l.relation)::oid, l.relation)) root(oid) \
     JOIN pg_class c ON c.oid = root.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.mode = 'RowExclusiveLock' \
@@ -51,6 +51,7 @@ pub(super) struct Changing<'a> {
 /// Of the statement that was prepared last, within its own part of the transaction.
 pub(super) fn changing<'a>(
     client: &mut Client,
+    locks: &Locks,
     what: &'a str,
     job: &'a JobOf,
     sql: &str,
@@ -60,9 +61,7 @@ pub(super) fn changing<'a>(
     let written = writes(sql);
     let deletes: Vec<String> = written.iter().flat_map(|written| written.deletes.iter().cloned()).collect();
     let deleted = reads::meant(client, &deletes)?;
-    client.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")?;
-    let rows = client.query_typed(CHANGED, &[])?;
-    let changed = rows.iter().map(|row| oid(row, 0)).collect::<Result<BTreeSet<u32>, _>>()?;
+    let changed = locks.changed(client)?;
     // Through a view, or a partition, nobody knows from which.
     let is_known = deleted.iter().all(|oid| oid.is_some_and(|oid| changed.contains(&oid)));
     let direct = changed.iter().map(|relation| Direct {

@@ -1,7 +1,10 @@
 //! What a statement reads, by the locks that Postgres takes for it when it parses and plans it: by oid, whatever it is
 //! called, through views and inlined functions, and whatever a plan leaves out at run time.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Statement};
 
 use crate::core::feed::link::{names_in, ReadRelation, Reads};
 use crate::core::sql::spelling::relation_names;
@@ -50,8 +53,44 @@ pub(in crate::postgres) fn locked(client: &mut Client) -> Result<Vec<Locked>, Fa
     rows.iter().map(read_relation).collect()
 }
 
-fn read_relation(row: &tokio_postgres::Row) -> Result<Locked, Failure> {
-    let read = |row: &tokio_postgres::Row| {
+/// What is asked of locks after each of many statements, prepared: planning it takes Postgres longer than all else that is asked of one.
+/// Of one transaction.
+pub(in crate::postgres) struct Locks {
+    locked: Statement,
+    changed: Statement,
+}
+
+impl Locks {
+    /// `changed`: another statement that reads them.
+    pub(in crate::postgres) fn prepare(client: &mut Client, changed: &str) -> Result<Locks, Failure> {
+        client.batch_execute("SAVEPOINT bear_locks; SET LOCAL search_path = pg_catalog, pg_temp")?;
+        let locked = client.prepare_typed(LOCKED, &[])?;
+        let changed = client.prepare_typed(changed, &[])?;
+        client.batch_execute("ROLLBACK TO SAVEPOINT bear_locks; RELEASE SAVEPOINT bear_locks")?;
+        Ok(Locks { locked, changed })
+    }
+
+    /// What the other statement says: a column of oids.
+    pub(in crate::postgres) fn changed(&self, client: &mut Client) -> Result<BTreeSet<u32>, Failure> {
+        let oid = |row: &Row| Ok(u32::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default());
+        self.rows(client, &self.changed)?.iter().map(oid).collect()
+    }
+
+    fn rows(&self, client: &mut Client, statement: &Statement) -> Result<Vec<Row>, Failure> {
+        client.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")?;
+        let none: [i64; 0] = [];
+        let (rows, _) = client.query_all(statement, none)?;
+        Ok(rows)
+    }
+
+    /// The same as [`locked`].
+    pub(in crate::postgres) fn locked(&self, client: &mut Client) -> Result<Vec<Locked>, Failure> {
+        self.rows(client, &self.locked)?.iter().map(read_relation).collect()
+    }
+}
+
+fn read_relation(row: &Row) -> Result<Locked, Failure> {
+    let read = |row: &Row| {
         let columns: Vec<Option<String>> = row.try_get(5)?;
         let relation = ReadRelation {
             oid: u32::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default(),

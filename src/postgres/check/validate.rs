@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use tokio_postgres::types::Type;
 
-use super::changes::{changing, untold, Changing, Readers};
+use super::changes::{changing, untold, Changing, Readers, CHANGED};
 use super::completion::{derive_and_prove, mapped_now};
-use super::reads;
+use super::reads::{self, Locks};
 use super::trial::{explain, open, prepare, shape};
 use super::validation::{StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::core::cache::fetch::FetchError;
@@ -76,6 +76,7 @@ fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Chec
     let queries = validation.sections.iter().flat_map(|section| &section.queries);
     let trusted: BTreeSet<u64> =
         queries.filter(|query| query.trust.is_some()).filter_map(|query| Some(query.plan()?.id)).collect();
+    let locks = Locks::prepare(client, CHANGED)?;
     let mapped: Vec<u32> = reads::meant(client, &validation.mapped_tables)?.into_iter().flatten().collect();
     for statement in &validation.statements {
         if Instant::now() >= validation.deadline {
@@ -83,7 +84,7 @@ fn check_all<'a>(client: &mut Client, validation: &'a Validation) -> Result<Chec
         }
         client.batch_execute("SAVEPOINT bear_check")?;
         let said = |text: &String| format!("{}: {text}", statement.what);
-        match check(client, statement, &mapped, &validation.sections) {
+        match check(client, &locks, statement, &mapped, &validation.sections) {
             Ok(found) => {
                 let what = &statement.what;
                 let of = |(oid, name): (u32, String)| Unmapped { what: what.clone(), oid, name };
@@ -125,6 +126,7 @@ struct Found<'a> {
 
 fn check<'a>(
     client: &mut Client,
+    locks: &Locks,
     statement: &'a ValidateStatement,
     mapped: &[u32],
     sections: &[Section],
@@ -140,7 +142,7 @@ fn check<'a>(
             let prepared = client.prepare_typed(&statement.sql, &types)?;
             answer::check_columns(prepared.columns(), *job).map_err(Failure::shape)?;
             let has_section = prepared.columns().iter().any(|column| column.name() == "section");
-            let changes = changing(client, &statement.what, of, &statement.sql, has_section, sections)?;
+            let changes = changing(client, locks, &statement.what, of, &statement.sql, has_section, sections)?;
             return Ok(Found { changes: Some(changes), ..Found::default() });
         }
         StatementKind::Other => {
@@ -150,7 +152,7 @@ fn check<'a>(
     };
     let types = shape(client, plan)?;
     explain(client, types.len())?;
-    let read = reads::locked(client)?;
+    let read = locks.locked(client)?;
     let reads = read.iter().map(|locked| locked.relation.oid).collect();
     let unmapped = read.into_iter().filter(|locked| !locked.is_view && !mapped.contains(&locked.relation.oid));
     let shown = |locked: reads::Locked| {

@@ -1,6 +1,6 @@
 //! What the copy's tables demand of rows: columns, types, keys and constraints, as Postgres' catalogs have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postgres::Client;
 
@@ -26,6 +26,8 @@ pub struct Foreign {
     /// The place of the table.
     pub target: usize,
     pub target_columns: Vec<usize>,
+    /// Do rows follow the one that they refer to: by CASCADE, or by SET?
+    pub follows: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +75,17 @@ const NO_EXTENSION: &str = "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = 
     AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')";
 
 impl Facts {
+    /// These tables, and all whose changes may change rows of them, by foreign keys with an action.
+    pub fn reaching(&self, tables: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut found = tables.clone();
+        let mut open: Vec<usize> = tables.iter().copied().collect();
+        while let Some(place) = open.pop() {
+            let targets = self.tables[place].foreign.iter().filter(|key| key.follows).map(|key| key.target);
+            open.extend(targets.filter(|target| found.insert(*target)));
+        }
+        found
+    }
+
     pub fn read(client: &mut Client) -> Result<Facts, postgres::Error> {
         let mut facts = Facts::default();
         let places = facts.read_tables(client)?;
@@ -150,7 +163,9 @@ impl Facts {
             let target_oid = number(&row[4]);
             let Some(target) = places.tables.get(&target_oid) else { continue };
             let (columns, target_columns) = (places.of(oid, &text(&row[3])), places.of(target_oid, &text(&row[5])));
-            self.tables[*place].foreign.push(Foreign { columns, target: *target, target_columns });
+            let definition = text(&row[6]);
+            let follows = [" CASCADE", " SET NULL", " SET DEFAULT"].iter().any(|action| definition.contains(action));
+            self.tables[*place].foreign.push(Foreign { columns, target: *target, target_columns, follows });
         }
         let bounds = "WITH RECURSIVE p AS (SELECT inhparent AS root, inhrelid FROM pg_inherits
                 UNION SELECT p.root, i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.inhrelid)

@@ -157,6 +157,17 @@ impl<'a> Pass<'a> {
             self.held.extend((0..self.ground.facts.tables.len()).filter(is_it));
             self.notes.push(format!("{}: not followed, and so not changed: {untold}", self.feed.name()));
         }
+        let before = self.held.clone();
+        self.held = self.ground.facts.reaching(&before);
+        let tables = self.held.difference(&before).map(|place| self.ground.facts.tables[*place].plain());
+        let tables: Vec<String> = tables.collect();
+        if !tables.is_empty() {
+            self.notes.push(format!(
+                "{}: nor are tables changed whose rows such ones follow by a foreign key: {}",
+                self.feed.name(),
+                tables.join(", ")
+            ));
+        }
     }
 
     /// Changes until the time is up; the first stale answer of each query.

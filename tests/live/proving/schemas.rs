@@ -52,3 +52,27 @@ fn a_hard_schema_is_filled_and_changed() {
         assert!(figures.reads > 0 && figures.changes > 0, "{call}: {figures:?}");
     }
 }
+
+/// Rows of `part` go with those of `whole`, and the stream of changes cannot tell of `part`: it has no key.
+#[test]
+fn tables_whose_rows_untold_ones_follow_are_left_alone() {
+    let schema = "CREATE TABLE whole(id int PRIMARY KEY, name text NOT NULL);
+        CREATE TABLE part(whole_id int NOT NULL REFERENCES whole ON DELETE CASCADE, n int NOT NULL);
+        CREATE TABLE other(id int PRIMARY KEY, whole_id int NOT NULL REFERENCES whole, name text NOT NULL);";
+    let catalog = r#"
+[whole]
+[[whole.query]]
+call = "{id:int}"
+sql = "SELECT w.id, w.name, (SELECT count(*) FROM part p WHERE p.whole_id = w.id) AS parts FROM whole w WHERE w.id = {id}"
+[other]
+[[other.query]]
+call = "of {whole:int}"
+sql = "SELECT o.id, o.name FROM other o WHERE o.whole_id = {whole} ORDER BY o.id"
+"#;
+    let report = report(schema, catalog, 5, &[Feed::Wal]);
+    assert!(!report.is_stale(), "{}", report.to_text());
+    let note = "nor are tables changed whose rows such ones follow by a foreign key: whole";
+    assert!(report.notes.iter().any(|found| found.contains(note)), "{:?}", report.notes);
+    assert!(line(&report, "of {whole:int}").figures.changes > 0, "{}", report.to_text());
+    assert_eq!(line(&report, "{id:int}").figures.changes, 0, "{}", report.to_text());
+}

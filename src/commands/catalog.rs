@@ -12,7 +12,7 @@ use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::lists::PageSize;
 use crate::core::catalog::{Computed, OnRule, Query, Section};
-use crate::core::feed::TableCoverage;
+use crate::core::feed::{Coverage, TableCoverage};
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::values::duration;
 use crate::core::values::value::shorten;
@@ -130,7 +130,7 @@ fn section(reply: Replier, of: Of, section: &Section) {
     let of_sql = || section.queries.iter().filter_map(|query| Some((query, query.plan()?)));
     reply.array(of_sql().count());
     for (one, plan) in of_sql() {
-        query(reply, of, one, plan);
+        query(reply, of, section, one, plan);
     }
     reply.text("values");
     let values = || section.queries.iter().filter_map(|query| Some((query, query.computed()?)));
@@ -232,7 +232,7 @@ fn value(reply: Replier, sections: &[Section], query: &Query, computed: Computed
     dependencies(reply, sections, query);
 }
 
-fn query(reply: Replier, of: Of, query: &Query, plan: &FetchPlan) {
+fn query(reply: Replier, of: Of, own: &Section, query: &Query, plan: &FetchPlan) {
     let proof = of.proofs.get(&plan.id);
     reply.map(15 + LIFE_FIELDS);
     reply.text("call");
@@ -270,7 +270,7 @@ fn query(reply: Replier, of: Of, query: &Query, plan: &FetchPlan) {
         }
     }
     reply.text("hints");
-    reply.texts(&hints(of, query));
+    reply.texts(&hints(of, own, query));
     // Nothing is known before Postgres has seen the statement, but what its author says.
     reply.text("proof");
     let trusted = query.trust.as_deref().map(|_| Standing::Trusted.name());
@@ -283,8 +283,21 @@ fn query(reply: Replier, of: Of, query: &Query, plan: &FetchPlan) {
     }
 }
 
-/// What would have changes that the query reads nothing of drop nothing of it.
-fn hints(of: Of, query: &Query) -> Vec<String> {
+/// What of the tables that the query depends on the feed does not follow; and what would have changes that it reads nothing of
+/// drop nothing of it.
+fn hints(of: Of, own: &Section, query: &Query) -> Vec<String> {
+    let is_on = |section: &Section| {
+        let is_read = query.reads.iter().any(|reads| reads.of(section.name.as_bytes()).is_some());
+        section.name == own.name || is_read || query.on.iter().any(|on| of.sections[on.section].name == section.name)
+    };
+    let untold = of.coverage.iter().filter_map(|table| match &table.state {
+        Coverage::NotCovered { why, remedy }
+            if table.sections.iter().any(|at| of.sections.get(*at).is_some_and(is_on)) =>
+        {
+            Some(format!("what others change in '{}' is not followed: {why}; {remedy}", table.table))
+        }
+        _ => None,
+    });
     let reads = query.reads.iter().flat_map(|reads| reads.sections());
     let hint = |section: &str| {
         let index = of.sections.iter().position(|known| *known.name == *section);
@@ -294,7 +307,7 @@ fn hints(of: Of, query: &Query) -> Vec<String> {
             Some(format!("an UPDATE of '{table}' counts as one of all columns, read or not: {alter}"))
         })
     };
-    reads.flat_map(|(section, _)| hint(section)).collect()
+    untold.chain(reads.flat_map(|(section, _)| hint(section))).collect()
 }
 
 /// Three fields.

@@ -297,3 +297,27 @@ fn rows_of_tenants_are_compared_with_their_own() {
         }
     }
 }
+
+/// A table without a key is told by nobody, and each query that depends on it says so, and what to ALTER.
+#[test]
+fn a_query_says_which_of_its_tables_are_not_followed() {
+    let database = Postgres::shared_logical().database(
+        "CREATE TABLE whole(id int PRIMARY KEY, name text NOT NULL); CREATE TABLE part(whole_id int NOT NULL, n int NOT NULL)",
+    );
+    let catalog = "[whole]\n[[whole.query]]\ncall = \"{id:int}\"\n\
+         sql = \"SELECT w.id, (SELECT count(*) FROM part p WHERE p.whole_id = w.id) AS parts FROM whole w WHERE w.id = {id}\"\n\
+         [[whole.query]]\ncall = \"all\"\nsql = \"SELECT id, name FROM whole\"\n";
+    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed", "wal").start();
+    wait_told(&redis);
+    let hints = |at: usize| {
+        let section = redis.run("BEAR.CATALOG whole").map();
+        section["queries"].list()[at].map()["hints"].sorted_texts()
+    };
+    let is_said =
+        || hints(0).iter().any(|hint| hint.starts_with("what others change in 'public.part' is not followed: "));
+    eventually("it is said", is_said);
+    assert!(hints(0).iter().any(|hint| hint.contains("ADD PRIMARY KEY")), "{:?}", hints(0));
+    assert!(!hints(1).iter().any(|hint| hint.contains("part' is not followed")), "{:?}", hints(1));
+    database.run("ALTER TABLE part REPLICA IDENTITY FULL");
+    eventually("the feed has looked again", || !is_said());
+}

@@ -62,8 +62,8 @@ pub struct Checked {
     pub is_derived: bool,
     /// Has Postgres been asked, whatever came of it?
     pub was_asked: bool,
-    /// Was there a feed, or might there be, when it answered?
-    pub with_feed: bool,
+    /// Would something else be said if there were no feed?
+    pub counts_on_feed: bool,
     pub errors: Vec<String>,
     /// Shared with who writes them into a reply.
     pub warnings: Arc<[String]>,
@@ -127,7 +127,7 @@ impl Checked {
             state: CheckState::Waiting,
             is_derived: false,
             was_asked: false,
-            with_feed: true,
+            counts_on_feed: false,
             errors: Vec::new(),
             warnings: Arc::default(),
             links: Vec::new(),
@@ -462,7 +462,7 @@ impl Server {
         self.checked.state = CheckState::Done;
         self.checked.was_asked = true;
         self.checked.is_derived = !report.is_underived;
-        self.checked.with_feed = report.with_feed;
+        self.checked.counts_on_feed = report.counts_on_feed;
         self.checked.errors = report.errors;
         self.checked.warnings = report.warnings.into();
         self.checked.links = report.links;

@@ -34,18 +34,22 @@ impl Pool {
             let Checked { mut report, taken, unmapped, changes, readers } = checked?;
             derive_and_prove(session, validation, &taken, &mut report)?;
             let mapped = mapped_now(session, validation, &report)?;
+            let mut counts_on_feed = false;
             for Unmapped { what, oid, name } in unmapped {
                 let warning = match mapped.get(&oid) {
                     None => "which no section maps".to_owned(),
                     Some(Some(section)) if !validation.has_feed => format!(
                         "which no section of the file maps: without a feed its changes are told by BEAR.INVALIDATE {section} alone"
                     ),
-                    Some(_) => continue,
+                    Some(section) => {
+                        counts_on_feed |= section.is_some();
+                        continue;
+                    }
                 };
                 report.warnings.push(format!("{what}: reads relation '{name}', {warning}"));
             }
-            report.with_feed = validation.has_feed;
             untold(session, validation, &changes, &readers, &mut report)?;
+            report.counts_on_feed = validation.has_feed && (counts_on_feed || !report.hints.is_empty());
             Ok(report)
         });
         report

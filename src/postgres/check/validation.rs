@@ -85,8 +85,8 @@ pub struct ValidationReport {
     pub proofs: BTreeMap<u64, Proof>,
     /// The catalog with what its file leaves unsaid; None: it leaves nothing.
     pub completed: Option<Box<Catalog>>,
-    /// See [`Validation::has_feed`].
-    pub with_feed: bool,
+    /// Would something else be said if there were no feed?
+    pub counts_on_feed: bool,
     /// Nobody knows what is left unsaid.
     pub is_underived: bool,
 }

@@ -253,7 +253,7 @@ impl Server {
                 if was != FeedState::NotAllowed {
                     log::info!("changes that others make in Postgres are not followed: {error}");
                     // What a job does not tell of nobody does.
-                    if self.checked.with_feed {
+                    if self.checked.counts_on_feed {
                         self.look_at_catalog_again();
                     }
                 }

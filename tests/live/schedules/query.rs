@@ -45,6 +45,7 @@ fn what_has_not_changed_is_not_written_again() {
     let database = bears::database();
     let redis =
         Redis::builder().postgres(&database).catalog(catalog()).append_only().config("appendfsync", "always").start();
+    redis.wait_checked();
     let mut wire = redis.wire();
     eventually("it ticks", || count(&mut wire, "bear", "warm") > 1);
     let from = redis.aof().len();

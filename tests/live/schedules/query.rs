@@ -48,6 +48,9 @@ fn what_has_not_changed_is_not_written_again() {
     redis.wait_checked();
     let mut wire = redis.wire();
     eventually("it ticks", || count(&mut wire, "bear", "warm") > 1);
+    // What was fetched before Postgres had seen the catalog was not.
+    eventually("it is stored", || cached(&mut wire).is_some());
+    redis.wait_stored();
     let from = redis.aof().len();
     let before = count(&mut wire, "bear", "warm");
     eventually("some ticks more", || count(&mut wire, "bear", "warm") > before + 4);

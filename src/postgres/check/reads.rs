@@ -53,8 +53,7 @@ pub(in crate::postgres) fn locked(client: &mut Client) -> Result<Vec<Locked>, Fa
     rows.iter().map(read_relation).collect()
 }
 
-/// What is asked of locks after each of many statements, prepared: planning it takes Postgres longer than all else that is asked of one.
-/// Of one transaction.
+/// What is asked of locks after each of many statements of one transaction, planned once.
 pub(in crate::postgres) struct Locks {
     locked: Statement,
     changed: Statement,

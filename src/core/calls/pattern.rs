@@ -106,6 +106,14 @@ impl CallPattern {
         &self.args
     }
 
+    /// Is the argument NULL where it is left out: in an optional group, or by its default?
+    pub fn may_be_null(&self, index: usize) -> bool {
+        let is_it = |part: &Part| *part == Part::Arg(index);
+        let is_null = |default: &Default| default.value == Value::Null;
+        self.groups.iter().flatten().any(is_it)
+            || self.args.get(index).is_some_and(|arg| arg.default.as_ref().is_some_and(is_null))
+    }
+
     pub fn arg_index(&self, name: &str) -> Option<usize> {
         self.args.iter().position(|arg| &*arg.name == name)
     }

@@ -7,7 +7,7 @@ use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::{ParamSource, Query};
 use crate::core::derive::expression::Expression;
 use crate::core::derive::facts::{Comparison, Family, Operator};
-use crate::core::values::value::{ScalarType, Value};
+use crate::core::values::value::ScalarType;
 
 /// Whether more than a condition says may be said instead.
 #[derive(Clone, Copy, PartialEq)]
@@ -100,9 +100,14 @@ impl Words<'_> {
         (is_alike && arg.ty.array == is_array).then(|| format!("{{{}}}", arg.name))
     }
 
-    /// May the argument be left out?
+    /// May the argument be NULL, since it may be left out?
     fn is_optional(&self, number: u16) -> bool {
-        self.arg(number).is_none_or(|arg| arg.default.as_ref().is_some_and(|default| default.value == Value::Null))
+        let source = usize::from(number).checked_sub(1).and_then(|at| self.sources.get(at));
+        match source {
+            Some(ParamSource::Arg(index)) => self.query.call.may_be_null(*index),
+            Some(ParamSource::Tenant) => false,
+            None => true,
+        }
     }
 
     fn said(&self, condition: &Expression, side: Side) -> Option<String> {

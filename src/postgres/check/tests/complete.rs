@@ -119,6 +119,41 @@ fn known_statements_need_no_more_than_their_sql() {
     assert!(faults.is_empty(), "{faults}");
 }
 
+/// With `[a {a:int}]` left out, `{a} IS NULL` is true of every row, whatever else is asked.
+#[test]
+fn a_test_whether_an_argument_was_left_out_is_not_lost() {
+    let server = Server::new();
+    server.run("CREATE TABLE product (id int PRIMARY KEY, price int, in_stock bool NOT NULL, deleted_at timestamptz)");
+    let tried = Tried::new(&server, |_| {});
+    let cases = [
+        ("({a} IS NULL OR price > {a})", Some("price > {a}")),
+        ("({a} IS NULL OR price > {b})", None),
+        ("({a} IS NULL OR {b} IS NULL OR price > {b})", None),
+        ("({a} IS NULL OR in_stock)", None),
+        ("({a} IS NULL OR deleted_at IS NULL)", None),
+        ("(price > {b} OR {a} IS NULL)", None),
+        ("({a} IS NULL OR price = ANY({list}))", None),
+        ("({list} IS NULL OR price = ANY({list}))", Some("price in {list}")),
+        ("({must} IS NULL OR price > {must})", Some("price > {must}")),
+        ("({must} IS NULL OR price > {a})", Some("price > {a}")),
+    ];
+    let mut text = "[product]\n".to_owned();
+    for (at, (condition, _)) in cases.iter().enumerate() {
+        write!(
+            text,
+            "[[product.query]]\ncall = \"s{at} {{must:int}} [a {{a:int}}] [b {{b:int}}] [list {{list:int[]}}]\"\n\
+             sql = \"SELECT id FROM product WHERE {condition}\"\n"
+        )
+        .unwrap();
+    }
+    let (catalog, report) = completed(&tried, &text);
+    assert_eq!(report.errors, Vec::<String>::new());
+    for (query, (condition, expected)) in catalog.sections[0].queries.iter().zip(cases) {
+        let said = query.match_.as_ref().filter(|said| !said.is_any()).map(ToString::to_string);
+        assert_eq!(said.as_deref(), expected, "{condition}");
+    }
+}
+
 #[test]
 fn the_catalog_of_the_issue_is_whole() {
     let server = Server::new();

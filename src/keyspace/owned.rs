@@ -7,7 +7,7 @@ use super::jobs::QueueKeys;
 use super::{look, store, watch, Keyspace};
 use crate::core::cache::index::Key;
 use crate::core::cache::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
-use crate::redis_api::{glance_at_set, Context, KeyType, Scan};
+use crate::redis_api::{members_of_set, Context, KeyType, Scan};
 
 /// Keys between two looks at the clock.
 const SLICE: usize = 16;
@@ -343,7 +343,7 @@ impl Keyspace {
     fn survey(&mut self, ctx: Context, name: &[u8]) {
         let owned = &mut self.owned;
         if owned.in_cluster && name.strip_prefix(store::OWN_PREFIX).is_some_and(|rest| rest.starts_with(b"{")) {
-            let marks = glance_at_set(ctx, name).map_or_else(Vec::new, |set| set.members);
+            let marks = members_of_set(ctx, name).unwrap_or_default();
             marks.iter().for_each(|member| owned.ownership.found_mark(member));
         }
         let Some(named) = watch::named(name).filter(|named| owned.ownership.is_surveying(named.section)) else {

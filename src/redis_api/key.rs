@@ -117,6 +117,15 @@ pub struct SetGlance {
 
 /// Looks at a set; None where there is none of this name.
 pub fn glance_at_set(ctx: Context, name: &[u8]) -> Option<SetGlance> {
+    look_at_set(ctx, name, |members| !members.is_empty())
+}
+
+/// All members of a set that is known to be small, also where no command of it would be carried out; None: it is no set.
+pub fn members_of_set(ctx: Context, name: &[u8]) -> Option<Vec<Box<[u8]>>> {
+    look_at_set(ctx, name, |_| false).map(|set| set.members)
+}
+
+fn look_at_set(ctx: Context, name: &[u8], is_enough: impl Fn(&[Box<[u8]>]) -> bool) -> Option<SetGlance> {
     let name = make_string(name);
     let mut glance = SetGlance { has_ttl: false, members: Vec::new() };
     // SAFETY: name was just made, the context is valid during its callback, and the key is null or open; key, name and cursor
@@ -130,7 +139,7 @@ pub fn glance_at_set(ctx: Context, name: &[u8]) -> Option<SetGlance> {
             let cursor = api!(RedisModule_ScanCursorCreate)();
             let members = std::ptr::from_mut(&mut glance.members).cast::<c_void>();
             // A step may find empty buckets alone.
-            while glance.members.is_empty()
+            while !is_enough(&glance.members)
                 && api!(RedisModule_ScanKey)(key, cursor, Some(collect_member), members) != 0
             {}
             api!(RedisModule_ScanCursorDestroy)(cursor);

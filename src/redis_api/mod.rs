@@ -40,7 +40,7 @@ pub use events::{
 };
 pub use hash::HashKey;
 pub use info::{on_info, InfoWriter};
-pub use key::{glance_at_set, KeyType, StringKey};
+pub use key::{glance_at_set, members_of_set, KeyType, StringKey};
 pub use letter::{Letter, Pen};
 pub(crate) use load::entry_points;
 pub use load::{run_load, run_unload};

@@ -11,6 +11,7 @@ use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::catalog::job::{Job, Order};
 use crate::core::catalog::life::Life;
 use crate::core::catalog::lists::PageSize;
+use crate::core::catalog::slots;
 use crate::core::catalog::{Computed, OnRule, Query, Section};
 use crate::core::feed::{Coverage, TableCoverage};
 use crate::core::prove::claims::{Proof, Standing};
@@ -52,15 +53,22 @@ impl Command for Catalog {
                 Some((index, found)) if found.queries.len() + found.jobs.len() > AT_ONCE => {
                     let (sections, proofs) = (catalog.sections.clone(), server.checked().proofs.clone());
                     let (coverage, jobs) = (server.feed().coverage.clone(), server.checked().hints.clone());
+                    let in_cluster = server.is_in_cluster();
                     server.reply_aside(ctx, move |reply| {
-                        let of = Of { sections: &sections, proofs: &proofs, coverage: &coverage, jobs: &jobs };
+                        let of =
+                            Of { sections: &sections, proofs: &proofs, coverage: &coverage, jobs: &jobs, in_cluster };
                         section(reply, of, &sections[index]);
                     });
                 }
                 Some((_, found)) => {
                     let (checked, coverage) = (server.checked(), &server.feed().coverage);
-                    let of =
-                        Of { sections: &catalog.sections, proofs: &checked.proofs, coverage, jobs: &checked.hints };
+                    let of = Of {
+                        sections: &catalog.sections,
+                        proofs: &checked.proofs,
+                        coverage,
+                        jobs: &checked.hints,
+                        in_cluster: server.is_in_cluster(),
+                    };
                     section(ctx.reply(), of, found);
                 }
                 None => {
@@ -110,10 +118,11 @@ struct Of<'a> {
     /// How the feed follows tables.
     coverage: &'a [TableCoverage],
     jobs: &'a JobHints,
+    in_cluster: bool,
 }
 
 fn section(reply: Replier, of: Of, section: &Section) {
-    reply.map(11 + LIFE_FIELDS);
+    reply.map(12 + LIFE_FIELDS);
     reply.text("section");
     reply.text(&section.name);
     reply.text("id");
@@ -122,6 +131,8 @@ fn section(reply: Replier, of: Of, section: &Section) {
     optional_text(reply, section.tenant.map(|tenant| tenant.name()));
     reply.text("tenant_column");
     optional_text(reply, section.tenant_column.as_deref());
+    reply.text("group");
+    optional_text(reply, section.group.as_deref());
     life(reply, &section.life);
     reply.text("tables");
     let tables: Vec<&str> = section.tables.iter().map(|table| table.name.as_ref()).collect();
@@ -283,7 +294,7 @@ fn query(reply: Replier, of: Of, own: &Section, query: &Query, plan: &FetchPlan)
     }
 }
 
-/// What of the tables that the query depends on the feed does not follow; and what would have changes that it reads nothing of
+/// Why nothing of it is stored in a cluster; what of the tables that the query depends on the feed does not follow; and what would have changes that it reads nothing of
 /// drop nothing of it.
 fn hints(of: Of, own: &Section, query: &Query) -> Vec<String> {
     let is_on = |section: &Section| {
@@ -307,7 +318,11 @@ fn hints(of: Of, own: &Section, query: &Query) -> Vec<String> {
             Some(format!("an UPDATE of '{table}' counts as one of all columns, read or not: {alter}"))
         })
     };
-    untold.chain(reads.flat_map(|(section, _)| hint(section))).collect()
+    let elsewhere = if of.in_cluster { slots::elsewhere(of.sections, own, query) } else { Vec::new() };
+    let not_stored = elsewhere.into_iter().map(|section| {
+        format!("answered and not stored: rows of '{section}' are in another slot of the cluster; one group for both would put them into one")
+    });
+    not_stored.chain(untold).chain(reads.flat_map(|(section, _)| hint(section))).collect()
 }
 
 /// Three fields.

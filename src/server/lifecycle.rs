@@ -30,7 +30,9 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::register_configs(ctx, Box::leak(specs.into_boxed_slice()))?;
     let config = config::current();
     zone::list_zones();
-    let mut catalog = reload::load(&config.catalog)?;
+    let flags = ctx.flags();
+    let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
+    let mut catalog = reload::load(&config.catalog, deployment)?;
     if !ctx.select_db(config.db as i32) {
         return Err(format!(
             "bear.db is {}, and the server has no such database (see its setting databases)",
@@ -38,11 +40,9 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         ));
     }
     ctx.select_db(0);
-    let flags = ctx.flags();
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
     let mut workers = Threads::default();
     workers.begin(&config)?;
-    let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
     let mut keyspace = Keyspace::new(deployment);
     catalog.count_demand(|section| keyspace.demand(section));
     let mut server = Server {

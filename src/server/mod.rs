@@ -171,6 +171,10 @@ impl Server {
         &self.checked
     }
 
+    pub fn is_in_cluster(&self) -> bool {
+        self.deployment == Deployment::Cluster
+    }
+
     /// The space that a command names.
     pub fn space<'a>(&self, ctx: Context, name: &'a [u8]) -> Result<SpaceRef<'a>, String> {
         self.check_db(ctx)?;

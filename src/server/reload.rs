@@ -18,10 +18,10 @@ use super::cache::owning;
 use super::done_aside::{Aside, ReadCatalog, FAILED};
 use super::Server;
 use crate::core::cache::fetch::FetchError;
-use crate::core::calls::names;
+use crate::core::calls::names::Deployment;
 use crate::core::catalog::job::JobBody;
-use crate::core::catalog::read_catalog;
 use crate::core::catalog::{self, Catalog, OnRule, Query, Section, Table, TableRows};
+use crate::core::catalog::{read_catalog, slots};
 use crate::core::feed::FeedState;
 use crate::core::jobs::scheduled;
 use crate::core::prove::claims::{Proof, Standing};
@@ -157,7 +157,7 @@ fn next(counter: &AtomicU64) -> u64 {
 }
 
 /// Reads and checks a catalog; an empty name is the bear catalog. The error names the file, the section and the reason.
-pub fn load(file: &str) -> Result<Catalog, String> {
+pub fn load(file: &str, deployment: Deployment) -> Result<Catalog, String> {
     let text = if file.is_empty() {
         catalog::DEFAULT.to_owned()
     } else {
@@ -166,6 +166,9 @@ pub fn load(file: &str) -> Result<Catalog, String> {
     let wrong = |error| format!("catalog {}: {error}", name_of(file));
     let catalog = read_catalog::parse(&text, &mut next_plan).map_err(wrong)?;
     scheduled::check_catalog(&catalog).map_err(wrong)?;
+    if deployment == Deployment::Cluster {
+        slots::check(&catalog.sections).map_err(|error| format!("catalog {}: {error}", name_of(file)))?;
+    }
     Ok(catalog)
 }
 
@@ -201,7 +204,7 @@ impl Server {
     /// The setting is another: see at the top. The error refuses it.
     pub(super) fn set_catalog(&mut self, file: &str) -> Result<Option<Catalog>, String> {
         if is_small(file) {
-            return load(file).map(Some);
+            return load(file, self.deployment).map(Some);
         }
         Ok(None)
     }
@@ -217,11 +220,11 @@ impl Server {
 
     fn read_aside(&mut self, client: Option<BlockedClient>) {
         let ticket = next(&NEXT_TICKET);
-        let file = self.config.catalog.clone();
+        let (file, deployment) = (self.config.catalog.clone(), self.deployment);
         self.reloading = Some(Reloading { ticket, catalog: None, client });
         let failed = Box::new(ReadCatalog { ticket, result: Err(format!("the catalog was not read: {FAILED}")) });
         self.workers.aside(Some(Aside::Catalog(failed)), move || {
-            let result = load(&file).map(|catalog| {
+            let result = load(&file, deployment).map(|catalog| {
                 let validation = validation_of(&catalog.sections, catalog.text.clone(), ticket);
                 (catalog, validation)
             });
@@ -305,8 +308,7 @@ impl Server {
         if section.tenant.is_some() {
             self.keyspace.make_tenants_cold(&section.name);
         } else {
-            let mut prefix = Vec::new();
-            names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+            let mut prefix = section.prefix(None, self.deployment);
             prefix.push(b':');
             self.keyspace.make_cold(&prefix);
         }

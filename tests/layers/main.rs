@@ -47,7 +47,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("claims", &["jobs", "catalog", "values"]),
             ("inbox", &["claims", "jobs", "catalog", "values"]),
             ("locks", &["claims"]),
-            ("events", &["claims", "jobs", "values"]),
+            ("events", &["claims", "jobs", "calls", "values"]),
             ("metrics", &["calls"]),
         ],
     ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::membership::{Found, ListedRows, Membership, Related};
 use crate::core::calls::keys;
-use crate::core::calls::names::{self, Deployment};
+use crate::core::calls::names::Deployment;
 use crate::core::calls::tags::TooManyTags;
 use crate::core::catalog::lists::{List, ListOf, MAX_COMPARED};
 use crate::core::catalog::Section;
@@ -119,8 +119,7 @@ impl Asked {
     fn related(&self, index: usize, depends_on: bool) -> Related {
         let other = &self.sections[index];
         let tenant = other.tenant.and(self.tenant.as_deref());
-        let mut prefix = Vec::new();
-        names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), self.deployment, &mut prefix);
+        let prefix = other.prefix(tenant, self.deployment);
         Related { section: other.name.clone(), prefix: prefix.into(), id: other.id, depends_on }
     }
 }

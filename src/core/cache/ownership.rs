@@ -344,9 +344,10 @@ fn is_of_queue(member: &str, key: &[u8]) -> bool {
     rest.and_then(|rest| rest.strip_prefix(b":")).is_some_and(|part| classify(part) == KeyKind::Queue)
 }
 
-/// The name of the section that a mark is of: `bear` of `bear`, `{bear}` or `{*}:bear`.
+/// The name of the section that a mark is of: `bear` of `bear`, `{bear}`, `{*}:bear` or, of a group, `{shop}:bear`.
 pub fn section_of(member: &str) -> &str {
-    member.strip_prefix("{*}:").unwrap_or(member).trim_matches(['{', '}'])
+    let member = member.split_once("}:").map_or(member, |(_, section)| section);
+    member.trim_matches(['{', '}'])
 }
 
 /// Keys of others under names of owned sections, as far as they are known.

@@ -27,6 +27,12 @@ pub(in crate::core) fn check_section_name(name: &str) -> Result<(), SectionNameE
     Ok(())
 }
 
+/// May sections be of a group of this name?
+pub(in crate::core) fn is_group_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    !name.is_empty() && name.len() <= MAX_SECTION_NAME && name.bytes().all(is_word)
+}
+
 /// A legal name that reads like this one, such as `order_item` of `OrderItem`.
 pub fn section_name_of(name: &str) -> String {
     let mut out = String::new();
@@ -46,8 +52,8 @@ pub fn section_name_of(name: &str) -> String {
     out
 }
 
-/// The value and what follows `}:`; the value ends at the first `}`, as a hash tag does.
-pub(in crate::core) fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The tenant or group and what follows `}:`; it ends at the first `}`, as a hash tag does.
+pub(in crate::core) fn split_tag(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = name.strip_prefix(b"{")?;
     let end = inner.iter().position(|b| *b == b'}')?;
     Some((&inner[..end], inner[end + 1..].strip_prefix(b":")?))
@@ -56,13 +62,13 @@ pub(in crate::core) fn split_tenant(name: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The name of the section of a space.
 pub fn section_of(space: &str) -> &str {
     // What follows `}:` begins where a character does.
-    split_tenant(space.as_bytes()).map_or(space, |(_, section)| &space[space.len() - section.len()..])
+    split_tag(space.as_bytes()).map_or(space, |(_, section)| &space[space.len() - section.len()..])
 }
 
-/// The name of a section's space: `bear`, or `{value}:booking`.
-pub fn space_name(section: &str, tenant: Option<&str>) -> String {
-    match tenant {
-        Some(tenant) => format!("{{{tenant}}}:{section}"),
+/// The name of a section's space: `bear`, or `{value}:booking` of a tenant or group.
+pub fn space_name(section: &str, tag: Option<&str>) -> String {
+    match tag {
+        Some(tag) => format!("{{{tag}}}:{section}"),
         None => section.to_owned(),
     }
 }
@@ -86,14 +92,21 @@ pub fn write_prefix(space: &[u8], deployment: Deployment, out: &mut Vec<u8>) {
     }
 }
 
-/// Is it the prefix of a tenant's space?
-pub fn has_tenant(prefix: &[u8]) -> bool {
-    split_tenant(prefix).is_some()
+/// Is the prefix the space's name as it is? So are those of tenants and groups.
+pub fn is_space_name(prefix: &[u8]) -> bool {
+    split_tag(prefix).is_some()
+}
+
+/// What decides a key's slot where it has such a part.
+pub fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    let start = key.iter().position(|byte| *byte == b'{')? + 1;
+    let len = key[start..].iter().position(|byte| *byte == b'}')?;
+    Some(&key[start..start + len]).filter(|tag| !tag.is_empty())
 }
 
 /// The name of the section that a space's prefix is of.
 pub fn section_of_prefix(prefix: &[u8]) -> &[u8] {
-    match split_tenant(prefix) {
+    match split_tag(prefix) {
         Some((_, section)) => section,
         None => prefix.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}")).unwrap_or(prefix),
     }
@@ -119,6 +132,25 @@ mod tests {
             assert_eq!(check_section_name(&section_name_of(name)), Ok(()), "{name}");
         }
         assert_eq!(section_name_of(&"a".repeat(100)).len(), MAX_SECTION_NAME);
+    }
+
+    #[test]
+    fn groups_have_names() {
+        for (name, is_legal) in
+            [("shop", true), ("0-a_b", true), ("", false), ("Shop", false), ("a}", false), ("a b", false), ("é", false)]
+        {
+            assert_eq!(is_group_name(name), is_legal, "{name}");
+        }
+        assert!(is_group_name(&"a".repeat(MAX_SECTION_NAME)) && !is_group_name(&"a".repeat(MAX_SECTION_NAME + 1)));
+    }
+
+    #[test]
+    fn a_hash_tag_decides_the_slot() {
+        for (key, tag) in
+            [("bear", None), ("{bear}:x", Some("bear")), ("{}a", None), ("a{b}c{d}", Some("b")), ("{b", None)]
+        {
+            assert_eq!(hash_tag(key.as_bytes()), tag.map(str::as_bytes), "{key}");
+        }
     }
 
     #[test]

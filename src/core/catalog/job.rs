@@ -16,6 +16,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// Its SQL.
+    pub fn statements(&self) -> impl Iterator<Item = &Template> {
+        let templates = match &self.body {
+            JobBody::Set(template) => std::slice::from_ref(template),
+            JobBody::Each(templates) => templates,
+            JobBody::Claim(_) => &[],
+        };
+        templates.iter()
+    }
+
     /// Of a job that workers claim; None of one that is SQL.
     pub fn claim(&self) -> Option<&ClaimSpec> {
         match &self.body {

@@ -26,6 +26,7 @@
 //! | `schedule` | a schedule of the catalog |
 //! | `section_names` | names of sections, found by name and within SQL |
 //! | `sections` | the catalog itself |
+//! | `slots` | which sections share a slot of a cluster, and which depend on each other over slots |
 //! | `space` | which space of the catalog a client's name means, and which one owns a key |
 //! | `toml_reader` | keys of TOML tables, and what is wrong with them |
 //! | `words` | names that a section's SQL may mean |
@@ -60,6 +61,7 @@ pub mod read_value;
 pub mod schedule;
 pub mod section_names;
 pub mod sections;
+pub mod slots;
 pub mod space;
 pub mod toml_reader;
 pub mod words;

@@ -8,7 +8,7 @@ use crate::core::calls::names;
 use crate::core::calls::tags::Tenancy;
 use crate::core::values::value::ScalarType;
 
-const SECTION_KEYS: [&str; 20] = [
+const SECTION_KEYS: [&str; 21] = [
     "id",
     "ttl",
     "stale",
@@ -17,6 +17,7 @@ const SECTION_KEYS: [&str; 20] = [
     "compress",
     "tenant",
     "tenant_column",
+    "group",
     "table",
     "tables",
     "row",
@@ -38,6 +39,8 @@ pub(in crate::core) struct Outline<'a> {
     pub toml: &'a Table,
     pub id: Option<ScalarType>,
     pub tenant: Option<ScalarType>,
+    /// What decides the slot of its keys in a cluster, where it has no tenants; None: its name.
+    pub group: Option<&'a str>,
     /// From which size on its results are compressed, unless a query says otherwise; None: none are.
     pub compress: Option<usize>,
 }
@@ -59,7 +62,14 @@ impl<'a> Outline<'a> {
             ty
         };
         let (id, tenant) = (key_type("id"), key_type("tenant"));
-        Outline { name, fields, toml: table, id, tenant, compress: read_life::compress(fields, None, report) }
+        let group = fields.string("group", report);
+        if group.is_some() && tenant.is_some() {
+            report.problem("group and tenant exclude each other: a tenant's keys are in a slot of their own");
+        }
+        if group.is_some_and(|group| !names::is_group_name(group)) {
+            report.problem("group is lower-case letters, digits, _ and -, of at most 64 bytes");
+        }
+        Outline { name, fields, toml: table, id, tenant, group, compress: read_life::compress(fields, None, report) }
     }
 
     pub fn has_row(&self) -> bool {

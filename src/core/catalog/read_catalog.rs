@@ -52,6 +52,12 @@ pub fn parse_with(
     if file.is_empty() {
         report.problem("the catalog has no section");
     }
+    for group in outlines.iter().filter_map(|outline| outline.group) {
+        // Its prefix in a cluster is that of the group's spaces.
+        if outlines.iter().any(|of| of.name == group && of.group.is_none()) {
+            report.problem(format!("group '{group}' is the name of a section that is in no group; give it that section, or take another name"));
+        }
+    }
     let names = SectionNames::new(outlines.iter().map(|outline| outline.name));
     let all_sections = digest(&outlines);
     let mut reader = QueryReader { outlines: &outlines, names: &names, all_sections, plan_id };
@@ -77,7 +83,9 @@ pub fn parse_with(
 /// Of the sections' names and their types, which may be thousands.
 fn digest(outlines: &[Outline<'_>]) -> u64 {
     let mut all = DefaultHasher::new();
-    outlines.iter().for_each(|of| (of.name, of.id.map(|id| id.name()), of.tenant.map(|id| id.name())).hash(&mut all));
+    for of in outlines {
+        (of.name, of.id.map(|id| id.name()), of.tenant.map(|id| id.name()), of.group).hash(&mut all);
+    }
     all.finish()
 }
 
@@ -140,6 +148,7 @@ fn read_section(index: usize, reader: &mut QueryReader<'_, '_>, report: &mut Rep
         has_soft_life: queries.iter().any(|query| query.life.is_soft()),
         has_rewarm: queries.iter().any(|query| query.rewarm.is_some()),
         tenant: outline.tenant,
+        group: outline.group.map(Into::into),
         tenant_column: tenant_column.map(Into::into),
         tables,
         table: match fields.has("tables") {
@@ -224,7 +233,7 @@ fn source(outline: &Outline<'_>, outlines: &[Outline<'_>], related: &[usize], al
     toml.remove("events");
     let mut source = toml.to_string();
     for other in related.iter().map(|index| &outlines[*index]) {
-        source += &format!("\n# {} {:?} {:?}", other.name, other.id, other.tenant);
+        source += &format!("\n# {} {:?} {:?} {:?}", other.name, other.id, other.tenant, other.group);
     }
     if let Some(all) = all {
         source += &format!("\n# all {all}");
@@ -411,13 +420,17 @@ id = "uuid"
             ("[Bear]".to_owned(), "section 'Bear': a section's name is lower-case"),
             ("[meta]".to_owned(), "section 'meta': a section cannot be called"),
             ("bear = 1".to_owned(), "section 'bear': a section is a table"),
-            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, compress, tenant, tenant_column, table, tables, row, query, value, job, schedule"),
+            (with("idd = 1"), "section 'bear': unknown key 'idd'; the keys are id, ttl, stale, refresh_ahead, jitter, compress, tenant, tenant_column, group, table, tables, row, query, value, job, schedule"),
             ("[bear]\nid = \"json\"".to_owned(), "section 'bear': id must be int, numeric,"),
             ("[bear]\nid = 5".to_owned(), "section 'bear': id must be a string, got 5"),
             ("[bear]\nrow = \"SELECT {ids}\"".to_owned(), "row needs id"),
             ("[bear]\ntables = { a = \"id\" }".to_owned(), "tables needs id"),
             (with("ttl = \"5 minutes\""), "section 'bear': ttl: a duration is"),
             (with("tenant_column = \"x\""), "tenant_column needs tenant"),
+            (with("group = 5"), "section 'bear': group must be a string, got 5"),
+            (with("group = \"A b\""), "section 'bear': group is lower-case letters, digits, _ and -"),
+            (with("group = \"a\"\ntenant = \"int\""), "section 'bear': group and tenant exclude each other"),
+            (with("[a]\ngroup = \"bear\""), "group 'bear' is the name of a section that is in no group"),
             (with("tables = { a = \"SELECT 1\" }"), "tables.a must say which rows"),
             (with("tables = { a = \"SELECT {id}\" }"), "tables.a: unknown placeholder {id}; there are {ids}"),
             (with("query = 5"), "query must be an array of tables, got 5"),

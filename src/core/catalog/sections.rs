@@ -18,7 +18,7 @@ use super::limit::NamedLimit;
 use super::lists::{List, PageSize};
 use super::schedule::Schedule;
 use crate::core::calls::lookup::Calls;
-use crate::core::calls::names::MAX_SECTION_NAME;
+use crate::core::calls::names::{self, Deployment, MAX_SECTION_NAME};
 use crate::core::calls::pattern::CallPattern;
 use crate::core::calls::predicate::{Comparison, Operand, Predicate, Test};
 use crate::core::calls::tags::TagTemplate;
@@ -125,6 +125,8 @@ pub struct Section {
     /// Has any of its queries entries that are kept warm?
     pub has_rewarm: bool,
     pub tenant: Option<ScalarType>,
+    /// What decides the slot of its keys in a cluster; None: its tenant or name.
+    pub group: Option<Box<str>>,
     /// Column of the section's tables that holds the tenant, for the change feed.
     pub tenant_column: Option<Box<str>>,
     pub tables: Vec<Table>,
@@ -163,6 +165,18 @@ pub struct Section {
 }
 
 impl Section {
+    /// The name of its space; of a tenant where it has tenants.
+    pub fn space_name(&self, tenant: Option<&str>) -> String {
+        names::space_name(&self.name, self.group.as_deref().or(tenant))
+    }
+
+    /// The prefix of that space's keys, without the colon.
+    pub fn prefix(&self, tenant: Option<&str>, deployment: Deployment) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        names::write_prefix(self.space_name(tenant).as_bytes(), deployment, &mut prefix);
+        prefix
+    }
+
     /// The schedule of this name.
     pub fn schedule(&self, name: &str) -> Option<&Definition> {
         let at = self.schedules.binary_search_by(|schedule| (*schedule.name).cmp(name)).ok()?;

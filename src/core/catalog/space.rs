@@ -4,7 +4,7 @@
 //! section: the prefix of `bear` is `{bear}` there, and `{bear}:note` would be a space within it.
 
 use super::sections::{Catalog, Section};
-use crate::core::calls::names::{split_tenant, Deployment};
+use crate::core::calls::names::{split_tag, Deployment};
 use crate::core::values::value::{shorten, ValueError};
 
 /// A checked name of a space.
@@ -25,6 +25,8 @@ pub enum SpaceError {
     TenantMissing { section: Box<str> },
     #[error("'{section}' has no tenant: the space must be written as '{section}'")]
     TenantNotWanted { section: Box<str> },
+    #[error("'{section}' is of the group '{group}': the space must be written as '{{{group}}}:{section}'")]
+    OfGroup { section: Box<str>, group: Box<str> },
     #[error("the tenant of '{section}' must be {error}")]
     Tenant { section: Box<str>, error: ValueError },
     #[error("the tenant must be written as '{{{canonical}}}:{section}'")]
@@ -41,16 +43,35 @@ pub fn parse_space<'a>(catalog: &Catalog, name: &'a [u8]) -> Result<SpaceRef<'a>
             sections: catalog.sections.iter().map(|section| section.name.clone()).collect(),
         })
     };
-    match split_tenant(name) {
+    match split_tag(name) {
         None => match find(name)? {
-            (index, section) if section.tenant.is_none() => Ok(SpaceRef { section: index, tenant: None }),
-            (_, section) => Err(SpaceError::TenantMissing { section: section.name.clone() }),
+            (_, section) if section.tenant.is_some() => {
+                Err(SpaceError::TenantMissing { section: section.name.clone() })
+            }
+            (index, section) => {
+                check_group(section, None)?;
+                Ok(SpaceRef { section: index, tenant: None })
+            }
         },
         Some((value, section)) => {
             let (index, section) = find(section)?;
+            if section.group.is_some() {
+                check_group(section, Some(value))?;
+                return Ok(SpaceRef { section: index, tenant: None });
+            }
             let tenant = check_tenant(catalog, section, value)?;
             Ok(SpaceRef { section: index, tenant: Some(tenant) })
         }
+    }
+}
+
+/// Is the section of this group, if of any?
+fn check_group(section: &Section, named: Option<&[u8]>) -> Result<(), SpaceError> {
+    match &section.group {
+        Some(group) if named != Some(group.as_bytes()) => {
+            Err(SpaceError::OfGroup { section: section.name.clone(), group: group.clone() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -74,19 +95,25 @@ fn check_tenant<'a>(catalog: &Catalog, section: &Section, value: &'a [u8]) -> Re
 
 /// The space that owns a key, and what follows its prefix and `:`; None for a key that no space could own.
 pub fn split_key<'a>(catalog: &Catalog, deployment: Deployment, key: &'a [u8]) -> Option<(SpaceRef<'a>, &'a [u8])> {
-    if let Some((value, rest)) = split_tenant(key) {
-        if let (Deployment::Cluster, Some((index, section))) = (deployment, catalog.section(value)) {
+    if let Some((value, rest)) = split_tag(key) {
+        let named = catalog.section(value).filter(|(_, section)| section.group.is_none());
+        if let (Deployment::Cluster, Some((index, section))) = (deployment, named) {
             let space = SpaceRef { section: index, tenant: None };
             return section.tenant.is_none().then_some((space, rest));
         }
         let (name, rest) = split_colon(rest)?;
         let (index, section) = catalog.section(name)?;
+        if section.group.is_some() {
+            check_group(section, Some(value)).ok()?;
+            return Some((SpaceRef { section: index, tenant: None }, rest));
+        }
         let tenant = check_tenant(catalog, section, value).ok()?;
         return Some((SpaceRef { section: index, tenant: Some(tenant) }, rest));
     }
     let (name, rest) = split_colon(key).filter(|_| deployment == Deployment::Standalone)?;
     let (index, section) = catalog.section(name)?;
-    section.tenant.is_none().then_some((SpaceRef { section: index, tenant: None }, rest))
+    let is_plain = section.tenant.is_none() && section.group.is_none();
+    is_plain.then_some((SpaceRef { section: index, tenant: None }, rest))
 }
 
 fn split_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -138,6 +165,36 @@ mod tests {
             ("{a{b}:note", "the tenant of 'note' must not be empty, hold '{', or be the name of a section"),
         ] {
             assert_eq!(parse(name), Err(reason.to_owned()));
+        }
+    }
+
+    #[test]
+    fn sections_of_a_group_have_its_slot() {
+        let text = "[bear]\n[shop]\ngroup = \"shop\"\n[item]\ngroup = \"shop\"\n[note]\ntenant = \"text\"";
+        let catalog = read_catalog::parse(text, &mut || 0).unwrap();
+        let parse = |name: &str| {
+            let space = parse_space(&catalog, name.as_bytes()).map_err(|error| error.to_string())?;
+            Ok((&*catalog.sections[space.section].name, space.tenant.map(str::to_owned)))
+        };
+        assert_eq!(parse("{shop}:item"), Ok(("item", None)));
+        assert_eq!(parse("{shop}:shop"), Ok(("shop", None)));
+        let wrong = |section: &str| {
+            Err(format!("'{section}' is of the group 'shop': the space must be written as '{{shop}}:{section}'"))
+        };
+        for (name, section) in [("item", "item"), ("{item}:item", "item"), ("{7}:shop", "shop"), ("shop", "shop")] {
+            assert_eq!(parse(name), wrong(section), "{name}");
+        }
+        for deployment in [Deployment::Standalone, Deployment::Cluster] {
+            let split = |key: &'static str| {
+                let (space, rest) = split_key(&catalog, deployment, key.as_bytes())?;
+                Some((&*catalog.sections[space.section].name, std::str::from_utf8(rest).unwrap()))
+            };
+            assert_eq!(split("{shop}:item:a:1"), Some(("item", "a:1")));
+            assert_eq!(split("{shop}:shop:queue"), Some(("shop", "queue")));
+            for key in ["item:a", "{item}:a", "{item}:item:a", "{shop}:a:b", "{shop}:bear:a", "{bear}:item:a"] {
+                let of_bear = deployment == Deployment::Cluster && key.starts_with("{bear}");
+                assert_eq!(split(key), of_bear.then_some(("bear", "item:a")), "{key}");
+            }
         }
     }
 

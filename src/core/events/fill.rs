@@ -1,5 +1,6 @@
 //! The end of a fetch, told to who did not wait for it: BEAR.QUERY … NOBLOCK.
 
+use crate::core::calls::names::hash_tag;
 use crate::core::claims::json::Object;
 
 /// Results up to so many bytes stand in the message itself.
@@ -81,13 +82,6 @@ pub fn channel(name: &[u8], prefix: &[u8], in_cluster: bool) -> Result<Box<[u8]>
         ));
     }
     Ok(channel.into())
-}
-
-/// What decides a key's slot where it has such a part.
-fn hash_tag(key: &[u8]) -> Option<&[u8]> {
-    let start = key.iter().position(|byte| *byte == b'{')? + 1;
-    let len = key[start..].iter().position(|byte| *byte == b'}')?;
-    Some(&key[start..start + len]).filter(|tag| !tag.is_empty())
 }
 
 #[cfg(test)]

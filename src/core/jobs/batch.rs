@@ -40,6 +40,8 @@ pub struct Batch {
     pub lane: Lane,
     /// Of the catalog in use.
     pub sections: Arc<[Section]>,
+    /// Is the server one of a cluster? Then jobs change rows of sections in their own slot alone.
+    pub in_cluster: bool,
     /// Each space once.
     pub spaces: Vec<SpaceBatch>,
     /// Job types that Postgres refuses for now (class 42): their jobs are left out. Section, and job within it.

@@ -82,6 +82,7 @@ mod tests {
             token: 1,
             lane: Lane::Main,
             sections: [].into(),
+            in_cluster: false,
             spaces: vec![space],
             paused: vec![],
             traceparent: None,

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Column, Row};
 
+use crate::core::catalog::slots::share_slot;
 use crate::core::jobs::batch::{Batch, Changed, Completed, JobError};
 use crate::core::values::value::shorten;
 
@@ -149,12 +150,7 @@ impl Layout {
             return Ok(());
         }
         let section = match cell(row, self.section)? {
-            Some(name) => batch.sections.iter().position(|section| *section.name == *name).ok_or_else(|| {
-                Unfit::Job(own_error(format!(
-                    "the statement returned section '{}', which the catalog has not",
-                    shorten(name.as_bytes())
-                )))
-            })?,
+            Some(name) => told_section(batch, section, &name).map_err(Unfit::Job)?,
             None => section,
         };
         // Without an id any row of the section may have changed.
@@ -162,6 +158,24 @@ impl Layout {
         gathered.changed.push(changed(batch, section, id.as_deref()).map_err(Unfit::Job)?);
         Ok(())
     }
+}
+
+/// The section that a statement names, of a job of `own`.
+fn told_section(batch: &Batch, own: usize, name: &str) -> Result<usize, JobError> {
+    let Some(told) = batch.sections.iter().position(|section| *section.name == *name) else {
+        return Err(own_error(format!(
+            "the statement returned section '{}', which the catalog has not",
+            shorten(name.as_bytes())
+        )));
+    };
+    if batch.in_cluster && !share_slot(&batch.sections[own], &batch.sections[told]) {
+        // What is cached of it may be at another node, which would go on serving it.
+        return Err(own_error(format!(
+            "the statement changes rows of section '{name}', whose keys are in another slot of the cluster; one group for \
+             both would put them into one"
+        )));
+    }
+    Ok(told)
 }
 
 /// A row of a section, its id in canonical form; any row where it is not told or the section has no ids.

@@ -132,6 +132,7 @@ pub(crate) fn batch(sections: &Arc<[Section]>, lane: Lane, spaces: Vec<SpaceBatc
         token: TOKEN.fetch_add(1, Ordering::Relaxed),
         lane,
         sections: sections.clone(),
+        in_cluster: false,
         spaces,
         paused: vec![],
         traceparent: None,

@@ -152,8 +152,7 @@ fn dependencies(
     let others = query.on.iter().map(|on| {
         let other = &catalog.sections[on.section];
         let tenant = other.tenant.and(tenant);
-        let mut space = Vec::new();
-        names::write_prefix(names::space_name(&other.name, tenant).as_bytes(), deployment, &mut space);
+        let space = other.prefix(tenant, deployment);
         let predicate = match &on.rule {
             OnRule::Any => Predicate::any(),
             OnRule::Rows(predicate) => predicate.clone(),

@@ -15,6 +15,7 @@ use crate::core::cache::fills::{Changed, Ended};
 use crate::core::cache::index::Facts;
 use crate::core::cache::moment::Moment;
 use crate::core::cache::stored_form::Content;
+use crate::core::calls::names::{hash_tag, Deployment};
 use crate::core::catalog::life::{Life, Span};
 use crate::core::changes::dependency::Dependency;
 use crate::core::changes::looks::Looks;
@@ -306,6 +307,14 @@ impl Server {
         ctx.memory_ratio() <= if self.evicts { 1.05 } else { 1.0 }
     }
 
+    /// In a cluster, is the node of the entry's slot told of all that the entry depends on?
+    fn is_of_one_slot(&self, call: &Call, metas: &[Box<[u8]>]) -> bool {
+        let own = hash_tag(&call.prefix);
+        let is_here = |key: &[u8]| hash_tag(key) == own;
+        self.deployment == Deployment::Standalone
+            || metas.iter().all(|set| is_here(set)) && call.dependencies.iter().all(|of| is_here(&of.space))
+    }
+
     /// Has a result published, if it may be stored at all.
     fn store(&mut self, ctx: Context, ticket: u64, call: &Call, fetched: Fetched, content: Content) {
         let span = self.span(&call.query().life, ticket, fetched.lives_ms);
@@ -339,6 +348,7 @@ impl Server {
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && content.plain.len() <= self.config.max_entry_bytes as usize
             && span.fresh_ms > 0
+            && self.is_of_one_slot(call, &metas)
             && self.keyspace.may_publish()
             && self.has_memory(ctx);
         if !storable {

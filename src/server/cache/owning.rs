@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::calls::names::{self, Deployment};
+use crate::core::calls::names::Deployment;
 use crate::core::catalog::space::SpaceRef;
 use crate::core::catalog::Catalog;
 use crate::core::values::value::shorten;
@@ -16,8 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How marks name the sections of a catalog, in its order.
 pub(in crate::server) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>> {
     let member = |section: &crate::core::catalog::Section| {
-        let mut prefix = Vec::new();
-        names::write_prefix(section.name.as_bytes(), deployment, &mut prefix);
+        let prefix = section.prefix(None, deployment);
         owned::member_of(&section.name, section.tenant.is_some(), &prefix)
     };
     catalog.sections.iter().map(member).collect()
@@ -78,8 +77,7 @@ impl Server {
     /// On a replica: may an entry of the section be served, as far as its master has told?
     pub(in crate::server) fn replica_may_serve(&mut self, ctx: Context, section: usize, key: &[u8]) -> bool {
         let section = &self.catalog.sections[section];
-        let mut prefix = Vec::new();
-        names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+        let prefix = section.prefix(None, self.deployment);
         let member = owned::member_of(&section.name, section.tenant.is_some(), &prefix);
         self.masters_marks.may_serve(ctx, self.deployment == Deployment::Cluster, &member, key)
     }

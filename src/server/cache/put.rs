@@ -17,7 +17,9 @@ use super::query::no_value;
 use crate::core::cache::fills::{Changed, Ended};
 use crate::core::cache::membership::{Found, ListedRows};
 use crate::core::cache::stored_form::{self, Content};
+use crate::core::calls::names::Deployment;
 use crate::core::catalog::life::{Age, Life, Span};
+use crate::core::catalog::slots::share_slot;
 use crate::core::catalog::ValueKind;
 use crate::core::events::fill::FillEnd;
 use crate::core::values::json_compact;
@@ -161,6 +163,13 @@ impl Server {
             if section.tenant.is_some() && section.tenant != own.tenant {
                 let (name, own) = (&section.name, &own.name);
                 return Err(format!("ERR rows of '{name}' are kept per tenant, and the values of '{own}' are not"));
+            }
+            if self.deployment == Deployment::Cluster && !share_slot(own, section) {
+                let (name, own) = (&section.name, &own.name);
+                return Err(format!(
+                    "ERR in a cluster the rows of '{name}' are in another slot than the values of '{own}'; one group for both \
+                     would put them into one"
+                ));
             }
             let ids: Vec<Box<str>> = ids.iter().map(|id| self.row_id(index, id)).collect::<Result<_, _>>()?;
             match rows.iter_mut().find(|(named, _)| *named == section.name) {

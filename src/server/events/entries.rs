@@ -1,6 +1,6 @@
 //! Entries that were stored, or are served no more: what the keyspace has noted is published by the callback that did it.
 
-use crate::core::calls::names::{has_tenant, section_of_prefix};
+use crate::core::calls::names::{is_space_name, section_of_prefix};
 use crate::core::events::entry::{write_invalidated, Cause, Listed, Rows};
 use crate::keyspace::told::Happened;
 use crate::redis_api::Context;
@@ -9,7 +9,7 @@ use crate::server::Server;
 
 /// A space's name, by the prefix of its keys without the colon.
 pub fn space_of(prefix: &[u8]) -> &[u8] {
-    if has_tenant(prefix) {
+    if is_space_name(prefix) {
         prefix
     } else {
         section_of_prefix(prefix)

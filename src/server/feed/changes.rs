@@ -61,8 +61,7 @@ impl Server {
             return;
         }
         let tenant = tenant.filter(|_| section.tenant.is_some());
-        let mut prefix = Vec::new();
-        names::write_prefix(names::space_name(&section.name, tenant).as_bytes(), self.deployment, &mut prefix);
+        let prefix = section.prefix(tenant, self.deployment);
         let ids = match rows.ids {
             ChangedIds::These(ids) if self.keyspace.removals_in_force() < MANY_REMOVALS => ids,
             ChangedIds::These(_) | ChangedIds::All => {

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::changes::{ChangedIds, ChangedRows, Whose};
-use crate::core::calls::names;
 use crate::core::catalog::columns_read::Unchanged;
 use crate::core::catalog::Catalog;
 use crate::core::changes::image::Image;
@@ -195,8 +194,7 @@ impl Server {
             match section.tenant {
                 Some(_) => self.keyspace.make_tenants_cold(&section.name),
                 None => {
-                    let mut prefix = Vec::new();
-                    names::write_prefix(section.name.as_bytes(), self.deployment, &mut prefix);
+                    let prefix = section.prefix(None, self.deployment);
                     self.keyspace.make_space_cold(&prefix);
                 }
             }
@@ -237,7 +235,7 @@ impl Server {
         self.entries_go(|| {
             let tenant = if let Whose::Tenant(tenant) = tenant { tenant } else { None };
             let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
-            Cause::Feed(rows_of(&names::space_name(&catalog.sections[section].name, tenant), ids))
+            Cause::Feed(rows_of(&catalog.sections[section].space_name(tenant), ids))
         });
         self.rows_changed(ctx, ChangedRows { section, tenant, ids, unchanged, images });
         self.tell_of_entries(ctx);

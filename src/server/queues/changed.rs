@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::core::calls::names;
 use crate::core::catalog::columns_read::Unchanged;
 use crate::core::changes::change::Present;
 use crate::core::events::entry::{Cause, Listed};
@@ -48,7 +47,7 @@ impl Server {
             let images = at.map(|at| present.swap_remove(at).images.into_iter().map(of_row).collect());
             self.entries_go(|| {
                 let ids = if let ChangedIds::These(ids) = &ids { Some(ids.as_slice()) } else { None };
-                let name = names::space_name(&batch.sections[section].name, of_space.tenant.as_deref());
+                let name = batch.sections[section].space_name(of_space.tenant.as_deref());
                 Cause::Job { jobs: Listed::of_jobs(jobs.iter().copied()), rows: rows_of(&name, ids) }
             });
             let tenant = Whose::Tenant(of_space.tenant.as_deref());

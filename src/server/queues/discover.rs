@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::core::calls::keys::{queue_part, QueuePart};
-use crate::core::calls::names;
 use crate::core::catalog::space;
 use crate::redis_api::{Context, Scan};
 use crate::server::Server;
@@ -51,7 +50,7 @@ impl Server {
         };
         let kind = queue_part(part).filter(is_wanted);
         let Some(kind) = kind.filter(|_| self.keyspace.is_owned(space.section)) else { return };
-        let name = names::space_name(&catalog.sections[space.section].name, space.tenant);
+        let name = catalog.sections[space.section].space_name(space.tenant);
         let prefix = &key[..key.len() - part.len() - 1];
         match kind {
             QueuePart::Work => return self.found_work(ctx, &name, prefix),

@@ -10,6 +10,7 @@ use rustc_hash::FxHashSet;
 use super::ahead::Place;
 use super::reading::{read_one, read_slice, Room, SliceEnd};
 use super::Queues;
+use crate::core::calls::names::Deployment;
 use crate::core::catalog::space;
 use crate::core::jobs::batch::{Batch, Lane, Limits, SpaceBatch};
 use crate::core::jobs::job_id::JobId;
@@ -108,6 +109,7 @@ impl Server {
             token: queues.random_id(),
             lane,
             sections: self.catalog.sections.clone(),
+            in_cluster: self.deployment == Deployment::Cluster,
             spaces: Vec::new(),
             paused: Vec::new(),
             traceparent: None,

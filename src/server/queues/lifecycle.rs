@@ -13,7 +13,6 @@ use super::space::Ledger;
 use super::waiting::{Asker, Late};
 use super::Queues;
 use crate::core::calls::keys::QueuePart;
-use crate::core::calls::names;
 use crate::core::catalog::space;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::jobs::{self, QueueKeys};
@@ -187,7 +186,7 @@ impl Server {
     fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
         let key = [prefix, b":queue"].concat();
         let (space, _) = space::split_key(&self.catalog, self.deployment, &key)?;
-        Some(names::space_name(&self.catalog.sections[space.section].name, space.tenant).into())
+        Some(self.catalog.sections[space.section].space_name(space.tenant).into())
     }
 
     /// A slice of all that is to be done for queues. True: there is more to do at once.

@@ -84,8 +84,9 @@ impl Server {
         self.schedules.loading.push_back(Loading::Known { space: None, after: None });
         self.schedules.loading.push_back(Loading::Catalog { section: 0, at: 0 });
         for section in before.sections.iter().filter(|section| !section.schedules.is_empty()) {
-            if self.catalog.section(section.name.as_bytes()).is_some_and(|(_, now)| now.tenant.is_none()) {
-                let space = section.name.as_ref().into();
+            let now = self.catalog.section(section.name.as_bytes()).map(|(_, now)| now);
+            if let Some(now) = now.filter(|now| now.tenant.is_none()) {
+                let space = now.space_name(None).into();
                 self.schedules.loading.push_back(Loading::States { space, cursor: BEGIN.into() });
             }
         }

@@ -49,7 +49,7 @@ impl Server {
         let catalog = self.catalog.clone();
         let of = catalog.sections.get(section)?;
         let some = of.schedules.iter().skip(at).take(SLICE);
-        let space: Arc<str> = of.name.as_ref().into();
+        let space: Arc<str> = of.space_name(None).into();
         let mut count = 0;
         for schedule in some {
             self.schedules.look_at(&Id { space: space.clone(), name: schedule.name.as_ref().into() }, 0);

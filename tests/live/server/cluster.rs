@@ -4,7 +4,22 @@ use std::time::Duration;
 
 use crate::support::bears;
 use crate::support::process::free_port;
-use crate::support::{eventually, stays, Database, Redis, Reply};
+use crate::support::server::Builder;
+use crate::support::{eventually, stays, Database, Postgres, Redis, Reply};
+
+/// Bears and their dens depend on each other: they share a slot.
+fn grouped() -> String {
+    bears::WITH_DENS.replace("[bear]\n", "[bear]\ngroup = \"zoo\"\n").replace("[den]\n", "[den]\ngroup = \"zoo\"\n")
+}
+
+fn node(database: &Database, catalog: &str) -> Builder {
+    Redis::builder()
+        .postgres(database)
+        .catalog(catalog)
+        .config("cluster-enabled", "yes")
+        // By itself it takes the port plus 10000, which not every free port leaves room for.
+        .config("cluster-port", free_port())
+}
 
 #[track_caller]
 fn wait_ready(redis: &Redis) {
@@ -12,14 +27,7 @@ fn wait_ready(redis: &Redis) {
 }
 
 fn start(database: &Database) -> Redis {
-    let redis = Redis::builder()
-        .postgres(database)
-        .catalog(bears::WITH_DENS)
-        .append_only()
-        .config("cluster-enabled", "yes")
-        // By itself it takes the port plus 10000, which not every free port leaves room for.
-        .config("cluster-port", free_port())
-        .start();
+    let redis = node(database, &grouped()).append_only().start();
     assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
     wait_ready(&redis);
     redis
@@ -27,10 +35,10 @@ fn start(database: &Database) -> Redis {
 
 /// Has one entry of each section, both of bear 5.
 fn fill(redis: &Redis) {
-    assert_eq!(redis.run("BEAR.QUERY bear all").json().as_array().unwrap().len(), 8);
-    assert_eq!(redis.run("BEAR.QUERY den x 1").text(), r#"[{"id":1}]"#);
+    assert_eq!(redis.run("BEAR.QUERY {zoo}:bear all").json().as_array().unwrap().len(), 8);
+    assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
     redis.wait_stored();
-    assert_eq!(redis.run("SMEMBERS {bear}:meta:5:caches").sorted_texts(), ["{bear}:all", "{den}:x:1"]);
+    assert_eq!(redis.run("SMEMBERS {zoo}:bear:meta:5:caches").sorted_texts(), ["{zoo}:bear:all", "{zoo}:den:x:1"]);
 }
 
 /// The channel is in the space's slot: there its client listens and asks.
@@ -39,14 +47,14 @@ fn the_end_of_a_fetch_is_told_by_the_slots_node() {
     let database = bears::database();
     let redis = start(&database);
     let mut wire = redis.resp3_wire();
-    let refused = wire.run("BEAR.QUERY bear NOBLOCK web-1 all");
-    assert!(refused.error().starts_with("ERR in a cluster the name after NOBLOCK bears the space's hash tag, {bear}"));
-    wire.begin("SSUBSCRIBE bear:fill:{bear}:web-1");
+    let refused = wire.run("BEAR.QUERY {zoo}:bear NOBLOCK web-1 all");
+    assert!(refused.error().starts_with("ERR in a cluster the name after NOBLOCK bears the space's hash tag, {zoo}"));
+    wire.begin("SSUBSCRIBE bear:fill:{zoo}:web-1");
     assert!(matches!(wire.receive(), Reply::Push(_)));
-    assert_eq!(wire.run("BEAR.QUERY bear NOBLOCK {bear}:web-1 all"), Reply::Nil);
+    assert_eq!(wire.run("BEAR.QUERY {zoo}:bear NOBLOCK {zoo}:web-1 all"), Reply::Nil);
     let Reply::Push(parts) = wire.receive() else { panic!("a push") };
-    assert_eq!([parts[0].text(), parts[1].text()], ["smessage", "bear:fill:{bear}:web-1"]);
-    let begins = r#"{"space":"bear","call":["all"],"key":"{bear}:all","status":"stored","result":[{"id":1}"#;
+    assert_eq!([parts[0].text(), parts[1].text()], ["smessage", "bear:fill:{zoo}:web-1"]);
+    let begins = r#"{"space":"{zoo}:bear","call":["all"],"key":"{zoo}:bear:all","status":"stored","result":[{"id":1}"#;
     assert!(parts[2].text().starts_with(begins), "{parts:?}");
 }
 
@@ -83,14 +91,12 @@ fn removes_no_keys(redis: &Redis) -> bool {
 }
 
 #[test]
-fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
+fn a_row_drops_entries_of_all_sections_of_its_group() {
     let database = bears::database();
     let redis = start(&database);
     fill(&redis);
-    let slots = ["{bear}:all", "{den}:x:1"].map(|key| redis.run(&format!("CLUSTER KEYSLOT {key}")).int());
-    assert_ne!(slots[0], slots[1]);
-    let removed = redis.run("BEAR.INVALIDATE bear ROW 5");
-    for call in ["bear CACHED all", "den CACHED x 1"] {
+    let removed = redis.run("BEAR.INVALIDATE {zoo}:bear ROW 5");
+    for call in ["{zoo}:bear CACHED all", "{zoo}:den CACHED x 1"] {
         assert_eq!(redis.run(&format!("BEAR.QUERY {call}")), Reply::Nil, "{call}");
     }
     if removes_no_keys(&redis) {
@@ -99,8 +105,8 @@ fn a_row_drops_entries_of_all_sections_whatever_their_slots() {
     assert_eq!(removed, Reply::Int(2));
     eventually("no key is left in any slot", || redis.keys().is_empty());
     fill(&redis);
-    assert!(!redis.run("DEL {bear}:meta:5:caches").is_error());
-    eventually("the other section's entry goes, too", || redis.run("BEAR.QUERY den CACHED x 1").is_nil());
+    assert!(!redis.run("DEL {zoo}:bear:meta:5:caches").is_error());
+    eventually("the other section's entry goes, too", || redis.run("BEAR.QUERY {zoo}:den CACHED x 1").is_nil());
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn a_node_of_a_cluster_starts_cold() {
     fill(&redis);
     redis.restart();
     wait_ready(&redis);
-    for call in ["bear CACHED all", "den CACHED x 1"] {
+    for call in ["{zoo}:bear CACHED all", "{zoo}:den CACHED x 1"] {
         assert_eq!(redis.run(&format!("BEAR.QUERY {call}")), Reply::Nil, "{call}");
     }
     if removes_no_keys(&redis) {
@@ -118,7 +124,7 @@ fn a_node_of_a_cluster_starts_cold() {
     }
     eventually("what was stored before is swept", || redis.keys().is_empty());
     fill(&redis);
-    assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 5"), Reply::Int(2));
+    assert_eq!(redis.run("BEAR.INVALIDATE {zoo}:bear ROW 5"), Reply::Int(2));
 }
 
 #[test]
@@ -126,25 +132,156 @@ fn keys_of_others_are_left_alone_and_its_own_known_again() {
     let database = bears::database();
     let mut redis = start(&database);
     fill(&redis);
-    assert!(redis.run("SET {den}:x:7 mine").is_ok());
-    assert_eq!(redis.run("BEAR.QUERY den x 7").text(), r#"[{"id":7}]"#);
+    assert!(redis.run("SET {zoo}:den:x:7 mine").is_ok());
+    assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 7").text(), r#"[{"id":7}]"#);
     redis.wait_stored();
-    assert_eq!(redis.run("GET {den}:x:7").text(), "mine");
+    assert_eq!(redis.run("GET {zoo}:den:x:7").text(), "mine");
     redis.kill9();
     redis.start_again();
     wait_ready(&redis);
     eventually("it has looked around", || redis.info("bear").int("bear_sweeping_all") == 0);
     assert_eq!(redis.info("bear").int("bear_foreign_sections"), 0);
     fill(&redis);
-    assert_eq!(redis.run("GET {den}:x:7").text(), "mine");
+    assert_eq!(redis.run("GET {zoo}:den:x:7").text(), "mine");
     // A dataset that has not been bear's.
     assert!(redis.run("FLUSHALL").is_ok());
-    assert!(redis.run("SET {bear}:all mine").is_ok());
+    assert!(redis.run("SET {zoo}:bear:all mine").is_ok());
     redis.kill9();
     redis.start_again();
     wait_ready(&redis);
-    eventually("it is refused", || redis.run("BEAR.QUERY bear all").is_error());
-    assert!(redis.run("BEAR.QUERY bear all").error().starts_with("FOREIGN "));
-    assert_eq!(redis.run("BEAR.QUERY den x 1").text(), r#"[{"id":1}]"#);
-    assert_eq!(redis.run("GET {bear}:all").text(), "mine");
+    eventually("it is refused", || redis.run("BEAR.QUERY {zoo}:bear all").is_error());
+    assert!(redis.run("BEAR.QUERY {zoo}:bear all").error().starts_with("FOREIGN "));
+    assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
+    assert_eq!(redis.run("GET {zoo}:bear:all").text(), "mine");
+}
+
+#[test]
+fn a_catalog_whose_sections_depend_on_each_other_over_slots_is_refused() {
+    let database = bears::database();
+    let own = Redis::builder().config("cluster-enabled", "yes").config("cluster-port", free_port());
+    let log = own.try_start().err().expect("the bear catalog is not loaded");
+    let reason =
+        "what depends on each other shares a slot: job DELETE_COLOR of section 'color' changes rows of 'bear'; \
+                  group = \"bear\" in each of bear, color puts them into one";
+    assert!(log.contains(reason), "{log}");
+    let redis = start(&database);
+    std::fs::write(redis.catalog_path(), bears::WITH_DENS).unwrap();
+    let refused = redis.run("BEAR.RELOAD");
+    let reason =
+        "'x {x:int}' of section 'den' depends on rows of 'bear'; group = \"bear\" in each of bear, den puts them";
+    assert!(refused.error().starts_with("ERR nothing is changed: ") && refused.error().contains(reason), "{refused:?}");
+    assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
+}
+
+/// Two masters, each with half of the slots.
+fn two_masters(database: &Database, catalog: &str) -> [Redis; 2] {
+    let buses = [free_port(), free_port()];
+    let nodes = buses.map(|bus| node(database, catalog).config("cluster-port", bus).config("bear.feed", "off").start());
+    for (node, range) in nodes.iter().zip(["0 8191", "8192 16383"]) {
+        assert!(node.run(&format!("CLUSTER ADDSLOTSRANGE {range}")).is_ok());
+    }
+    assert!(nodes[0].run(&format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[1].port(), buses[1])).is_ok());
+    for node in &nodes {
+        eventually("the cluster is ready", || {
+            let info = node.run("CLUSTER INFO").text();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+        });
+        node.wait_checked();
+    }
+    nodes
+}
+
+/// The node that has the slot of a space.
+fn of<'a>(nodes: &'a [Redis; 2], space: &str) -> &'a Redis {
+    &nodes[usize::from(nodes[0].run(&format!("CLUSTER KEYSLOT {space}")).int() > 8191)]
+}
+
+const SCHEMA: &str = "CREATE TABLE exam(id int PRIMARY KEY, title text NOT NULL);
+    CREATE TABLE booking(id int PRIMARY KEY, guest int NOT NULL, exam int NOT NULL REFERENCES exam);
+    INSERT INTO exam VALUES (1, 'old'); INSERT INTO booking SELECT i, i, 1 FROM generate_series(1, 20) i;";
+
+/// A job of `guest` may name rows of any section by how it computes the name.
+const TENANTS: &str = r#"
+[exam]
+id = "int"
+[[exam.query]]
+call = "{id:int}"
+sql = "SELECT id, title FROM exam WHERE id = {id}"
+[exam.job.RENAME]
+data = { id = "int", title = "text" }
+sql = "UPDATE exam SET title = job.title FROM {jobs} job WHERE exam.id = job.id RETURNING job.n, exam.id"
+[booking]
+id = "int"
+tenant = "int"
+tenant_column = "guest"
+[[booking.query]]
+call = "all"
+sql = "SELECT b.id, e.title, e.id AS _exam FROM booking b JOIN exam e ON e.id = b.exam WHERE b.guest = {tenant}"
+[[booking.query]]
+call = "own"
+sql = "SELECT id FROM booking WHERE guest = {tenant}"
+[booking.job.RENAME]
+data = { id = "int", title = "text" }
+sql = "UPDATE exam SET title = job.title FROM {jobs} job WHERE exam.id = job.id RETURNING job.n, exam.id, 'ex' || 'am' AS section"
+[[booking.value]]
+call = "made {id:int}"
+"#;
+
+#[test]
+fn what_tenants_take_from_a_shared_section_is_answered_and_not_stored() {
+    let database = Postgres::shared().database(SCHEMA);
+    let nodes = two_masters(&database, TENANTS);
+    for guest in 1..=20 {
+        let space = format!("{{{guest}}}:booking");
+        let node = of(&nodes, &space);
+        assert_eq!(node.run(&format!("BEAR.QUERY {space} all")).text(), format!(r#"[{{"id":{guest},"title":"old"}}]"#));
+        assert_eq!(node.run(&format!("BEAR.QUERY {space} own")).text(), format!(r#"[{{"id":{guest}}}]"#));
+        node.wait_stored();
+        assert!(node.run(&format!("BEAR.QUERY {space} CACHED all")).is_nil(), "{space}");
+        assert!(!node.run(&format!("BEAR.QUERY {space} CACHED own")).is_nil(), "{space}");
+        let put = node.run(&format!("BEAR.PUT {space} 2 made 1 1 ROW exam 1"));
+        assert!(put.error().starts_with("ERR in a cluster the rows of 'exam' are in another slot"), "{put:?}");
+    }
+    let told = nodes[0].run("BEAR.CATALOG booking").map()["queries"].list()[0].map()["hints"].list()[0].text();
+    assert!(told.starts_with("answered and not stored: rows of 'exam' are in another slot of the cluster"), "{told}");
+    // Whoever changes it, wherever: the next answer is new.
+    of(&nodes, "exam").run(r#"BEAR.ENQUEUE exam RENAME {"id":1,"title":"new"} BLOCK 0"#);
+    let answer = of(&nodes, "{3}:booking").run("BEAR.QUERY {3}:booking all");
+    assert_eq!(answer.text(), r#"[{"id":3,"title":"new"}]"#);
+}
+
+#[test]
+fn a_job_changes_no_rows_of_a_section_in_another_slot() {
+    let database = Postgres::shared().database(SCHEMA);
+    let nodes = two_masters(&database, TENANTS);
+    let job =
+        of(&nodes, "{3}:booking").run(r#"BEAR.ENQUEUE {3}:booking RENAME {"id":1,"title":"new"} ATTEMPTS 1 BLOCK 0"#);
+    let error = job.map()["error"].map()["message"].text();
+    let reason = "the statement changes rows of section 'exam', whose keys are in another slot of the cluster";
+    assert!(error.contains(reason), "{error}");
+    let title: String = database.client().query_one("SELECT title FROM exam", &[]).unwrap().get(0);
+    assert_eq!(title, "old");
+}
+
+#[test]
+fn jobs_of_one_section_drop_entries_of_another_one_of_the_group() {
+    let database = bears::database();
+    let catalog = include_str!("../../../catalogs/bear.toml");
+    let catalog =
+        catalog.replace("[bear]\n", "[bear]\ngroup = \"zoo\"\n").replace("[color]\n", "[color]\ngroup = \"zoo\"\n");
+    let nodes = two_masters(&database, &catalog);
+    let node = of(&nodes, "{zoo}");
+    let moved = of(&nodes, "{zoo}").port();
+    for other in nodes.iter().filter(|node| node.port() != moved) {
+        assert!(other.run("BEAR.QUERY {zoo}:bear all").error().starts_with("MOVED "));
+    }
+    let refused = of(&nodes, "bear").run("BEAR.QUERY bear all");
+    assert!(refused.error().contains("'bear' is of the group 'zoo'"), "{refused:?}");
+    let brown = || node.run("BEAR.QUERY {zoo}:bear colors brown").json().as_array().unwrap().len();
+    assert_eq!(brown(), 4);
+    node.wait_stored();
+    assert!(!node.run("BEAR.QUERY {zoo}:bear CACHED colors brown").is_nil());
+    node.run(r#"BEAR.ENQUEUE {zoo}:color DELETE_COLOR {"name":"brown"} BLOCK 0"#);
+    assert!(node.run("BEAR.QUERY {zoo}:bear CACHED colors brown").is_nil());
+    assert_eq!(brown(), 0);
 }

@@ -286,7 +286,9 @@ proptest! {
 
 #[test]
 fn a_mark_names_its_section() {
-    for (section, has_tenant, prefix) in [("bear", false, "bear"), ("bear", false, "{bear}"), ("note", true, "note")] {
+    for (section, has_tenant, prefix) in
+        [("bear", false, "bear"), ("bear", false, "{bear}"), ("note", true, "note"), ("bear", false, "{shop}:bear")]
+    {
         assert_eq!(section_of(&member_of(section, has_tenant, prefix.as_bytes())), section);
     }
     assert_eq!(&*member_of("note", true, b"note"), "{*}:note");

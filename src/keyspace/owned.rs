@@ -6,6 +6,7 @@
 use super::jobs::QueueKeys;
 use super::{look, store, watch, Keyspace};
 use crate::core::cache::index::Key;
+pub use crate::core::cache::ownership::Arranged;
 use crate::core::cache::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
 use crate::redis_api::{members_of_set, Context, KeyType, Scan};
 
@@ -157,9 +158,9 @@ impl Owned {
 }
 
 impl Keyspace {
-    /// Names the sections, in the catalog's order; of new ones nothing is known.
-    pub fn arrange(&mut self, members: impl Iterator<Item = Box<str>>) {
-        self.owned.ownership.arrange(members);
+    /// Names the sections, in the catalog's order; of new ones nothing is known, and nothing of what has the names of new calls.
+    pub fn arrange(&mut self, sections: impl Iterator<Item = Arranged>) {
+        self.owned.ownership.arrange(sections);
         self.owned.is_unknown = self.owned.ownership.has_unknown();
         self.owned.walk_anew();
     }

@@ -93,8 +93,8 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         config,
     };
     server.stats.arrange(server.catalog.sections.iter().map(|section| section.name.as_ref()));
-    let members = owning::members(&server.catalog, deployment);
-    server.keyspace.arrange(members.into_iter());
+    let sections = owning::arranged(&server.catalog, None, deployment);
+    server.keyspace.arrange(sections.into_iter());
     server.read_policy(ctx);
     server.arrange_events();
     redis_api::on_tick(ctx, tick::tick);

@@ -299,8 +299,9 @@ impl Server {
             self.inbox_takes_catalog();
             self.arm_soon();
         }
-        // Under the names of a new section there may be keys already.
-        self.keyspace.arrange(owning::members(&self.catalog, self.deployment).into_iter());
+        // Under the names of a new section, or of new calls, there may be keys already.
+        let sections = owning::arranged(&self.catalog, Some(&old), self.deployment);
+        self.keyspace.arrange(sections.into_iter());
     }
 
     fn make_section_cold(&mut self, section: &Section) {

@@ -74,6 +74,15 @@ struct Section {
     is_marked: bool,
 }
 
+/// A section of a catalog that takes another one's place.
+#[derive(Debug)]
+pub struct Arranged {
+    /// As marks name it.
+    pub member: Box<str>,
+    /// Has it calls that the section of this name did not have before?
+    pub has_new_calls: bool,
+}
+
 /// What is to be done with a key that this life of bear did not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -99,14 +108,23 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Takes the sections of a catalog, as the mark names them. Those that were there before keep their state.
-    pub fn arrange(&mut self, members: impl Iterator<Item = Box<str>>) {
+    /// Takes the sections of a catalog, as the mark names them. Those that were there before keep their state; but where
+    /// `has_new_calls` a key that was no section's may have the name of an entry now, which this life did not write.
+    pub fn arrange(&mut self, sections: impl Iterator<Item = Arranged>) {
         let mut before = std::mem::take(&mut self.sections);
-        let known = |member: Box<str>| match before.iter().position(|section| section.member == member) {
-            Some(at) => before.swap_remove(at),
+        let known = |Arranged { member, has_new_calls }| match before.iter().position(|of| of.member == member) {
+            Some(at) => {
+                let mut section = before.swap_remove(at);
+                match &mut section.state {
+                    State::Owned { to_sweep, .. } => *to_sweep |= has_new_calls,
+                    State::Surveying(tally) if has_new_calls => *tally = Tally::default(),
+                    State::Surveying(_) | State::Foreign(_) | State::Unknown => {}
+                }
+                section
+            }
             None => Section { member, state: State::Unknown, is_marked: false },
         };
-        self.sections = members.map(known).collect();
+        self.sections = sections.map(known).collect();
     }
 
     /// The dataset is another one by now.

@@ -1,10 +1,11 @@
 //! Sections whose names are somebody else's are refused; BEAR.ADOPT takes them over.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::core::calls::names::Deployment;
 use crate::core::catalog::space::SpaceRef;
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, Section};
 use crate::core::values::value::shorten;
 use crate::keyspace::owned;
 use crate::redis_api::Context;
@@ -13,13 +14,28 @@ use crate::server::Server;
 /// Between two looks whether keys of others have gone.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How marks name the sections of a catalog, in its order.
-pub(in crate::server) fn members(catalog: &Catalog, deployment: Deployment) -> Vec<Box<str>> {
-    let member = |section: &crate::core::catalog::Section| {
+/// How marks name the sections of a catalog, in its order; and what is new in them to one that was there before.
+pub(in crate::server) fn arranged(
+    catalog: &Catalog,
+    before: Option<&Catalog>,
+    deployment: Deployment,
+) -> Vec<owned::Arranged> {
+    let arranged = |section: &Section| {
         let prefix = section.prefix(None, deployment);
-        owned::member_of(&section.name, section.tenant.is_some(), &prefix)
+        let known = before.and_then(|before| before.section(section.name.as_bytes()));
+        owned::Arranged {
+            member: owned::member_of(&section.name, section.tenant.is_some(), &prefix),
+            has_new_calls: known.is_some_and(|(_, known)| has_new_calls(section, known)),
+        }
     };
-    catalog.sections.iter().map(member).collect()
+    catalog.sections.iter().map(arranged).collect()
+}
+
+fn has_new_calls(section: &Section, before: &Section) -> bool {
+    let calls = |section: &Section| -> BTreeSet<Box<str>> {
+        section.queries.iter().map(|query| query.call.text().into()).collect()
+    };
+    !calls(section).is_subset(&calls(before))
 }
 
 impl Server {

@@ -327,6 +327,38 @@ fn a_section_that_comes_by_reload_over_keys_of_others_is_refused() {
     assert_eq!(wire.run("GET cave:1").text(), "mine");
 }
 
+/// A key that was no call's when the database was looked through, for the catalog had no such query: what somebody wrote, and what
+/// an earlier life left.
+#[test]
+fn what_stood_under_the_name_of_a_call_that_comes_by_reload_is_no_entry() {
+    const QUERY: &str = "[bear]\nid = \"int\"\n[[bear.query]]\ncall = \"of {id:int}\"\nsql = \"SELECT id, name FROM bear WHERE id = {id}\"\n";
+    const OTHER: &str = "[bear]\nid = \"int\"\n[[bear.query]]\ncall = \"all\"\nsql = \"SELECT id FROM bear\"\n";
+    let database = bears::database();
+    let mut redis =
+        Redis::builder().postgres(&database).catalog(QUERY).config("bear.feed", "off").append_only().start();
+    redis.wait_checked();
+    assert_eq!(redis.run("BEAR.QUERY bear of 5").text(), r#"[{"id":5,"name":"Yogi"}]"#);
+    redis.wait_stored();
+    std::fs::write(redis.catalog_path(), OTHER).unwrap();
+    redis.restart();
+    wait_looked(&redis);
+    assert!(redis.run(r#"SET bear:of:6 [{"id":6,"name":"mine"}] EX 3000"#).is_ok());
+    database.run("UPDATE bear SET name = 'new' WHERE id = 5");
+    std::fs::write(redis.catalog_path(), QUERY).unwrap();
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+    for (id, name) in [(5, "new"), (6, "Kumamon")] {
+        assert!(redis.run(&format!("BEAR.QUERY bear CACHED of {id}")).is_nil(), "{id}");
+        let row = format!(r#"[{{"id":{id},"name":"{name}"}}]"#);
+        assert_eq!(redis.run(&format!("BEAR.QUERY bear of {id}")).text(), row);
+    }
+    wait_looked(&redis);
+    assert_eq!(redis.run("BEAR.QUERY bear of 6").text(), r#"[{"id":6,"name":"Kumamon"}]"#);
+    assert_eq!(redis.run("GET bear:of:6").text(), r#"[{"id":6,"name":"mine"}]"#, "it is left alone");
+    assert_eq!(redis.run("BEAR.QUERY bear of 7").text(), r#"[{"id":7,"name":"Smokey"}]"#);
+    redis.wait_stored();
+    assert!(!redis.run("BEAR.QUERY bear CACHED of 7").is_nil());
+}
+
 #[test]
 fn a_survey_of_many_keys_is_in_slices_and_nothing_is_stored_meanwhile() {
     let database = bears::database();

@@ -9,8 +9,12 @@ use super::*;
 
 fn named(names: &[&str]) -> Ownership {
     let mut ownership = Ownership::default();
-    ownership.arrange(names.iter().map(|name| Box::from(*name)));
+    ownership.arrange(names.iter().map(|name| with(name, false)));
     ownership
+}
+
+fn with(name: &str, has_new_calls: bool) -> Arranged {
+    Arranged { member: name.into(), has_new_calls }
 }
 
 fn survey(finds: &[Look]) -> (Ownership, Vec<usize>) {
@@ -67,6 +71,41 @@ fn a_marked_section_is_owned_at_once_and_another_is_surveyed() {
     assert_eq!(ownership.verdict(0, Look::Likely), Verdict::Keep, "what comes later is somebody's");
 }
 
+/// What stood there before nobody looked at, for it had no name of ours.
+#[test]
+fn new_calls_have_an_owned_sections_names_looked_through_again() {
+    let mut ownership = named(&["bear", "color"]);
+    ownership.begin(|_| true, false);
+    ownership.swept();
+    assert_eq!(ownership.walk(), None);
+    ownership.arrange([with("bear", false), with("color", false)].into_iter());
+    assert_eq!(ownership.walk(), None);
+    ownership.arrange([with("bear", true), with("color", false)].into_iter());
+    assert_eq!(ownership.walk(), Some(Walk::Sweep));
+    assert!(ownership.is_owned(0) && ownership.is_to_sweep(0) && !ownership.is_to_sweep(1));
+    assert_eq!(ownership.verdict(0, Look::Likely), Verdict::Keep, "it may be somebody's");
+    // A sweep that is not over yet goes on as what it was.
+    let mut ownership = named(&["bear"]);
+    ownership.begin(|_| true, false);
+    ownership.arrange([with("bear", false)].into_iter());
+    assert_eq!(ownership.verdict(0, Look::Likely), Verdict::Remove);
+}
+
+#[test]
+fn new_calls_begin_a_survey_anew() {
+    for (has_new_calls, is_owned) in [(false, false), (true, true)] {
+        let mut ownership = named(&["bear"]);
+        ownership.begin(|_| false, false);
+        ownership.found(0, b"bear:1", Look::Strange);
+        ownership.arrange([with("bear", has_new_calls)].into_iter());
+        ownership.surveyed();
+        assert_eq!(ownership.is_owned(0), is_owned);
+        // What it is refused for stands there, whatever the calls are.
+        ownership.arrange([with("bear", true)].into_iter());
+        assert_eq!(ownership.is_owned(0), is_owned);
+    }
+}
+
 #[test]
 fn a_refusal_names_a_few_keys_and_the_ways_out() {
     let (ownership, _) = survey(&[Look::Likely, Look::Likely, Look::Likely, Look::Likely, Look::Strange]);
@@ -117,7 +156,7 @@ fn a_refused_section_is_surveyed_again_when_a_named_key_has_gone() {
 fn sections_keep_what_is_known_of_them_when_the_catalog_changes() {
     let mut ownership = named(&["bear", "color"]);
     ownership.begin(|_| true, false);
-    ownership.arrange(["den", "color"].into_iter().map(Box::from));
+    ownership.arrange(["den", "color"].into_iter().map(|name| with(name, false)));
     assert!(ownership.has_unknown() && ownership.is_owned(1) && !ownership.is_owned(0));
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use postgres::Client;
 
+use crate::support::Random;
+
 use super::catalog::{Argument, Part, Query};
 use super::data::{mentioned, Data};
-use super::dice::Dice;
 use super::facts::{Facts, Shape};
 use super::sql::{array, tokens, Token, Value};
 
@@ -52,7 +53,7 @@ impl Caller {
     }
 
     /// None where it has no value of an argument's type.
-    pub fn draw(&self, client: &mut Client, data: &mut Data, dice: &mut Dice) -> Option<Call> {
+    pub fn draw(&self, client: &mut Client, data: &mut Data, random: &mut Random) -> Option<Call> {
         let mut given: Vec<(String, Value)> = Vec::new();
         let mut words = Vec::new();
         let mut leaves_out = false;
@@ -60,23 +61,23 @@ impl Caller {
             match part {
                 Part::Word(word) => words.push(word.clone()),
                 Part::Argument(argument) => {
-                    leaves_out |= argument.default.is_some() && dice.is(30);
+                    leaves_out |= argument.default.is_some() && random.is(30);
                     let word = match (leaves_out, &argument.default) {
                         (true, Some(default)) => self.value_of(argument, default),
                         _ => {
-                            let (word, value) = self.word(client, data, argument, dice)?;
+                            let (word, value) = self.word(client, data, argument, random)?;
                             words.push(word);
                             Some(value)
                         }
                     };
                     given.push((argument.name.clone(), word));
                 }
-                Part::Group(parts) if dice.is(50) => {
+                Part::Group(parts) if random.is(50) => {
                     for part in parts {
                         match part {
                             Part::Word(word) => words.push(word.clone()),
                             Part::Argument(argument) => {
-                                let (word, value) = self.word(client, data, argument, dice)?;
+                                let (word, value) = self.word(client, data, argument, random)?;
                                 words.push(word);
                                 given.push((argument.name.clone(), Some(value)));
                             }
@@ -90,7 +91,7 @@ impl Caller {
         let mut space = self.query.section.clone();
         if let Some((kind, _)) = &self.query.tenant {
             let tenant = Argument { name: "tenant".to_owned(), kind: kind.clone(), default: None };
-            let (word, value) = self.word(client, data, &tenant, dice)?;
+            let (word, value) = self.word(client, data, &tenant, random)?;
             space = format!("{{{word}}}:{space}");
             given.push(("tenant".to_owned(), Some(value)));
         }
@@ -115,18 +116,18 @@ impl Caller {
         client: &mut Client,
         data: &mut Data,
         argument: &Argument,
-        dice: &mut Dice,
+        random: &mut Random,
     ) -> Option<(String, String)> {
         let source = self.sources.iter().find(|source| source.name == argument.name)?;
         match source.kind.strip_suffix("[]") {
             None => {
-                let value = one(client, data, source, &source.kind, dice)?;
+                let value = one(client, data, source, &source.kind, random)?;
                 Some((value.clone(), value))
             }
             Some(kind) => {
-                let count = if dice.is(4) { 0 } else { dice.below(3) + 1 };
+                let count = if random.is(4) { 0 } else { random.below(3) + 1 };
                 let mut values: Vec<String> =
-                    (0..count).filter_map(|_| one(client, data, source, kind, dice)).collect();
+                    (0..count).filter_map(|_| one(client, data, source, kind, random)).collect();
                 // As it is in the key, and as the statement gets it.
                 values.sort_by_key(|value| (value.parse::<i64>().ok(), value.clone()));
                 values.dedup();
@@ -163,12 +164,12 @@ fn of_name(facts: &Facts, tables: &BTreeSet<usize>, name: &str) -> Vec<(usize, u
     tables.iter().filter_map(|place| Some((*place, column(place)?))).collect()
 }
 
-fn one(client: &mut Client, data: &mut Data, source: &Source, kind: &str, dice: &mut Dice) -> Option<String> {
+fn one(client: &mut Client, data: &mut Data, source: &Source, kind: &str, random: &mut Random) -> Option<String> {
     for _ in 0..20 {
-        let Some((place, column)) = dice.pick(&source.columns).copied().filter(|_| dice.is(95)) else { break };
-        let drawn = match dice.is(85) {
-            true => dice.pick(&data.rows(client, place)).and_then(|row| row[column].clone()),
-            false => data.draw(place, column, dice),
+        let Some((place, column)) = random.pick(&source.columns).copied().filter(|_| random.is(95)) else { break };
+        let drawn = match random.is(85) {
+            true => random.pick(&data.rows(client, place)).and_then(|row| row[column].clone()),
+            false => data.draw(place, column, random),
         };
         // Of an array one element.
         let text = drawn.map(|text| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -177,14 +178,14 @@ fn one(client: &mut Client, data: &mut Data, source: &Source, kind: &str, dice: 
         });
         let of = data.facts.base(data.facts.tables[place].columns[column].kind);
         let text = match (kind, of) {
-            ("text", Shape::Base(name)) if dice.is(30) => text.map(|text| other_spelling(name, text)),
+            ("text", Shape::Base(name)) if random.is(30) => text.map(|text| other_spelling(name, text)),
             _ => text,
         };
         if let Some(value) = text.and_then(|text| canonical(kind, &text)) {
             return Some(value);
         }
     }
-    any(kind, dice)
+    any(kind, random)
 }
 
 /// Of the same value, where its type has another: a text that is cast is not the text that the row shows.
@@ -206,15 +207,15 @@ fn other_spelling(name: &str, text: String) -> String {
     }
 }
 
-fn any(kind: &str, dice: &mut Dice) -> Option<String> {
+fn any(kind: &str, random: &mut Random) -> Option<String> {
     Some(match kind {
-        "int" | "numeric" | "float" => dice.number(12),
-        "bool" => dice.is(50).to_string(),
-        "text" => ["red", "blue", "old", "new"][dice.place(4)].to_owned(),
-        "uuid" => format!("00000000-0000-4000-8000-{:012}", dice.below(60) + 1),
-        "date" => ["2020-02-29", "2025-06-01", "2030-01-01"][dice.place(3)].to_owned(),
-        "timestamp" => ["2020-02-29T00:00:00", "2030-01-01T00:00:00"][dice.place(2)].to_owned(),
-        "timestamptz" => ["2020-02-29T00:00:00Z", "2030-01-01T00:00:00Z"][dice.place(2)].to_owned(),
+        "int" | "numeric" | "float" => random.number(12),
+        "bool" => random.is(50).to_string(),
+        "text" => ["red", "blue", "old", "new"][random.below(4)].to_owned(),
+        "uuid" => format!("00000000-0000-4000-8000-{:012}", random.below(60) + 1),
+        "date" => ["2020-02-29", "2025-06-01", "2030-01-01"][random.below(3)].to_owned(),
+        "timestamp" => ["2020-02-29T00:00:00", "2030-01-01T00:00:00"][random.below(2)].to_owned(),
+        "timestamptz" => ["2020-02-29T00:00:00Z", "2030-01-01T00:00:00Z"][random.below(2)].to_owned(),
         _ => return None,
     })
 }

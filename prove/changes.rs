@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use postgres::Client;
 
+use crate::support::Random;
+
 use super::calls::shell;
 use super::catalog::Job;
 use super::data::{mentioned, Data, Row};
-use super::dice::Dice;
 use super::facts::Facts;
 use super::sql::{literal, quote, quote_name, Value};
 
@@ -63,16 +64,16 @@ impl Changer {
         Changer { read, beside }
     }
 
-    pub fn transaction(&self, client: &mut Client, data: &mut Data, dice: &mut Dice) -> Option<Step> {
-        let count = [1, 1, 1, 2, 2, 3, 4][dice.place(7)];
-        let mut statements: Vec<String> = (0..count).filter_map(|_| self.statement(client, data, dice)).collect();
+    pub fn transaction(&self, client: &mut Client, data: &mut Data, random: &mut Random) -> Option<Step> {
+        let count = [1, 1, 1, 2, 2, 3, 4][random.below(7)];
+        let mut statements: Vec<String> = (0..count).filter_map(|_| self.statement(client, data, random)).collect();
         if statements.is_empty() {
             return None;
         }
-        match dice.below(20) {
+        match random.below(20) {
             0 => statements.push("ROLLBACK".to_owned()),
             1 if statements.len() > 1 => {
-                let at = dice.place(statements.len() - 1) + 1;
+                let at = random.below(statements.len() - 1) + 1;
                 statements.insert(at, "SAVEPOINT one".to_owned());
                 statements.extend(["ROLLBACK TO one".to_owned(), "COMMIT".to_owned()]);
             }
@@ -81,26 +82,26 @@ impl Changer {
         Some(Step::Transaction(statements))
     }
 
-    fn statement(&self, client: &mut Client, data: &mut Data, dice: &mut Dice) -> Option<String> {
+    fn statement(&self, client: &mut Client, data: &mut Data, random: &mut Random) -> Option<String> {
         let of =
-            if self.beside.is_empty() || (dice.is(88) && !self.read.is_empty()) { &self.read } else { &self.beside };
-        let place = *dice.pick(of)?;
+            if self.beside.is_empty() || (random.is(88) && !self.read.is_empty()) { &self.read } else { &self.beside };
+        let place = *random.pick(of)?;
         let table = &data.facts.tables[place];
         let rows = data.rows(client, place);
-        if dice.is(1) && dice.is(60) {
+        if random.is(1) && random.is(60) {
             return Some(format!("TRUNCATE {} CASCADE", table.quoted()));
         }
-        let Some(row) = dice.pick(&rows).filter(|_| dice.is(72)) else {
-            let row = data.row(client, place, dice)?;
+        let Some(row) = random.pick(&rows).filter(|_| random.is(72)) else {
+            let row = data.row(client, place, random)?;
             return Some(table.insert(&row.into_iter().collect::<Vec<_>>()));
         };
         let condition = table.condition(row);
-        if dice.is(16) {
+        if random.is(16) {
             return Some(format!("DELETE FROM {} WHERE {condition}", table.quoted()));
         }
-        let sets = self.sets(client, data, place, row, dice)?;
+        let sets = self.sets(client, data, place, row, random)?;
         // Of several rows now and then: those that have a value in common.
-        let condition = match (dice.is(6), dice.place(row.len())) {
+        let condition = match (random.is(6), random.below(row.len())) {
             (true, at) if !table.key.contains(&at) && sets.keys().all(|set| !table.key.contains(set)) => {
                 let name = quote_name(&table.columns[at].name);
                 row[at]
@@ -119,32 +120,39 @@ impl Changer {
     }
 
     /// One column, a foreign key's columns together, or two.
-    fn sets(&self, client: &mut Client, data: &mut Data, place: usize, row: &[Value], dice: &mut Dice) -> Option<Row> {
+    fn sets(
+        &self,
+        client: &mut Client,
+        data: &mut Data,
+        place: usize,
+        row: &[Value],
+        random: &mut Random,
+    ) -> Option<Row> {
         let table = &data.facts.tables[place];
         let open = |at: &usize| {
             let column = &table.columns[*at];
             !column.is_generated && !column.is_always_identity && !table.key.contains(at)
         };
         let mut candidates: Vec<usize> = (0..table.columns.len()).filter(open).collect();
-        if candidates.is_empty() || dice.is(4) {
+        if candidates.is_empty() || random.is(4) {
             candidates = (0..table.columns.len()).filter(|at| !table.columns[*at].is_generated).collect();
         }
         let mut sets = Row::new();
-        for _ in 0..if dice.is(20) { 2 } else { 1 } {
-            let at = *dice.pick(&candidates)?;
+        for _ in 0..if random.is(20) { 2 } else { 1 } {
+            let at = *random.pick(&candidates)?;
             let moved = table.foreign.iter().find(|foreign| foreign.columns.contains(&at));
             match moved {
                 Some(foreign) => {
-                    let other = data.row(client, place, dice)?;
+                    let other = data.row(client, place, random)?;
                     let columns = foreign.columns.iter().filter(|at| !table.columns[**at].is_generated);
                     sets.extend(columns.filter_map(|at| Some((*at, other.get(at)?.clone()))));
                 }
                 None => {
                     let all = data.rows(client, place);
                     // What another row has meets more than what nobody has.
-                    let value = match dice.pick(&all).filter(|_| dice.is(40)) {
+                    let value = match random.pick(&all).filter(|_| random.is(40)) {
                         Some(other) => other[at].clone(),
-                        None => data.column(table, place, at, dice)?,
+                        None => data.column(table, place, at, random)?,
                     };
                     sets.insert(at, value);
                 }
@@ -152,7 +160,7 @@ impl Changer {
         }
         // An UPDATE that changes nothing is made, too, but seldom.
         let is_same = sets.iter().all(|(at, value)| row[*at] == *value);
-        (!sets.is_empty() && (!is_same || dice.is(10))).then_some(sets)
+        (!sets.is_empty() && (!is_same || random.is(10))).then_some(sets)
     }
 }
 
@@ -181,30 +189,30 @@ impl Enqueuer {
         &self.tables
     }
 
-    pub fn draw(&self, client: &mut Client, data: &mut Data, dice: &mut Dice) -> Option<Step> {
+    pub fn draw(&self, client: &mut Client, data: &mut Data, random: &mut Random) -> Option<Step> {
         let mut object = serde_json::Map::new();
         for (name, kind) in &self.job.data {
             let (kind, is_optional) = kind.strip_suffix('?').map_or((&**kind, false), |kind| (kind, true));
-            if is_optional && dice.is(40) {
+            if is_optional && random.is(40) {
                 continue;
             }
-            object.insert(name.clone(), self.value(client, data, name, kind, dice)?);
+            object.insert(name.clone(), self.value(client, data, name, kind, random)?);
         }
         let mut space = self.job.section.clone();
         if let Some((_, column)) = &self.job.tenant {
-            let tenant = self.text(client, data, column.as_deref()?, dice)?;
+            let tenant = self.text(client, data, column.as_deref()?, random)?;
             space = format!("{{{tenant}}}:{space}");
         }
         let data = serde_json::Value::Object(object).to_string();
         Some(Step::Job { space, name: self.job.name.clone(), data })
     }
 
-    fn text(&self, client: &mut Client, data: &mut Data, name: &str, dice: &mut Dice) -> Value {
+    fn text(&self, client: &mut Client, data: &mut Data, name: &str, random: &mut Random) -> Value {
         let (_, columns) = self.columns.iter().find(|(known, _)| known == name)?;
-        let (place, column) = *dice.pick(columns)?;
-        match dice.is(if name == "id" { 92 } else { 50 }) {
-            true => dice.pick(&data.rows(client, place)).and_then(|row| row[column].clone()),
-            false => data.draw(place, column, dice),
+        let (place, column) = *random.pick(columns)?;
+        match random.is(if name == "id" { 92 } else { 50 }) {
+            true => random.pick(&data.rows(client, place)).and_then(|row| row[column].clone()),
+            false => data.draw(place, column, random),
         }
     }
 
@@ -214,28 +222,29 @@ impl Enqueuer {
         data: &mut Data,
         name: &str,
         kind: &str,
-        dice: &mut Dice,
+        random: &mut Random,
     ) -> Option<serde_json::Value> {
         use serde_json::Value as Json;
         if let Some(kind) = kind.strip_suffix("[]") {
-            let count = dice.below(3);
-            let values = (0..count).map(|_| self.value(client, data, name, kind, dice)).collect::<Option<Vec<Json>>>();
+            let count = random.below(3);
+            let values =
+                (0..count).map(|_| self.value(client, data, name, kind, random)).collect::<Option<Vec<Json>>>();
             return values.map(Json::Array);
         }
-        let text = self.text(client, data, name, dice);
+        let text = self.text(client, data, name, random);
         Some(match kind {
             "int" => {
                 let number = text.and_then(|text| text.parse::<i64>().ok());
-                Json::from(number.unwrap_or_else(|| dice.below(40) as i64 + 1))
+                Json::from(number.unwrap_or_else(|| random.below(40) as i64 + 1))
             }
             "numeric" | "float" => {
                 let number = text.and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite());
-                serde_json::Number::from_f64(number.unwrap_or_else(|| dice.below(12) as f64)).map(Json::Number)?
+                serde_json::Number::from_f64(number.unwrap_or_else(|| random.below(12) as f64)).map(Json::Number)?
             }
-            "bool" => Json::Bool(dice.is(50)),
+            "bool" => Json::Bool(random.is(50)),
             "uuid" => Json::String(
                 text.filter(|text| text.len() == 36)
-                    .unwrap_or_else(|| format!("00000000-0000-4000-8000-{:012}", dice.below(60) + 1)),
+                    .unwrap_or_else(|| format!("00000000-0000-4000-8000-{:012}", random.below(60) + 1)),
             ),
             "date" => Json::String(
                 text.and_then(|text| text.get(..10).map(str::to_owned)).unwrap_or_else(|| "2030-01-01".to_owned()),

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use postgres::Client;
 
+use crate::support::Random;
+
 use super::catalog::Catalog;
-use super::dice::Dice;
 use super::facts::{Facts, Shape, Table};
 use super::sql::{rows, tokens, Token, Value};
 use super::values::{draw, uuid, Constants};
@@ -69,20 +70,20 @@ impl<'a> Data<'a> {
         self.known.entry(place).or_insert_with(read).clone()
     }
 
-    pub fn draw(&self, place: usize, column: usize, dice: &mut Dice) -> Value {
+    pub fn draw(&self, place: usize, column: usize, random: &mut Random) -> Value {
         let of = &self.facts.tables[place].columns[column];
-        draw(self.facts, of.kind, &of.declared, &self.constants[place], dice)
+        draw(self.facts, of.kind, &of.declared, &self.constants[place], random)
     }
 
     /// A row that could be inserted. None: it needs a row of a table that has none.
-    pub fn row(&mut self, client: &mut Client, place: usize, dice: &mut Dice) -> Option<Row> {
-        let mut row = self.references(client, place, dice)?;
+    pub fn row(&mut self, client: &mut Client, place: usize, random: &mut Random) -> Option<Row> {
+        let mut row = self.references(client, place, random)?;
         let table = &self.facts.tables[place];
         for at in 0..table.columns.len() {
             if row.contains_key(&at) {
                 continue;
             }
-            if let Some(value) = self.column(table, place, at, dice) {
+            if let Some(value) = self.column(table, place, at, random) {
                 row.insert(at, value);
             }
         }
@@ -90,18 +91,18 @@ impl<'a> Data<'a> {
     }
 
     /// None: it is left to Postgres.
-    pub fn column(&self, table: &Table, place: usize, at: usize, dice: &mut Dice) -> Option<Value> {
+    pub fn column(&self, table: &Table, place: usize, at: usize, random: &mut Random) -> Option<Value> {
         let column = &table.columns[at];
         let is_key = table.key.contains(&at);
-        if column.is_generated || (column.has_default && !is_key && dice.is(15)) {
+        if column.is_generated || (column.has_default && !is_key && random.is(15)) {
             return None;
         }
-        if !column.is_required && dice.is(12) {
+        if !column.is_required && random.is(12) {
             return Some(None);
         }
         let value = match is_key || table.unique.iter().any(|(_, of)| of == &[at]) {
-            true => self.distinct(place, at, dice),
-            false => self.draw(place, at, dice),
+            true => self.distinct(place, at, random),
+            false => self.draw(place, at, random),
         };
         // What cannot be drawn may have a default.
         match value {
@@ -111,17 +112,17 @@ impl<'a> Data<'a> {
     }
 
     /// Of so many that it is not likely taken.
-    fn distinct(&self, place: usize, at: usize, dice: &mut Dice) -> Value {
+    fn distinct(&self, place: usize, at: usize, random: &mut Random) -> Value {
         let column = &self.facts.tables[place].columns[at];
         match self.facts.base(column.kind) {
-            Shape::Base(name) if ["int2", "int4", "int8", "numeric"].contains(&&**name) => Some(dice.number(90)),
-            Shape::Base(name) if name == "uuid" => Some(uuid(90, dice)),
-            _ => self.draw(place, at, dice),
+            Shape::Base(name) if ["int2", "int4", "int8", "numeric"].contains(&&**name) => Some(random.number(90)),
+            Shape::Base(name) if name == "uuid" => Some(uuid(90, random)),
+            _ => self.draw(place, at, random),
         }
     }
 
     /// Columns of foreign keys, each of a row that is there and fits those before.
-    fn references(&mut self, client: &mut Client, place: usize, dice: &mut Dice) -> Option<Row> {
+    fn references(&mut self, client: &mut Client, place: usize, random: &mut Random) -> Option<Row> {
         let mut row = Row::new();
         let facts = self.facts;
         for foreign in &facts.tables[place].foreign {
@@ -134,8 +135,8 @@ impl<'a> Data<'a> {
                     .all(|(at, target)| of[*target].is_some() && row.get(at).is_none_or(|value| *value == of[*target]))
             };
             let fitting: Vec<&Vec<Value>> = all.iter().filter(fits).collect();
-            match dice.pick(&fitting) {
-                Some(of) if !(may_be_null && dice.is(10)) => {
+            match random.pick(&fitting) {
+                Some(of) if !(may_be_null && random.is(10)) => {
                     let of = pairs().map(|(at, target)| (*at, of[*target].clone())).collect::<Vec<_>>();
                     row.extend(of);
                 }

@@ -33,7 +33,6 @@ pub mod changes;
 pub mod checker;
 pub mod copy;
 pub mod data;
-pub mod dice;
 pub mod facts;
 pub mod pattern;
 pub mod reduce;
@@ -46,10 +45,11 @@ pub mod values;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::support::Random;
+
 use catalog::Catalog;
 use copy::Copy;
 use data::{mentioned, Data};
-use dice::Dice;
 use facts::Facts;
 use report::{Line, Report};
 use run::{Feed, Ground, Pass};
@@ -93,10 +93,10 @@ pub fn prove(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, Tro
     let of_jobs = catalog.jobs.iter().flat_map(|job| mentioned(&facts, &job.sql));
     let order = rows::order(&facts, &read.iter().copied().chain(of_jobs).collect());
     say(&format!("{} tables, of which {} are read; filling {}", facts.tables.len(), read.len(), order.len()));
-    let mut dice = Dice::new(options.seed);
+    let mut random = Random::new(options.seed);
     copy.database(FILLED, None).map_err(|why| vec![why])?;
     let mut client = copy.client(FILLED).map_err(|why| vec![why])?;
-    let empty = rows::fill(&mut client, &mut Data::new(&facts, &catalog), &order, &read, &mut dice);
+    let empty = rows::fill(&mut client, &mut Data::new(&facts, &catalog), &order, &read, &mut random);
     drop(client);
     notes.extend(empty.iter().map(|(place, why)| format!("{} stays empty: {why}", facts.tables[*place].plain())));
     let ground = Ground {
@@ -113,7 +113,7 @@ pub fn prove(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, Tro
         options.feeds.iter().copied().filter(|feed| *feed != Feed::Off || !catalog.jobs.is_empty()).collect();
     for feed in &feeds {
         let time = options.time / feeds.len() as u32;
-        if let Err(trouble) = pass(&ground, *feed, time, &mut dice, &mut report, &mut say) {
+        if let Err(trouble) = pass(&ground, *feed, time, &mut random, &mut report, &mut say) {
             // What a catalog lacks without a feed is no fault where there is one.
             match feed {
                 Feed::Off => report.notes.extend(trouble.iter().map(|why| format!("off: not tried: {why}"))),
@@ -140,7 +140,7 @@ fn pass(
     ground: &Ground,
     feed: Feed,
     time: Duration,
-    dice: &mut Dice,
+    random: &mut Random,
     report: &mut Report,
     say: &mut impl FnMut(&str),
 ) -> Result<(), Trouble> {
@@ -148,7 +148,7 @@ fn pass(
     say(&format!("{}: loading the catalog", feed.name()));
     let mut pass = Pass::start(ground, feed)?;
     let (begun, mut said, mut changes) = (Instant::now(), Instant::now(), 0);
-    let findings = pass.run(dice, begun + time, |checker, steps| {
+    let findings = pass.run(random, begun + time, |checker, steps| {
         changes = steps;
         if said.elapsed() > BETWEEN {
             said = Instant::now();

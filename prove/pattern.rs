@@ -1,28 +1,28 @@
 //! Texts that a regular expression of a CHECK takes: what is common in such, and nothing where it is not.
 
-use super::dice::Dice;
+use crate::support::Random;
 
 /// Repetitions of what may be repeated for ever.
-const MOST: u64 = 6;
+const MOST: usize = 6;
 
 /// A text that the pattern likely takes; whether it does Postgres says.
-pub fn text(pattern: &str, dice: &mut Dice) -> Option<String> {
+pub fn text(pattern: &str, random: &mut Random) -> Option<String> {
     let chars: Vec<char> = pattern.chars().collect();
     let mut at = 0;
-    let text = alternatives(&chars, &mut at, dice)?;
+    let text = alternatives(&chars, &mut at, random)?;
     (at == chars.len()).then_some(text)
 }
 
-fn alternatives(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
-    let mut all = vec![sequence(chars, at, dice)?];
+fn alternatives(chars: &[char], at: &mut usize, random: &mut Random) -> Option<String> {
+    let mut all = vec![sequence(chars, at, random)?];
     while chars.get(*at) == Some(&'|') {
         *at += 1;
-        all.push(sequence(chars, at, dice)?);
+        all.push(sequence(chars, at, random)?);
     }
-    dice.pick(&all).cloned()
+    random.pick(&all).cloned()
 }
 
-fn sequence(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
+fn sequence(chars: &[char], at: &mut usize, random: &mut Random) -> Option<String> {
     let mut text = String::new();
     while let Some(c) = chars.get(*at).filter(|c| !['|', ')'].contains(c)) {
         if ['^', '$'].contains(c) {
@@ -30,20 +30,20 @@ fn sequence(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
             continue;
         }
         let begin = *at;
-        text += &atom(chars, at, dice)?;
+        text += &atom(chars, at, random)?;
         let (least, most) = repeats(chars, at)?;
         let end = *at;
-        let count = least + dice.below(most - least + 1);
+        let count = least + random.below(most - least + 1);
         for _ in 1..count {
             *at = begin;
-            text += &atom(chars, at, dice)?;
+            text += &atom(chars, at, random)?;
         }
         *at = end;
     }
     Some(text)
 }
 
-fn atom(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
+fn atom(chars: &[char], at: &mut usize, random: &mut Random) -> Option<String> {
     let c = *chars.get(*at)?;
     *at += 1;
     match c {
@@ -51,17 +51,17 @@ fn atom(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
             if chars[*at..].starts_with(&['?', ':']) {
                 *at += 2;
             }
-            let text = alternatives(chars, at, dice)?;
+            let text = alternatives(chars, at, random)?;
             (chars.get(*at) == Some(&')')).then(|| *at += 1)?;
             Some(text)
         }
-        '[' => one_of(chars, at, dice).map(String::from),
+        '[' => one_of(chars, at, random).map(String::from),
         '.' => Some("x".to_owned()),
         '\\' => {
             let c = *chars.get(*at)?;
             *at += 1;
             match c {
-                'd' => Some(dice.below(10).to_string()),
+                'd' => Some(random.below(10).to_string()),
                 'w' => Some("w".to_owned()),
                 's' => Some(" ".to_owned()),
                 c if c.is_alphanumeric() => None,
@@ -74,7 +74,7 @@ fn atom(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<String> {
 }
 
 /// Of a bracket expression, behind its `[`.
-fn one_of(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<char> {
+fn one_of(chars: &[char], at: &mut usize, random: &mut Random) -> Option<char> {
     let is_not = chars.get(*at) == Some(&'^');
     *at += usize::from(is_not);
     let mut all: Vec<char> = Vec::new();
@@ -114,11 +114,11 @@ fn one_of(chars: &[char], at: &mut usize, dice: &mut Dice) -> Option<char> {
     }
     match is_not {
         true => ['x', '1', '_', 'A', '.'].into_iter().find(|c| !all.contains(c)),
-        false => dice.pick(&all).copied(),
+        false => random.pick(&all).copied(),
     }
 }
 
-fn repeats(chars: &[char], at: &mut usize) -> Option<(u64, u64)> {
+fn repeats(chars: &[char], at: &mut usize) -> Option<(usize, usize)> {
     let found = match chars.get(*at) {
         Some('*') => (1, MOST),
         Some('+') => (1, MOST),
@@ -128,7 +128,7 @@ fn repeats(chars: &[char], at: &mut usize) -> Option<(u64, u64)> {
             let text: String = chars[*at + 1..end].iter().collect();
             *at = end;
             let (least, most) = text.split_once(',').unwrap_or((&text, &text));
-            let least: u64 = least.trim().parse().ok()?;
+            let least: usize = least.trim().parse().ok()?;
             let most = if most.trim().is_empty() { least + MOST } else { most.trim().parse().ok()? };
             (least, most.min(least + MOST).max(least))
         }
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn texts_are_of_the_form_that_the_pattern_asks_for() {
-        let mut dice = Dice::new(1);
-        let mut of = |pattern: &str| text(pattern, &mut dice);
+        let mut random = Random::new(1);
+        let mut of = |pattern: &str| text(pattern, &mut random);
         for _ in 0..50 {
             let hex = of("^#[0-9a-f]{6}$").unwrap();
             assert!(hex.len() == 7 && hex.starts_with('#') && hex[1..].chars().all(|c| c.is_ascii_hexdigit()), "{hex}");

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postgres::error::SqlState;
 use postgres::Client;
 
+use crate::support::Random;
+
 use super::data::{Data, Row};
-use super::dice::Dice;
 use super::facts::{Facts, Table};
 use super::sql::{said, tokens, Token, Value};
 
@@ -36,7 +37,13 @@ pub fn order(facts: &Facts, read: &BTreeSet<usize>) -> Vec<usize> {
     order
 }
 
-pub fn fill(client: &mut Client, data: &mut Data, order: &[usize], read: &BTreeSet<usize>, dice: &mut Dice) -> Empty {
+pub fn fill(
+    client: &mut Client,
+    data: &mut Data,
+    order: &[usize],
+    read: &BTreeSet<usize>,
+    random: &mut Random,
+) -> Empty {
     start_sequences_high(client);
     let mut empty = Empty::new();
     // Twice, so that what refers to later tables finds rows there.
@@ -46,10 +53,10 @@ pub fn fill(client: &mut Client, data: &mut Data, order: &[usize], read: &BTreeS
             let count = if pass == 0 { most / 2 } else { most - most / 2 };
             empty.remove(place);
             if data.rows(client, *place).is_empty() {
-                first_of_cycle(client, data, *place, dice);
+                first_of_cycle(client, data, *place, random);
             }
             for _ in 0..count {
-                if let Err(why) = insert(client, data, *place, dice) {
+                if let Err(why) = insert(client, data, *place, random) {
                     if data.rows(client, *place).is_empty() {
                         empty.insert(*place, why);
                     }
@@ -71,9 +78,9 @@ fn start_sequences_high(client: &mut Client) {
     }
 }
 
-fn insert(client: &mut Client, data: &mut Data, place: usize, dice: &mut Dice) -> Result<(), String> {
+fn insert(client: &mut Client, data: &mut Data, place: usize, random: &mut Random) -> Result<(), String> {
     let table = &data.facts.tables[place];
-    let Some(mut row) = data.row(client, place, dice) else {
+    let Some(mut row) = data.row(client, place, random) else {
         return Err("it needs a row of a table that has none".to_owned());
     };
     let mut why = String::new();
@@ -88,11 +95,11 @@ fn insert(client: &mut Client, data: &mut Data, place: usize, dice: &mut Dice) -
         };
         why = said(&error);
         match blamed(table, &error) {
-            Some(columns) => columns.into_iter().for_each(|at| match data.column(table, place, at, dice) {
+            Some(columns) => columns.into_iter().for_each(|at| match data.column(table, place, at, random) {
                 Some(value) => drop(row.insert(at, value)),
                 None => drop(row.remove(&at)),
             }),
-            None => row = data.row(client, place, dice).unwrap_or(row),
+            None => row = data.row(client, place, random).unwrap_or(row),
         }
     }
     Err(why)
@@ -123,7 +130,7 @@ fn blamed(table: &Table, error: &postgres::Error) -> Option<BTreeSet<usize>> {
 }
 
 /// Where tables refer to each other by columns that must not be NULL, all get their first rows by one statement.
-fn first_of_cycle(client: &mut Client, data: &mut Data, place: usize, dice: &mut Dice) {
+fn first_of_cycle(client: &mut Client, data: &mut Data, place: usize, random: &mut Random) {
     let facts = data.facts;
     let mut members = vec![place];
     let mut next = 0;
@@ -142,7 +149,7 @@ fn first_of_cycle(client: &mut Client, data: &mut Data, place: usize, dice: &mut
         return;
     }
     for _ in 0..TRIES {
-        let rows = rows_of_cycle(client, data, &members, dice);
+        let rows = rows_of_cycle(client, data, &members, random);
         let insert =
             |member: &usize| facts.tables[*member].insert(&rows[member].clone().into_iter().collect::<Vec<_>>());
         let (first, others) = members.split_first().expect("it has one");
@@ -157,13 +164,13 @@ fn first_of_cycle(client: &mut Client, data: &mut Data, place: usize, dice: &mut
 }
 
 /// A row of each, that refer to each other.
-fn rows_of_cycle(client: &mut Client, data: &mut Data, members: &[usize], dice: &mut Dice) -> BTreeMap<usize, Row> {
+fn rows_of_cycle(client: &mut Client, data: &mut Data, members: &[usize], random: &mut Random) -> BTreeMap<usize, Row> {
     let facts = data.facts;
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     for member in members {
         let table = &facts.tables[*member];
         let columns = (0..table.columns.len()).filter(|at| !table.columns[*at].is_generated);
-        rows.insert(*member, columns.map(|at| (at, data.draw(*member, at, dice))).collect());
+        rows.insert(*member, columns.map(|at| (at, data.draw(*member, at, random))).collect());
     }
     // Twice: a column that refers may be referred to.
     for _ in 0..2 {
@@ -173,7 +180,7 @@ fn rows_of_cycle(client: &mut Client, data: &mut Data, members: &[usize], dice: 
                     Some(row) => Some(foreign.target_columns.iter().map(|at| row.get(at).cloned().flatten()).collect()),
                     None => {
                         let all = data.rows(client, foreign.target);
-                        dice.pick(&all).map(|row| foreign.target_columns.iter().map(|at| row[*at].clone()).collect())
+                        random.pick(&all).map(|row| foreign.target_columns.iter().map(|at| row[*at].clone()).collect())
                     }
                 };
                 let values = of_target.unwrap_or_else(|| vec![None; foreign.columns.len()]);

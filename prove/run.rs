@@ -8,7 +8,7 @@ use postgres::Client;
 
 use crate::support::feed::wait_told;
 use crate::support::wait::wait_at_most;
-use crate::support::{Redis, Reply};
+use crate::support::{Random, Redis, Reply};
 
 use super::answers::{Comparison, Oracle};
 use super::calls::Caller;
@@ -17,7 +17,6 @@ use super::changes::{is_bracket, Changer, Enqueuer, Step};
 use super::checker::{Checker, Stale};
 use super::copy::Copy;
 use super::data::{Data, Rows};
-use super::dice::Dice;
 use super::facts::Facts;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,7 +170,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Changes until the time is up; the first stale answer of each query.
-    pub fn run(&mut self, dice: &mut Dice, until: Instant, mut progress: impl FnMut(&Checker, usize)) -> Vec<Finding> {
+    pub fn run(
+        &mut self,
+        random: &mut Random,
+        until: Instant,
+        mut progress: impl FnMut(&Checker, usize),
+    ) -> Vec<Finding> {
         let ground = self.ground;
         let mut data = Data::new(ground.facts, ground.catalog);
         let callers: Vec<Caller> =
@@ -183,22 +187,22 @@ impl<'a> Pass<'a> {
             enqueuers.into_iter().filter(|one| one.tables().is_disjoint(&self.held)).collect();
         for (query, caller) in callers.iter().enumerate() {
             for _ in 0..most {
-                self.call(query, caller, &mut data, dice);
+                self.call(query, caller, &mut data, random);
             }
         }
         let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
         let (mut steps, mut states): (Vec<Step>, Vec<Vec<Rows>>) = (Vec::new(), Vec::new());
         while Instant::now() < until || steps.len() < LEAST_STEPS {
-            self.renew(&callers, most, &mut data, dice);
+            self.renew(&callers, most, &mut data, random);
             states.push(self.state(&mut data, states.last()));
             self.checker.fill(&self.redis, steps.len());
             let jobs = match self.feed {
                 Feed::Off => true,
-                _ => !enqueuers.is_empty() && dice.is(20),
+                _ => !enqueuers.is_empty() && random.is(20),
             };
             let step = match jobs {
-                true => dice.pick(&enqueuers).and_then(|one| one.draw(&mut self.client, &mut data, dice)),
-                false => changer.transaction(&mut self.client, &mut data, dice),
+                true => random.pick(&enqueuers).and_then(|one| one.draw(&mut self.client, &mut data, random)),
+                false => changer.transaction(&mut self.client, &mut data, random),
             };
             steps.push(step.and_then(|step| self.make(step)).unwrap_or(Step::Transaction(vec!["COMMIT".to_owned()])));
             data.forget();
@@ -215,18 +219,18 @@ impl<'a> Pass<'a> {
         findings.into_values().collect()
     }
 
-    fn call(&mut self, query: usize, caller: &Caller, data: &mut Data, dice: &mut Dice) {
-        if let Some(call) = caller.draw(&mut self.client, data, dice) {
+    fn call(&mut self, query: usize, caller: &Caller, data: &mut Data, random: &mut Random) {
+        if let Some(call) = caller.draw(&mut self.client, data, random) {
             self.checker.add(query, call);
         }
     }
 
     /// Some calls give way to others, that take values which the changes have brought.
-    fn renew(&mut self, callers: &[Caller], most: usize, data: &mut Data, dice: &mut Dice) {
+    fn renew(&mut self, callers: &[Caller], most: usize, data: &mut Data, random: &mut Random) {
         for (query, caller) in callers.iter().enumerate() {
-            if dice.is(6) {
+            if random.is(6) {
                 self.checker.make_room(query, most);
-                self.call(query, caller, data, dice);
+                self.call(query, caller, data, random);
             }
         }
     }

@@ -25,8 +25,26 @@ impl Random {
         self.below(times) == 0
     }
 
+    /// True in so many of a hundred.
+    pub fn is(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
     pub fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
+    }
+
+    /// None where there is nothing to choose from.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        match of.is_empty() {
+            true => None,
+            false => Some(&of[self.below(of.len())]),
+        }
+    }
+
+    /// A number as text, from 1 on.
+    pub fn number(&mut self, last: usize) -> String {
+        (self.below(last) + 1).to_string()
     }
 
     pub fn bytes(&mut self, most: usize) -> Vec<u8> {

@@ -7,11 +7,10 @@ use crate::prove::answers::{connect, Comparison, Oracle};
 use crate::prove::calls::Call;
 use crate::prove::catalog::Catalog;
 use crate::prove::checker::Checker;
-use crate::prove::dice::Dice;
 use crate::prove::run::standings;
 use crate::prove::sql::{array, Value};
 use crate::support::feed::wait_told;
-use crate::support::{eventually, Postgres, Redis};
+use crate::support::{eventually, Postgres, Random, Redis};
 
 const SCHEMA: &str = include_str!("../../../src/core/derive/tests/shop.sql");
 const STATEMENTS: [&str; 2] = [
@@ -26,23 +25,23 @@ const ENTRIES: usize = 2;
 const MANY: u64 = 60;
 
 /// Values and changes of the shop.
-struct Shop(Dice);
+struct Shop(Random);
 
 impl Shop {
-    fn number(&mut self, last: u64) -> String {
+    fn number(&mut self, last: usize) -> String {
         self.0.number(last)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    fn below(&mut self, end: usize) -> usize {
         self.0.below(end)
     }
 
     fn name(&mut self) -> String {
-        ["red", "blue", "green", "old", "new"][self.below(5) as usize].to_owned()
+        ["red", "blue", "green", "old", "new"][self.below(5)].to_owned()
     }
 
     /// NULL now and then.
-    fn maybe(&mut self, last: u64) -> String {
+    fn maybe(&mut self, last: usize) -> String {
         if self.below(100) < 8 {
             return "NULL".to_owned();
         }
@@ -105,7 +104,7 @@ impl Shop {
 
     /// A random change of a row.
     fn change(&mut self) -> String {
-        const TABLES: [(&str, u64); 11] = [
+        const TABLES: [(&str, usize); 11] = [
             ("category", 14),
             ("product", 46),
             ("product", 46),
@@ -118,7 +117,7 @@ impl Shop {
             ("product_tag", 0),
             ("product_tag", 0),
         ];
-        let (table, ids) = TABLES[self.below(11) as usize];
+        let (table, ids) = TABLES[self.below(11)];
         if table == "product_tag" {
             let (product, tag, weight) = (self.number(44), self.number(9), self.number(9));
             return match self.below(3) {
@@ -133,7 +132,7 @@ impl Shop {
             3 => format!("DELETE FROM {table} WHERE id = {id};"),
             _ => {
                 let values = self.values(table);
-                let (name, value) = &values[self.below(values.len() as u64) as usize];
+                let (name, value) = &values[self.below(values.len())];
                 format!("UPDATE {table} SET {name} = {value} WHERE id = {id};")
             }
         }
@@ -226,7 +225,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn history(feed: &str, identity: &str, most: f64) {
     let seed = number("BEAR_TEST_SEED", 19);
     println!("BEAR_TEST_SEED={seed}");
-    let mut shop = Shop(Dice::new(seed));
+    let mut shop = Shop(Random::new(seed));
     // A server of its own: transactions of others make all cold.
     let server = Postgres::start_logical();
     let database = server.database(&format!("{SCHEMA}{}", shop.fill()));
@@ -260,7 +259,7 @@ fn history(feed: &str, identity: &str, most: f64) {
         checker.fill(&redis, step as usize);
         let cached = checker.entries.iter().filter(|entry| entry.is_cached).count();
         assert!(cached > statements.len(), "{cached} of {} are cached", statements.len());
-        let count = [1, 1, 2, 3][shop.below(4) as usize];
+        let count = [1, 1, 2, 3][shop.below(4)];
         let sql: String = (0..count).map(|_| shop.change()).collect();
         database.run(&format!("BEGIN;{sql} COMMIT"));
         wait_told(&redis);

@@ -14,7 +14,7 @@ fn database() -> Database {
 
 /// A server whose feed follows.
 fn following(database: &Database) -> Redis {
-    let redis = Redis::builder().postgres(database).start();
+    let redis = Redis::builder().postgres(database).prompt_feed().start();
     wait_told(&redis);
     redis
 }
@@ -81,7 +81,11 @@ fn a_transaction_is_one_unit() {
 #[test]
 fn a_tenants_change_reaches_that_tenant() {
     let database = Postgres::shared_logical().database(SALON);
-    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../../catalogs/salon.toml")).start();
+    let redis = Redis::builder()
+        .postgres(&database)
+        .catalog(include_str!("../../../catalogs/salon.toml"))
+        .prompt_feed()
+        .start();
     wait_told(&redis);
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}");
@@ -99,7 +103,11 @@ fn a_tenants_change_reaches_that_tenant() {
 #[test]
 fn a_row_that_moves_to_another_tenant_leaves_the_first() {
     let database = Postgres::shared_logical().database(SALON);
-    let redis = Redis::builder().postgres(&database).catalog(include_str!("../../../catalogs/salon.toml")).start();
+    let redis = Redis::builder()
+        .postgres(&database)
+        .catalog(include_str!("../../../catalogs/salon.toml"))
+        .prompt_feed()
+        .start();
     wait_told(&redis);
     let mut wire = redis.wire();
     let salon = |number: u32| format!("{{5a100000-0000-4000-8000-{number:012}}}:booking");
@@ -149,7 +157,7 @@ fn a_row_that_moves_to_another_tenant_strikes_what_the_first_is_fetching() {
 #[test]
 fn the_outbox_tells_the_same_without_logical_decoding() {
     let database = bears::database();
-    let redis = Redis::builder().postgres(&database).config("bear.feed", "outbox").start();
+    let redis = Redis::builder().postgres(&database).config("bear.feed", "outbox").prompt_feed().start();
     wait_told(&redis);
     let mut wire = redis.wire();
     let calls = ["bear size 100 200", "bear size 300 400", "bear size 401 500"];

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::support::feed::{is_cached, wait_told};
 use crate::support::jobs::complete;
 use crate::support::server::module_path;
 use crate::support::{bears, eventually, Database, Postgres, Redis, Wire};
@@ -23,21 +24,7 @@ sql = "UPDATE item SET size = size + 1 FROM {jobs} job WHERE item.code::text = j
 "#;
 
 fn start(database: &Database, feed: &str) -> Redis {
-    Redis::builder().postgres(database).catalog(CATALOG).config("bear.feed", feed).start()
-}
-
-/// Until all that has been committed by now has been told.
-fn wait_told(redis: &Redis) {
-    eventually("the feed follows", || redis.info("bear").text("bear_feed_state") == "following");
-    let begun = std::time::Instant::now();
-    eventually("the feed has told what was committed", || {
-        redis.info("bear").int("bear_feed_told_ms") < begun.elapsed().as_millis() as i64
-    });
-}
-
-fn is_cached(wire: &mut Wire, call: &str) -> bool {
-    let (space, call) = call.split_once(' ').expect("space and call");
-    !wire.run(&format!("BEAR.QUERY {space} CACHED {call}")).is_nil()
+    Redis::builder().postgres(database).catalog(CATALOG).config("bear.feed", feed).prompt_feed().start()
 }
 
 /// After DDL nothing is stored until it has been looked at again.

@@ -1,5 +1,6 @@
 //! Rows that a SELECT of `tables` finds by others: what is gone or has moved leaves nothing stale, in either feed.
 
+use crate::support::feed::wait_told;
 use crate::support::jobs::complete;
 use crate::support::{eventually, Database, Postgres, Redis, Wire};
 
@@ -45,18 +46,9 @@ fn database() -> Database {
 }
 
 fn following(database: &Database, feed: &str, catalog: &str) -> Redis {
-    let redis = Redis::builder().postgres(database).catalog(catalog).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(database).catalog(catalog).config("bear.feed", feed).prompt_feed().start();
     wait_told(&redis);
     redis
-}
-
-/// Until all that has been committed by now has been told.
-fn wait_told(redis: &Redis) {
-    eventually("the feed follows", || redis.info("bear").text("bear_feed_state") == "following");
-    let begun = std::time::Instant::now();
-    eventually("the feed has told what was committed", || {
-        redis.info("bear").int("bear_feed_told_ms") < begun.elapsed().as_millis() as i64
-    });
 }
 
 fn teams(wire: &mut Wire, person: u32) -> String {

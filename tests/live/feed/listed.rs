@@ -136,7 +136,7 @@ fn changes() -> Vec<(&'static str, Vec<&'static str>)> {
 
 fn start(feed: &str, catalog: &str) -> (Database, Redis) {
     let database = Postgres::shared_logical().database(SHOP);
-    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(&database).catalog(catalog).config("bear.feed", feed).prompt_feed().start();
     if feed != "off" {
         wait_told(&redis);
     }

@@ -10,7 +10,7 @@ fn each_feed(sql: &str, settings: &[(&str, &str)], check: impl Fn(&Database, &Re
     for feed in ["wal", "outbox"] {
         let database = bears::database_in(Postgres::shared_logical());
         database.run(sql);
-        let redis = Redis::builder().postgres(&database).config("bear.feed", feed);
+        let redis = Redis::builder().postgres(&database).config("bear.feed", feed).prompt_feed();
         let redis = settings.iter().fold(redis, |redis, (name, value)| redis.config(name, *value)).start();
         wait_told(&redis);
         check(&database, &redis);

@@ -84,7 +84,7 @@ const CHANGES: [(&str, &[&str]); 16] = [
 
 fn start(feed: &str) -> (Database, Redis) {
     let database = Postgres::shared_logical().database(SHOP);
-    let redis = Redis::builder().postgres(&database).catalog(CATALOG).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).config("bear.feed", feed).prompt_feed().start();
     wait_told(&redis);
     (database, redis)
 }

@@ -8,6 +8,7 @@ use postgres::{Client, NoTls, Statement};
 use serde_json::Value as Json;
 
 use super::catalog::Query;
+use super::history::Same;
 use super::sql::{tokens, Token, Value};
 
 /// Rows, without hidden columns.
@@ -126,14 +127,6 @@ pub fn answer(json: &[u8]) -> Result<Answer, String> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Same {
-    Yes,
-    No,
-    /// Postgres itself may answer either over these rows.
-    Undecided,
-}
-
 /// How answers of a query are compared.
 #[derive(Debug, Clone)]
 pub struct Comparison {
@@ -159,6 +152,7 @@ impl Comparison {
         }
     }
 
+    /// Undecided where Postgres itself may answer either over the same rows.
     pub fn same(&self, one: &Answer, other: &Answer) -> Same {
         let (one, other) = (self.normalized(one), self.normalized(other));
         let is_same = match multiset(&one) == multiset(&other) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::run::Feed;
-use super::Options;
+use super::{never, Options};
 
 const USAGE: &str = "usage: prove [--json] CATALOG URL, such as: prove shop.toml postgres://app@localhost/shop
        make prove CATALOG=shop.toml DATABASE_URL=postgres://app@localhost/shop";
@@ -26,7 +26,8 @@ pub fn options(words: &[String], variable: impl Fn(&str) -> Option<String>) -> R
     let feeds = feeds.split(',').map(feed).collect::<Result<Vec<Feed>, String>>()?;
     let catalog =
         std::fs::read_to_string(file).map_err(|error| format!("the catalog {file} cannot be read: {error}"))?;
-    Ok(Options { catalog, url: url.clone(), time: Duration::from_secs_f64(60.0 * minutes), seed, feeds })
+    let time = Duration::from_secs_f64(60.0 * minutes);
+    Ok(Options { catalog, url: url.clone(), time, seed, feeds, mutation: None, enough: never })
 }
 
 fn feed(name: &str) -> Result<Feed, String> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::support::wait::wait_at_most;
 use crate::support::{Redis, Reply, Wire};
 
-use super::answers::{answer, Answer, Comparison, Oracle, Same};
+use super::answers::{answer, Answer, Comparison, Oracle};
 use super::calls::Call;
+use super::history::Same;
 
 /// Commands that are sent before the first reply is read.
 const AT_ONCE: usize = 50;
@@ -25,6 +26,8 @@ pub struct Entry {
     pub is_cached: bool,
     /// The step before which it was fetched.
     pub filled_at: usize,
+    /// Clients ask it, too, in some steps (`races`).
+    is_lent: bool,
     must_be_fresh: bool,
 }
 
@@ -38,8 +41,12 @@ pub struct Figures {
     pub drops: u64,
     pub needless: u64,
     pub stale: u64,
+    /// Of these, answers that clients were given while changes were made.
+    pub overtaken: u64,
     /// Where Postgres itself may answer either.
     pub undecided: u64,
+    /// Answers that clients were given while changes were made.
+    pub raced: u64,
     /// The last error of a call.
     pub error: Option<String>,
 }
@@ -51,7 +58,9 @@ impl Figures {
         self.drops += other.drops;
         self.needless += other.needless;
         self.stale += other.stale;
+        self.overtaken += other.overtaken;
         self.undecided += other.undecided;
+        self.raced += other.raced;
         self.error = other.error.clone().or(self.error.take());
     }
 }
@@ -71,7 +80,10 @@ pub struct Checker {
     pub oracle: Oracle,
     comparisons: Vec<Comparison>,
     pub entries: Vec<Entry>,
+    /// Calls of entries, and those that clients ask.
     known: BTreeSet<Call>,
+    /// Calls that were asked at some time: what is cached of them may be of any age.
+    old: BTreeSet<Call>,
     pub figures: Vec<Figures>,
 }
 
@@ -84,30 +96,60 @@ impl Checker {
             comparisons,
             entries: Vec::new(),
             known: BTreeSet::new(),
+            old: BTreeSet::new(),
         }
     }
 
     /// To be filled next. Nothing where there is such an entry, or where Postgres refuses the call.
     pub fn add(&mut self, query: usize, call: Call) {
-        if !self.known.insert(call.clone()) {
-            return;
+        if let Some(now) = self.reserve(query, &call) {
+            let must_be_fresh = !self.old.insert(call.clone());
+            let entry = Entry { query, call, now, is_cached: false, filled_at: 0, is_lent: false, must_be_fresh };
+            self.entries.push(entry);
         }
-        match self.oracle.ask(query, &call.params) {
-            Ok(now) => {
-                self.entries.push(Entry { query, call, now, is_cached: false, filled_at: 0, must_be_fresh: false });
-            }
-            Err(error) => self.figures[query].error = Some(error),
+    }
+
+    /// What Postgres answers to a call that is nobody's yet, and is the caller's from now on.
+    pub fn reserve(&mut self, query: usize, call: &Call) -> Option<Answer> {
+        if !self.known.insert(call.clone()) {
+            return None;
+        }
+        self.oracle.ask(query, &call.params).map_err(|error| self.figures[query].error = Some(error)).ok()
+    }
+
+    /// The caller is done with a call that it had reserved.
+    pub fn release(&mut self, call: &Call) {
+        self.known.remove(call);
+        self.old.insert(call.clone());
+    }
+
+    /// An entry that clients may ask in some steps: where a query has too few calls for each to have some of its own.
+    pub fn share(&mut self, query: usize) -> Option<(Call, Answer)> {
+        let entry = self.entries.iter_mut().find(|entry| entry.query == query && !entry.is_lent)?;
+        entry.is_lent = true;
+        Some((entry.call.clone(), entry.now.clone()))
+    }
+
+    /// In the step that follows clients ask what is shared: it is not looked at, and fetched anew after it.
+    pub fn lend(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_lent) {
+            (entry.is_cached, entry.must_be_fresh) = (false, true);
         }
     }
 
     /// Entries of the query are as many as `most`: the oldest goes.
     pub fn make_room(&mut self, query: usize, most: usize) {
-        let of_it = |entry: &Entry| entry.query == query;
-        if self.entries.iter().filter(|entry| of_it(entry)).count() >= most {
-            let at = self.entries.iter().position(of_it).expect("there are some");
-            let gone = self.entries.remove(at);
-            self.known.remove(&gone.call);
+        if self.entries.iter().filter(|entry| entry.query == query).count() >= most {
+            let may_go = |entry: &Entry| entry.query == query && !entry.is_lent;
+            if let Some(at) = self.entries.iter().position(may_go) {
+                let gone = self.entries.remove(at);
+                self.known.remove(&gone.call);
+            }
         }
+    }
+
+    pub fn comparison(&self, query: usize) -> &Comparison {
+        &self.comparisons[query]
     }
 
     /// Fetches all that is not cached, before the step of this number.
@@ -220,6 +262,7 @@ impl Checker {
     }
 }
 
-fn words<'a>(call: &'a Call, word: Option<&'a str>) -> Vec<&'a str> {
+/// The command that asks it.
+pub fn words<'a>(call: &'a Call, word: Option<&'a str>) -> Vec<&'a str> {
     ["BEAR.QUERY", &call.space].into_iter().chain(word).chain(call.words.iter().map(String::as_str)).collect()
 }

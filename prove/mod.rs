@@ -4,6 +4,7 @@
 //! ```text
 //! copy ─> facts ─> rows (data, values) ─> for each kind of feed: run ─> report
 //!                                            calls, changes ─> checker (answers) ─> reduce
+//!                                                        └──> races (clients, history)
 //! ```
 //!
 //! | file | what |
@@ -15,6 +16,9 @@
 //! | `calls`, `changes` | calls with values that rows have; transactions and jobs |
 //! | `answers` | what Postgres answers, and when two answers are one |
 //! | `checker` | entries that are filled and checked: the core, which `tests/live/feed/derived.rs` uses as well |
+//! | `history` | versions, and whether an answer is explained by them: the judge, which `tests/live/faults/freshness` uses as well |
+//! | `clients`, `races` | clients that ask while changes are made; whether what they were told is explained |
+//! | `server` | the Redis of a pass |
 //! | `run` | one pass with one kind of feed |
 //! | `reduce` | the smallest history that shows a stale answer |
 //! | `report` | the table |
@@ -31,14 +35,18 @@ pub mod calls;
 pub mod catalog;
 pub mod changes;
 pub mod checker;
+pub mod clients;
 pub mod copy;
 pub mod data;
 pub mod facts;
+pub mod history;
 pub mod pattern;
+pub mod races;
 pub mod reduce;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod server;
 pub mod sql;
 pub mod values;
 
@@ -48,11 +56,12 @@ use std::time::{Duration, Instant};
 use crate::support::Random;
 
 use catalog::Catalog;
+use checker::Figures;
 use copy::Copy;
 use data::{mentioned, Data};
 use facts::Facts;
 use report::{Line, Report};
-use run::{Feed, Ground, Pass};
+use run::{Enough, Feed, Ground, Pass};
 
 /// The database that each pass gets a copy of.
 const FILLED: &str = "prove_filled";
@@ -67,6 +76,16 @@ pub struct Options {
     pub time: Duration,
     pub seed: u64,
     pub feeds: Vec<Feed>,
+    /// For tests: a fault that is put into the module (`src/mutations.rs`), and when a pass has found what it is for.
+    pub mutation: Option<&'static str>,
+    pub enough: IsEnough,
+}
+
+type IsEnough = fn(&[Figures]) -> bool;
+
+/// A pass goes on as long as there is time.
+pub fn never(_: &[Figures]) -> bool {
+    false
 }
 
 /// Why nothing could be tried: lines, each a clear answer.
@@ -107,13 +126,14 @@ pub fn prove(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, Tro
         order: &order,
         read: &read,
         filled: FILLED,
+        mutation: options.mutation,
     };
     let mut report = Report { seed: options.seed, lines: lines(&catalog), feeds: Vec::new(), notes };
     let feeds: Vec<Feed> =
         options.feeds.iter().copied().filter(|feed| *feed != Feed::Off || !catalog.jobs.is_empty()).collect();
     for feed in &feeds {
         let time = options.time / feeds.len() as u32;
-        if let Err(trouble) = pass(&ground, *feed, time, &mut random, &mut report, &mut say) {
+        if let Err(trouble) = pass(&ground, (*feed, time, options.enough), &mut random, &mut report, &mut say) {
             // What a catalog lacks without a feed is no fault where there is one.
             match feed {
                 Feed::Off => report.notes.extend(trouble.iter().map(|why| format!("off: not tried: {why}"))),
@@ -130,16 +150,16 @@ fn lines(catalog: &Catalog) -> Vec<Line> {
         call: query.call.clone(),
         proof: String::new(),
         reasons: Vec::new(),
-        figures: checker::Figures::default(),
+        figures: Figures::default(),
         history: None,
+        overtaken: None,
     };
     catalog.queries.iter().map(line).collect()
 }
 
 fn pass(
     ground: &Ground,
-    feed: Feed,
-    time: Duration,
+    (feed, time, enough): (Feed, Duration, IsEnough),
     random: &mut Random,
     report: &mut Report,
     say: &mut impl FnMut(&str),
@@ -152,16 +172,21 @@ fn pass(
         changes = steps;
         if said.elapsed() > BETWEEN {
             said = Instant::now();
-            let sum = |of: fn(&checker::Figures) -> u64| checker.figures.iter().map(of).sum::<u64>();
+            let sum = |of: fn(&Figures) -> u64| checker.figures.iter().map(of).sum::<u64>();
             say(&format!(
-                "{}: {} s of {}, {steps} changes, {} answers compared, {} drops, {} stale",
+                "{}: {} s of {}, {steps} changes, {} answers compared, {} given meanwhile, {} drops, {} stale",
                 feed.name(),
                 begun.elapsed().as_secs(),
                 time.as_secs(),
                 sum(|figures| figures.reads),
+                sum(|figures| figures.raced),
                 sum(|figures| figures.drops),
                 sum(|figures| figures.stale)
             ));
+        }
+        match enough(&checker.figures) {
+            true => Enough::Yes,
+            false => Enough::No,
         }
     });
     report.feeds.push((feed.name(), changes));
@@ -170,7 +195,12 @@ fn pass(
         line.figures.add(figures);
         (line.proof, line.reasons) = (standing.proof.clone(), standing.reasons.clone());
     }
-    for finding in findings.into_iter().take(MOST_HISTORIES) {
+    for (query, overtaken) in findings.overtaken {
+        report.lines[query].overtaken.get_or_insert((feed.name(), overtaken));
+    }
+    // What a mutation does comes of no history.
+    let most = if ground.mutation.is_none() { MOST_HISTORIES } else { 0 };
+    for finding in findings.stale.into_values().take(most) {
         let line = &mut report.lines[finding.stale.query];
         say(&format!("{}: stale: {} {}; looking for the smallest history", feed.name(), line.section, line.call));
         let history = reduce::reduce(&mut pass, finding);

@@ -3,6 +3,7 @@
 use serde_json::{json, Value as Json};
 
 use super::checker::Figures;
+use super::races::Overtaken;
 use super::reduce::History;
 
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Line {
     pub reasons: Vec<String>,
     pub figures: Figures,
     pub history: Option<History>,
+    /// What a client was told while changes were made, with the kind of feed.
+    pub overtaken: Option<(&'static str, Overtaken)>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,9 +78,19 @@ impl Report {
                 );
             }
         }
+        for line in &self.lines {
+            let Some((feed, overtaken)) = &line.overtaken else { continue };
+            let name = format!("{} {}", line.section, line.call);
+            text += &format!("\nstale in a race: {name}, feed {feed}, seed {}\n{}\n", self.seed, overtaken.script());
+        }
         let feeds: Vec<String> = self.feeds.iter().map(|(name, steps)| format!("{name} {steps}")).collect();
         let stale: u64 = self.lines.iter().map(|line| line.figures.stale).sum();
-        text + &format!("\n{stale} stale; changes by feed: {}; seed {}\n", feeds.join(", "), self.seed)
+        let raced: u64 = self.lines.iter().map(|line| line.figures.raced).sum();
+        let feeds = feeds.join(", ");
+        text + &format!(
+            "\n{stale} stale; changes by feed: {feeds}; answers given meanwhile: {raced}; seed {}\n",
+            self.seed
+        )
     }
 }
 
@@ -86,12 +99,16 @@ fn line(line: &Line) -> Json {
     let history = line.history.as_ref().map(|history| {
         json!({ "feed": history.feed, "statements": history.length(), "is_repeated": history.is_repeated, "script": history.script() })
     });
+    let overtaken = line.overtaken.as_ref().map(|(feed, of)| {
+        json!({ "feed": feed, "floor": of.span.floor, "ceiling": of.span.ceiling, "answer": of.answer, "script": of.script() })
+    });
     json!({
         "section": line.section,
         "call": line.call,
         "proof": line.proof,
         "reasons": line.reasons,
         "reads": figures.reads,
+        "raced": figures.raced,
         "changes": figures.changes,
         "drops": figures.drops,
         "needless_drops": figures.needless,
@@ -99,5 +116,6 @@ fn line(line: &Line) -> Json {
         "stale": figures.stale,
         "error": figures.error,
         "history": history,
+        "race": overtaken,
     })
 }

@@ -1,14 +1,13 @@
-//! One pass: a database with rows, a Redis in front of it, a kind of feed, and changes until the time is up.
+//! One pass: a database with rows, a Redis in front of it, a kind of feed, and changes until the time is up, while clients ask.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres::Client;
 
 use crate::support::feed::wait_told;
-use crate::support::wait::wait_at_most;
-use crate::support::{Random, Redis, Reply};
+use crate::support::{Proxy, Random, Redis, Reply};
 
 use super::answers::{Comparison, Oracle};
 use super::calls::Caller;
@@ -18,31 +17,9 @@ use super::checker::{Checker, Stale};
 use super::copy::Copy;
 use super::data::{Data, Rows};
 use super::facts::Facts;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Feed {
-    Wal,
-    Outbox,
-    /// Nobody tells of changes but jobs, so that there are no others.
-    Off,
-}
-
-impl Feed {
-    pub fn name(self) -> &'static str {
-        match self {
-            Feed::Wal => "wal",
-            Feed::Outbox => "outbox",
-            Feed::Off => "off",
-        }
-    }
-}
-
-/// What BEAR.CATALOG says of a query.
-#[derive(Debug, Clone, Default)]
-pub struct Standing {
-    pub proof: String,
-    pub reasons: Vec<String>,
-}
+use super::races::{Overtaken, Races};
+pub use super::server::Feed;
+use super::server::{self, standings, texts, Standing};
 
 /// Entries of all queries together, and of one query at least and at most.
 const ENTRIES: usize = 240;
@@ -52,14 +29,8 @@ const MOST_ENTRIES: usize = 8;
 /// Changes of a pass, however slow the machine is.
 const LEAST_STEPS: usize = 12;
 
-/// So long Postgres may take to see a catalog.
-const CHECK_PATIENCE: Duration = Duration::from_secs(120);
-
 /// So long a job may take.
 const JOB_PATIENCE_MS: &str = "10000";
-
-/// Queries of a catalog that Postgres may be asked about forty times a second: the feed looks at what they name that often.
-const FEW: usize = 60;
 
 /// What all passes share.
 pub struct Ground<'a> {
@@ -72,6 +43,8 @@ pub struct Ground<'a> {
     pub read: &'a BTreeSet<usize>,
     /// The database with the rows.
     pub filled: &'a str,
+    /// A fault to put into the module.
+    pub mutation: Option<&'a str>,
 }
 
 /// A stale answer, with what happened since it was fetched.
@@ -82,10 +55,25 @@ pub struct Finding {
     pub steps: Vec<Step>,
 }
 
+/// Of each query the first.
+#[derive(Default)]
+pub struct Findings {
+    pub stale: BTreeMap<usize, Finding>,
+    pub overtaken: BTreeMap<usize, Overtaken>,
+}
+
+/// Whether a pass has found what it was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enough {
+    Yes,
+    No,
+}
+
 pub struct Pass<'a> {
     pub ground: &'a Ground<'a>,
     pub feed: Feed,
     pub redis: Redis,
+    proxy: Rc<Proxy>,
     pub checker: Checker,
     pub standings: Vec<Standing>,
     pub client: Client,
@@ -99,20 +87,8 @@ impl<'a> Pass<'a> {
     pub fn start(ground: &'a Ground<'a>, feed: Feed) -> Result<Pass<'a>, Vec<String>> {
         let database = format!("prove_{}", feed.name());
         ground.copy.database(&database, Some(ground.filled)).map_err(|why| vec![why])?;
-        let url = ground.copy.url(&database);
-        let redis =
-            Redis::builder().env("BEAR_POSTGRES_URL", &url).catalog(ground.text).config("bear.feed", feed.name());
-        // The feed says four times in it, and every 250 ms at least, what it has told; nothing is withheld meanwhile, for that is waited for.
-        let grace = if ground.catalog.queries.len() <= FEW { "100" } else { "1000" };
-        let redis = redis.configs(&[("bear.feed-grace-ms", grace), ("bear.feed-behind", "serve")]);
-        let redis = redis.try_start().map_err(|log| refusal(&log))?;
-        let is_checked = || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes";
-        wait_at_most(CHECK_PATIENCE, || is_checked().then_some(()))
-            .ok_or_else(|| vec!["Postgres has not seen the catalog within two minutes".to_owned()])?;
-        let errors = texts(&redis.run("BEAR.CATALOG").map()["errors"]);
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let (proxy, url) = server::proxy(&ground.copy.url(&database)).map_err(|why| vec![why])?;
+        let redis = server::start(&url, ground.text, ground.catalog, feed, ground.mutation)?;
         let connect = || ground.copy.client(&database).map_err(|why| vec![why]);
         let standings = standings(&redis, ground.catalog);
         let queries = &ground.catalog.queries;
@@ -123,6 +99,7 @@ impl<'a> Pass<'a> {
             ground,
             feed,
             redis,
+            proxy: Rc::new(proxy),
             checker,
             standings,
             client: connect()?,
@@ -169,13 +146,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Changes until the time is up; the first stale answer of each query.
+    /// Changes until the time is up, or `progress` says that it is enough; the first stale answer of each query.
     pub fn run(
         &mut self,
         random: &mut Random,
         until: Instant,
-        mut progress: impl FnMut(&Checker, usize),
-    ) -> Vec<Finding> {
+        mut progress: impl FnMut(&Checker, usize) -> Enough,
+    ) -> Findings {
         let ground = self.ground;
         let mut data = Data::new(ground.facts, ground.catalog);
         let callers: Vec<Caller> =
@@ -190,12 +167,22 @@ impl<'a> Pass<'a> {
                 self.call(query, caller, &mut data, random);
             }
         }
-        let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
+        let proxy = Rc::clone(&self.proxy);
+        let mut races = Races::new(&self.redis, &proxy, callers.len(), random);
+        self.race(&mut races, &callers, &mut data, random);
+        let mut findings = Findings::default();
         let (mut steps, mut states): (Vec<Step>, Vec<Vec<Rows>>) = (Vec::new(), Vec::new());
-        while Instant::now() < until || steps.len() < LEAST_STEPS {
+        let mut enough = Enough::No;
+        while enough == Enough::No && (Instant::now() < until || steps.len() < LEAST_STEPS) {
+            races.rest(&mut self.checker, &self.redis);
             self.renew(&callers, most, &mut data, random);
             states.push(self.state(&mut data, states.last()));
             self.checker.fill(&self.redis, steps.len());
+            let may_ask_lent = random.is(35);
+            if may_ask_lent {
+                self.checker.lend();
+            }
+            races.go_on(may_ask_lent);
             let jobs = match self.feed {
                 Feed::Off => true,
                 _ => !enqueuers.is_empty() && random.is(20),
@@ -204,19 +191,53 @@ impl<'a> Pass<'a> {
                 true => random.pick(&enqueuers).and_then(|one| one.draw(&mut self.client, &mut data, random)),
                 false => changer.transaction(&mut self.client, &mut data, random),
             };
+            let version = races.begin();
             steps.push(step.and_then(|step| self.make(step)).unwrap_or(Step::Transaction(vec!["COMMIT".to_owned()])));
             data.forget();
             self.wait();
+            races.seen(version);
             for stale in self.checker.check() {
-                findings.entry(stale.query).or_insert_with(|| Finding {
+                findings.stale.entry(stale.query).or_insert_with(|| Finding {
                     rows: states[stale.filled_at].clone(),
                     steps: steps[stale.filled_at..].iter().filter(|step| step.weight() > 0).cloned().collect(),
                     stale,
                 });
             }
-            progress(&self.checker, steps.len());
+            for overtaken in races.judge(&mut self.checker, version, &steps) {
+                findings.overtaken.entry(overtaken.query).or_insert(overtaken);
+            }
+            if random.is(30) {
+                races.make_room(random);
+                self.race(&mut races, &callers, &mut data, random);
+            }
+            enough = progress(&self.checker, steps.len());
         }
-        findings.into_values().collect()
+        findings
+    }
+
+    /// Calls for clients to ask, of queries by turns from a random one on.
+    fn race(&mut self, races: &mut Races, callers: &[Caller], data: &mut Data, random: &mut Random) {
+        /// Draws until one is found that is not an entry.
+        const DRAWS: usize = 5;
+        let first = random.below(callers.len());
+        for query in (first..callers.len()).chain(0..first).cycle().take(2 * callers.len()) {
+            if !races.has_room() {
+                return;
+            }
+            let own = (0..DRAWS).find_map(|_| {
+                let call = callers[query].draw(&mut self.client, data, random)?;
+                let now = self.checker.reserve(query, &call)?;
+                Some((call, now))
+            });
+            match own {
+                Some((call, now)) => races.add(query, call, now, false),
+                None => {
+                    if let Some((call, now)) = self.checker.share(query) {
+                        races.add(query, call, now, true);
+                    }
+                }
+            }
+        }
     }
 
     fn call(&mut self, query: usize, caller: &Caller, data: &mut Data, random: &mut Random) {
@@ -293,41 +314,6 @@ impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.ground.copy.drop_database(&self.database);
     }
-}
-
-/// Why a server that has ended has not loaded the module.
-fn refusal(log: &str) -> Vec<String> {
-    let own =
-        log.lines().filter_map(|line| line.split_once("<bear> ")).map(|(_, text)| text.to_owned()).collect::<Vec<_>>();
-    match own.is_empty() {
-        true => log.lines().rev().take(5).map(str::to_owned).collect(),
-        false => own,
-    }
-}
-
-pub fn texts(reply: &Reply) -> Vec<String> {
-    reply.list().iter().map(Reply::text).collect()
-}
-
-pub fn standings(redis: &Redis, catalog: &Catalog) -> Vec<Standing> {
-    let mut known: BTreeMap<(String, String), Standing> = BTreeMap::new();
-    let sections: BTreeSet<&String> = catalog.queries.iter().map(|query| &query.section).collect();
-    for section in sections {
-        let reply = redis.wire().call(&["BEAR.CATALOG", section]);
-        for query in reply.map()["queries"].list() {
-            let query = query.map();
-            let proof = match &query["proof"] {
-                Reply::Nil => String::new(),
-                proof => proof.text(),
-            };
-            let standing = Standing { proof, reasons: texts(&query["reasons"]) };
-            known.insert((section.clone(), query["call"].text()), standing);
-        }
-    }
-    let of = |query: &super::catalog::Query| {
-        known.get(&(query.section.clone(), query.call.clone())).cloned().unwrap_or_default()
-    };
-    catalog.queries.iter().map(of).collect()
 }
 
 /// Rows to begin with, as statements, parents first.

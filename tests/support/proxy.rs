@@ -1,9 +1,16 @@
-//! A TCP relay before a server, which a test can cut, stall and resume: what a lost network looks like.
+//! A TCP relay before a server, which a test can cut, stall, slow down and resume: what a lost network looks like.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
+
+use super::random::Random;
+
+/// Of so many chunks of answers one lags.
+const ONE_LAGS: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -42,11 +49,15 @@ struct State {
     /// Both ends of each connection that was made.
     streams: Vec<TcpStream>,
     accepted: usize,
+    /// What the server says comes up to so much later.
+    lag: Duration,
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Connections that have sent one of these words are never slowed down.
+    spared: &'static [&'static str],
 }
 
 pub struct Proxy {
@@ -57,11 +68,24 @@ pub struct Proxy {
 impl Proxy {
     /// Relays to `port` on this machine.
     pub fn to(port: u16) -> Proxy {
+        Proxy::sparing(port, &[])
+    }
+
+    /// The same; `lag` does not concern connections that have sent one of the words.
+    pub fn sparing(port: u16, spared: &'static [&'static str]) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { mode: Mode::Pass, hold: None, port, streams: Vec::new(), accepted: 0 }),
+            state: Mutex::new(State {
+                mode: Mode::Pass,
+                hold: None,
+                port,
+                streams: Vec::new(),
+                accepted: 0,
+                lag: Duration::ZERO,
+            }),
             changed: Condvar::new(),
+            spared,
         });
         let acceptor = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &acceptor));
@@ -99,6 +123,11 @@ impl Proxy {
     /// Lets nothing through in either direction and closes nothing, until `resume`.
     pub fn stall(&self) {
         self.set(Mode::Stall);
+    }
+
+    /// One in `ONE_LAGS` of what the server says comes later from now on, by chance up to so much.
+    pub fn lag(&self, most: Duration) {
+        self.shared.state.lock().unwrap().lag = most;
     }
 
     /// Lets everything through again, what was held up included.
@@ -153,12 +182,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", state.port)) else { continue };
         state.accepted += 1;
+        let (spared, seed) = (Arc::new(AtomicBool::new(false)), state.accepted as u64);
         for (direction, from, to) in [(Direction::ToServer, &client, &server), (Direction::ToClient, &server, &client)]
         {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
             let _ = from.set_nodelay(true);
-            let shared = Arc::clone(shared);
-            thread::spawn(move || pump(direction, from, to, &shared));
+            let (shared, spared) = (Arc::clone(shared), Arc::clone(&spared));
+            thread::spawn(move || pump(direction, from, to, &shared, &spared, Random::new(seed)));
         }
         state.streams.extend([client, server]);
     }
@@ -171,15 +201,32 @@ enum Direction {
 }
 
 /// Forwards one direction of one connection until either end closes.
-fn pump(direction: Direction, mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn pump(
+    direction: Direction,
+    mut from: TcpStream,
+    mut to: TcpStream,
+    shared: &Shared,
+    is_spared: &AtomicBool,
+    mut random: Random,
+) {
     let mut buffer = [0; 16 * 1024];
     let mut sent = Vec::new();
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let state = shared.state.lock().unwrap();
         drop(shared.changed.wait_while(state, |state| state.mode == Mode::Stall).unwrap());
         let verdict = match direction {
-            Direction::ToServer => shared.judge(&buffer[..length], &mut sent),
-            Direction::ToClient => Verdict::Pass,
+            Direction::ToServer => {
+                if shared.spared.iter().any(|word| contains(&buffer[..length], word)) {
+                    is_spared.store(true, Ordering::Relaxed);
+                }
+                shared.judge(&buffer[..length], &mut sent)
+            }
+            Direction::ToClient => {
+                if !is_spared.load(Ordering::Relaxed) {
+                    shared.lag(&mut random);
+                }
+                Verdict::Pass
+            }
         };
         if verdict != Verdict::Pass {
             let _ = from.shutdown(Shutdown::Both);
@@ -198,6 +245,13 @@ fn pump(direction: Direction, mut from: TcpStream, mut to: TcpStream, shared: &S
 }
 
 impl Shared {
+    fn lag(&self, random: &mut Random) {
+        let most = self.state.lock().unwrap().lag.as_micros() as usize;
+        if most > 0 && random.once_in(ONE_LAGS) {
+            thread::sleep(Duration::from_micros(random.below(most) as u64));
+        }
+    }
+
     /// What becomes of a message, after it was held if it is the one to hold. `sent` is what the connection sent before.
     fn judge(&self, message: &[u8], sent: &mut Vec<u8>) -> Verdict {
         /// Enough of what a connection sent first: a client names early what it is there for.

@@ -6,6 +6,9 @@ mod histories;
 #[path = "../../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "the live tests use the rest of it")]
 pub(crate) mod proxy;
+#[path = "../../../tests/support/random.rs"]
+#[allow(dead_code, reason = "the live tests use the rest of it")]
+mod random;
 pub(crate) mod server;
 
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use crate::prove::answers::{connect, Comparison, Oracle};
 use crate::prove::calls::Call;
 use crate::prove::catalog::Catalog;
 use crate::prove::checker::Checker;
-use crate::prove::run::standings;
+use crate::prove::server::standings;
 use crate::prove::sql::{array, Value};
 use crate::support::feed::wait_told;
 use crate::support::{eventually, Postgres, Random, Redis};
@@ -238,7 +238,7 @@ fn history(feed: &str, identity: &str, most: f64) {
     for Statement { call, sql, .. } in &statements {
         write!(catalog, "[[product.query]]\ncall = \"{call}\"\nttl = \"1d\"\nsql = '''{sql}'''\n").unwrap();
     }
-    let redis = Redis::builder().postgres(&database).catalog(&*catalog).config("bear.feed", feed).start();
+    let redis = Redis::builder().postgres(&database).catalog(&*catalog).config("bear.feed", feed).prompt_feed().start();
     wait_told(&redis);
     eventually("the catalog is derived", || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes");
     let catalog = Catalog::read(&catalog).expect("it is one");

@@ -2,6 +2,7 @@
 
 mod input;
 mod public;
+mod races;
 mod repository;
 mod schemas;
 mod wrong;
@@ -10,14 +11,15 @@ use std::time::Duration;
 
 use crate::prove::report::{Line, Report};
 use crate::prove::run::Feed;
-use crate::prove::{prove, Options};
+use crate::prove::{never, prove, Options};
 use crate::support::Postgres;
 
 fn options(schema: &str, catalog: &str, seconds: u64, feeds: &[Feed]) -> (crate::support::Database, Options) {
     let database = Postgres::shared().database(schema);
     let seed = std::env::var("BEAR_TEST_SEED").map_or(20, |text| text.parse().expect("a number"));
     let (catalog, time) = (catalog.to_owned(), Duration::from_secs(seconds));
-    let options = Options { catalog, url: database.url(), time, seed, feeds: feeds.to_vec() };
+    let (url, feeds) = (database.url(), feeds.to_vec());
+    let options = Options { catalog, url, time, seed, feeds, mutation: None, enough: never };
     (database, options)
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::prove::run::Feed;
-use crate::prove::{prove, Options};
+use crate::prove::{never, prove, Options};
 use crate::support::postgres::program;
 use crate::support::{Postgres, Redis};
 
@@ -42,7 +42,7 @@ fn holds(file: &PathBuf) {
     let seed = std::env::var("BEAR_TEST_SEED").map_or(20, |text| text.parse().expect("a number"));
     let time = std::time::Duration::from_secs(seconds);
     let feeds = vec![Feed::Wal, Feed::Outbox, Feed::Off];
-    let options = Options { catalog, url: database.url(), time, seed, feeds };
+    let options = Options { catalog, url: database.url(), time, seed, feeds, mutation: None, enough: never };
     let report = prove(&options, |line| println!("{line}")).unwrap_or_else(|trouble| panic!("{trouble:#?}"));
     println!("{}", report.to_text());
     assert!(!report.is_stale(), "{}", report.to_text());

@@ -1,10 +1,10 @@
-//! The catalogs of the repository leave nothing stale, whoever writes and however changes are told. `BEAR_TEST_SECONDS` for each (4).
+//! The catalogs of the repository leave nothing stale, whoever writes and however changes are told. `BEAR_TEST_SECONDS` for each (6).
 
 use super::report;
 use crate::prove::run::Feed;
 
 fn holds(schema: &str, catalog: &str) {
-    let seconds = std::env::var("BEAR_TEST_SECONDS").map_or(4, |text| text.parse().expect("a number"));
+    let seconds = std::env::var("BEAR_TEST_SECONDS").map_or(6, |text| text.parse().expect("a number"));
     let report = report(schema, catalog, seconds, &[Feed::Wal, Feed::Outbox, Feed::Off]);
     println!("{}", report.to_text());
     assert!(!report.is_stale(), "{}", report.to_text());
@@ -17,6 +17,7 @@ fn holds(schema: &str, catalog: &str) {
             line.call,
             line.figures
         );
+        assert!(line.figures.raced > 0, "no client asked {} {} meanwhile", line.section, line.call);
     }
     assert!(report.lines.iter().any(|line| line.figures.drops > 0));
     assert!(!report.notes.iter().any(|note| note.contains("stays empty")), "{:?}", report.notes);

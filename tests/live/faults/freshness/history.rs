@@ -1,24 +1,16 @@
-//! What was written, what of it must be seen, and whether an answer can be explained by it.
-//!
-//! ```text
-//! version   1    2    3    4    5
-//!                     |         |
-//!                     floor     newest that was begun
-//!                     (known to be seen when the question was asked)
-//! ```
-//! In an answer each row must be as one of the versions from the floor, at the time of the question, to the newest, at the
-//! time of the answer. Rows are checked each on its own: a cache promises no snapshot over several.
+//! Rows, their versions, and whether an answer is explained by them, each row on its own: a cache promises no snapshot over several.
+//! The judge is `prove/history.rs`; here is what an answer says of a row.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 
 use super::answer::Answer;
 use super::model::{index, row, Call, Section, State, ROWS};
+use crate::prove::history::{Same, Span, States, Versions};
 
-/// Versions of each row, from 1 on.
+/// Versions of each row, from 1 on, and what it is at each.
 pub struct History {
-    states: RwLock<Vec<Vec<State>>>,
-    floors: Vec<AtomicU32>,
+    versions: [Versions; ROWS],
+    states: RwLock<Vec<States<State>>>,
 }
 
 /// What must have been seen of each row.
@@ -27,34 +19,36 @@ pub type Floors = [u32; ROWS];
 impl History {
     pub fn new() -> History {
         History {
-            states: RwLock::new((0..ROWS).map(|index| vec![State::first(index)]).collect()),
-            floors: (0..ROWS).map(|_| AtomicU32::new(1)).collect(),
+            versions: std::array::from_fn(|_| Versions::new(1)),
+            states: RwLock::new((0..ROWS).map(|row| States::new(1, State::first(row))).collect()),
         }
     }
 
     /// The newest version of a row, and its state.
     pub fn newest(&self, row: usize) -> (u32, State) {
         let states = self.states();
-        (states[row].len() as u32, *states[row].last().expect("each has a first version"))
+        let (version, state) = states[row].newest();
+        (version, *state)
     }
 
     /// A version is about to be written; returns its number.
     pub fn begin(&self, row: usize, state: State) -> u32 {
         let mut states = self.states.write().expect("no panic while it is held");
-        states[row].push(state);
-        states[row].len() as u32
+        let version = self.versions[row].begin();
+        states[row].add(version, state);
+        version
     }
 
     /// The version is known to be seen.
     pub fn seen(&self, row: usize, version: u32) {
-        self.floors[row].fetch_max(version, Ordering::SeqCst);
+        self.versions[row].seen(version);
     }
 
     pub fn floors(&self) -> Floors {
-        std::array::from_fn(|row| self.floors[row].load(Ordering::SeqCst))
+        std::array::from_fn(|row| self.versions[row].floor())
     }
 
-    fn states(&self) -> RwLockReadGuard<'_, Vec<Vec<State>>> {
+    fn states(&self) -> RwLockReadGuard<'_, Vec<States<State>>> {
         self.states.read().expect("no panic while it is held")
     }
 
@@ -71,19 +65,25 @@ impl History {
                     }
                     versions[row] = *version;
                 }
-                (0..ROWS).find_map(|row| fault_of_row(call, row, floors[row], versions[row], &states[row]))
+                (0..ROWS).find_map(|row| {
+                    let span = self.versions[row].since(floors[row]);
+                    fault_of_row(call, row, versions[row], span, &states[row])
+                })
             }
-            Answer::Count { count, versions } => fault_of_count(call, floors, (*count, *versions), &states),
+            Answer::Count { count, versions } => {
+                let spans = std::array::from_fn(|row| self.versions[row].since(floors[row]));
+                fault_of_count(call, (*count, *versions), &spans, &states)
+            }
         }
     }
 
     /// What the last versions of a row were, for who has to find out.
     pub fn log(&self, row: usize, floor: u32) -> String {
         let states = self.states();
-        let from = (floor as usize).saturating_sub(6).max(1);
-        let lines = states[row].iter().enumerate().skip(from - 1).take(40);
+        let span = Span { floor: floor.saturating_sub(6).max(1), ceiling: u32::MAX };
+        let lines = states[row].within(span).take(40);
         lines
-            .map(|(at, state)| format!("    version {}: {:?} {:?}\n", at + 1, state.size, state.color_names()))
+            .map(|(version, state)| format!("    version {version}: {:?} {:?}\n", state.size, state.color_names()))
             .collect()
     }
 }
@@ -97,33 +97,32 @@ fn shown(call: &Call, id: i64) -> Option<usize> {
 }
 
 /// `version` is 0 where the row is not in the answer.
-fn fault_of_row(call: &Call, at: usize, floor: u32, version: u32, states: &[State]) -> Option<String> {
+fn fault_of_row(call: &Call, at: usize, version: u32, span: Span, states: &States<State>) -> Option<String> {
     let (section, id) = row(at);
     if !call.shows(section) {
         return None;
     }
-    let name = section.name();
+    let (name, floor) = (section.name(), span.floor);
     if version == 0 {
-        let mut possible = states[floor as usize - 1..].iter();
-        let is_explained = possible.any(|state| !call.has((section, id), *state));
-        return (!is_explained).then(|| format!("{name} {id} is missing; its floor is {floor}"));
+        let explained = states.explain(span, |state| Same::from(!call.has((section, id), *state)));
+        return (explained != Same::Yes).then(|| format!("{name} {id} is missing; its floor is {floor}"));
     }
-    let Some(state) = states.get(version as usize - 1) else {
+    if version > span.ceiling {
         return Some(format!("{name} {id} has version {version}, which nobody has written"));
-    };
+    }
     if version < floor {
         return Some(format!("{name} {id} has version {version}; its floor is {floor}"));
     }
-    (!call.has((section, id), *state)).then(|| format!("{name} {id} at version {version} does not belong there"))
+    let belongs = states.at(version).is_some_and(|state| call.has((section, id), *state));
+    (!belongs).then(|| format!("{name} {id} at version {version} does not belong there"))
 }
 
-fn fault_of_count(call: &Call, floors: &Floors, found: (u64, u64), states: &[Vec<State>]) -> Option<String> {
+fn fault_of_count(call: &Call, found: (u64, u64), spans: &[Span; ROWS], states: &[States<State>]) -> Option<String> {
     let (mut least, mut most) = ((0, 0), (0, 0));
     for at in 0..ROWS {
-        let floor = floors[at] as usize;
-        let possible = (floor..).zip(&states[at][floor - 1..]);
-        let parts = possible.map(|(version, state)| match call.has(row(at), *state) {
-            true => (1, version as u64),
+        // Each version has a state of its own.
+        let parts = states[at].within(spans[at]).map(|(version, state)| match call.has(row(at), *state) {
+            true => (1, u64::from(version)),
             false => (0, 0),
         });
         let (mut low, mut high) = ((u64::MAX, u64::MAX), (0, 0));

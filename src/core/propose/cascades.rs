@@ -1,67 +1,238 @@
-//! Rows of other tables that go with one that is deleted, or lose their reference to it.
+//! Rows of other tables that go with one that is deleted, or lose their reference to it, as far as foreign keys reach: to the end of
+//! each chain, around each circle, and through tables that have no section.
+//!
+//! ```text
+//! a row that goes ── ON DELETE CASCADE ─> rows that go ── …
+//!               \─── ON DELETE SET ─────> rows whose columns change ── ON UPDATE of these columns ─> …
+//! ```
 
-use super::choose::{Chosen, Table};
-use super::facts::OnDelete;
-use super::names::{self, Taken};
-use super::parents;
-use crate::core::sql::spelling::as_needed;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Tables whose rows go with one that is deleted, and how far that is followed.
-const MAX_CASCADES: usize = 16;
-const MAX_DEPTH: usize = 3;
+use super::choose::Chosen;
+use super::facts::{Follows, ForeignKey, Relation};
 
-/// Rows that go with one that is deleted, or lose their reference to it.
-pub(super) struct Cascade<'a> {
-    pub table: &'a Table<'a>,
-    pub alias: String,
-    /// From `gone` to it.
-    pub from: String,
+/// Relations that one statement tells of, and passes on its way.
+const MOST: usize = 256;
+
+/// What becomes of rows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    Go,
+    /// These columns are set.
+    Change(BTreeSet<i16>),
 }
 
-/// All of them.
+/// Rows of a relation that one thing becomes of.
+pub(super) struct Node<'a> {
+    pub relation: &'a Relation,
+    pub fate: Fate,
+}
+
+/// By the foreign key the rows of `to` follow those of `from`.
+pub(super) struct Edge<'a> {
+    pub from: usize,
+    pub to: usize,
+    pub key: &'a ForeignKey,
+}
+
 pub(super) struct Cascades<'a> {
-    chosen: &'a Chosen<'a>,
-    pub told: Vec<Cascade<'a>>,
-    /// There are more than are followed.
+    /// The first is the row that is deleted.
+    pub nodes: Vec<Node<'a>>,
+    pub edges: Vec<Edge<'a>>,
+    /// Nodes that follow each other around, each circle as a whole, before those that follow it.
+    pub groups: Vec<Vec<usize>>,
+    /// There are more, which cannot be told.
     pub is_cut: bool,
-    aliases: Taken,
 }
 
 impl<'a> Cascades<'a> {
-    /// Those of a row of the table that is in `gone`.
-    pub fn of(table: &Table<'_>, chosen: &'a Chosen<'a>) -> Cascades<'a> {
-        let mut cascades = Cascades { chosen, told: Vec::new(), is_cut: false, aliases: Taken::of(["job", "gone"]) };
-        cascades.follow(table, "gone", "gone", 0);
+    pub fn of(relation: &'a Relation, chosen: &Chosen<'a>) -> Cascades<'a> {
+        let mut cascades = Cascades {
+            nodes: vec![Node { relation, fate: Fate::Go }],
+            edges: Vec::new(),
+            groups: Vec::new(),
+            is_cut: false,
+        };
+        cascades.reach(chosen);
+        cascades.keep_what_is_told(chosen);
+        cascades.groups = groups(cascades.nodes.len(), &cascades.edges);
         cascades
     }
 
-    fn follow(&mut self, table: &Table<'_>, alias: &str, from: &str, depth: usize) {
-        for child in parents::children(table, self.chosen) {
-            if child.key.on_delete == OnDelete::Nothing {
-                continue;
+    /// What follows the node.
+    pub fn following(&self, node: usize) -> impl Iterator<Item = &Edge<'a>> {
+        self.edges.iter().filter(move |edge| edge.from == node)
+    }
+
+    /// What the node follows.
+    pub fn followed(&self, node: usize) -> impl Iterator<Item = &Edge<'a>> {
+        self.edges.iter().filter(move |edge| edge.to == node)
+    }
+
+    fn reach(&mut self, chosen: &Chosen<'a>) {
+        let mut known = BTreeMap::from([((self.nodes[0].relation.oid, Fate::Go), 0)]);
+        let mut from = 0;
+        while from < self.nodes.len() {
+            let parent = self.nodes[from].relation;
+            for (child, key) in chosen.following(parent.oid) {
+                let fate = match (&self.nodes[from].fate, key.on_delete, key.on_update) {
+                    (Fate::Go, Follows::Cascade, _) => Fate::Go,
+                    (Fate::Go, Follows::Set, _) => Fate::Change(key.columns.iter().copied().collect()),
+                    (Fate::Change(set), _, Follows::Cascade | Follows::Set)
+                        if key.referenced.iter().any(|column| set.contains(column)) =>
+                    {
+                        Fate::Change(key.columns.iter().copied().collect())
+                    }
+                    _ => continue,
+                };
+                let place = known.get(&(child.oid, fate.clone())).copied();
+                if !is_seen(child, &key.columns) || !is_seen(parent, &key.referenced) {
+                    self.is_cut = true;
+                    continue;
+                }
+                if place.is_none() && self.nodes.len() == MOST {
+                    self.is_cut = true;
+                    continue;
+                }
+                let to = place.unwrap_or(self.nodes.len());
+                if place.is_none() {
+                    known.insert((child.oid, fate.clone()), to);
+                    self.nodes.push(Node { relation: child, fate });
+                }
+                self.edges.push(Edge { from, to, key });
             }
-            let column =
-                |table: &Table<'_>, number: i16| table.relation.column(number).map(|column| as_needed(&column.name));
-            let own = self.aliases.give(&names::alias(&child.table.relation.name));
-            let pairs = child.key.columns.iter().zip(&child.key.referenced);
-            let conditions: Option<Vec<String>> = pairs
-                .map(|(of, referenced)| {
-                    let is_read = child.table.relation.column(*of).is_some_and(|column| column.rights.select);
-                    let condition =
-                        format!("{own}.{} = {alias}.{}", column(child.table, *of)?, column(table, *referenced)?);
-                    is_read.then_some(condition)
-                })
-                .collect();
-            let Some(conditions) = conditions else { continue };
-            if self.told.len() == MAX_CASCADES || depth == MAX_DEPTH {
-                self.is_cut = true;
-                return;
-            }
-            let from = format!("{from} JOIN {} {own} ON {}", child.table.relation.sql_name(), conditions.join(" AND "));
-            self.told.push(Cascade { table: child.table, alias: own.clone(), from: from.clone() });
-            if child.key.on_delete == OnDelete::Cascade {
-                self.follow(child.table, &own, &from, depth + 1);
+            from += 1;
+        }
+    }
+
+    /// Leaves out the nodes behind which no section is.
+    fn keep_what_is_told(&mut self, chosen: &Chosen<'a>) {
+        let mut kept: Vec<bool> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| at == 0 || chosen.table(node.relation.oid).is_some())
+            .collect();
+        let mut open: Vec<usize> = (0..kept.len()).filter(|at| kept[*at]).collect();
+        while let Some(at) = open.pop() {
+            for edge in self.followed(at) {
+                if !kept[edge.from] {
+                    kept[edge.from] = true;
+                    open.push(edge.from);
+                }
             }
         }
+        let mut places = vec![None; kept.len()];
+        (0..kept.len()).filter(|at| kept[*at]).enumerate().for_each(|(place, at)| places[at] = Some(place));
+        let mut at = 0..kept.len();
+        self.nodes.retain(|_| at.next().is_some_and(|at| kept[at]));
+        self.edges.retain_mut(|edge| {
+            let (Some(from), Some(to)) = (places[edge.from], places[edge.to]) else { return false };
+            (edge.from, edge.to) = (from, to);
+            true
+        });
+    }
+}
+
+/// May the role read all of these columns, of all rows?
+fn is_seen(relation: &Relation, columns: &[i16]) -> bool {
+    let is_read = |number: &i16| relation.column(*number).is_some_and(|column| column.rights.select);
+    relation.has_schema_usage && !relation.is_secured && columns.iter().all(is_read)
+}
+
+/// Strongly connected components, by Tarjan, in the order of the edges.
+fn groups(count: usize, edges: &[Edge<'_>]) -> Vec<Vec<usize>> {
+    let mut search = Search { next: vec![Vec::new(); count], seen: vec![None; count], ..Search::default() };
+    edges.iter().for_each(|edge| search.next[edge.from].push(edge.to));
+    for node in 0..count {
+        search.visit(node);
+    }
+    search.groups.reverse();
+    search.groups
+}
+
+#[derive(Default)]
+struct Search {
+    next: Vec<Vec<usize>>,
+    /// When each was first seen.
+    seen: Vec<Option<usize>>,
+    count: usize,
+    /// Those that are in no group yet.
+    open: Vec<usize>,
+    groups: Vec<Vec<usize>>,
+}
+
+impl Search {
+    /// The earliest that the node leads back to. It goes as deep as there are nodes.
+    fn visit(&mut self, node: usize) -> usize {
+        if let Some(seen) = self.seen[node] {
+            return if self.open.contains(&node) { seen } else { usize::MAX };
+        }
+        let own = self.count;
+        self.count += 1;
+        self.seen[node] = Some(own);
+        self.open.push(node);
+        let back = self.next[node].clone().into_iter().map(|next| self.visit(next)).fold(own, usize::min);
+        if back == own {
+            let from = self.open.iter().position(|open| *open == node).unwrap_or_default();
+            let mut group = self.open.split_off(from);
+            group.sort_unstable();
+            self.groups.push(group);
+        }
+        back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::choose::choose;
+    use super::super::fixtures::database;
+    use super::super::Wanted;
+    use super::*;
+
+    /// Of the first table: the groups, each node by its relation, with `*` where it only changes.
+    fn shown(lines: &str) -> String {
+        let database = database(lines);
+        let chosen = choose(&database, &Wanted::default()).unwrap();
+        let cascades = Cascades::of(&database.relations[0], &chosen);
+        let of = |node: &usize| {
+            let Node { relation, fate } = &cascades.nodes[*node];
+            format!("{}{}", relation.name, if *fate == Fate::Go { "" } else { "*" })
+        };
+        let groups = cascades.groups.iter().map(|group| group.iter().map(of).collect::<Vec<_>>().join(" "));
+        let cut = if cascades.is_cut { "; cut" } else { "" };
+        groups.collect::<Vec<_>>().join(", ") + cut
+    }
+
+    #[test]
+    fn what_goes_with_a_row_is_followed_to_its_end() {
+        for (lines, expected) in [
+            ("a: id int key", "a"),
+            ("a: id int key\nb: id int key, a int >a", "a"),
+            ("a: id int key\nb: id int key, a int >>a\nc: id int key, b int >>b\nd: id int key, c int >>c\ne: id int key, d int >>d", "a, b, c, d, e"),
+            // Whoever only loses a reference passes nothing on.
+            ("a: id int key\nb: id int key, a int >a set\nc: id int key, b int >>b", "a, b*"),
+            // Two ways to one table.
+            ("a: id int key\nb: id int key, a int >>a\nc: id int key, a int >>a, b int >>b\nd: id int key, c int >>c", "a, b, c, d"),
+            ("a: id int key, up int >>a", "a"),
+            ("a: id int key, c int >>c\nb: id int key, a int >>a\nc: id int key, b int >>b\nd: id int key, b int >>b", "a b c, d"),
+            // A table that has no section leads on, or is left out.
+            ("a: id int key\nk: id int unique, a int >>a\nc: id int key, k int >>k", "a, k, c"),
+            ("a: id int key\nk: id int unique, a int >>a\nl: k int >>k", "a"),
+            ("a: id int key\nb: id int key, a int >>a closed\nc: id int key, b int >>b", "a; cut"),
+            ("a: id int key\nb: id int key, a int >>a | secured\nc: id int key, b int >>b", "a; cut"),
+        ] {
+            assert_eq!(shown(lines), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_of_what_one_statement_tells() {
+        let line = |at: usize| {
+            format!("t{at}: id int key, up int{}", if at == 0 { String::new() } else { format!(" >>t{}", at - 1) })
+        };
+        let lines: Vec<String> = (0..MOST + 1).map(line).collect();
+        assert!(shown(&lines[..MOST].join("\n")).ends_with("t255"));
+        assert!(shown(&lines.join("\n")).ends_with("t255; cut"));
     }
 }

@@ -1,9 +1,10 @@
 //! The jobs that change a row, and that delete one.
 
 use super::cascades::Cascades;
-use super::facts::Identity;
+use super::facts::{Column, Follows, Identity};
 use super::job::{Field, Job, Jobs};
 use super::parents::is_secret;
+use super::tell::tell;
 use crate::core::sql::spelling::as_needed;
 
 impl Jobs<'_> {
@@ -17,6 +18,7 @@ impl Jobs<'_> {
             .fields
             .values()
             .filter(|field| !self.is_key(field.column) && !is_secret(&field.column.name))
+            .filter(|field| !self.is_followed(field.column))
             .filter(|field| !self.table.places.iter().any(|(_, column)| column.number == field.column.number))
             .collect();
         let changed: Vec<&&Field> = fields.iter().filter(|field| is_changed(field)).collect();
@@ -46,13 +48,13 @@ impl Jobs<'_> {
         let mut data: Vec<_> = key.iter().map(|field| field.required()).collect();
         data.extend(changed.iter().map(|field| field.optional()));
         let about = "Changes those of its columns that are sent".to_owned();
-        Ok(Some(Job {
-            name: "UPDATE",
-            about,
-            data,
-            order: self.order(),
-            sql: self.told("changed", &change, Vec::new()),
-        }))
+        Ok(Some(Job { name: "UPDATE", about, data, order: self.order(), sql: self.told("changed", &change) }))
+    }
+
+    /// Do rows of other tables follow what it is changed to? A statement sees no more of them afterwards than before.
+    fn is_followed(&self, column: &Column) -> bool {
+        let mut following = self.chosen.following(self.table.relation.oid);
+        following.any(|(_, key)| key.on_update != Follows::Nothing && key.referenced.contains(&column.number))
     }
 
     pub fn delete(&self) -> Result<Option<Job>, &'static str> {
@@ -64,20 +66,19 @@ impl Jobs<'_> {
             key.iter().map(|field| format!("{} = {}", self.own(field.column), field.value("job"))).collect();
         let change =
             format!("DELETE FROM {} {} USING {{jobs}} job WHERE {}", self.relation(), self.alias, wheres.join(" AND "));
-        let cascades = Cascades::of(self.table, self.chosen);
+        let cascades = Cascades::of(self.table.relation, self.chosen);
         let mut about = "Deletes one".to_owned();
-        if !cascades.told.is_empty() {
+        if !cascades.edges.is_empty() {
             about += ", and tells of the rows that go, or lose their reference, with it";
         }
         if cascades.is_cut {
-            about += "; there are more, of which the change feed tells";
+            about += "; there are more, of which the change feed alone tells";
         }
-        let more = cascades
-            .told
-            .iter()
-            .flat_map(|cascade| self.ids(cascade.table, "gone.n", &cascade.alias, &cascade.from, true))
-            .collect();
+        let sql = match cascades.edges.is_empty() {
+            true => self.told("gone", &change),
+            false => tell(&cascades, self.chosen, &change, &self.alias),
+        };
         let data = key.iter().map(|field| field.required()).collect();
-        Ok(Some(Job { name: "DELETE", about, data, order: self.order(), sql: self.told("gone", &change, more) }))
+        Ok(Some(Job { name: "DELETE", about, data, order: self.order(), sql }))
     }
 }

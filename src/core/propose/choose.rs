@@ -75,6 +75,9 @@ pub(super) struct Chosen<'a> {
     by_oid: BTreeMap<u32, usize>,
     /// By the oid of a table, those that refer to it: their place, and that of their foreign key.
     referring: BTreeMap<u32, Vec<(usize, usize)>>,
+    relations: &'a [Relation],
+    /// The same of all relations.
+    following: BTreeMap<u32, Vec<(usize, usize)>>,
     left_out: BTreeMap<Why, Vec<String>>,
 }
 
@@ -136,13 +139,25 @@ pub(super) fn choose<'a>(database: &'a Database, wanted: &Wanted) -> Result<Chos
     let sections = sections(tables.iter().map(|(relation, _)| *relation));
     let tables = tables.into_iter().zip(sections);
     let tables = tables.map(|((relation, key), section)| Table { relation, section, key, places: Vec::new() });
-    let mut chosen = Chosen { tables: tables.collect(), by_oid: BTreeMap::new(), referring: BTreeMap::new(), left_out };
+    let mut chosen = Chosen {
+        tables: tables.collect(),
+        by_oid: BTreeMap::new(),
+        referring: BTreeMap::new(),
+        relations: &database.relations,
+        following: BTreeMap::new(),
+        left_out,
+    };
     place(&mut chosen.tables);
     let mut chosen = select(database, chosen, wanted)?;
     chosen.by_oid = chosen.tables.iter().enumerate().map(|(at, table)| (table.relation.oid, at)).collect();
     for (at, table) in chosen.tables.iter().enumerate() {
         for (number, key) in table.relation.foreign_keys.iter().enumerate() {
             chosen.referring.entry(key.relation).or_default().push((at, number));
+        }
+    }
+    for (at, relation) in database.relations.iter().enumerate() {
+        for (number, key) in relation.foreign_keys.iter().enumerate() {
+            chosen.following.entry(key.relation).or_default().push((at, number));
         }
     }
     Ok(chosen)
@@ -250,6 +265,12 @@ impl<'a> Chosen<'a> {
     pub fn referring(&self, oid: u32) -> impl Iterator<Item = (&Table<'a>, &'a ForeignKey)> {
         let places = self.referring.get(&oid).into_iter().flatten();
         places.map(|(at, number)| (&self.tables[*at], &self.tables[*at].relation.foreign_keys[*number]))
+    }
+
+    /// Relations with a foreign key to that one, whether they have a section or not.
+    pub fn following(&self, oid: u32) -> impl Iterator<Item = (&'a Relation, &'a ForeignKey)> + '_ {
+        let places = self.following.get(&oid).into_iter().flatten();
+        places.map(|(at, number)| (&self.relations[*at], &self.relations[*at].foreign_keys[*number]))
     }
 
     fn reasons(&self) -> Vec<String> {

@@ -123,15 +123,18 @@ pub struct ForeignKey {
     pub relation: u32,
     /// As many as `columns`, in their order.
     pub referenced: Box<[i16]>,
-    pub on_delete: OnDelete,
+    pub on_delete: Follows,
+    pub on_update: Follows,
     /// Does it hold of all rows at any time: validated, and not deferrable?
     pub holds: bool,
 }
 
+/// What becomes of a row once the one that it refers to goes, or is called otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDelete {
-    /// The row that is referred to stays as long as it is.
+pub enum Follows {
+    /// The row that is referred to stays as it is.
     Nothing,
+    /// It goes, or follows.
     Cascade,
     /// The column becomes NULL, or its default.
     Set,

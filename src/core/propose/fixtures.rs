@@ -1,12 +1,12 @@
 //! Databases for tests, in short: a line a table, `name: column type mark…, …`, and marks of the table behind `|`.
 //!
 //! Marks of a column: `!` NOT NULL, `key` of the primary key, `unique`, `default` (drawn from a sequence where it is of the key),
-//! `>table` refers to that one's first column (`>>table` with ON DELETE CASCADE), `indexed`. Of a table: `view`, `secured`, `closed`, …
+//! `>table` refers to that one's first column (`>>table` with ON DELETE CASCADE, `set` with SET NULL, `follows` with ON UPDATE CASCADE), `indexed`. Of a table: `view`, `secured`, `closed`, …
 
 use std::collections::BTreeSet;
 
 use super::facts::{
-    Column, Database, ForeignKey, Identity, Key, Kind, OnDelete, Relation, Rights, Sequence, Sort, Type,
+    Column, Database, Follows, ForeignKey, Identity, Key, Kind, Relation, Rights, Sequence, Sort, Type,
 };
 
 const ALL: Rights = Rights { select: true, insert: true, update: true, delete: true };
@@ -69,15 +69,18 @@ fn table(line: &str, names: &[&str]) -> Relation {
     for (words, at) in numbered() {
         for target in words.iter().filter_map(|word| word.strip_prefix('>')) {
             let (target, on_delete) = match target.strip_prefix('>') {
-                Some(target) => (target, OnDelete::Cascade),
-                None => (target, OnDelete::Nothing),
+                Some(target) => (target, Follows::Cascade),
+                None if words.contains(&"set") => (target, Follows::Set),
+                None => (target, Follows::Nothing),
             };
+            let on_update = if words.contains(&"follows") { Follows::Cascade } else { Follows::Nothing };
             let relation = oid(target, names);
             foreign_keys.push(ForeignKey {
                 columns: [at].into(),
                 relation,
                 referenced: [1].into(),
                 on_delete,
+                on_update,
                 holds: true,
             });
         }

@@ -67,7 +67,7 @@ impl Jobs<'_> {
                 let id = renamed(&own, id);
                 format!("SELECT {jobs}.n, {id}{result} FROM {joined}")
             }
-            _ => self.ids(self.table, &format!("{jobs}.n"), "added", &joined, true).join("\n          UNION ALL "),
+            _ => self.ids(self.table, &format!("{jobs}.n"), "added", &joined).join("\n          UNION ALL "),
         };
         let about = match drawn.is_empty() {
             true => "Inserts one".to_owned(),

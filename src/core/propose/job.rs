@@ -118,20 +118,16 @@ impl<'a> Jobs<'a> {
     }
 
     /// The ids that a changed row has in the table's sections, of rows of `rows`, whose `n` is `n`.
-    pub fn ids(&self, table: &Table<'_>, n: &str, rows: &str, from: &str, names_it: bool) -> Vec<String> {
+    pub fn ids(&self, table: &Table<'_>, n: &str, rows: &str, from: &str) -> Vec<String> {
         let one = |(section, column): &(String, &Column)| {
-            let section = if names_it { format!("'{section}' AS section, ") } else { String::new() };
-            format!(
-                "SELECT {n}, {section}{}::text AS id FROM {from}",
-                format_args!("{rows}.{}", as_needed(&column.name))
-            )
+            format!("SELECT {n}, '{section}' AS section, {rows}.{}::text AS id FROM {from}", as_needed(&column.name))
         };
         table.places.iter().map(one).collect()
     }
 
     /// A statement that changes rows and returns `n` and the columns of ids, as one that tells all of their sections.
-    pub fn told(&self, name: &str, change: &str, more: Vec<String>) -> String {
-        if let ([(_, id)], true) = (&self.table.places[..], more.is_empty()) {
+    pub fn told(&self, name: &str, change: &str) -> String {
+        if let [(_, id)] = &self.table.places[..] {
             let own = self.own(id);
             let shown = if needs_text(id) { format!("{own}::text AS id") } else { renamed(&own, id) };
             return format!("{change}\n          RETURNING job.n, {shown}");
@@ -143,8 +139,7 @@ impl<'a> Jobs<'a> {
                 columns.push(own);
             }
         }
-        let mut told = self.ids(self.table, &format!("{name}.n"), name, name, true);
-        told.extend(more);
+        let told = self.ids(self.table, &format!("{name}.n"), name, name);
         format!(
             "WITH {name} AS ({change}\n          RETURNING job.n, {})\n          {}",
             columns.join(", "),

@@ -10,7 +10,8 @@
 //! | `parents` | the names of what its rows refer to, and what refers to them |
 //! | `select` | the SELECT of its rows: columns, joined names, conditions |
 //! | `jobs` | what is done to its rows |
-//! | `job`, `insert`, `change`, `cascades` | what they have in common, and each of them |
+//! | `job`, `insert`, `change` | what they have in common, and each of them |
+//! | `cascades`, `tell` | rows that go with one that is deleted, and the statement that tells of them |
 //! | `query` | one query, for a statement as an application sends it |
 //! | `write` | text as TOML reads it |
 //!
@@ -35,6 +36,7 @@ mod parents;
 mod queries;
 pub mod query;
 mod select;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod types;

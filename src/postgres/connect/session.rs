@@ -42,6 +42,11 @@ const IN_RECOVERY: &str = "the server is a standby in recovery, which may lag; c
 /// Whatever the role has set, each statement sees what has been committed by then.
 pub(in crate::postgres) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE;";
 
+/// The same for what several statements ask of one moment. It holds up nobody's writes: no row is locked, and reads alone are no reason
+/// to refuse one.
+pub(in crate::postgres) const BEGIN_READ_ONE_MOMENT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;";
+
 /// What the sessions of a pool know in common.
 #[derive(Default)]
 pub(in crate::postgres) struct Learned {

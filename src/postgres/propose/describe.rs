@@ -5,9 +5,19 @@ use tokio_postgres::types::Type;
 
 use crate::core::propose::query::{Draft, Naming, ParameterType, ResultColumn};
 use crate::postgres::check::reads;
-use crate::postgres::check::trial::prepare;
+use crate::postgres::check::trial::{open, prepare};
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
+use crate::postgres::connect::session::Session;
+
+/// Who asks for a proposal does not wait for a migration: a relation is locked soon, or it is said that it cannot be.
+pub(super) const BRIEF_LOCKS: &str = "SET LOCAL lock_timeout = 1000";
+
+/// Begins a transaction in which statements are described.
+pub(super) fn begin(session: &mut Session) -> Result<(), Failure> {
+    open(session)?;
+    Ok(session.client.batch_execute(BRIEF_LOCKS)?)
+}
 
 /// What is known of a statement.
 pub(super) struct Described {

@@ -10,12 +10,11 @@ use std::time::Instant;
 use super::asked::{Known, ProposalError};
 use super::candidates::{text, try_all, Candidate};
 use super::costs::{costs, Cost, Costs};
-use super::describe::{describe, Described};
+use super::describe::{begin, describe, Described};
 use super::homes::Homes;
 use super::statement::is_free;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::propose::query::{Draft, Home, Refused};
-use crate::postgres::check::trial::open;
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::pool::Pool;
@@ -49,7 +48,7 @@ impl Pool {
     pub(super) fn propose_slow(&self, count: usize, known: &Known, deadline: Instant) -> Result<String, ProposalError> {
         let (_, found) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
-            open(session)?;
+            begin(session)?;
             let found = costs(&mut session.client);
             session.client.batch_execute("ROLLBACK")?;
             found
@@ -94,7 +93,7 @@ impl Pool {
     ) -> Result<Vec<Understood>, ProposalError> {
         let (_, found) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
-            open(session)?;
+            begin(session)?;
             let found = understand(&mut session.client, known, costs, left_out);
             session.client.batch_execute("ROLLBACK")?;
             found

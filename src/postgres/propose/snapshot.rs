@@ -1,5 +1,8 @@
 //! What Postgres knows of its relations: a query for each kind of fact, whatever the number of relations.
 //!
+//! All of it is of one moment, whatever a migration does meanwhile. What functions of Postgres' add (rights, names of types, texts of
+//! defaults) is as it is when they are asked, and of a relation that has gone by then NULL: nobody may use it.
+//!
 //! What names mean to the role is asked under the path of the application, in statements that name the schema of all that they use.
 //! From then on every name is one of `pg_catalog`.
 
@@ -7,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
+use super::describe::BRIEF_LOCKS;
 use crate::core::propose::facts::{
-    Column, Database, ForeignKey, Identity, Key, Kind, OnDelete, Relation, Rights, Sequence, Sort, Type,
+    Column, Database, Follows, ForeignKey, Identity, Key, Kind, Relation, Rights, Sequence, Sort, Type,
 };
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::pinned::OWN_PATH;
+use crate::postgres::connect::session::{Session, BEGIN_READ_ONE_MOMENT};
 
 /// Relations and sequences that a bare name means.
 const VISIBLE: &str = "SELECT c.oid::bigint FROM pg_catalog.pg_class c \
@@ -33,20 +38,23 @@ const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c
         c.relrowsecurity AND row_security_active(c.oid), \
         (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' LIMIT 1), \
-        has_schema_privilege(n.oid, 'USAGE'), \
-        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), \
-        has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE') \
+        coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
+        coalesce(has_table_privilege(c.oid, 'SELECT'), false), coalesce(has_table_privilege(c.oid, 'INSERT'), false), \
+        coalesce(has_table_privilege(c.oid, 'UPDATE'), false), coalesce(has_table_privilege(c.oid, 'DELETE'), false) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
     ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 
-/// Of tables. Rights of columns count where the table's do not say so already.
-const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, a.attnotnull, \
-        pg_get_expr(f.adbin, f.adrelid), a.attidentity::text, a.attgenerated <> '', \
-        has_table_privilege(c.oid, 'SELECT') OR has_column_privilege(c.oid, a.attnum, 'SELECT'), \
-        has_table_privilege(c.oid, 'INSERT') OR has_column_privilege(c.oid, a.attnum, 'INSERT'), \
-        has_table_privilege(c.oid, 'UPDATE') OR has_column_privilege(c.oid, a.attnum, 'UPDATE') \
+/// Of tables. Rights of columns count where the table's do not say so already. A NOT NULL that nobody has validated (18) says nothing of the
+/// rows that are there. A default names no column: told of the relation, Postgres would lock it, and wait behind a migration.
+const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, \
+        a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' \
+            AND NOT k.convalidated AND a.attnum = ANY (k.conkey)), \
+        CASE WHEN a.attgenerated = '' THEN pg_get_expr(f.adbin, 0) END, a.attidentity::text, a.attgenerated <> '', \
+        coalesce(has_table_privilege(c.oid, 'SELECT') OR has_column_privilege(c.oid, a.attnum, 'SELECT'), false), \
+        coalesce(has_table_privilege(c.oid, 'INSERT') OR has_column_privilege(c.oid, a.attnum, 'INSERT'), false), \
+        coalesce(has_table_privilege(c.oid, 'UPDATE') OR has_column_privilege(c.oid, a.attnum, 'UPDATE'), false) \
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped \
@@ -63,11 +71,11 @@ const TYPES: &str = "WITH RECURSIVE base(oid, base) AS (SELECT t.oid, t.oid FROM
 
 /// What the values of columns are drawn from: of an identity, and of a default that names a sequence.
 const SEQUENCES: &str = "SELECT d.refobjid::int8, d.refobjsubid::int2, s.oid::int8, n.nspname::text, s.relname::text, \
-        has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE') \
+        coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE'), false) \
     FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace \
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refobjsubid > 0 \
     UNION ALL SELECT f.adrelid::int8, f.adnum, s.oid::int8, n.nspname::text, s.relname::text, \
-        has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE') \
+        coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'USAGE'), false) \
     FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass \
     JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace";
 
@@ -82,13 +90,16 @@ const INDEXED: &str = "SELECT x.indrelid::int8, x.indkey[0]::int2 FROM pg_index 
     WHERE x.indisvalid AND x.indkey[0] > 0 AND x.indpred IS NULL";
 
 /// Those that compare by equality alone. Of a partitioned table each once.
-const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey, k.confkey, k.confdeltype::text, k.convalidated AND NOT k.condeferrable \
+const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey, k.confkey, k.confdeltype::text, k.confupdtype::text, k.convalidated AND NOT k.condeferrable \
     FROM pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 \
     AND NOT EXISTS (SELECT FROM unnest(k.conpfeqop) e(oid) JOIN pg_operator o ON o.oid = e.oid WHERE o.oprname <> '=') \
     ORDER BY k.conrelid, k.conkey, k.confrelid, k.confkey, k.confdeltype";
 
-/// All of it, in the transaction that the caller has begun.
-pub(super) fn take(client: &mut Client) -> Result<Database, Failure> {
+/// All of it. The transaction that it begins is the caller's to end.
+pub(super) fn take(session: &mut Session) -> Result<Database, Failure> {
+    let settings = session.pinned_locally();
+    let client = &mut session.client;
+    client.batch_execute(&format!("{BEGIN_READ_ONE_MOMENT} {settings} {BRIEF_LOCKS}"))?;
     let visible: BTreeSet<u32> =
         client.query_typed(VISIBLE, &[])?.iter().map(|row| oid(row, 0)).collect::<Result<_, _>>()?;
     let mut type_names = BTreeMap::new();
@@ -185,12 +196,9 @@ impl Reading {
                 relation: oid(&row, 1)?,
                 columns: row.try_get::<_, Vec<i16>>(2)?.into(),
                 referenced: row.try_get::<_, Vec<i16>>(3)?.into(),
-                on_delete: match &*text(&row, 4)? {
-                    "c" => OnDelete::Cascade,
-                    "n" | "d" => OnDelete::Set,
-                    _ => OnDelete::Nothing,
-                },
-                holds: row.try_get(5)?,
+                on_delete: follows(&text(&row, 4)?),
+                on_update: follows(&text(&row, 5)?),
+                holds: row.try_get(6)?,
             };
             if let Some(relation) = self.of(oid(&row, 0)?) {
                 relation.foreign_keys.push(key);
@@ -206,6 +214,14 @@ fn oid(row: &Row, column: usize) -> Result<u32, Failure> {
 
 fn text(row: &Row, column: usize) -> Result<Box<str>, Failure> {
     Ok(row.try_get::<_, String>(column)?.into())
+}
+
+fn follows(letter: &str) -> Follows {
+    match letter {
+        "c" => Follows::Cascade,
+        "n" | "d" => Follows::Set,
+        _ => Follows::Nothing,
+    }
 }
 
 fn sort(letter: &str) -> Sort {

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use super::asked::{Known, ProposalError, Statement};
 use super::candidates::{text, try_all, Candidate};
-use super::describe::{describe, Described};
+use super::describe::{begin, describe, Described};
 use super::homes::Homes;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::propose::query::{is_told_apart, Draft, Home, Refused};
-use crate::postgres::check::trial::open;
 use crate::postgres::connect::pool::Pool;
 
 impl From<Refused> for ProposalError {
@@ -28,7 +27,7 @@ impl Pool {
         let draft = Draft::read(&statement.sql)?;
         let (_, described) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
-            open(session)?;
+            begin(session)?;
             let client = &mut session.client;
             let found = match describe(client, &draft) {
                 Ok(Ok(described)) => Homes::of(client, &known.sections)

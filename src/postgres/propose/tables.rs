@@ -5,15 +5,13 @@ use std::time::Instant;
 use super::asked::ProposalError;
 use super::snapshot;
 use crate::core::propose::{propose, Wanted};
-use crate::postgres::check::trial::open;
 use crate::postgres::connect::pool::Pool;
 
 impl Pool {
     pub(super) fn propose_tables(&self, wanted: &Wanted, deadline: Instant) -> Result<String, ProposalError> {
         let (_, database) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
-            open(session)?;
-            let database = snapshot::take(&mut session.client);
+            let database = snapshot::take(session);
             session.client.batch_execute("ROLLBACK")?;
             database
         });

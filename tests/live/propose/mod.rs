@@ -2,10 +2,12 @@
 
 mod answers;
 mod beside;
+mod cascades;
 mod jobs;
 mod left_out;
 mod loads;
 mod many;
+mod moment;
 mod slow;
 mod statements;
 

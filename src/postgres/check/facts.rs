@@ -29,10 +29,13 @@ const RELATIONS: &str = "WITH named AS (SELECT u.oid::oid FROM unnest($1::int8[]
     FROM meant JOIN pg_class c ON c.oid = meant.oid JOIN pg_namespace n ON n.oid = c.relnamespace";
 
 /// Of a domain, with the type that it is made of in the end: its values are compared as those of that. With what a generated one is computed from: noted of the column itself before Postgres 15, and of its expression since.
+/// A NOT NULL that nobody has validated (18) says nothing of the rows that are there.
 const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, \
         CASE WHEN t.typtype = 'd' THEN (WITH RECURSIVE based(oid) AS (SELECT t.typbasetype UNION ALL \
             SELECT y.typbasetype FROM based b JOIN pg_type y ON y.oid = b.oid AND y.typtype = 'd') \
-            SELECT b.oid FROM based b JOIN pg_type y ON y.oid = b.oid AND y.typtype <> 'd') ELSE a.atttypid END::int8, a.attnotnull, \
+            SELECT b.oid FROM based b JOIN pg_type y ON y.oid = b.oid AND y.typtype <> 'd') ELSE a.atttypid END::int8, \
+        a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' \
+            AND NOT k.convalidated AND a.attnum = ANY (k.conkey)), \
         ARRAY(SELECT DISTINCT d.refobjsubid::int2 FROM pg_depend d \
             WHERE a.attgenerated <> '' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
             AND d.refobjsubid > 0 AND d.refobjsubid <> a.attnum \

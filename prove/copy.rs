@@ -1,14 +1,15 @@
 //! A copy of somebody's schema in a Postgres of our own: nothing is written to theirs, and sessions there may not write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use postgres::Client;
 
-use crate::support::postgres::{program, SUPERUSER};
+use crate::support::postgres::{choose_programs, SUPERUSER};
 use crate::support::{guardian, Postgres};
 
 use super::answers;
+use super::programs::{Places, Programs};
 use super::sql::{quote, quote_name, rows};
 
 /// The database that has the schema and no rows.
@@ -26,28 +27,28 @@ const TOLD: usize = 30;
 impl Copy {
     /// The error says what would help.
     pub fn make(url: &str) -> Result<Copy, String> {
+        let places = Places::of_this_machine();
+        let psql = Psql { program: places.psql()?, url };
         let version =
-            ask(url, "SHOW server_version_num").map_err(|why| format!("the database cannot be reached: {why}"))?;
+            psql.ask("SHOW server_version_num").map_err(|why| format!("the database cannot be reached: {why}"))?;
         let version: u32 =
             version.trim().parse().map_err(|_| format!("it is no Postgres: it is of version '{version}'"))?;
-        let (theirs, ours) = (version / 10_000, own_version()?);
-        if ours < theirs {
-            return Err(format!(
-                "pg_dump here is of Postgres {ours}, and the server is Postgres {theirs}: install postgresql-{theirs}, or name its folder of programs by BEAR_TEST_POSTGRES_BIN"
-            ));
-        }
+        let theirs = version / 10_000;
+        let programs = places.programs(theirs)?;
+        let ours = programs.major;
         let mut skipped = Vec::new();
-        if ours > theirs {
+        if ours != theirs {
             skipped.push(format!(
                 "the server is Postgres {theirs}: it is tried on Postgres {ours}, which is what is installed here"
             ));
         }
         let dump = guardian::folder("dump").join("schema");
-        let excluded = unreadable(url, &mut skipped)?;
-        dump_schema(url, &dump, &excluded)?;
+        let excluded = unreadable(&psql, &mut skipped)?;
+        dump_schema(&programs, url, &dump, &excluded)?;
+        choose_programs(&programs.server);
         let postgres = Postgres::start_quiet();
-        create(&postgres, url, &mut skipped)?;
-        restore(&postgres, &dump, &mut skipped)?;
+        create(&postgres, &psql, &mut skipped)?;
+        restore(&programs, &postgres, &dump, &mut skipped)?;
         Ok(Copy { postgres, skipped })
     }
 
@@ -67,21 +68,17 @@ impl Copy {
     /// Another database like this one; None: like the empty one.
     pub fn database(&self, name: &str, like: Option<&str>) -> Result<(), String> {
         let sql = format!("CREATE DATABASE {} TEMPLATE {}", quote_name(name), quote_name(like.unwrap_or(EMPTY)));
-        self.postgres.client(SUPERUSER).batch_execute(&sql).map_err(|error| super::sql::said(&error))
+        let client = self.client(SUPERUSER);
+        let mut client = client.map_err(|why| format!("the Postgres of the copy does not answer: {why}"))?;
+        client.batch_execute(&sql).map_err(|error| super::sql::said(&error))
     }
 
     pub fn drop_database(&self, name: &str) {
-        // The whole server goes at the end.
-        let _ =
-            self.postgres.client(SUPERUSER).batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", quote_name(name)));
+        // The whole server goes at the end, if it has not gone already.
+        if let Ok(mut client) = self.client(SUPERUSER) {
+            let _ = client.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", quote_name(name)));
+        }
     }
-}
-
-fn own_version() -> Result<u32, String> {
-    let output = run(Command::new(program("pg_dump")).arg("--version"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let number = text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok());
-    number.ok_or_else(|| format!("pg_dump says '{}', and no version", text.trim()))
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {
@@ -99,18 +96,26 @@ fn run(command: &mut Command) -> Result<Output, String> {
     }
 }
 
-/// Asked by psql, which knows all that a URL may say.
-fn ask(url: &str, sql: &str) -> Result<String, String> {
-    let output = run(Command::new(program("psql")).args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// Their database is asked by psql, which knows all that a URL may say.
+struct Psql<'a> {
+    program: PathBuf,
+    url: &'a str,
+}
+
+impl Psql<'_> {
+    fn ask(&self, sql: &str) -> Result<String, String> {
+        let words = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.url, "-c", sql];
+        let output = run(Command::new(&self.program).args(words))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 /// As patterns of pg_dump, which fails as a whole at a table that it may not read.
-fn unreadable(url: &str, skipped: &mut Vec<String>) -> Result<Vec<String>, String> {
+fn unreadable(psql: &Psql<'_>, skipped: &mut Vec<String>) -> Result<Vec<String>, String> {
     let sql = "SELECT n.nspname || E'\\t' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'bear') AND n.nspname NOT LIKE 'pg\\_%'
         AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) ORDER BY 1";
-    let names = ask(url, sql)?;
+    let names = psql.ask(sql)?;
     let names: Vec<(&str, &str)> = names.lines().filter_map(|line| line.split_once('\t')).collect();
     for (schema, name) in &names {
         skipped.push(format!("the role may not read {schema}.{name}: it is left out, with what needs it"));
@@ -118,8 +123,8 @@ fn unreadable(url: &str, skipped: &mut Vec<String>) -> Result<Vec<String>, Strin
     Ok(names.iter().map(|(schema, name)| format!("{}.{}", quote_name(schema), quote_name(name))).collect())
 }
 
-fn dump_schema(url: &str, file: &Path, excluded: &[String]) -> Result<(), String> {
-    let mut command = Command::new(program("pg_dump"));
+fn dump_schema(programs: &Programs, url: &str, file: &Path, excluded: &[String]) -> Result<(), String> {
+    let mut command = Command::new(&programs.pg_dump);
     command.args([
         "--format=custom",
         "--schema-only",
@@ -141,11 +146,11 @@ fn dump_schema(url: &str, file: &Path, excluded: &[String]) -> Result<(), String
 }
 
 /// As theirs is: how texts sort, and where names are looked up.
-fn create(postgres: &Postgres, url: &str, skipped: &mut Vec<String>) -> Result<(), String> {
+fn create(postgres: &Postgres, psql: &Psql<'_>, skipped: &mut Vec<String>) -> Result<(), String> {
     let mut admin = postgres.client(SUPERUSER);
     let locale =
-        ask(url, "SELECT datcollate || E'\\t' || datctype FROM pg_database WHERE datname = current_database()")?;
-    let path = ask(url, "SHOW search_path")?;
+        psql.ask("SELECT datcollate || E'\\t' || datctype FROM pg_database WHERE datname = current_database()")?;
+    let path = psql.ask("SHOW search_path")?;
     let (collate, ctype) = locale.trim().split_once('\t').unwrap_or(("C", "C"));
     let create = format!("CREATE DATABASE {EMPTY} TEMPLATE template0");
     let like_theirs = format!("{create} LC_COLLATE {} LC_CTYPE {}", quote(collate), quote(ctype));
@@ -161,14 +166,17 @@ fn create(postgres: &Postgres, url: &str, skipped: &mut Vec<String>) -> Result<(
 }
 
 /// Object by object: one that cannot be restored takes with it what needs it, and nothing else.
-fn restore(postgres: &Postgres, dump: &Path, skipped: &mut Vec<String>) -> Result<(), String> {
+fn restore(programs: &Programs, postgres: &Postgres, dump: &Path, skipped: &mut Vec<String>) -> Result<(), String> {
     // By --verbose it says which object a failure is of.
-    let mut command = Command::new(program("pg_restore"));
+    let mut command = Command::new(&programs.pg_restore);
     command
         .args(["--verbose", "--no-owner", "--no-privileges", "--dbname", &postgres.url_through(postgres.port(), EMPTY)])
         .arg(dump);
     let output = command.env("LC_ALL", "C").output().map_err(|error| format!("pg_restore cannot be run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if let Some(why) = text.lines().find_map(broken_off) {
+        return Err(format!("the schema cannot be restored: {why}"));
+    }
     let failed = failures(&text);
     let more = failed.len().saturating_sub(TOLD);
     skipped.extend(failed.into_iter().take(TOLD));
@@ -186,6 +194,12 @@ fn restore(postgres: &Postgres, dump: &Path, skipped: &mut Vec<String>) -> Resul
     Ok(())
 }
 
+/// What it says once it can do nothing at all.
+fn broken_off(line: &str) -> Option<&str> {
+    let (_, why) = line.split_once("pg_restore: error: ")?;
+    (!why.starts_with("could not execute query")).then_some(why)
+}
+
 /// Of what pg_restore says: each object, and why it is not there.
 fn failures(text: &str) -> Vec<String> {
     let mut object = "";
@@ -196,7 +210,9 @@ fn failures(text: &str) -> Vec<String> {
             object = rest.splitn(4, ' ').nth(3).unwrap_or(rest);
         }
         let Some((_, why)) = line.split_once("error: could not execute query: ERROR:") else { continue };
-        if !why.contains("schema \"public\" already exists") {
+        // A newer pg_dump sets what an older server does not know, for the time of the restoring alone.
+        let is_setting = why.contains("unrecognized configuration parameter");
+        if !why.contains("schema \"public\" already exists") && !is_setting {
             failed.push(format!("not restored: {object}: {}", why.trim()));
         }
     }

@@ -8,11 +8,15 @@ mod prove;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::any::Any;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prove::arguments::options;
+use support::server::QUIET;
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,12 +27,13 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(why) => return fail(&[why]),
     };
-    choose_postgres(&options.url);
     eprintln!("seed {}", options.seed);
-    // A server that does not do as it should ends this by a panic, whose message has been printed.
+    // What starts the servers panics where one of them does not do as it should.
+    std::panic::set_hook(Box::new(|panic| note(panic.payload())));
+    QUIET.store(true, Ordering::Relaxed);
     let report = std::panic::catch_unwind(|| prove::prove(&options, progress()));
     match report {
-        Err(_) => ExitCode::from(2),
+        Err(_) => fail(&broken_off()),
         Ok(Err(trouble)) => fail(&trouble),
         Ok(Ok(report)) => {
             print!("{}", if is_json { report.to_json() + "\n" } else { report.to_text() });
@@ -42,21 +47,20 @@ fn fail(lines: &[String]) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The programs of the server's major version, where they are installed.
-fn choose_postgres(url: &str) {
-    const NAME: &str = "BEAR_TEST_POSTGRES_BIN";
-    if std::env::var_os(NAME).is_some() {
-        return;
-    }
-    let asked = std::process::Command::new("psql")
-        .args(["-XAtq", "-d", url, "-c", "SHOW server_version_num"])
-        .env("PGCONNECT_TIMEOUT", "10")
-        .output();
-    let version = asked.ok().and_then(|output| String::from_utf8(output.stdout).ok()?.trim().parse::<u32>().ok());
-    let folder = version.map(|version| format!("/usr/lib/postgresql/{}/bin", version / 10_000));
-    if let Some(folder) = folder.filter(|folder| std::path::Path::new(folder).join("initdb").exists()) {
-        std::env::set_var(NAME, folder);
-    }
+/// What the first panic said: those that follow come of it.
+static SAID: Mutex<Option<String>> = Mutex::new(None);
+
+fn note(payload: &dyn Any) {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    said.get_or_insert_with(|| text.unwrap_or("nobody knows why").to_owned());
+}
+
+fn broken_off() -> Vec<String> {
+    const LINES: usize = 12;
+    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let head = "it broke off: a server that it had started did not do as it should (was it killed, is a disk full?)";
+    std::iter::once(head.to_owned()).chain(said.lines().take(LINES).map(str::to_owned)).collect()
 }
 
 /// On a terminal one line that is written over; elsewhere a line now and then, so that who waits sees that it goes on.

@@ -9,6 +9,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `programs` | which of the installed programs are taken |
 //! | `copy` | the schema by pg_dump, in a Postgres of our own |
 //! | `catalog` | queries and jobs as their author wrote them |
 //! | `facts` | tables, columns, types, constraints |
@@ -41,6 +42,7 @@ pub mod data;
 pub mod facts;
 pub mod history;
 pub mod pattern;
+pub mod programs;
 pub mod races;
 pub mod reduce;
 pub mod report;
@@ -53,6 +55,7 @@ pub mod values;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::support::server::{module_path, server_program};
 use crate::support::Random;
 
 use catalog::Catalog;
@@ -96,6 +99,7 @@ pub fn prove(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, Tro
     if catalog.queries.is_empty() {
         return Err(vec!["the catalog has no queries: there is nothing to prove".to_owned()]);
     }
+    programs::check_redis(&server_program(), &module_path()).map_err(|why| vec![why])?;
     say("copying the schema");
     let copy = Copy::make(&options.url).map_err(|why| vec![why])?;
     let mut client = copy.empty().map_err(|why| vec![why])?;

@@ -112,8 +112,10 @@ impl<'a> Pass<'a> {
         Ok(pass)
     }
 
-    /// Until the feed has told what is committed.
+    /// Until the feed has told what is committed. A Postgres that has gone tells nothing any more, and this ends as where any server of
+    /// the trial does not do as it should.
     pub fn wait(&self) {
+        assert!(!self.client.is_closed(), "the Postgres of the copy has ended");
         if self.feed != Feed::Off {
             wait_told(&self.redis);
         }

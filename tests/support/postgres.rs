@@ -343,6 +343,13 @@ fn initialize(data: &Path) {
     std::fs::write(data.join("pg_hba.conf"), rules).expect("pg_hba.conf");
 }
 
+static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has servers started by the programs of this folder, where none was yet.
+pub fn choose_programs(folder: &Path) {
+    PROGRAMS.get_or_init(|| folder.to_owned());
+}
+
 /// One of Postgres' programs.
 pub fn program(name: &str) -> PathBuf {
     programs().join(name)
@@ -350,7 +357,6 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The folder of `initdb` and `postgres`.
 fn programs() -> &'static Path {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         candidates()
             .into_iter()

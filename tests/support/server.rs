@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{Client, Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
@@ -48,7 +49,7 @@ pub struct Redis {
 impl Redis {
     pub fn builder() -> Builder {
         Builder {
-            program: std::env::var_os("BEAR_TEST_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from),
+            program: server_program(),
             module: Some(module_path()),
             module_args: Vec::new(),
             config: Vec::new(),
@@ -521,7 +522,7 @@ impl Drop for Redis {
             }
         }
         let trace = self.trace_of_crash();
-        if is_panicking {
+        if is_panicking && !QUIET.load(Ordering::Relaxed) {
             trace.iter().for_each(|trace| eprintln!("{trace}"));
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
@@ -553,6 +554,14 @@ impl Wire {
         }
         matches!(self.try_receive(), Ok(Reply::Simple(text)) if text == "PONG")
     }
+}
+
+/// Says a server nothing of its end while a test panics?
+pub static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// The server that tests start.
+pub fn server_program() -> PathBuf {
+    std::env::var_os("BEAR_TEST_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
 /// The module's library: beside this test's own binary, where `cargo test` builds it, or one folder up.

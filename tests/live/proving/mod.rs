@@ -1,6 +1,7 @@
 //! `make prove`: what it finds, how small it makes it, what it fills, and what it says of bad input.
 
 mod input;
+mod program;
 mod public;
 mod races;
 mod repository;

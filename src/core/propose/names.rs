@@ -1,6 +1,6 @@
 //! Names that are legal, read like those of the database, and are each of one thing alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::calls::names::section_name_of;
 use crate::core::sql::spelling::as_needed;
@@ -10,29 +10,33 @@ const LONG: usize = 64;
 
 /// Names that are given already.
 #[derive(Default)]
-pub(super) struct Taken(BTreeSet<String>);
+pub(super) struct Taken {
+    given: BTreeSet<String>,
+    /// The last number behind each name that was wanted again: those below it are given.
+    numbers: BTreeMap<String, usize>,
+}
 
 impl Taken {
     pub fn of<const N: usize>(names: [&str; N]) -> Taken {
-        Taken(names.into_iter().map(str::to_owned).collect())
+        Taken { given: names.into_iter().map(str::to_owned).collect(), numbers: BTreeMap::new() }
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains(name)
+        self.given.contains(name)
     }
 
     /// The name, or one like it, which is given from now on.
     pub fn give(&mut self, name: &str) -> String {
-        let mut number = 1;
+        if self.given.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let number = self.numbers.entry(name.to_owned()).or_insert(1);
         loop {
-            let given = match number {
-                1 => name.to_owned(),
-                _ => format!("{}_{number}", cut(name, LONG - 5)),
-            };
-            if self.0.insert(given.clone()) {
+            *number += 1;
+            let given = format!("{}_{number}", cut(name, LONG - 5));
+            if self.given.insert(given.clone()) {
                 return given;
             }
-            number += 1;
         }
     }
 }

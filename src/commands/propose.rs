@@ -84,7 +84,11 @@ fn tables(cursor: &mut Cursor) -> Result<Asked, String> {
     }
 }
 
+/// Postgres has no texts with a NUL, and its protocol ends one there.
 fn text(word: &[u8]) -> Result<Box<str>, String> {
+    if word.contains(&0) {
+        return Err(format!("ERR '{}' has a NUL byte, which is in no text of Postgres", shorten(word)));
+    }
     let text = std::str::from_utf8(word).map_err(|_| format!("ERR '{}' is no UTF-8", shorten(word)))?;
     Ok(text.into())
 }

@@ -143,6 +143,8 @@ fn what_cannot_be_cached_is_refused_with_the_reason() {
     }
     for (words, reason) in [
         (&["SQL"][..], "ERR the statement is missing"),
+        (&["SQL", "SELECT \0 FROM tag"], "has a NUL byte"),
+        (&["TABLE", "\0"], "has a NUL byte"),
         (&["SQL", "SELECT id FROM tag", "CALL"], "ERR the call is missing"),
         (&["SQL", "SELECT id FROM tag", "now"], "one word too many"),
         (&["SQL", "SELECT id FROM tag", "CALL", "x {y}"], "CALL: the statement's arguments are none"),

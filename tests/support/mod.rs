@@ -6,6 +6,7 @@
 //! Postgres::start()  ── a cluster of one's own: stop_fast(), stop_immediate(), start_again(), copy_data(), restore_data()
 //! Proxy::to(port)    ── cut(), stall(), resume() what goes through it; hold(), release() one message
 //! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9(), copy_data(), restore_data()
+//! Cluster::start(n, |_| Redis::builder()…) ─> Cluster ── node(0), client(), move_slot(slot, 0, 1), begin_move(…), move_keys(…), end_move(…)
 //! ```
 //!
 //! Environment: `BEAR_TEST_SERVER` (a redis-server or valkey-server), `BEAR_TEST_MODULE` (the module's library),
@@ -17,6 +18,7 @@ pub mod aof;
 pub mod bears;
 pub mod claims;
 pub mod clock;
+pub mod cluster;
 pub mod database;
 pub mod feed;
 pub mod guardian;
@@ -43,6 +45,7 @@ pub mod wire;
 
 pub use aof::{Command, Unit};
 pub use clock::Clock;
+pub use cluster::{Cluster, ClusterClient};
 pub use database::{Database, Gate};
 pub use info::Info;
 pub use keyspace_model::KeyspaceModel;

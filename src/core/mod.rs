@@ -11,7 +11,7 @@
 //!      \    /
 //!      catalog -> calls -> sql, values      complete -> prove -> derive -> sql, values
 //!                                          propose -> calls, sql, values
-//!         \-> schedules, limits      metrics use calls
+//!         \-> schedules, limits      metrics use calls      slots
 //! ```
 //! A room uses those that stand below it, and no file uses one that uses it: `tests/layers/` sees to it.
 
@@ -32,5 +32,6 @@ pub mod metrics;
 pub mod propose;
 pub mod prove;
 pub mod schedules;
+pub mod slots;
 pub mod sql;
 pub mod values;

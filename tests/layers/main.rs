@@ -49,6 +49,7 @@ const ROOMS: [(&str, &[Room]); 2] = [
             ("locks", &["claims"]),
             ("events", &["claims", "jobs", "calls", "values"]),
             ("metrics", &["calls"]),
+            ("slots", &[]),
         ],
     ),
     (

@@ -18,6 +18,7 @@
 //! | `inbox` | those of rows of the inbox |
 //! | `schedules` | those of schedules |
 //! | `locks` | those of locks and limits |
+//! | `slots` | in a cluster, whose a slot is |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -36,6 +37,7 @@ pub mod owned;
 mod publish;
 mod remove;
 pub mod schedules;
+pub mod slots;
 mod store;
 mod sweep;
 pub mod told;
@@ -123,7 +125,8 @@ impl Keyspace {
 
     /// Does Redis have what is not to be served, for as long as our own work takes?
     fn is_moving(&self) -> bool {
-        self.index.removing() || !self.doomed.is_empty() || self.owned.is_walking()
+        // What came with a slot is not served.
+        self.index.removing() || !self.doomed.is_empty() || self.owned.is_walking() || slots::any()
     }
 
     /// Counts entries and publications that depend on the values of the section's rows.

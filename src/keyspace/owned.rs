@@ -3,11 +3,14 @@
 //!
 //! Invariant: a key is overwritten or removed only if the index accounts for it, or a walk has found it to be a leftover.
 
+use rustc_hash::FxHashSet;
+
 use super::jobs::QueueKeys;
 use super::{look, store, watch, Keyspace};
 use crate::core::cache::index::Key;
 pub use crate::core::cache::ownership::Arranged;
 use crate::core::cache::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
+use crate::core::slots::tag::tag_of;
 use crate::redis_api::{members_of_set, Context, KeyType, Scan};
 
 /// Keys between two looks at the clock.
@@ -22,6 +25,14 @@ const LOGGED: u64 = 10;
 /// Names in one command.
 const NAMES: usize = 100;
 
+/// Marks that are known to be written; of more, they are written again.
+const MAX_MARKED: usize = 100_000;
+
+/// The set of marks in the slot of a space, by the prefix of its keys.
+fn marks_of(prefix: &[u8]) -> Vec<u8> {
+    [store::OWN_PREFIX, tag_of(prefix)].concat()
+}
+
 #[derive(Default)]
 pub(super) struct Owned {
     ownership: Ownership,
@@ -34,6 +45,8 @@ pub(super) struct Owned {
     is_unknown: bool,
     /// May there be a section whose mark is still to be written?
     is_unmarked: bool,
+    /// In a cluster: which marks are written, by the prefix of the space. They go where its slot goes.
+    marked: FxHashSet<Box<[u8]>>,
     /// Prefixes of queues that have begun while their section was being surveyed.
     begun: Vec<Box<[u8]>>,
     /// Nodes of a cluster each have marks of their own, in slots of theirs.
@@ -78,31 +91,36 @@ impl Owned {
 
     /// Marks what is owned, before the key is written.
     pub fn mark(&mut self, ctx: Context, key: &[u8]) {
+        if self.in_cluster {
+            return self.mark_in_cluster(ctx, key);
+        }
         if !self.is_unmarked {
             return;
         }
-        if self.in_cluster {
-            self.mark_in_cluster(ctx, key);
-        } else {
-            let members: Vec<&[u8]> = self.ownership.unmarked().into_iter().map(str::as_bytes).collect();
-            for members in members.chunks(NAMES) {
-                store::add_members(ctx, store::MARKS, members);
-            }
-            self.ownership.marked();
+        let members: Vec<&[u8]> = self.ownership.unmarked().into_iter().map(str::as_bytes).collect();
+        for members in members.chunks(NAMES) {
+            store::add_members(ctx, store::MARKS, members);
         }
+        self.ownership.marked();
         self.is_unmarked = !self.ownership.unmarked().is_empty();
     }
 
     /// In the slot of the key, which is this node's.
     fn mark_in_cluster(&mut self, ctx: Context, key: &[u8]) {
-        let due = |section: usize| self.ownership.is_owned(section) && !self.ownership.is_marked(section);
-        let Some(named) = watch::named(key).filter(|named| due(named.section)) else { return };
-        let Some(end) = key.iter().position(|byte| *byte == b'}') else { return };
-        let marks = [store::OWN_PREFIX, &key[..=end]].concat();
-        if let Some(member) = self.ownership.member(named.section) {
-            store::add_members(ctx, &marks, &[member.as_bytes()]);
+        let Some(named) = watch::named(key).filter(|named| self.ownership.is_owned(named.section)) else { return };
+        let prefix = &key[..named.prefix_len - 1];
+        if self.marked.contains(prefix) {
+            return;
         }
-        self.ownership.marked_one(named.section);
+        let Some(member) = self.ownership.member(named.section) else { return };
+        if !store::add_members(ctx, &marks_of(prefix), &[member.as_bytes()]) {
+            // Its slot is another node's, or not quite this one's.
+            return;
+        }
+        if self.marked.len() >= MAX_MARKED {
+            self.marked.clear();
+        }
+        self.marked.insert(prefix.into());
     }
 
     /// May a key that the index does not account for be written? If it is there, it must be a leftover.
@@ -124,6 +142,12 @@ impl Owned {
         }
         self.found(named.section, key);
         false
+    }
+
+    /// Does the mark of a space's section stand in its slot?
+    fn is_marked(&self, ctx: Context, prefix: &[u8], section: usize) -> bool {
+        let member = self.ownership.member(section);
+        member.is_some_and(|member| store::is_member(ctx, &marks_of(prefix), member.as_bytes()))
     }
 
     /// Takes note of a key of somebody's.
@@ -174,12 +198,14 @@ impl Keyspace {
         owned.strangers = Strangers::default();
         owned.notes.clear();
         owned.begun.clear();
+        owned.marked.clear();
     }
 
     /// The database is empty.
     pub fn emptied(&mut self) {
         self.owned.ownership.emptied();
         (self.owned.is_unknown, self.owned.is_unmarked) = (false, true);
+        self.owned.marked.clear();
     }
 
     /// Finds out which sections bear has owned in this dataset, where that is not known yet.
@@ -286,6 +312,16 @@ impl Keyspace {
     pub(super) fn marks_touched(&mut self) {
         self.owned.ownership.unmark();
         self.owned.is_unmarked = true;
+        self.owned.marked.clear();
+    }
+
+    /// Entries and sets have come with a slot, by the prefix of their space without the colon. Those of a section that is marked there
+    /// were bear's at another node, and go: what has changed since they were stored, this node has not been told. Others stay.
+    pub fn entries_came(&mut self, ctx: Context, prefix: &[u8]) {
+        let Some(named) = watch::named(&[prefix, b":queue"].concat()) else { return };
+        let is_marked = self.owned.is_marked(ctx, prefix, named.section);
+        self.owned.ownership.came(named.section, is_marked);
+        self.owned.walk_anew();
     }
 
     /// Removes keys that we wrote.
@@ -299,7 +335,8 @@ impl Keyspace {
         }
         let mut failed = Vec::new();
         store::unlink(ctx, &keys, &mut failed);
-        self.doomed.extend(failed);
+        // What has gone with its slot is no more to be removed.
+        self.doomed.extend(failed.into_iter().filter(|key| KeyType::of(ctx, key).is_some()));
         if self.doomed.is_empty() {
             self.removals_carried_out();
         }

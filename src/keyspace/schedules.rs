@@ -44,11 +44,6 @@ impl ScheduleKeys {
         })
     }
 
-    /// Are they in a slot of this node's, as far as it knows?
-    pub fn are_here(&self, ctx: Context) -> bool {
-        jobs::read_integer(ctx, c"EXISTS", &[&self.states]).is_some()
-    }
-
     /// A schedule that a command made; the error says what is wrong with it.
     pub fn definition(&self, ctx: Context, name: &str) -> Option<Result<Definition, String>> {
         get(ctx, &self.definitions, name, Definition::from_json)

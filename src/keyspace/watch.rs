@@ -7,12 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{store, Keyspace};
+use super::{slots, store, Keyspace};
 use crate::core::cache::index::{Concern, Key};
 use crate::core::calls::keys::{self, KeyKind, QueuePart};
 use crate::core::calls::names::Deployment;
 use crate::core::catalog::space;
 use crate::core::catalog::Catalog;
+use crate::core::slots::unsettled::Touched;
 use crate::redis_api::{KeyEvent, Removal};
 
 /// What a key is to us.
@@ -127,6 +128,10 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
             crate::redis_api::arm(std::time::Duration::ZERO);
         }
         let Some(named) = named_in(watch, key) else { return };
+        if event == KeyEvent::Restored && came_with_slot(&named, key) {
+            return;
+        }
+        let event = if event == KeyEvent::Restored { KeyEvent::Written } else { event };
         match named.kind {
             Kind::Queue(part) => return note_queue(part, event, &key[..named.prefix_len - 1]),
             Kind::Lock => return note_lock(event, key),
@@ -139,6 +144,15 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
         NOTES.with_borrow_mut(|notes| notes.push(Note { event, named, key: key.into() }));
         crate::redis_api::arm(std::time::Duration::ZERO);
     });
+}
+
+/// Does the key come with its slot, which is not this node's yet?
+fn came_with_slot(named: &Named, key: &[u8]) -> bool {
+    let what = match named.kind {
+        Kind::Entry | Kind::Metadata => Touched::Entries,
+        Kind::Queue(_) | Kind::Lock => Touched::Jobs,
+    };
+    slots::touched_elsewhere(&key[..named.prefix_len - 1], what)
 }
 
 fn note_queue(part: QueuePart, event: KeyEvent, prefix: &[u8]) {
@@ -231,7 +245,7 @@ impl Keyspace {
             match (event, is_entry) {
                 (KeyEvent::Removed(how), true) => self.entry_removed(key, how),
                 (KeyEvent::Retimed, true) => self.entry_retimed(key),
-                (KeyEvent::Written, true) => self.entry_overwritten(named.section, key),
+                (KeyEvent::Written | KeyEvent::Restored, true) => self.entry_overwritten(named.section, key),
                 (event, false) => self.set_touched(named.section, key, event),
             }
         }

@@ -49,6 +49,11 @@ impl Context<'_> {
 }
 
 impl CallReply {
+    /// Takes over what a call has answered.
+    pub(super) fn own(reply: *mut raw::RedisModuleCallReply) -> CallReply {
+        CallReply(reply)
+    }
+
     fn kind(&self) -> i32 {
         // SAFETY: the reply is live until Drop, as in all below.
         unsafe { api!(RedisModule_CallReplyType)(self.0) }

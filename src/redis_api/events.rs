@@ -18,6 +18,8 @@ pub enum KeyEvent {
     Removed(Removal),
     /// Its TTL changed, and nothing else.
     Retimed,
+    /// By RESTORE, as MIGRATE sends it.
+    Restored,
     /// Anything else that changed it.
     Written,
 }
@@ -91,6 +93,7 @@ unsafe extern "C" fn keyspace_event(
             _ if kind == raw::REDISMODULE_NOTIFY_EVICTED => KeyEvent::Removed(Removal::Evicted),
             b"del" | b"rename_from" | b"move_from" => KeyEvent::Removed(Removal::Deleted),
             b"expire" | b"persist" => KeyEvent::Retimed,
+            b"restore" => KeyEvent::Restored,
             _ => KeyEvent::Written,
         };
         handler(event, Context::new(ctx).selected_db(), string_bytes(key));

@@ -56,6 +56,11 @@ unsafe extern "C" fn one_shot(_: *mut c_void) {
     arm(Duration::ZERO);
 }
 
+/// The context of no client, for the main thread alone; null before the load.
+pub(super) fn detached() -> *mut raw::RedisModuleCtx {
+    DETACHED.get()
+}
+
 /// Arms a tick on the main thread, unless one is due earlier.
 pub fn arm(delay: Duration) {
     let due = Instant::now() + delay;

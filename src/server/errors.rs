@@ -18,6 +18,7 @@
 //! | `LOST` | the token is not, or not any more, that of the job's claim |
 //! | `CANCELLED` | BEAR.EXTEND of a job that BEAR.CANCEL is to end |
 //! | `WRONGTYPE` | a key of a queue holds another type |
+//! | `TRYAGAIN` | in a cluster, the space's slot is on its way to this node |
 //! | `FOREIGN` | keys under the section's names, or a queue's, are somebody's |
 
 use crate::core::cache::fetch::FetchError;
@@ -44,6 +45,11 @@ pub fn timeout(timeout_ms: i64) -> String {
     format!(
         "TIMEOUT no answer from Postgres within {timeout_ms} ms (bear.query-timeout-ms); the query is cancelled there"
     )
+}
+
+/// The reply for a command about a space of which this node may have a part only.
+pub fn slot_moves() -> String {
+    "TRYAGAIN the slot of this space is being moved between nodes; try again in a moment".into()
 }
 
 pub fn usage(error: impl std::fmt::Display) -> String {

@@ -19,7 +19,7 @@ use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::calls::names::Deployment;
 use crate::core::schedules::zone;
-use crate::keyspace::{watch, Forgotten, Keyspace};
+use crate::keyspace::{slots, watch, Forgotten, Keyspace};
 use crate::mutations;
 use crate::redis_api::{self, Context, Loading, Role};
 
@@ -44,6 +44,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let mut workers = Threads::default();
     workers.begin(&config)?;
     let mut keyspace = Keyspace::new(deployment);
+    slots::begin(deployment);
     catalog.count_demand(|section| keyspace.demand(section));
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
@@ -115,6 +116,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_at_lag();
             server.look_at_endpoint();
             server.look_for_strangers();
+            server.look_where_clients_wait();
             server.keyspace.warm.sweep();
             server.free_retired_catalogs();
         });

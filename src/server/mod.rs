@@ -16,6 +16,7 @@
 //! | `schedules` | jobs and fetches that come again and again |
 //! | `events` | what happens is published |
 //! | `locks` | locks and limits |
+//! | `slots` | slots of a cluster that move |
 //! | `threads` | the worker threads: begun, replaced, ended |
 //! | `tick` | slices of work outside commands |
 //! | `lifecycle` | load, unload, role changes, flushes |
@@ -42,6 +43,7 @@ mod propose;
 mod queues;
 pub mod reload;
 mod schedules;
+mod slots;
 mod stats;
 mod threads;
 mod tick;

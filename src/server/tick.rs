@@ -59,6 +59,7 @@ impl Server {
         }
         let worked = redis_api::worked();
         if self.is_master() {
+            self.look_at_slots(ctx);
             self.keyspace.take_possession(ctx);
             self.look_at_strangers(ctx, start);
         }

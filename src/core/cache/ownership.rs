@@ -282,10 +282,6 @@ impl Ownership {
         self.sections.iter().filter(is_due).map(|section| &*section.member).collect()
     }
 
-    pub fn is_marked(&self, section: usize) -> bool {
-        self.sections.get(section).is_some_and(|section| section.is_marked)
-    }
-
     /// The marks of [`Self::unmarked`] are written.
     pub fn marked(&mut self) {
         for section in &mut self.sections {
@@ -293,10 +289,14 @@ impl Ownership {
         }
     }
 
-    /// The same of one section.
-    pub fn marked_one(&mut self, section: usize) {
-        if let Some(section) = self.sections.get_mut(section) {
-            section.is_marked = true;
+    /// Keys have come from another node of a cluster, where the section was marked as bear's, or was not: those that bear wrote are
+    /// leftovers.
+    pub fn came(&mut self, section: usize, is_marked: bool) {
+        if let Some(Section { state: State::Owned { earlier, to_sweep }, .. }) = self.sections.get_mut(section) {
+            if is_marked && *earlier == Earlier::Others {
+                *earlier = Earlier::OfBear;
+            }
+            *to_sweep = true;
         }
     }
 

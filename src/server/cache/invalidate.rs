@@ -36,7 +36,7 @@ pub enum Target<'a> {
 impl Server {
     /// Invalidates, and replies with the number of entries removed, at once or when it is known.
     pub fn invalidate(&mut self, ctx: Context, space_name: &[u8], target: &Target) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         self.entries_go(|| cause_of(space_name, target));
         let result = self.invalidate_now(ctx, space_name, space, target);
         self.tell_of_entries(ctx);

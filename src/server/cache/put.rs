@@ -89,7 +89,7 @@ pub struct LargeValues {
 impl Server {
     /// BEAR.PUT: replies whether it was stored, at once or when its JSON has been read.
     pub fn put_value(&mut self, ctx: Context, space_name: &[u8], request: &PutRequest) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         if !self.is_master() {
             return Err("READONLY values are put on the master; a write here would make this replica differ".into());
         }

@@ -62,7 +62,7 @@ impl Server {
         options: &GetOptions,
         words: &Words,
     ) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         let catalog = self.catalog.clone();
         let section = &catalog.sections[space.section];
@@ -308,7 +308,7 @@ impl Server {
 
     /// BEAR.FORGET.
     pub fn forget_lease(&mut self, ctx: Context, space_name: &[u8], token: &[u8]) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         if !self.is_master() {
             return Err("READONLY leases are the master's".into());
         }

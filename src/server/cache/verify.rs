@@ -161,7 +161,7 @@ pub(in crate::server) fn is_ours(ticket: u64) -> bool {
 impl Server {
     /// Compares up to `count` entries of the space, and answers when it is done.
     pub fn verify(&mut self, ctx: Context, space_name: &[u8], count: u64) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         if !self.is_master() {
             return Err("READONLY only the master knows when an entry was stored; verify there".into());

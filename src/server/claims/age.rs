@@ -9,6 +9,7 @@ use super::space::WorkSpace;
 use crate::core::catalog::claim::{ClaimSpec, Keep};
 use crate::core::catalog::Section;
 use crate::core::claims::keep::Rule;
+use crate::keyspace::slots;
 use crate::redis_api::Context;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
@@ -47,7 +48,8 @@ impl Server {
             let next = self.claims.spaces.range_mut::<Arc<str>, _>((after, Bound::Unbounded)).next();
             let Some((name, space)) = next else { break };
             let name = name.clone();
-            if let Some((_, section)) = catalog.section(space.section.as_bytes()) {
+            let is_here = slots::is_here(&space.prefix);
+            if let Some((_, section)) = catalog.section(space.section.as_bytes()).filter(|_| is_here) {
                 space.age(ctx, section, completed_max, failed_max);
                 self.claims.note_idleness(&name, now_ms);
             }

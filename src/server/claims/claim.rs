@@ -118,7 +118,7 @@ impl Server {
             self.check_owned(ctx, space)?;
             return Ok(From::Section(section.name.as_ref().into()));
         }
-        let space = self.space(ctx, name)?;
+        let space = self.space_here(ctx, name)?;
         check_claimed(&catalog.sections[space.section])?;
         self.check_owned(ctx, space)?;
         let text = String::from_utf8_lossy(name);

@@ -14,7 +14,7 @@ use crate::core::claims::ready::Wanted;
 use crate::core::claims::record::{Started, StartedNumbers, Total};
 use crate::core::jobs::job_id::JobId;
 use crate::core::values::priority::Priority;
-use crate::keyspace::{claims as keys, jobs};
+use crate::keyspace::{claims as keys, jobs, slots};
 use crate::mutations;
 use crate::redis_api::{Context, Value};
 use crate::server::queues::wall_ms;
@@ -117,6 +117,9 @@ pub fn wanted(types: &[Arc<str>]) -> Wanted<'_> {
 impl Server {
     /// Claims the first job of a space that is of one of these types, if any may be begun.
     pub(super) fn hand_out(&mut self, ctx: Context, name: &Arc<str>, types: &[Arc<str>], ask: Ask) -> Option<Taken> {
+        if !self.claims.spaces.get(name).is_none_or(|space| slots::is_here(&space.prefix)) {
+            return None;
+        }
         let mut unwritten = Unwritten::default();
         let taken = self.hand_out_unwritten(ctx, name, types, ask, &mut unwritten);
         self.write_claims(ctx, name, &unwritten);

@@ -9,6 +9,7 @@ use crate::core::claims::record::Total;
 use crate::core::events::job::JobEvent;
 use crate::core::jobs::job_id::JobId;
 use crate::keyspace::claims as keys;
+use crate::keyspace::slots;
 use crate::redis_api::{Answer, Context};
 use crate::server::events::hold;
 use crate::server::queues::wall_ms;
@@ -63,6 +64,10 @@ impl Server {
             let due = || self.claims.next_due.first().filter(|(at, _)| *at <= wall_ms()).map(|(_, name)| name.clone());
             let Some(name) = by_clock.or_else(due) else { return false };
             self.claims.forget_times(&name);
+            if !self.claims.spaces.get(&name).is_none_or(|space| slots::is_here(&space.prefix)) {
+                // Leases go on where it goes.
+                continue;
+            }
             self.pass_time_of(ctx, &name, now_ms, deadline);
             self.claims_changed(&name);
             if Instant::now() >= deadline {

@@ -120,6 +120,26 @@ impl Server {
         self.claims_changed(name);
     }
 
+    /// Its slot is this node's again, and nobody has touched its keys.
+    pub(in crate::server) fn work_goes_on(&mut self, name: &Arc<str>) {
+        if self.claims.spaces.get(name).is_some_and(|space| space.loading.is_some()) {
+            self.claims.loading.push_back(name.clone());
+        }
+        self.claims_changed(name);
+    }
+
+    /// It has come from another node.
+    pub(in crate::server) fn work_came(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
+        self.claims.drop_space(name);
+        self.found_work(ctx, name, prefix);
+    }
+
+    /// It is another node's.
+    pub(in crate::server) fn work_has_gone(&mut self, name: &Arc<str>) {
+        self.claims.drop_space(name);
+        self.send_claimers_of(name);
+    }
+
     fn forget_idle_work(&mut self, deadline: Instant) {
         let now_ms = self.claims.now_ms();
         while let Some((_, name)) = self.claims.idle.front().filter(|(at, _)| *at <= now_ms).cloned() {

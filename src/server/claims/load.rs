@@ -19,12 +19,12 @@ use crate::core::claims::set_limits::SetLimits;
 use crate::core::jobs::job_id::JobId;
 use crate::failpoints;
 use crate::keyspace::claims::{self as keys, WorkKeys};
-use crate::keyspace::{inbox, jobs};
+use crate::keyspace::{inbox, jobs, slots};
 use crate::mutations;
 use crate::redis_api::{self, Answer, Context, KeyType, StringKey};
 use crate::server::errands::Errand;
 use crate::server::queues::wall_us;
-use crate::server::Server;
+use crate::server::{errors, Server};
 
 /// The first slice, at the first touch.
 const FIRST: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3_000 } else { 300 });
@@ -175,6 +175,10 @@ impl Server {
     /// Goes on with spaces that are being read. True: there is more.
     pub(super) fn load_spaces(&mut self, ctx: Context, deadline: Instant) -> bool {
         while let Some(name) = self.claims.loading.front().cloned() {
+            if !self.claims.spaces.get(&name).is_none_or(|space| slots::is_here(&space.prefix)) {
+                self.claims.loading.pop_front();
+                continue;
+            }
             if self.load_work(ctx, &name, deadline) {
                 self.claims.loading.pop_front();
                 let now_ms = self.claims.now_ms();
@@ -214,6 +218,9 @@ struct WhenLoaded<R> {
 
 impl<R: FnOnce(&mut Server, Context, &Arc<str>) -> Result<Answer, String>> Errand for WhenLoaded<R> {
     fn step(&mut self, server: &mut Server, ctx: Context, deadline: Instant) -> Option<Answer> {
+        if !slots::is_here(&server.prefix_of(&self.name)) {
+            return Some(Answer::Error(errors::slot_moves().into()));
+        }
         if !server.knows_jobs(ctx, &self.name, deadline) {
             return None;
         }

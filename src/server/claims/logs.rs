@@ -40,7 +40,7 @@ impl Server {
         count: usize,
         after: Option<u64>,
     ) -> Result<(), String> {
-        self.space(ctx, space)?;
+        self.space_here(ctx, space)?;
         let id = parse_id(id)?;
         let key = WorkKeys::new(&self.prefix_of(&String::from_utf8_lossy(space))).log(id);
         check_list(ctx, &key)?;

@@ -16,7 +16,7 @@ use crate::keyspace::watch;
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Value};
 use crate::server::cache::waiting::Waiting;
 use crate::server::tick::{ANSWERS, LATE};
-use crate::server::Server;
+use crate::server::{errors, Server};
 
 /// Bytes of payloads in one reply; one job may be more.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -93,6 +93,17 @@ impl Server {
             if let Some((client, _)) = self.take_claimer(ticket) {
                 let text = "UNBLOCKED this server is a replica now; claim from its master";
                 self.answers.push_back((client, Answer::Error(text.into())));
+            }
+        }
+    }
+
+    /// Those who wait for a job of one space, which has moved: nothing was handed out to them, and they may ask again.
+    pub(super) fn send_claimers_of(&mut self, name: &str) {
+        let of = self.claims.waiting.wishes.iter().filter(|(_, wish)| &*wish.from == name);
+        let tickets: Vec<Ticket> = of.map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            if let Some((client, _)) = self.take_claimer(ticket) {
+                self.answers.push_back((client, Answer::Error(errors::slot_moves().into())));
             }
         }
     }
@@ -242,6 +253,11 @@ impl Server {
 }
 
 impl Claims {
+    /// Spaces, and sections, in which somebody waits for a job.
+    pub(in crate::server) fn awaited(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.waiting.wishes.values().map(|wish| &wish.from)
+    }
+
     /// The space takes its turns, for types of which a job can be handed out. True: there is such a job, and nothing keeps it.
     fn join_turns(&mut self, name: &Arc<str>, now_ms: u64) -> bool {
         let Some(space) = self.spaces.get_mut(name).filter(|space| space.is_loaded()) else { return false };

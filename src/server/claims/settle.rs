@@ -139,7 +139,7 @@ impl Server {
 
     /// The space that a command names, read from its keys if it has any.
     pub(super) fn work_named(&mut self, ctx: Context, space: &[u8]) -> Result<Arc<str>, String> {
-        let space_ref = self.space(ctx, space)?;
+        let space_ref = self.space_here(ctx, space)?;
         self.check_owned(ctx, space_ref)?;
         let text = String::from_utf8_lossy(space);
         let prefix = self.prefix_of(&text);

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::space::WorkSpace;
 use crate::core::claims::record::Total;
 use crate::keyspace::claims as keys;
+use crate::keyspace::slots;
 use crate::redis_api::Context;
 use crate::server::Server;
 
@@ -23,7 +24,7 @@ impl Server {
             let Some(name) = self.claims.unwritten_totals.pop() else { return };
             if let Some(space) = self.claims.spaces.get_mut(&name) {
                 space.totals_awaited = false;
-                if space.wrong_type.is_none() {
+                if space.wrong_type.is_none() && slots::is_here(&space.prefix) {
                     space.totals_written_ms = now_ms;
                     space.write_totals(ctx);
                 }

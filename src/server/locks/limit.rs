@@ -28,7 +28,7 @@ impl Server {
         key: &[u8],
         quantity: u64,
     ) -> Result<(), String> {
-        let space_ref = self.space(ctx, space)?;
+        let space_ref = self.space_here(ctx, space)?;
         self.check_owned(ctx, space_ref)?;
         if !self.is_master() {
             return Err("READONLY limits are asked on the master".into());

@@ -97,7 +97,7 @@ impl Server {
 
     /// The prefix of the space that a command names, and the lock; what other hands did to its key is known then.
     fn lock_named(&mut self, ctx: Context, space: &[u8], name: &[u8]) -> Result<(Vec<u8>, Name), String> {
-        let space_ref = self.space(ctx, space)?;
+        let space_ref = self.space_here(ctx, space)?;
         self.check_owned(ctx, space_ref)?;
         if !self.is_master() {
             return Err("READONLY locks are taken and given back on the master".into());

@@ -77,6 +77,11 @@ impl Locks {
         self.origin.elapsed().as_micros() as u64
     }
 
+    /// Prefixes of spaces in which somebody waits for a lock.
+    pub(in crate::server) fn awaited(&self) -> impl Iterator<Item = &[u8]> {
+        self.wishes.values().map(|wish| &*wish.prefix)
+    }
+
     pub fn figures(&self) -> [(&'static str, u64); 7] {
         let Figures { granted, given_back, expired, asked, limited } = self.figures;
         [

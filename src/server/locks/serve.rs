@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::grant::Wanted;
 use crate::keyspace::locks::LockKey;
-use crate::keyspace::watch;
+use crate::keyspace::{slots, watch};
 use crate::redis_api::{self, Answer, BlockedClient, ClientHandle, Context, Value};
 use crate::server::tick::{ANSWERS, LATE};
-use crate::server::Server;
+use crate::server::{errors, Server};
 
 /// What a waiting client has asked for.
 pub(super) struct Wish {
@@ -65,6 +65,10 @@ impl Server {
             }
             let Some((client, wish)) = self.take_lock_waiter(ticket) else { continue };
             let wanted = Wanted { prefix: &wish.prefix, name: &name };
+            if !slots::is_here(&wish.prefix) {
+                client.answer(Answer::Error(errors::slot_moves().into()));
+                continue;
+            }
             match look.and_then(|key| self.grant_lock(ctx, &wanted, key, wish.ms)) {
                 Ok(token) => client.answer(Answer::Integer(token as i64)),
                 Err(text) => client.answer(Answer::Error(text.into())),
@@ -105,6 +109,17 @@ impl Server {
             if let Some((client, _)) = self.take_lock_waiter(ticket) {
                 let text = "UNBLOCKED this server is a replica now; lock on its master";
                 self.answers.push_back((client, Answer::Error(text.into())));
+            }
+        }
+    }
+
+    /// Those who wait for a lock of a space that has moved.
+    pub(in crate::server) fn send_lock_waiters_of(&mut self, prefix: &[u8]) {
+        let of = self.locks.wishes.iter().filter(|(_, wish)| *wish.prefix == *prefix);
+        let tickets: Vec<u64> = of.map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            if let Some((client, _)) = self.take_lock_waiter(ticket) {
+                self.answers.push_back((client, Answer::Error(errors::slot_moves().into())));
             }
         }
     }

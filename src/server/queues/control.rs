@@ -49,7 +49,7 @@ impl Server {
 
     /// Is the key of a pause bear's to write, and to delete?
     fn check_pause(&mut self, ctx: Context, space_name: &[u8], keys: &QueueKeys) -> Result<(), String> {
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         self.check_owned(ctx, space)?;
         keys.foreign_pause(ctx).map_or(Ok(()), Err)
     }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::core::calls::keys::{queue_part, QueuePart};
 use crate::core::catalog::space;
+use crate::core::slots::unsettled::Touched;
+use crate::keyspace::slots;
 use crate::redis_api::{Context, Scan};
 use crate::server::Server;
 
@@ -52,6 +54,10 @@ impl Server {
         let Some(kind) = kind.filter(|_| self.keyspace.is_owned(space.section)) else { return };
         let name = catalog.sections[space.section].space_name(space.tenant);
         let prefix = &key[..key.len() - part.len() - 1];
+        if slots::touched_elsewhere(prefix, Touched::Jobs) {
+            // It is read when all of it is here.
+            return;
+        }
         match kind {
             QueuePart::Work => return self.found_work(ctx, &name, prefix),
             QueuePart::InboxTell => return self.inbox_found(&name.into()),

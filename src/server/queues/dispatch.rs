@@ -15,6 +15,7 @@ use crate::core::catalog::space;
 use crate::core::jobs::batch::{Batch, Lane, Limits, SpaceBatch};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::queue::SideResult;
+use crate::keyspace::slots;
 use crate::redis_api::{self, Context};
 use crate::server::Server;
 
@@ -152,7 +153,7 @@ impl Server {
         let now_ms = self.queues.now_ms();
         let Some(space) = self.queues.spaces.get_mut(&name) else { return Step::Next };
         space.in_main_turn = false;
-        if !space.may_drain() {
+        if !space.may_drain() || !slots::is_here(&space.prefix) {
             return Step::Next;
         }
         let Some(from) = space.queue.main_from(now_ms) else {
@@ -208,6 +209,13 @@ impl Server {
             building.reading = None;
             return Step::Next;
         };
+        if !slots::is_here(&space.prefix) {
+            // Its lane has not been taken yet.
+            building.jobs -= last.jobs.len();
+            building.batch.spaces.pop();
+            building.reading = None;
+            return Step::Next;
+        }
         let epoch = (!last.jobs.is_empty()).then_some(last.epoch);
         let place = Place { space: last.space.clone(), life: space.life, after: from };
         let ahead = queues.ahead.take_if(|_| last.jobs.is_empty()).and_then(|ahead| ahead.take(&place, room));
@@ -276,7 +284,9 @@ impl Server {
         let refusals = &queues.refusals;
         let Some(space) = queues.spaces.get_mut(&name) else { return Step::Next };
         space.in_side_turn = false;
-        let Some(mut batch) = batch.filter(|_| space.may_drain()) else { return Step::Next };
+        let Some(mut batch) = batch.filter(|_| space.may_drain() && slots::is_here(&space.prefix)) else {
+            return Step::Next;
+        };
         let max = room.jobs.min(MAX_SIDE_JOBS);
         let taken = space.queue.side_take(now_ms, max, &|kind| refusals.is_paused(kind, now_ms));
         if taken.is_empty() {

@@ -206,6 +206,7 @@ impl Server {
     ) -> Result<&'a str, String> {
         // A space's name has been checked: sections are words, tenants are UTF-8.
         let name = std::str::from_utf8(space_name).map_err(errors::usage)?;
+        self.check_slot(ctx, space_name)?;
         self.key.clear();
         names::write_prefix(space_name, self.deployment, &mut self.key);
         let prefix = std::mem::take(&mut self.key);

@@ -15,7 +15,7 @@ impl Server {
     /// BEAR.STATS.
     pub fn queue_stats(&mut self, ctx: Context, space_name: &[u8]) -> Result<(), String> {
         let (name, keys) = self.queue_of(ctx, space_name)?;
-        let space = self.space(ctx, space_name)?;
+        let space = self.space_here(ctx, space_name)?;
         let section = space.section;
         let refused_keys = self.check_owned(ctx, space).err();
         let (hits, misses) = {

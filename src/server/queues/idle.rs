@@ -11,7 +11,7 @@ use super::Queues;
 use crate::core::jobs::history::MIN_AGE_MS;
 use crate::core::jobs::history::MIN_JOBS;
 use crate::failpoints;
-use crate::keyspace::jobs;
+use crate::keyspace::{jobs, slots};
 use crate::redis_api::Context;
 use crate::server::Server;
 
@@ -61,6 +61,9 @@ impl Server {
 
     fn forget_idle_queue(&mut self, ctx: Context, name: &str) {
         let Some(space) = self.queues.spaces.get(name) else { return };
+        if !slots::is_here(&space.prefix) {
+            return;
+        }
         // Which of its records are how old is forgotten, too, so that only as many stay as always do: an entry holds
         // one job at least.
         if jobs::len(ctx, &space.keys.completed) > MIN_JOBS {

@@ -13,10 +13,10 @@ use super::space::Ledger;
 use super::waiting::{Asker, Late};
 use super::Queues;
 use crate::core::calls::keys::QueuePart;
-use crate::core::catalog::space;
 use crate::core::jobs::job_id::JobId;
+use crate::core::slots::unsettled::Touched;
 use crate::keyspace::jobs::{self, QueueKeys};
-use crate::keyspace::{claims, watch};
+use crate::keyspace::{claims, slots, watch};
 use crate::redis_api::{self, Answer, BlockedClient, Context, Gone, KeyEvent, KeyType};
 use crate::server::tick::LATE;
 use crate::server::Server;
@@ -27,6 +27,8 @@ pub enum Forgotten {
     Flushed,
     Demoted,
     Replaced,
+    /// To another node of the cluster.
+    Moved,
 }
 
 impl Forgotten {
@@ -36,6 +38,10 @@ impl Forgotten {
             Forgotten::Demoted => {
                 format!("READONLY this server is a replica now; job {id} may still be applied, ask its master")
             }
+            // Not MOVED, which would have the client enqueue it again.
+            Forgotten::Moved => format!(
+                "ERR the queue has moved to another node of the cluster, and job {id} with it; ask BEAR.JOB for it"
+            ),
             Forgotten::Replaced => format!("ERR the queue was replaced; ask BEAR.JOB for job {id}"),
         };
         Answer::Error(text.into())
@@ -45,6 +51,7 @@ impl Forgotten {
 impl Server {
     /// The keys are others, or somebody else's: begins anew.
     pub(in crate::server) fn forget_queues(&mut self, why: Forgotten) {
+        slots::forget();
         let waiters = std::mem::take(&mut self.queues.waiters);
         if !waiters.is_empty() {
             self.queues.forgotten.push_back((waiters, why));
@@ -81,6 +88,9 @@ impl Server {
     }
 
     fn look_at_queue(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8], notes: &[(QueuePart, KeyEvent)]) {
+        if slots::touched_elsewhere(prefix, Touched::Jobs) {
+            return;
+        }
         let of_inbox = |part: &QueuePart| matches!(part, QueuePart::Inbox | QueuePart::InboxTell);
         if notes.iter().any(|(part, _)| of_inbox(part) || matches!(part, QueuePart::Jobs | QueuePart::Work)) {
             self.inbox_touched(name);
@@ -164,6 +174,40 @@ impl Server {
         self.arm_soon();
     }
 
+    /// Its slot is this node's again, and nobody has touched its keys.
+    pub(in crate::server) fn queue_goes_on(&mut self, name: &Arc<str>) {
+        let Some(space) = self.queues.spaces.get_mut(name) else { return };
+        if space.wrong_type.is_none() {
+            self.queues.settling.extend(space.parked.drain(..));
+        }
+        self.queues.wake(name);
+    }
+
+    /// It has come from another node: it is read from its keys. What a batch of before has done, the ledger says.
+    pub(in crate::server) fn queue_came(&mut self, ctx: Context, name: &Arc<str>, prefix: &[u8]) {
+        self.forget_queue(name);
+        let keys = QueueKeys::new(prefix);
+        let waiters = self.queues.waiters.take_where(name, |id| !is_queued(ctx, &keys, id));
+        self.tell_forgotten(waiters, Forgotten::Moved);
+        if !keys.are_absent(ctx) {
+            self.queues.space(ctx, name, prefix);
+            self.queues.forget_idle(name);
+        }
+    }
+
+    /// It is another node's.
+    pub(in crate::server) fn queue_has_gone(&mut self, _: Context, name: &Arc<str>) {
+        self.forget_queue(name);
+        let waiters = self.queues.waiters.take_where(name, |_| true);
+        self.tell_forgotten(waiters, Forgotten::Moved);
+    }
+
+    fn forget_queue(&mut self, name: &Arc<str>) {
+        self.drop_building();
+        self.queues.forget_space(name);
+        self.queues.epoch = self.queues.random_id();
+    }
+
     /// Tells some of those who wait for a job of which nobody knows any more. True when there are others.
     pub(in crate::server) fn answer_forgotten(&mut self) -> bool {
         for _ in 0..LATE {
@@ -181,12 +225,6 @@ impl Server {
 
     fn tell_forgotten(&mut self, waiters: Vec<(BlockedClient, JobId)>, why: Forgotten) {
         self.answers.extend(waiters.into_iter().map(|(client, id)| (client, why.answer(id))));
-    }
-
-    fn space_of_prefix(&self, prefix: &[u8]) -> Option<Arc<str>> {
-        let key = [prefix, b":queue"].concat();
-        let (space, _) = space::split_key(&self.catalog, self.deployment, &key)?;
-        Some(self.catalog.sections[space.section].space_name(space.tenant).into())
     }
 
     /// A slice of all that is to be done for queues. True: there is more to do at once.
@@ -279,6 +317,11 @@ impl Queues {
     /// When a waiting client's time is up.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.waiters.next_deadline()
+    }
+
+    /// Spaces in which somebody waits for a job.
+    pub(in crate::server) fn awaited(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.waiters.spaces()
     }
 
     /// Drops a space that has nothing to do.

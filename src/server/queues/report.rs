@@ -96,7 +96,7 @@ impl Server {
 
     /// A space's name and the keys of its queue.
     pub(super) fn queue_of(&mut self, ctx: Context, space_name: &[u8]) -> Result<(Arc<str>, QueueKeys), String> {
-        self.space(ctx, space_name)?;
+        self.space_here(ctx, space_name)?;
         let name: Arc<str> = String::from_utf8_lossy(space_name).into();
         let prefix = self.prefix_of(&name);
         let keys = QueueKeys::new(&prefix);

@@ -67,7 +67,7 @@ enum Plan<'a> {
 impl Server {
     /// BEAR.RETRY. Replies with the new ids.
     pub fn retry_jobs(&mut self, ctx: Context, space_name: &[u8], target: &RetryTarget) -> Result<(), String> {
-        self.space(ctx, space_name)?;
+        self.space_here(ctx, space_name)?;
         self.check_safe()?;
         let (name, keys) = self.queue_of(ctx, space_name)?;
         check_types(ctx, &keys)?;
@@ -102,7 +102,7 @@ impl Server {
         failed: &[FailedJob],
         unfit: Unfit,
     ) -> Result<Vec<JobId>, String> {
-        let section = self.space(ctx, name.as_bytes())?.section;
+        let section = self.space_here(ctx, name.as_bytes())?.section;
         let catalog = self.catalog.clone();
         let prefix = self.prefix_of(name);
         let keys = QueueKeys::new(&prefix);

@@ -12,14 +12,14 @@ use smallvec::SmallVec;
 
 use super::outcomes::SortedOutcomes;
 use super::settling::{Settling, SpaceOutcome};
-use super::space::Ledger;
+use super::space::{Ledger, SpaceQueue};
 use super::unit::{leave_stream, record_outcomes};
 use super::wall_ms;
 use crate::core::jobs::batch::{Batch, Changed, JobOutcome, Lane, SpaceApplied, SpaceBatch};
 use crate::core::jobs::job_id::JobId;
 use crate::core::jobs::queue::{Held, SideResult};
 use crate::failpoints;
-use crate::keyspace::jobs;
+use crate::keyspace::{jobs, slots};
 use crate::redis_api::{Answer, Context};
 use crate::server::Server;
 use crate::workers::AppliedOutcome;
@@ -89,7 +89,8 @@ impl Server {
         let of_space = &batch.spaces[outcome.at];
         let name = of_space.space.clone();
         let is_current = self.queues.is_alive(&name, outcome.life);
-        if is_current && self.queues.spaces.get(&name).is_some_and(|space| space.wrong_type.is_some()) {
+        let rests = |space: &SpaceQueue| space.wrong_type.is_some() || !slots::is_here(&space.prefix);
+        if is_current && self.queues.spaces.get(&name).is_some_and(|space| rests(space)) {
             return self.park(ctx, batch, outcome, begun_ms);
         }
         let (mark, outcomes, mut changed, present) = match outcome.applied {

@@ -93,6 +93,11 @@ impl JobWaiters {
         self.waiting.next_deadline()
     }
 
+    /// Those of the jobs that somebody waits for.
+    pub fn spaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.all.values().map(|of| &of.space)
+    }
+
     /// Anybody.
     pub fn take_any(&mut self) -> Option<(BlockedClient, JobId)> {
         let waiter = *self.all.first_key_value()?.0;

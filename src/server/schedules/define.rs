@@ -78,7 +78,7 @@ impl Server {
     }
 
     fn schedule_named(&mut self, ctx: Context, space: &[u8], name: &[u8]) -> Result<Id, String> {
-        let space_ref = self.space(ctx, space)?;
+        let space_ref = self.space_here(ctx, space)?;
         self.check_owned(ctx, space_ref)?;
         match std::str::from_utf8(name) {
             Ok(text) if is_name(name) => Ok(Id { space: String::from_utf8_lossy(space).into(), name: text.into() }),

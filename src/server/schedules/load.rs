@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Id;
-use crate::core::calls::names::Deployment;
 use crate::keyspace::schedules::{scan, ScheduleKeys, BEGIN};
+use crate::keyspace::slots;
 use crate::redis_api::Context;
 use crate::server::Server;
 
@@ -80,7 +80,7 @@ impl Server {
 
     fn sweep_states(&mut self, ctx: Context, space: Arc<str>, cursor: &[u8]) -> Option<Loading> {
         let keys = ScheduleKeys::new(&self.prefix_of(&space));
-        if self.deployment == Deployment::Cluster && !keys.are_here(ctx) {
+        if !slots::seems_here(&self.prefix_of(&space)) {
             return None;
         }
         self.may_write_schedule(ctx, &space, &keys).ok()?;

@@ -1,11 +1,11 @@
 //! One schedule is looked at: what is to be done for it now is done, and it is looked at again when there is something to do.
 
 use super::{Id, Trying};
-use crate::core::calls::names::Deployment;
 use crate::core::schedules::definition::{Definition, What};
 use crate::core::schedules::due::Due;
 use crate::core::schedules::state::{Outcome, State};
 use crate::keyspace::schedules::ScheduleKeys;
+use crate::keyspace::slots;
 use crate::redis_api::Context;
 use crate::server::queues::wall_ms;
 use crate::server::Server;
@@ -38,7 +38,7 @@ impl Server {
     /// Does for a schedule what is to be done now.
     pub(super) fn look_at_schedule(&mut self, ctx: Context, id: &Id) {
         let keys = ScheduleKeys::new(&self.prefix_of(&id.space));
-        if self.deployment == Deployment::Cluster && !keys.are_here(ctx) {
+        if !slots::seems_here(&self.prefix_of(&id.space)) {
             return self.schedules.look_at(id, wall_ms() + ELSEWHERE_MS);
         }
         let definition = match self.definition_of(ctx, &keys, id) {

@@ -30,7 +30,7 @@ struct Report {
 impl Server {
     /// BEAR.SCHEDULES.
     pub fn list_schedules(&mut self, ctx: Context, space: &[u8]) -> Result<(), String> {
-        let space_ref = self.space(ctx, space)?;
+        let space_ref = self.space_here(ctx, space)?;
         self.check_owned(ctx, space_ref)?;
         let space: Arc<str> = String::from_utf8_lossy(space).into();
         let keys = ScheduleKeys::new(&self.prefix_of(&space));

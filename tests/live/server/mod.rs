@@ -14,6 +14,7 @@ mod info;
 mod metrics;
 mod names;
 mod proofs;
+mod resharding;
 mod rights;
 mod secrets;
 mod takeover;

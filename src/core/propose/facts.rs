@@ -64,7 +64,7 @@ pub struct Column {
     pub name: Box<str>,
     pub ty: Type,
     pub not_null: bool,
-    /// As Postgres shows it, names of anything but `pg_catalog` with their schemas.
+    /// Its own, or that of its domain, as Postgres shows it, names of anything but `pg_catalog` with their schemas.
     pub default: Option<Box<str>>,
     pub identity: Identity,
     pub is_generated: bool,
@@ -82,6 +82,8 @@ pub struct Type {
     pub element: Option<(u32, Sort)>,
     /// As SQL names it, without a length.
     pub sql: Box<str>,
+    /// A domain that is NOT NULL.
+    pub refuses_null: bool,
 }
 
 /// What sort of type the base is.
@@ -151,5 +153,12 @@ impl Relation {
 
     pub fn column(&self, number: i16) -> Option<&Column> {
         self.columns.iter().find(|column| column.number == number)
+    }
+}
+
+impl Column {
+    /// Must a row have a value of it?
+    pub fn refuses_null(&self) -> bool {
+        self.not_null || self.ty.refuses_null
     }
 }

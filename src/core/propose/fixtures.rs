@@ -23,7 +23,7 @@ fn ty(name: &str) -> Type {
         "pair" => (16_501, Sort::Composite, None),
         other => panic!("{other} is no type of these"),
     };
-    Type { oid, base: oid, sort, element, sql: name.into() }
+    Type { oid, base: oid, sort, element, sql: name.into(), refuses_null: false }
 }
 
 fn oid(name: &str, names: &[&str]) -> u32 {

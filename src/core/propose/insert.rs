@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::defaults::of_its_type;
 use super::facts::{Column, Identity};
 use super::job::{needs_text, renamed, Field, Job, Jobs};
 use super::names::Taken;
@@ -87,7 +88,7 @@ impl Jobs<'_> {
         self.fields.values().for_each(|field| drop(taken.give(&field.name)));
         for column in &self.table.relation.columns {
             let is_key = self.is_key(column);
-            let is_needed = column.not_null && !has_default(&column);
+            let is_needed = column.refuses_null() && !has_default(&column);
             let field = self.fields.get(&column.number).filter(|_| column.rights.insert && !column.is_generated);
             let Some(field) = field else {
                 match (is_key || is_needed, column.rights.insert) {
@@ -122,6 +123,7 @@ impl Jobs<'_> {
                 }
                 (false, Some(default)) if default.len() <= MAX_DEFAULT && column.sequence.is_none() => {
                     let value = field.value(jobs);
+                    let default = of_its_type(default, column);
                     plan.values.push(match column.not_null {
                         true => format!("coalesce({value}, {default})"),
                         false => format!("CASE WHEN {jobs}.data ? '{}' THEN {value} ELSE {default} END", field.name),
@@ -156,7 +158,7 @@ impl Jobs<'_> {
             }
             (None, Some(default)) => {
                 plan.data.push(field.optional());
-                format!("coalesce({}, {default})", field.value("job"))
+                format!("coalesce({}, {})", field.value("job"), of_its_type(default, column))
             }
             (None, None) => return Err("nobody knows what its key is drawn from"),
         };

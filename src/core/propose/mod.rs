@@ -12,6 +12,7 @@
 //! | `jobs` | what is done to its rows |
 //! | `job`, `insert`, `change` | what they have in common, and each of them |
 //! | `cascades`, `tell` | rows that go with one that is deleted, and the statement that tells of them |
+//! | `defaults` | a column's default as a value of its type |
 //! | `query` | one query, for a statement as an application sends it |
 //! | `write` | text as TOML reads it |
 //!
@@ -25,6 +26,7 @@
 mod cascades;
 mod change;
 mod choose;
+mod defaults;
 pub mod facts;
 #[cfg(test)]
 mod fixtures;

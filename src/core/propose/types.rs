@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn ty(oid: u32, base: u32, sort: Sort, element: Option<(u32, Sort)>, sql: &str) -> Type {
-        Type { oid, base, sort, element, sql: sql.into() }
+        Type { oid, base, sort, element, sql: sql.into(), refuses_null: false }
     }
 
     #[test]

@@ -51,21 +51,22 @@ const RELATIONS: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c
 const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.atttypid::int8, \
         a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' \
             AND NOT k.convalidated AND a.attnum = ANY (k.conkey)), \
-        CASE WHEN a.attgenerated = '' THEN pg_get_expr(f.adbin, 0) END, a.attidentity::text, a.attgenerated <> '', \
+        CASE WHEN a.attgenerated <> '' THEN NULL WHEN f.oid IS NOT NULL THEN pg_get_expr(f.adbin, 0) WHEN a.attidentity <> '' THEN NULL \
+            WHEN t.typdefaultbin IS NOT NULL THEN pg_get_expr(t.typdefaultbin, 0) ELSE quote_literal(t.typdefault) END, a.attidentity::text, a.attgenerated <> '', \
         coalesce(has_table_privilege(c.oid, 'SELECT') OR has_column_privilege(c.oid, a.attnum, 'SELECT'), false), \
         coalesce(has_table_privilege(c.oid, 'INSERT') OR has_column_privilege(c.oid, a.attnum, 'INSERT'), false), \
         coalesce(has_table_privilege(c.oid, 'UPDATE') OR has_column_privilege(c.oid, a.attnum, 'UPDATE'), false) \
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-    LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
+    JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped \
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY a.attrelid, a.attnum";
 
 /// Each with the type that it is made of: of a domain, what is left once all domains are looked through.
-const TYPES: &str = "WITH RECURSIVE base(oid, base) AS (SELECT t.oid, t.oid FROM pg_type t WHERE t.typtype <> 'd' \
-        UNION ALL SELECT t.oid, b.base FROM base b JOIN pg_type t ON t.typbasetype = b.oid AND t.typtype = 'd'), \
-    known AS (SELECT t.oid, b.base, y.typtype::text AS sort, CASE WHEN y.typcategory = 'A' AND y.typelem <> 0 THEN y.typelem END AS element \
+const TYPES: &str = "WITH RECURSIVE base(oid, base, refuses) AS (SELECT t.oid, t.oid, false FROM pg_type t WHERE t.typtype <> 'd' \
+        UNION ALL SELECT t.oid, b.base, b.refuses OR t.typnotnull FROM base b JOIN pg_type t ON t.typbasetype = b.oid AND t.typtype = 'd'), \
+    known AS (SELECT t.oid, b.base, b.refuses, y.typtype::text AS sort, CASE WHEN y.typcategory = 'A' AND y.typelem <> 0 THEN y.typelem END AS element \
         FROM pg_type t JOIN base b ON b.oid = t.oid JOIN pg_type y ON y.oid = b.base) \
-    SELECT k.oid::int8, k.base::int8, k.sort, e.base::int8, e.sort FROM known k LEFT JOIN known e ON e.oid = k.element \
+    SELECT k.oid::int8, k.base::int8, k.sort, e.base::int8, e.sort, k.refuses FROM known k LEFT JOIN known e ON e.oid = k.element \
     WHERE k.oid IN (SELECT a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0)";
 
@@ -244,6 +245,7 @@ fn ty(row: &Row, names: &BTreeMap<u32, Box<str>>) -> Result<Type, Failure> {
         sort: sort(&text(row, 2)?),
         element: element.zip(element_sort.as_deref().map(sort)),
         sql: names.get(&own).cloned().unwrap_or_default(),
+        refuses_null: row.try_get(5)?,
     })
 }
 

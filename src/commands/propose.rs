@@ -63,13 +63,13 @@ fn asked(cursor: &mut Cursor, server: &Server) -> Result<Asked, String> {
         let count = if cursor.take("COUNT") { cursor.number("the count", 1, MAX_COUNT)? } else { COUNT };
         Asked::Slow(count as usize, server.known())
     } else {
-        tables(cursor)?
+        Asked::Tables(tables(cursor)?, server.feed_in_force())
     };
     cursor.finish()?;
     Ok(asked)
 }
 
-fn tables(cursor: &mut Cursor) -> Result<Asked, String> {
+fn tables(cursor: &mut Cursor) -> Result<Wanted, String> {
     let (mut section, mut tables) = (None, Vec::new());
     loop {
         if cursor.take("SECTION") {
@@ -79,7 +79,7 @@ fn tables(cursor: &mut Cursor) -> Result<Asked, String> {
                 tables.push(text(table)?);
             }
         } else {
-            return Ok(Asked::Tables(Wanted { section, tables }));
+            return Ok(Wanted { section, tables });
         }
     }
 }

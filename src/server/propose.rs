@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::reload::next_plan;
 use super::Server;
-use crate::postgres::{Asked, Known, Proposal, ProposalError};
+use crate::core::feed::FeedState;
+use crate::core::propose::facts::Feed;
+use crate::postgres::{Asked, FeedKind, Known, Proposal, ProposalError};
 use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::workers::Request;
 
@@ -46,7 +48,17 @@ impl Server {
             text: self.catalog.text.clone(),
             sections: self.catalog.as_written().clone(),
             plan_id: next_plan,
-            has_feed: self.config.feed_settings().is_some(),
+            feed: self.feed_in_force(),
+        }
+    }
+
+    /// Who tells of what others change.
+    pub fn feed_in_force(&self) -> Feed {
+        let settings = self.config.feed_settings().filter(|_| self.feed().state() != FeedState::NotAllowed);
+        match settings.map(|settings| settings.kind) {
+            None => Feed::Nobody,
+            Some(FeedKind::Wal) => Feed::Wal,
+            Some(FeedKind::Outbox) => Feed::Outbox,
         }
     }
 

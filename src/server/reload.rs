@@ -22,8 +22,8 @@ use crate::core::calls::names::Deployment;
 use crate::core::catalog::job::JobBody;
 use crate::core::catalog::{self, Catalog, OnRule, Query, Section, Table, TableRows};
 use crate::core::catalog::{read_catalog, slots};
-use crate::core::feed::FeedState;
 use crate::core::jobs::scheduled;
+use crate::core::propose::facts::Feed;
 use crate::core::prove::claims::{Proof, Standing};
 use crate::core::sql::template::Template;
 use crate::keyspace::watch;
@@ -351,7 +351,7 @@ impl Server {
     /// Shows statements to Postgres.
     pub(super) fn submit_validation(&mut self, mut validation: Validation) {
         let each = u32::try_from(validation.statements.len()).unwrap_or(u32::MAX);
-        validation.has_feed = self.config.feed_settings().is_some() && self.feed().state() != FeedState::NotAllowed;
+        validation.has_feed = self.feed_in_force() != Feed::Nobody;
         validation.deadline = Instant::now() + CHECK_TIME + CHECK_TIME_EACH.saturating_mul(each);
         match self.workers.current() {
             Some(workers) => workers.submit(Request::Validate(validation)),

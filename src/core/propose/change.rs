@@ -30,10 +30,8 @@ impl Jobs<'_> {
             .iter()
             .map(|field| {
                 let (name, own, value) = (as_needed(&field.column.name), self.own(field.column), field.value("job"));
-                match field.column.not_null {
-                    true => format!("{name} = coalesce({value}, {own})"),
-                    false => format!("{name} = CASE WHEN job.data ? '{}' THEN {value} ELSE {own} END", field.name),
-                }
+                // A null that is sent is refused by what is NOT NULL.
+                format!("{name} = CASE WHEN job.data ? '{}' THEN {value} ELSE {own} END", field.name)
             })
             .collect();
         let wheres: Vec<String> =
@@ -48,7 +46,14 @@ impl Jobs<'_> {
         let mut data: Vec<_> = key.iter().map(|field| field.required()).collect();
         data.extend(changed.iter().map(|field| field.optional()));
         let about = "Changes those of its columns that are sent".to_owned();
-        Ok(Some(Job { name: "UPDATE", about, data, order: self.order(), sql: self.told("changed", &change) }))
+        Ok(Some(Job {
+            name: "UPDATE",
+            about,
+            notes: self.notes(&data),
+            data,
+            order: self.order(),
+            sql: self.told("changed", &change),
+        }))
     }
 
     /// Do rows of other tables follow what it is changed to? A statement sees no more of them afterwards than before.
@@ -78,7 +83,8 @@ impl Jobs<'_> {
             true => self.told("gone", &change),
             false => tell(&cascades, self.chosen, &change, &self.alias),
         };
-        let data = key.iter().map(|field| field.required()).collect();
-        Ok(Some(Job { name: "DELETE", about, data, order: self.order(), sql }))
+        let data: Vec<_> = key.iter().map(|field| field.required()).collect();
+        let notes = self.notes(&data);
+        Ok(Some(Job { name: "DELETE", about, notes, data, order: self.order(), sql }))
     }
 }

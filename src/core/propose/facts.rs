@@ -9,6 +9,27 @@ use crate::core::sql::spelling::as_needed;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Database {
     pub relations: Vec<Relation>,
+    /// In force for who says nothing of it; None: UTC, as in bear's own sessions.
+    pub time_zone: Option<Box<str>>,
+    pub feed: Feed,
+}
+
+/// Who tells of what others change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Feed {
+    #[default]
+    Nobody,
+    Wal,
+    Outbox,
+}
+
+/// What Postgres does of itself at changes of a relation: a trigger, or a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reaction {
+    pub name: Box<str>,
+    pub insert: bool,
+    pub update: bool,
+    pub delete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +59,27 @@ pub struct Relation {
     pub foreign_keys: Vec<ForeignKey>,
     /// Columns that an index begins with.
     pub indexed: BTreeSet<i16>,
+    /// Other than Postgres' own and bear's.
+    pub triggers: Vec<Reaction>,
+    pub rules: Vec<Reaction>,
+    /// Why the WAL's feed cannot follow it, and what would help.
+    pub untold: Option<Untold>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    pub why: Box<str>,
+    pub remedy: Box<str>,
+}
+
+impl Untold {
+    /// Lines of comment beside what depends on the table.
+    pub fn lines(&self, table: &str) -> [String; 2] {
+        [
+            format!("what others change in {table} is not followed with bear.feed wal: {}", self.why),
+            format!("until {}, or bear.feed is outbox, it is stale until its ttl", self.remedy),
+        ]
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

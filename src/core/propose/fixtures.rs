@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{
-    Column, Database, Follows, ForeignKey, Identity, Key, Kind, Relation, Rights, Sequence, Sort, Type,
+    Column, Database, Follows, ForeignKey, Identity, Key, Kind, Reaction, Relation, Rights, Sequence, Sort, Type,
 };
 
 const ALL: Rights = Rights { select: true, insert: true, update: true, delete: true };
@@ -21,6 +21,9 @@ fn ty(name: &str) -> Type {
         "ints" => (1007, Sort::Base, Some((23, Sort::Base))),
         "mood" => (16_500, Sort::Enum, None),
         "pair" => (16_501, Sort::Composite, None),
+        "bytea" => (17, Sort::Base, None),
+        "tsvector" => (3614, Sort::Base, None),
+        "citext" => (16_502, Sort::Base, None),
         other => panic!("{other} is no type of these"),
     };
     Type { oid, base: oid, sort, element, sql: name.into(), refuses_null: false }
@@ -109,12 +112,26 @@ fn table(line: &str, names: &[&str]) -> Relation {
         keys,
         foreign_keys,
         indexed,
+        triggers: reactions(&marks, "trigger="),
+        rules: reactions(&marks, "rule="),
+        untold: None,
     }
+}
+
+/// `trigger=insert` fires at it.
+fn reactions(marks: &[&str], mark: &str) -> Vec<Reaction> {
+    let of = |event: &str| Reaction {
+        name: format!("at_{event}").into(),
+        insert: event == "insert",
+        update: event == "update",
+        delete: event == "delete",
+    };
+    marks.iter().filter_map(|word| word.strip_prefix(mark)).map(of).collect()
 }
 
 /// In the order of the lines.
 pub(super) fn database(lines: &str) -> Database {
     let lines: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let names: Vec<&str> = lines.iter().filter_map(|line| Some(line.split_once(':')?.0)).collect();
-    Database { relations: lines.iter().map(|line| table(line, &names)).collect() }
+    Database { relations: lines.iter().map(|line| table(line, &names)).collect(), ..Database::default() }
 }

@@ -10,6 +10,31 @@ use super::names::Taken;
 use super::parents::is_secret;
 use crate::core::sql::spelling::as_needed;
 
+/// Does Postgres choose a value where none is said?
+fn has_default(column: &&Column) -> bool {
+    column.default.is_some() || column.identity != Identity::None
+}
+
+/// The job's result: what was drawn of the key, of several columns by their names.
+fn result(drawn: &[&Column]) -> String {
+    let own = |column: &Column| {
+        let own = format!("added.{}", as_needed(&column.name));
+        if needs_text(column) {
+            format!("{own}::text")
+        } else {
+            own
+        }
+    };
+    match drawn {
+        [] => String::new(),
+        [one] => format!(", {} AS result", own(one)),
+        several => {
+            let pairs = several.iter().map(|column| format!("'{}', {}", column.name.replace('\'', "''"), own(column)));
+            format!(", json_build_object({}) AS result", pairs.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
 /// A longer default is not repeated.
 const MAX_DEFAULT: usize = 120;
 
@@ -60,35 +85,47 @@ impl Jobs<'_> {
             .map(|(column, value)| format!("added.{} = {value}", as_needed(&column.name)))
             .collect();
         let joined = format!("{from} JOIN added ON {}", joins.join(" AND "));
+        let chosen: Vec<&Column> = self.table.key.iter().copied().filter(has_default).collect();
+        let result = result(&chosen);
         let told = match &self.table.places[..] {
             [(_, id)] => {
                 let own = format!("added.{}", as_needed(&id.name));
                 let own = if needs_text(id) { format!("{own}::text") } else { own };
-                let result = if drawn.is_empty() { String::new() } else { format!(", {own} AS result") };
                 let id = renamed(&own, id);
                 format!("SELECT {jobs}.n, {id}{result} FROM {joined}")
             }
-            _ => self.ids(self.table, &format!("{jobs}.n"), "added", &joined).join("\n          UNION ALL "),
+            _ => {
+                let told = self.ids(self.table, &format!("{jobs}.n{result}"), "added", &joined);
+                told.join("\n          UNION ALL ")
+            }
         };
-        let about = match drawn.is_empty() {
-            true => "Inserts one".to_owned(),
-            false => "Inserts one; its key is drawn here, and is the job's result".to_owned(),
+        let names: Vec<&str> = chosen.iter().map(|column| &*column.name).collect();
+        let about = match (chosen.len(), self.table.key.len()) {
+            (0, _) => "Inserts one".to_owned(),
+            (some, all) if some == all => "Inserts one; its key is drawn here, and is the job's result".to_owned(),
+            _ => format!("Inserts one; of its key {} is drawn here, and is the job's result", names.join(", ")),
         };
         let order = self.order().filter(|order| data.iter().any(|(name, _)| name == order));
         data.sort_by_key(|(_, ty)| ty.ends_with('?'));
-        Ok(Some(Job { name: "INSERT", about, data, order, sql: format!("{with}\n          {told}") }))
+        Ok(Some(Job {
+            name: "INSERT",
+            about,
+            notes: self.notes(&data),
+            data,
+            order,
+            sql: format!("{with}\n          {told}"),
+        }))
     }
 
     /// Which columns an INSERT fills, and with what.
     fn plan(&self) -> Result<Plan, &'static str> {
-        let has_default = |column: &&Column| column.default.is_some() || column.identity != Identity::None;
-        let jobs = if self.table.key.iter().any(&has_default) { "drawn" } else { "job" };
+        let jobs = if self.table.key.iter().any(|column| has_default(&column)) { "drawn" } else { "job" };
         let mut plan = Plan { jobs, ..Plan::default() };
         let mut taken = Taken::default();
         self.fields.values().for_each(|field| drop(taken.give(&field.name)));
         for column in &self.table.relation.columns {
             let is_key = self.is_key(column);
-            let is_needed = column.refuses_null() && !has_default(&column);
+            let is_needed = column.refuses_null() && !column.is_generated && !has_default(&column);
             let field = self.fields.get(&column.number).filter(|_| column.rights.insert && !column.is_generated);
             let Some(field) = field else {
                 match (is_key || is_needed, column.rights.insert) {
@@ -124,10 +161,8 @@ impl Jobs<'_> {
                 (false, Some(default)) if default.len() <= MAX_DEFAULT && column.sequence.is_none() => {
                     let value = field.value(jobs);
                     let default = of_its_type(default, column);
-                    plan.values.push(match column.not_null {
-                        true => format!("coalesce({value}, {default})"),
-                        false => format!("CASE WHEN {jobs}.data ? '{}' THEN {value} ELSE {default} END", field.name),
-                    });
+                    plan.values
+                        .push(format!("CASE WHEN {jobs}.data ? '{}' THEN {value} ELSE {default} END", field.name));
                     plan.data.push(field.optional());
                 }
                 (false, None) if column.identity == Identity::None => {

@@ -13,6 +13,8 @@ use crate::core::sql::template::Template;
 /// Columns and placeholders with a meaning of their own.
 const RESERVED: [&str; 4] = ["n", "data", "jobs", "tenant"];
 
+const BYTEA: u32 = 17;
+
 /// Characters of `data` on one line.
 const LINE: usize = 120;
 
@@ -20,6 +22,8 @@ const LINE: usize = 120;
 pub(super) struct Job {
     pub name: &'static str,
     pub about: String,
+    /// Lines of comment below that.
+    pub notes: Vec<String>,
     /// Fields and their types.
     pub data: Vec<(String, String)>,
     pub order: Option<String>,
@@ -31,7 +35,9 @@ impl Job {
         let fields: Vec<String> =
             self.data.iter().map(|(name, ty)| format!("{} = {}", write::key(name), write::quoted(ty))).collect();
         let line = fields.join(", ");
-        let head = format!("\n{}\n[{section}.job.{}]\n", write::comment(&self.about), self.name);
+        let comments = std::iter::once(&self.about).chain(&self.notes);
+        let comments: Vec<String> = comments.map(|line| write::comment(line)).collect();
+        let head = format!("\n{}\n[{section}.job.{}]\n", comments.join("\n"), self.name);
         let order = self.order.as_ref().map(|field| format!("order = [\"{field}\"]\n")).unwrap_or_default();
         let sql = format!("sql  = {}\n", write::statement(&self.sql));
         if line.len() <= LINE {
@@ -60,9 +66,15 @@ impl Field<'_> {
     pub fn value(&self, jobs: &str) -> String {
         let name = as_needed(&self.name);
         match &self.cast {
+            // A cast takes any text for bytes, base64 as well as hex, as its letters.
+            Some(_) if self.is_bytes() => format!("decode(ltrim({jobs}.{name}, '\\x'), 'hex')"),
             Some(cast) => format!("{jobs}.{name}::{cast}"),
             None => format!("{jobs}.{name}"),
         }
+    }
+
+    pub fn is_bytes(&self) -> bool {
+        self.column.ty.base == BYTEA && self.column.ty.element.is_none()
     }
 
     pub fn required(&self) -> (String, String) {
@@ -95,6 +107,18 @@ impl<'a> Jobs<'a> {
         // Other than the relations of statements are called.
         let alias = Taken::of(["job"]).give(&names::alias(&table.relation.name));
         Jobs { table, chosen, alias, fields }
+    }
+
+    /// None: no payload has such a value.
+    pub fn field(&self, column: &Column) -> Option<&Field<'a>> {
+        self.fields.get(&column.number)
+    }
+
+    /// What is to be known of a payload's fields.
+    pub fn notes(&self, data: &[(String, String)]) -> Vec<String> {
+        let is_sent = |field: &&Field<'_>| field.is_bytes() && data.iter().any(|(name, _)| *name == field.name);
+        let bytes: Vec<&str> = self.fields.values().filter(is_sent).map(|field| &*field.name).collect();
+        (!bytes.is_empty()).then(|| format!("Bytes are sent in hex: {}", bytes.join(", "))).into_iter().collect()
     }
 
     pub fn relation(&self) -> String {

@@ -2,19 +2,51 @@
 //! it changed, and a DELETE those of the rows that go with it.
 
 use super::choose::{Chosen, Table};
+use super::facts::{Feed, Reaction};
 use super::job::{Job, Jobs};
 
-/// The table's jobs, and what was left out.
-pub(super) fn of(table: &Table<'_>, chosen: &Chosen<'_>) -> (Vec<Job>, Vec<String>) {
+/// The table's jobs, and what was left out. `feed`: who tells of what these change unseen.
+pub(super) fn of(table: &Table<'_>, chosen: &Chosen<'_>, feed: Feed) -> (Vec<Job>, Vec<String>) {
     let jobs = Jobs::of(table, chosen);
     let (mut made, mut left_out) = (Vec::new(), Vec::new());
     for (name, job) in [("INSERT", jobs.insert()), ("UPDATE", jobs.update()), ("DELETE", jobs.delete())] {
+        if let Some(rule) = table.relation.rules.iter().find(|rule| reacts(rule, name)) {
+            left_out
+                .push(format!("{name}: the rule {} answers it, and no statement tells what that changes", rule.name));
+            continue;
+        }
         match job {
-            Ok(Some(job)) if job.is_legal() => made.push(job),
+            Ok(Some(mut job)) if job.is_legal() => {
+                job.notes.extend(unseen(&table.relation.triggers, name, feed));
+                made.push(job);
+            }
             Ok(Some(_)) => left_out.push(format!("{name}: no statement can be written of its names")),
             Ok(None) => {}
             Err(why) => left_out.push(format!("{name}: {why}")),
         }
     }
+    let unpassed = table.relation.columns.iter().filter(|column| !column.is_generated && jobs.field(column).is_none());
+    left_out.extend(
+        unpassed.map(|column| format!("{}: no job brings it, for no payload has a {}", column.name, column.ty.sql)),
+    );
     (made, left_out)
+}
+
+fn reacts(reaction: &Reaction, job: &str) -> bool {
+    match job {
+        "INSERT" => reaction.insert,
+        "UPDATE" => reaction.update,
+        _ => reaction.delete,
+    }
+}
+
+/// What the job's triggers write is not in what its statement returns.
+fn unseen(triggers: &[Reaction], job: &str, feed: Feed) -> Option<String> {
+    let names: Vec<&str> =
+        triggers.iter().filter(|trigger| reacts(trigger, job)).map(|trigger| &*trigger.name).collect();
+    let who = match feed {
+        Feed::Nobody => "With bear.feed off nobody tells",
+        Feed::Wal | Feed::Outbox => "The change feed alone tells",
+    };
+    (!names.is_empty()).then(|| format!("{who} what triggers write in other tables meanwhile: {}", names.join(", ")))
 }

@@ -44,7 +44,7 @@ mod tests;
 mod types;
 mod write;
 
-use facts::Database;
+use facts::{Database, Feed};
 use queries::Queries;
 
 /// What a catalog is wanted for; nothing said: all tables.
@@ -77,15 +77,20 @@ pub enum NoProposal {
 pub fn propose(database: &Database, wanted: &Wanted) -> Result<String, NoProposal> {
     let chosen = choose::choose(database, wanted)?;
     let mut text = HEAD.to_owned();
+    zone_lines(database.time_zone.as_deref()).iter().for_each(|line| text += &format!("{}\n", write::comment(line)));
     let mut left_out = Vec::new();
     for table in &chosen.tables {
         for (at, (section, id)) in table.places.iter().enumerate() {
             text += "\n";
+            if let (Some(untold), Feed::Wal) = (&table.relation.untold, database.feed) {
+                let lines = untold.lines(&table.relation.sql_name());
+                lines.iter().for_each(|line| text += &format!("{}\n", write::comment(line)));
+            }
             text += &table.head(section, id);
             let (queries, without) = Queries::of(table, &chosen, id).written();
             queries.iter().for_each(|query| text += &query.text(section));
             if at == 0 {
-                let (jobs, unwritten) = jobs::of(table, &chosen);
+                let (jobs, unwritten) = jobs::of(table, &chosen, database.feed);
                 jobs.iter().for_each(|job| text += &job.text(section));
                 left_out.extend(
                     without.into_iter().chain(unwritten).map(|what| format!("{}: {what}", table.relation.sql_name())),
@@ -95,6 +100,16 @@ pub fn propose(database: &Database, wanted: &Wanted) -> Result<String, NoProposa
     }
     text += &chosen.left_out_lines(&left_out);
     Ok(text)
+}
+
+/// What statements mean elsewhere that depend on the time zone.
+pub fn zone_lines(time_zone: Option<&str>) -> Vec<String> {
+    let Some(zone) = time_zone else { return Vec::new() };
+    vec![
+        format!("TimeZone is {zone} in this database, and UTC in bear's sessions: casts of timestamptz to date, time, timestamp and text,"),
+        "date_trunc, to_char, extract, CURRENT_DATE, literals, and a default now() of a timestamp mean UTC here".to_owned(),
+        format!("where that matters, write AT TIME ZONE '{zone}'"),
+    ]
 }
 
 const HEAD: &str = "# Proposed by BEAR.PROPOSE: a section for each table, its queries as calls and SQL, its jobs. Keep what you need, and go on from there.\n";

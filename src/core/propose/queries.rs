@@ -7,7 +7,7 @@ use super::facts::{Column, Sort};
 use super::names::{self, Taken};
 use super::parents::{self, is_secret};
 use super::select::Select;
-use super::types::passed;
+use super::types::{is_citext, passed, why_inexact};
 use super::write;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::sql::spelling::as_needed;
@@ -83,13 +83,12 @@ impl<'a> Queries<'a> {
     /// Those of the section whose ids are values of the column.
     pub fn of(table: &'a Table<'a>, chosen: &'a Chosen<'a>, id: &'a Column) -> Queries<'a> {
         let select = Select::of(table, chosen, id);
-        let left_out = select.left_out.iter().map(|column| format!("{column}: looks like a secret, and is not shown"));
         Queries {
             table,
             chosen,
             id,
             is_main: table.places[0].1.number == id.number,
-            left_out: left_out.collect(),
+            left_out: select.left_out.clone(),
             select,
             words: Taken::of(WORDS),
             queries: Vec::new(),
@@ -201,9 +200,9 @@ impl<'a> Queries<'a> {
             }
             let name: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
             let name = name.join(", ");
-            if !columns.iter().all(|column| self.is_exact(column)) {
-                self.left_out
-                    .push(format!("one by {name}: no call names such a value so that a change is looked up by it"));
+            let is_known = |column: &&Column| self.is_exact(column) || (column.rights.select && is_citext(&column.ty));
+            if !columns.iter().all(is_known) {
+                self.left_out.push(format!("one by {name}: {}", why_inexact(&columns)));
                 continue;
             }
             count += 1;
@@ -212,7 +211,11 @@ impl<'a> Queries<'a> {
                 continue;
             }
             if let Some((call, conditions)) = self.equal(&columns, false) {
-                let about = format!("One by {name}{}", self.select.with_names());
+                let note = match columns.iter().any(|column| is_citext(&column.ty)) {
+                    true => "; any change of the table counts, for bear compares no citext",
+                    false => "",
+                };
+                let about = format!("One by {name}{}{note}", self.select.with_names());
                 let sql = self.select.text(&conditions, "");
                 self.push(about, call, true, sql);
             }
@@ -238,8 +241,7 @@ impl<'a> Queries<'a> {
             let name: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
             let name = name.join(", ");
             if !columns.iter().all(|column| self.is_exact(column)) {
-                self.left_out
-                    .push(format!("those by {name}: no call names such a value so that a change is looked up by it"));
+                self.left_out.push(format!("those by {name}: {}", why_inexact(&columns)));
             } else if known.len() > MAX_LISTS {
                 self.left_out.push(format!("those by {name}: more than {MAX_LISTS} lists"));
             } else {

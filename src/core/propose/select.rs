@@ -17,8 +17,8 @@ pub(super) struct Select {
     pub alias: String,
     joined: Vec<Joined>,
     shown: Vec<String>,
-    /// Columns that look like secrets.
-    pub left_out: Vec<Box<str>>,
+    /// Columns that are not shown, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Select {
@@ -48,12 +48,15 @@ impl Select {
         let columns = table.relation.columns.iter();
         // Those first that are called as they are.
         let taken: BTreeSet<&str> = columns.clone().map(|column| &*column.name).collect();
-        for column in columns.filter(|column| column.rights.select) {
-            if UNREADABLE.contains(&column.ty.base) {
-                continue;
-            }
-            if is_secret(&column.name) {
-                self.left_out.push(column.name.clone());
+        for column in columns {
+            let why_not = match () {
+                () if !column.rights.select => Some("the role may not read it"),
+                () if UNREADABLE.contains(&column.ty.base) => Some("of full-text search, and is not shown"),
+                () if is_secret(&column.name) => Some("looks like a secret, and is not shown"),
+                () => None,
+            };
+            if let Some(why) = why_not {
+                self.left_out.push(format!("{}: {why}", column.name));
                 continue;
             }
             let is_plain = !column.name.starts_with('_') && !names.has(&column.name);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::facts::{Feed, Untold};
 use super::fixtures::database;
 use super::{propose, NoProposal, Wanted};
 use crate::core::catalog::{read_catalog, Catalog};
@@ -86,6 +87,130 @@ fn there_may_be_nothing_to_propose() {
         let nothing = propose(&database(&format!("t: {columns}")), &wanted);
         assert!(matches!(nothing, Err(NoProposal::Nothing(_))), "{columns}: {nothing:?}");
     }
+}
+
+/// The lines behind a heading, up to the next empty one.
+fn lines_of<'a>(text: &'a str, head: &str) -> &'a str {
+    let (before, after) = text.split_once(head).unwrap_or_else(|| panic!("{head}: {text}"));
+    let begin = before.rfind("\n\n").map_or(0, |at| at + 2);
+    &text[begin..before.len() + after.find("\n\n").map_or(after.len(), |at| at + head.len())]
+}
+
+#[test]
+fn what_is_sent_as_null_is_written_and_what_is_absent_stays() {
+    let text =
+        propose(&database("t: id int key default, a text ! default, b text !, c text default"), &Wanted::default())
+            .unwrap();
+    read(&text);
+    let (insert, update) = (lines_of(&text, "[t.job.INSERT]"), lines_of(&text, "[t.job.UPDATE]"));
+    for value in
+        ["CASE WHEN drawn.data ? 'a' THEN drawn.a ELSE ('d')::text END", "drawn.b", "CASE WHEN drawn.data ? 'c'"]
+    {
+        assert!(insert.contains(value), "{value}: {insert}");
+    }
+    for value in ["a = CASE WHEN job.data ? 'a' THEN job.a ELSE t.a END", "b = CASE WHEN job.data ? 'b'"] {
+        assert!(update.contains(value), "{value}: {update}");
+    }
+}
+
+#[test]
+fn what_was_drawn_of_a_key_is_the_jobs_result() {
+    for (columns, about, result) in [
+        ("id int key default", "its key is drawn here, and is", "added.id AS result"),
+        ("at int key, id int key default", "of its key id is drawn here, and is", "added.id AS result"),
+        ("at int key indexed, id int key default", "of its key id is drawn here, and is", "added.id AS result"),
+        (
+            "id int key default, at uuid key default",
+            "its key is drawn here, and is",
+            "json_build_object('id', added.id, 'at', added.at) AS result",
+        ),
+        ("id int key, at int key", "Inserts one\n", ""),
+    ] {
+        let text = propose(&database(&format!("t: {columns}")), &Wanted::default()).unwrap();
+        read(&text);
+        let insert = lines_of(&text, "[t.job.INSERT]");
+        assert!(insert.contains(about), "{columns}: {insert}");
+        assert_eq!(insert.contains(" AS result"), !result.is_empty(), "{columns}: {insert}");
+        assert!(insert.contains(result), "{columns}: {insert}");
+    }
+}
+
+#[test]
+fn bytes_are_sent_in_hex() {
+    let text = propose(&database("t: id int key, pdf bytea"), &Wanted::default()).unwrap();
+    read(&text);
+    for job in ["INSERT", "UPDATE"] {
+        let lines = lines_of(&text, &format!("[t.job.{job}]"));
+        assert!(lines.contains("# Bytes are sent in hex: pdf\n"), "{lines}");
+        assert!(lines.contains("decode(ltrim(job.pdf, '\\\\x'), 'hex')"), "{lines}");
+    }
+}
+
+#[test]
+fn each_column_that_is_left_out_is_named() {
+    let lines = "t: id int key, pair pair, words tsvector, name text unique closed, mail citext unique, j json unique";
+    let text = propose(&database(lines), &Wanted::default()).unwrap();
+    read(&text);
+    let (_, left_out) = text.split_once("# Left out:\n").unwrap();
+    for line in [
+        "# - t: pair: no job brings it, for no payload has a pair\n",
+        "# - t: words: of full-text search, and is not shown\n",
+        "# - t: name: the role may not read it\n",
+        "# - t: one by name: the role may not read name\n",
+        "# - t: one by j: no call names such a value so that a change is looked up by it\n",
+    ] {
+        assert!(left_out.contains(line), "{line}: {left_out}");
+    }
+    assert!(
+        text.contains("# One by mail; any change of the table counts") && text.contains("t.mail = {mail}::citext"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rule_that_answers_a_job_leaves_it_out() {
+    let database = database("t: id int key, a int | rule=delete rule=insert");
+    let text = propose(&database, &Wanted::default()).unwrap();
+    assert!(
+        !text.contains("[t.job.DELETE]") && !text.contains("[t.job.INSERT]") && text.contains("[t.job.UPDATE]"),
+        "{text}"
+    );
+    assert!(text.contains("# - t: DELETE: the rule at_delete answers it"), "{text}");
+}
+
+#[test]
+fn what_nobody_tells_is_said_for_the_feed_in_force() {
+    let mut database = database("t: id int key, a int | trigger=insert");
+    let untold =
+        Untold { why: "it has no replica identity".into(), remedy: "ALTER TABLE t REPLICA IDENTITY FULL".into() };
+    database.relations[0].untold = Some(untold);
+    for (feed, of_trigger, of_table) in [
+        (
+            Feed::Nobody,
+            "# With bear.feed off nobody tells what triggers write in other tables meanwhile: at_insert\n",
+            false,
+        ),
+        (Feed::Wal, "# The change feed alone tells what triggers write in other tables meanwhile: at_insert\n", true),
+        (Feed::Outbox, "# The change feed alone tells what triggers", false),
+    ] {
+        database.feed = feed;
+        let text = propose(&database, &Wanted::default()).unwrap();
+        read(&text);
+        assert!(lines_of(&text, "[t.job.INSERT]").contains(of_trigger), "{text}");
+        assert!(!lines_of(&text, "[t.job.UPDATE]").contains("triggers"), "{text}");
+        assert_eq!(lines_of(&text, "[t]\n").contains("# what others change in t is not followed"), of_table, "{text}");
+    }
+}
+
+#[test]
+fn another_time_zone_is_said() {
+    let mut database = database("t: id int key");
+    assert!(!propose(&database, &Wanted::default()).unwrap().contains("TimeZone"));
+    database.time_zone = Some("America/New_York".into());
+    let text = propose(&database, &Wanted::default()).unwrap();
+    assert!(text.contains("# TimeZone is America/New_York in this database, and UTC in bear's sessions"), "{text}");
+    assert!(!text.contains('…'), "{text}");
+    read(&text);
 }
 
 /// The names that a table and its columns may have: each is read back as a catalog, whatever meaning it has elsewhere.

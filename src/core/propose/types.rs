@@ -1,7 +1,7 @@
 //! How values of a column are passed: the type of an argument, or of a job's field, and the cast that makes a value of the
 //! column's own type of it.
 
-use super::facts::{Sort, Type};
+use super::facts::{Column, Sort, Type};
 use crate::core::values::value::{ArgType, ScalarType};
 
 /// How a value comes.
@@ -59,6 +59,20 @@ pub(super) fn passed(ty: &Type) -> Option<Passed> {
         None => ty.sort == Sort::Enum && !is_domain,
     };
     Some(Passed { ty: ArgType::scalar(scalar), cast: needs_cast.then(|| ty.sql.clone()), is_exact })
+}
+
+/// Text of which letters of either case are the same.
+pub(super) fn is_citext(ty: &Type) -> bool {
+    ty.element.is_none() && (*ty.sql == *"citext" || ty.sql.ends_with(".citext"))
+}
+
+/// Why rows are not asked for by the columns.
+pub(super) fn why_inexact(columns: &[&Column]) -> String {
+    let closed: Vec<&str> = columns.iter().filter(|column| !column.rights.select).map(|column| &*column.name).collect();
+    match closed.is_empty() {
+        true => "no call names such a value so that a change is looked up by it".to_owned(),
+        false => format!("the role may not read {}", closed.join(", ")),
+    }
 }
 
 #[cfg(test)]

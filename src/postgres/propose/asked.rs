@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::core::cache::fetch::FetchError;
 use crate::core::catalog::Section;
+use crate::core::propose::facts::Feed;
 use crate::core::propose::Wanted;
 use crate::postgres::connect::pool::Pool;
 
@@ -19,8 +20,8 @@ pub struct Proposal {
 
 #[derive(Debug, Clone)]
 pub enum Asked {
-    /// A catalog for tables.
-    Tables(Wanted),
+    /// A catalog for tables, with this feed.
+    Tables(Wanted, Feed),
     /// The lines of one query.
     Statement(Statement, Known),
     /// Queries for the statements that cost most, so many at most.
@@ -44,8 +45,8 @@ pub struct Known {
     pub sections: Arc<[Section]>,
     /// See [`crate::core::catalog::read_catalog::parse_with`].
     pub plan_id: fn() -> u64,
-    /// Is what others change told?
-    pub has_feed: bool,
+    /// Who tells of what others change.
+    pub feed: Feed,
 }
 
 /// Why there is no text.
@@ -63,7 +64,7 @@ impl Pool {
     /// The text that is asked for.
     pub fn propose(&self, proposal: &Proposal) -> Result<String, ProposalError> {
         match &proposal.asked {
-            Asked::Tables(wanted) => self.propose_tables(wanted, proposal.deadline),
+            Asked::Tables(wanted, feed) => self.propose_tables(wanted, *feed, proposal.deadline),
             Asked::Statement(statement, known) => self.propose_statement(statement, known, proposal.deadline),
             Asked::Slow(count, known) => self.propose_slow(*count, known, proposal.deadline),
         }

@@ -9,10 +9,17 @@ use super::asked::{Known, ProposalError};
 use crate::core::catalog::additions::QueryAdditions;
 use crate::core::catalog::read_catalog;
 use crate::core::catalog::{Catalog, Section};
+use crate::core::propose::facts::Feed;
 use crate::core::propose::query::{Home, Lines, Proposal};
 use crate::core::prove::claims::{Proof, Standing};
 use crate::postgres::check::validation::{CatalogFile, StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::postgres::connect::pool::Pool;
+
+/// What a refusal says that a ttl covers.
+const BY_TTL: &str = "; say ttl = ";
+
+/// Of results that change by themselves.
+const TTL: &str = "1m";
 
 /// A query that may be proposed.
 #[derive(Debug, Clone)]
@@ -22,12 +29,23 @@ pub(super) struct Candidate {
     /// Lines of comment above it.
     pub(super) above: Vec<String>,
     says_no_rows: bool,
+    ttl: Option<&'static str>,
     verdict: Result<Vec<String>, String>,
 }
 
 impl Candidate {
     pub(super) fn new(home: Home, proposal: Proposal, above: Vec<String>) -> Candidate {
-        Candidate { home, proposal, above, says_no_rows: false, verdict: Ok(Vec::new()) }
+        Candidate { home, proposal, above, says_no_rows: false, ttl: None, verdict: Ok(Vec::new()) }
+    }
+
+    /// The same with a ttl as its promise, where that is what it lacks.
+    pub(super) fn with_ttl(&self) -> Option<Candidate> {
+        let reason = self.refused().filter(|reason| reason.contains(BY_TTL) && self.ttl.is_none())?;
+        let why = reason.split("; say ").next().unwrap_or_default();
+        let mut again = Candidate::new(self.home.clone(), self.proposal.clone(), self.above.clone());
+        again.proposal.notes.push(format!("{why}, which nobody tells: results are as old as this ttl; choose it"));
+        again.ttl = Some(TTL);
+        Some(again)
     }
 
     /// Why it cannot be cached.
@@ -49,6 +67,7 @@ pub(super) fn text(candidates: &[Candidate]) -> String {
             section: &candidate.home.section,
             proposal: &candidate.proposal,
             says_no_rows: candidate.says_no_rows,
+            ttl: candidate.ttl,
             above: &candidate.above,
             below,
         };
@@ -126,7 +145,26 @@ fn verdicts(
     let validation = validation(known, &catalog, file, &places, deadline);
     let report = pool.validate(&validation)?;
     let read = report.completed.as_deref().unwrap_or(&catalog);
-    Ok((0..candidates.len()).map(|at| verdict(&report, read, &places[at], at)).collect())
+    let mut verdicts: Vec<_> = (0..candidates.len()).map(|at| verdict(&report, read, &places[at], at)).collect();
+    if known.feed == Feed::Wal {
+        let tables: Vec<Vec<String>> = places.iter().map(|place| tables(read, place)).collect();
+        for (verdict, lines) in verdicts.iter_mut().zip(pool.untold_lines(&tables, deadline)?) {
+            verdict.iter_mut().for_each(|below| below.extend(lines.iter().cloned()));
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Those whose changes drop results of the query.
+fn tables(catalog: &Catalog, (section, number): &(Box<str>, usize)) -> Vec<String> {
+    let Some((own, found)) = catalog.section(section.as_bytes()) else { return Vec::new() };
+    let Some(query) = found.queries.get(*number) else { return Vec::new() };
+    let is_read = |section: &Section| query.reads.iter().any(|reads| reads.of(section.name.as_bytes()).is_some());
+    let is_on = |(at, section): &(usize, &Section)| {
+        *at == own || query.on.iter().any(|on| on.section == *at) || is_read(section)
+    };
+    let sections = catalog.sections.iter().enumerate().filter(is_on);
+    sections.flat_map(|(_, section)| &section.tables).map(|table| table.name.to_string()).collect()
 }
 
 /// Section and number of each.
@@ -168,7 +206,7 @@ fn validation(
         mapped_tables: tables.map(|table| table.name.to_string()).collect(),
         sections: catalog.sections.clone(),
         file: Some(CatalogFile { text: file, plan_id: known.plan_id }),
-        has_feed: known.has_feed,
+        has_feed: known.feed != Feed::Nobody,
         deadline,
     }
 }

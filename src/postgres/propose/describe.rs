@@ -58,7 +58,7 @@ pub(super) fn describe(client: &mut Client, draft: &Draft) -> Result<Result<Desc
             let foreign = draft.foreign_parameter().map(|parameter| {
                 format!("{reason}; parameters are written $1 or {{name}}, and this has '{parameter}'")
             });
-            return Ok(Err(foreign.unwrap_or(reason)));
+            return Ok(Err(foreign.or_else(|| untyped(&draft.parameters(), &reason)).unwrap_or(reason)));
         }
     };
     let mut naming = draft.naming(&as_it_is.columns);
@@ -76,6 +76,14 @@ pub(super) fn describe(client: &mut Client, draft: &Draft) -> Result<Result<Desc
     let types = as_it_is.types.into_iter().zip(type_names(client, &as_it_is.oids)?);
     let types = types.map(|(oid, name)| ParameterType { oid, name }).collect();
     Ok(Ok(Described { types, naming, main }))
+}
+
+/// Of a parameter that is compared with nothing, drivers say the type.
+fn untyped(parameters: &[String], reason: &str) -> Option<String> {
+    let (_, rest) = reason.split_once("could not determine data type of parameter $")?;
+    let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let parameter = parameters.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+    Some(format!("{reason}; write its type where it is compared with NULL alone, such as {parameter}::int IS NULL"))
 }
 
 struct Shape {

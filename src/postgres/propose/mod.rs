@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `asked` | what is asked, and why nothing may come of it |
 //! | `snapshot` | what Postgres knows of its relations, all at once |
+//! | `reactions` | the triggers and rules of tables |
+//! | `untold` | tables that the WAL's feed cannot follow |
+//! | `zone` | the time zone that statements have elsewhere |
 //! | `tables` | their catalog |
 //! | `statement` | the lines of one query |
 //! | `slow` | queries for the statements that cost most |
@@ -19,7 +22,10 @@ mod candidates;
 mod costs;
 mod describe;
 mod homes;
+mod reactions;
 mod slow;
 mod snapshot;
 mod statement;
 mod tables;
+mod untold;
+mod zone;

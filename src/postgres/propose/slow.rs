@@ -13,8 +13,10 @@ use super::costs::{costs, Cost, Costs};
 use super::describe::{begin, describe, Described};
 use super::homes::Homes;
 use super::statement::is_free;
+use super::zone::time_zone;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::propose::query::{Draft, Home, Refused};
+use crate::core::propose::zone_lines;
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::pool::Pool;
@@ -49,11 +51,13 @@ impl Pool {
         let (_, found) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
             begin(session)?;
+            let zone = time_zone(&mut session.client)?;
             let found = costs(&mut session.client);
             session.client.batch_execute("ROLLBACK")?;
-            found
+            found.map(|found| (found, zone))
         });
-        let costs = found??;
+        let (costs, zone) = found?;
+        let costs = costs?;
         let mut kept: Vec<Candidate> = Vec::new();
         let mut left_out = LeftOut::default();
         let merged = self.understood(known, &costs, deadline, &mut left_out)?;
@@ -80,7 +84,7 @@ impl Pool {
         if kept.is_empty() && left_out.count == 0 {
             return Err(ProposalError::Refused("pg_stat_statements has no statement of this database yet".to_owned()));
         }
-        Ok(head(&kept) + &text(&kept) + &left_out.lines(&costs))
+        Ok(head(&kept, zone.as_deref()) + &text(&kept) + &left_out.lines(&costs))
     }
 
     /// The statements that Postgres takes; those that differ only in what becomes an argument are one.
@@ -186,11 +190,13 @@ fn shown(cost: &Cost, all_ms: f64) -> String {
     )
 }
 
-fn head(kept: &[Candidate]) -> String {
-    match kept.len() {
-        0 => "# none of the statements that were seen can be cached exactly\n\n".to_owned(),
-        _ => "# reads that cost the server most, by pg_stat_statements; the most expensive first\n\n".to_owned(),
-    }
+fn head(kept: &[Candidate], time_zone: Option<&str>) -> String {
+    let what = match kept.len() {
+        0 => "none of the statements that were seen can be cached exactly",
+        _ => "reads that cost the server most, by pg_stat_statements; the most expensive first",
+    };
+    let lines = std::iter::once(what.to_owned()).chain(zone_lines(time_zone));
+    lines.map(|line| format!("# {line}\n")).collect::<String>() + "\n"
 }
 
 /// Statements that are not proposed, by the reason.

@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
 
 use super::describe::BRIEF_LOCKS;
+use super::reactions::reactions;
+use super::untold::untold;
+use super::zone::time_zone;
 use crate::core::propose::facts::{
     Column, Database, Follows, ForeignKey, Identity, Key, Kind, Relation, Rights, Sequence, Sort, Type,
 };
@@ -117,7 +120,8 @@ pub(super) fn take(session: &mut Session) -> Result<Database, Failure> {
     let mut reading = Reading { relations, places };
     reading.columns(client, type_names, &visible)?;
     reading.keys(client)?;
-    Ok(Database { relations: reading.relations })
+    reading.reactions(client)?;
+    Ok(Database { relations: reading.relations, time_zone: time_zone(client)?, ..Database::default() })
 }
 
 struct Reading {
@@ -175,6 +179,17 @@ impl Reading {
             if let Some(relation) = self.of(relation) {
                 relation.columns.push(column);
             }
+        }
+        Ok(())
+    }
+
+    fn reactions(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let (mut triggers, mut rules) = reactions(client)?;
+        let mut untold = untold(client, None)?;
+        for relation in &mut self.relations {
+            relation.triggers = triggers.remove(&relation.oid).unwrap_or_default();
+            relation.rules = rules.remove(&relation.oid).unwrap_or_default();
+            relation.untold = untold.remove(&relation.oid);
         }
         Ok(())
     }
@@ -280,5 +295,8 @@ fn relation(row: &Row, visible: &BTreeSet<u32>) -> Result<Relation, Failure> {
         keys: Vec::new(),
         foreign_keys: Vec::new(),
         indexed: BTreeSet::new(),
+        triggers: Vec::new(),
+        rules: Vec::new(),
+        untold: None,
     })
 }

@@ -7,8 +7,10 @@ use super::asked::{Known, ProposalError, Statement};
 use super::candidates::{text, try_all, Candidate};
 use super::describe::{begin, describe, Described};
 use super::homes::Homes;
+use super::zone::time_zone;
 use crate::core::calls::pattern::CallPattern;
 use crate::core::propose::query::{is_told_apart, Draft, Home, Refused};
+use crate::core::propose::zone_lines;
 use crate::postgres::connect::pool::Pool;
 
 impl From<Refused> for ProposalError {
@@ -29,21 +31,27 @@ impl Pool {
             let session = &mut numbered.session;
             begin(session)?;
             let client = &mut session.client;
+            let zone = time_zone(client)?;
             let found = match describe(client, &draft) {
                 Ok(Ok(described)) => Homes::of(client, &known.sections)
                     .and_then(|mut homes| homes.find(client, &described.main))
-                    .map(|home| Ok((described, home))),
+                    .map(|home| Ok((described, home, zone))),
                 Ok(Err(reason)) => Ok(Err(reason)),
                 Err(failure) => Err(failure),
             };
             session.client.batch_execute("ROLLBACK")?;
             found
         });
-        let (Described { types, naming, .. }, home) = described?.map_err(ProposalError::Refused)?;
+        let (Described { types, naming, .. }, home, zone) = described?.map_err(ProposalError::Refused)?;
         let is_free = |call: &CallPattern| is_free(known, &home, &[], call);
         let proposal = draft.propose(&types, &naming, statement.call.as_deref(), &is_free)?;
-        let mut candidates = vec![Candidate::new(home, proposal, Vec::new())];
-        match try_all(self, known, &mut candidates, deadline)?.first() {
+        let mut candidates = vec![Candidate::new(home, proposal, zone_lines(zone.as_deref()))];
+        let mut refused = try_all(self, known, &mut candidates, deadline)?;
+        if let Some(again) = refused.first().and_then(Candidate::with_ttl) {
+            candidates = vec![again];
+            refused = try_all(self, known, &mut candidates, deadline)?;
+        }
+        match refused.first() {
             Some(refused) => {
                 let reason = refused.refused().unwrap_or("nobody knows why");
                 Err(ProposalError::Refused(format!("bear cannot cache it: {reason}")))

@@ -4,17 +4,23 @@ use std::time::Instant;
 
 use super::asked::ProposalError;
 use super::snapshot;
+use crate::core::propose::facts::{Database, Feed};
 use crate::core::propose::{propose, Wanted};
 use crate::postgres::connect::pool::Pool;
 
 impl Pool {
-    pub(super) fn propose_tables(&self, wanted: &Wanted, deadline: Instant) -> Result<String, ProposalError> {
+    pub(super) fn propose_tables(
+        &self,
+        wanted: &Wanted,
+        feed: Feed,
+        deadline: Instant,
+    ) -> Result<String, ProposalError> {
         let (_, database) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
             let database = snapshot::take(session);
             session.client.batch_execute("ROLLBACK")?;
             database
         });
-        propose(&database?, wanted).map_err(|error| ProposalError::Refused(error.to_string()))
+        propose(&Database { feed, ..database? }, wanted).map_err(|error| ProposalError::Refused(error.to_string()))
     }
 }

@@ -8,6 +8,7 @@ mod left_out;
 mod loads;
 mod many;
 mod moment;
+mod promises;
 mod slow;
 mod statements;
 

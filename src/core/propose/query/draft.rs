@@ -113,6 +113,16 @@ impl<'a> Draft<'a> {
         text
     }
 
+    /// As its author writes them, in the order of the question's `$1 … $n`.
+    pub fn parameters(&self) -> Vec<String> {
+        let written = |slot: &Slot| match &slot.key {
+            Key::Number(number) => format!("${number}"),
+            Key::Named(name) => format!("{{{name}}}"),
+            Key::List(_) | Key::Count(_) => "its value".to_owned(),
+        };
+        self.slots.iter().map(written).collect()
+    }
+
     pub(super) fn uses_of(&self, slot: usize) -> impl Iterator<Item = &Use> {
         self.uses.iter().filter(move |of| of.slot == slot)
     }

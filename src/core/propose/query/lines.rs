@@ -20,6 +20,8 @@ pub struct Lines<'a> {
     pub proposal: &'a Proposal,
     /// Does its author say that the rows are not tracked?
     pub says_no_rows: bool,
+    /// How long its results live, where they change by themselves.
+    pub ttl: Option<&'a str>,
     /// Lines of comment, before it and after it.
     pub above: &'a [String],
     pub below: &'a [String],
@@ -44,6 +46,9 @@ impl fmt::Display for Lines<'_> {
         writeln!(f, "sql  = {}", statement(&self.proposal.sql))?;
         if self.says_no_rows {
             writeln!(f, "rows = false")?;
+        }
+        if let Some(ttl) = self.ttl {
+            writeln!(f, "ttl  = {}", quoted(ttl))?;
         }
         for line in self.below.iter().chain(&self.proposal.notes) {
             writeln!(f, "{}", comment(line))?;

@@ -277,6 +277,7 @@ impl Cluster {
             "shared_buffers=32MB",
             "log_statement=all",
             "log_timezone=UTC",
+            "timezone=UTC",
             &format!("log_line_prefix={LOG_LINE_PREFIX}"),
             &format!("fsync={}", self.fsync),
             &format!("wal_level={}", self.wal_level.lock().unwrap()),

@@ -119,7 +119,7 @@ impl Jobs<'_> {
 
     /// Which columns an INSERT fills, and with what.
     fn plan(&self) -> Result<Plan, &'static str> {
-        let jobs = if self.table.key.iter().any(|column| has_default(&column)) { "drawn" } else { "job" };
+        let jobs = if self.table.key.iter().any(has_default) { "drawn" } else { "job" };
         let mut plan = Plan { jobs, ..Plan::default() };
         let mut taken = Taken::default();
         self.fields.values().for_each(|field| drop(taken.give(&field.name)));

@@ -118,7 +118,13 @@ impl<'a> Jobs<'a> {
     pub fn notes(&self, data: &[(String, String)]) -> Vec<String> {
         let is_sent = |field: &&Field<'_>| field.is_bytes() && data.iter().any(|(name, _)| *name == field.name);
         let bytes: Vec<&str> = self.fields.values().filter(is_sent).map(|field| &*field.name).collect();
-        (!bytes.is_empty()).then(|| format!("Bytes are sent in hex: {}", bytes.join(", "))).into_iter().collect()
+        let is_other =
+            |field: &&Field<'_>| data.iter().any(|(name, _)| *name == field.name && *name != *field.column.name);
+        let others = self.fields.values().filter(is_other);
+        let others: Vec<String> = others.map(|field| format!("{} is {}", field.name, field.column.name)).collect();
+        let bytes = (!bytes.is_empty()).then(|| format!("Bytes are sent in hex: {}", bytes.join(", ")));
+        let others = (!others.is_empty()).then(|| format!("Of columns: {}", others.join(", ")));
+        bytes.into_iter().chain(others).collect()
     }
 
     pub fn relation(&self) -> String {

@@ -147,6 +147,14 @@ fn bytes_are_sent_in_hex() {
 }
 
 #[test]
+fn fields_that_are_called_otherwise_than_their_columns_are_named() {
+    let text = propose(&database("t: id int key, n int, a'q int, b int"), &Wanted::default()).unwrap();
+    read(&text);
+    assert!(lines_of(&text, "[t.job.UPDATE]").contains("# Of columns: n_value is n, a_q is a'q\n"), "{text}");
+    assert!(!lines_of(&text, "[t.job.DELETE]").contains("# Of columns"), "{text}");
+}
+
+#[test]
 fn each_column_that_is_left_out_is_named() {
     let lines = "t: id int key, pair pair, words tsvector, name text unique closed, mail citext unique, j json unique";
     let text = propose(&database(lines), &Wanted::default()).unwrap();

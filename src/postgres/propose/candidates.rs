@@ -15,8 +15,8 @@ use crate::core::prove::claims::{Proof, Standing};
 use crate::postgres::check::validation::{CatalogFile, StatementKind, ValidateStatement, Validation, ValidationReport};
 use crate::postgres::connect::pool::Pool;
 
-/// What a refusal says that a ttl covers.
-const BY_TTL: &str = "; say ttl = ";
+/// What a refusal says that a ttl may cover.
+const BY_CLOCK: &str = "changes with the clock";
 
 /// Of results that change by themselves.
 const TTL: &str = "1m";
@@ -40,7 +40,8 @@ impl Candidate {
 
     /// The same with a ttl as its promise, where that is what it lacks.
     pub(super) fn with_ttl(&self) -> Option<Candidate> {
-        let reason = self.refused().filter(|reason| reason.contains(BY_TTL) && self.ttl.is_none())?;
+        let is_by_clock = |reason: &&str| reason.contains(BY_CLOCK) && !reason.contains("is volatile");
+        let reason = self.refused().filter(is_by_clock).filter(|_| self.ttl.is_none())?;
         let why = reason.split("; say ").next().unwrap_or_default();
         let mut again = Candidate::new(self.home.clone(), self.proposal.clone(), self.above.clone());
         again.proposal.notes.push(format!("{why}, which nobody tells: results are as old as this ttl; choose it"));

@@ -55,7 +55,10 @@ fn a_role_is_proposed_what_it_may_do() {
         redis.run("BEAR.CATALOG").map()["sections"].list().iter().map(|name| name.text()).collect();
     assert_eq!(sections, ["half", "open"], "{text}");
     assert!(text.contains("SELECT h.id, h.seen FROM half h WHERE h.id = {id}"), "{text}");
-    assert!(text.contains("SET name = coalesce(job.name, o.name)\n          FROM"), "only what it may change: {text}");
+    assert!(
+        text.contains("SET name = CASE WHEN job.data ? 'name' THEN job.name ELSE o.name END\n          FROM"),
+        "only what it may change: {text}"
+    );
     for line in [
         "# - the role may not read its key:\n#   closed.here, hidden\n",
         "# - row security decides what the role sees of it: what is cached would be everybody's:\n#   secured\n",

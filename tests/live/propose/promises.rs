@@ -25,7 +25,9 @@ fn completed(wire: &mut Wire, space: &str, job: &str, json: &str) -> String {
 fn failed(wire: &mut Wire, space: &str, job: &str, json: &str, why: &str) {
     let outcome = outcome(wire, space, job, json);
     assert_ne!(outcome["state"].text(), "completed", "{space} {job} {json}: {outcome:?}");
-    assert!(format!("{outcome:?}").contains(why), "{space} {job} {json}: {outcome:?}");
+    let error = outcome["error"].map();
+    let error = format!("{} {}", error["message"].text(), error["sqlstate"].text());
+    assert!(error.contains(why), "{space} {job} {json}: {error}");
 }
 
 fn value(database: &Database, sql: &str) -> Option<String> {
@@ -72,7 +74,7 @@ fn a_key_that_is_drawn_in_part_is_the_jobs_result() {
     );
     let redis = loaded(&database, &proposed(&database, ""));
     let mut wire = redis.wire();
-    assert_eq!(completed(&mut wire, "move", "INSERT", r#"{"warehouse":7,"n":1}"#), "1");
+    assert_eq!(completed(&mut wire, "move", "INSERT", r#"{"warehouse":7,"n_value":1}"#), "1");
     let event = completed(&mut wire, "event", "INSERT", "{}");
     assert!(event.starts_with(r#"{"id":1,"at":"2026-05-01T10:00"#), "{event}");
 }

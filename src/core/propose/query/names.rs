@@ -43,6 +43,8 @@ pub(super) fn argument_names(draft: &Draft) -> Vec<ArgumentName> {
             Role::Least => format!("min_{base}"),
             Role::NotEqual => format!("not_{base}"),
             Role::Like => format!("{base}_like"),
+            // A list is called by the word for several already.
+            Role::Shared if base.ends_with('s') => base.clone(),
             Role::OneOf | Role::Shared => several(&base),
             Role::NoneOf => format!("not_{}", several(&base)),
             _ => base.clone(),

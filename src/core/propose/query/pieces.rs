@@ -177,6 +177,10 @@ impl<'a> Pieces<'a> {
     }
 
     fn column_within(&self, open: usize, close: usize) -> Option<Column> {
+        // A number of rows is no value of what is counted.
+        if open > 0 && self.is_word(open - 1, "count") {
+            return Some(Column { qualifier: None, name: "count".to_owned() });
+        }
         (open + 1..close).find_map(|at| self.plain_column(at))
     }
 

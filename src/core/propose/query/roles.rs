@@ -105,6 +105,9 @@ fn before(pieces: &Pieces, begin: usize) -> Option<(Role, Option<Column>)> {
     if pieces.is_word(last, "offset") {
         return Some((Role::Offset, None));
     }
+    if pieces.is_word(last, "zone") && last > 0 && pieces.is_word(last - 1, "time") {
+        return Some((Role::Other, Some(Column { qualifier: None, name: "time_zone".to_owned() })));
+    }
     if pieces.is_one_of(last, &["like", "ilike", "to"]) {
         let of = if pieces.is_word(last, "to") { last.checked_sub(1)? } else { last };
         return Some((Role::Like, operand_before(pieces, of)));
@@ -244,6 +247,9 @@ mod tests {
             ("WHERE x <> ALL ($1)", Role::NoneOf, ".x"),
             ("WHERE x > ALL ($1)", Role::Other, ".x"),
             ("WHERE $1 = ANY(p.tags)", Role::Equal, "p.tags"),
+            ("HAVING count(c.id) > $1", Role::Least, ".count"),
+            ("HAVING $1 <= count(*)", Role::Least, ".count"),
+            ("SELECT p.at AT TIME ZONE $1", Role::Other, ".time_zone"),
             ("WHERE data @> $1", Role::Shared, ".data"),
             ("LIMIT $1", Role::Limit, ""),
             ("OFFSET $1 ROWS", Role::Offset, ""),

@@ -64,7 +64,7 @@ fn statements_become_queries() {
         ("SELECT id FROM p WHERE a = ANY(ARRAY[$1, $2]::text[])", "text[]", "in a {as:text[]}", "SELECT id FROM p WHERE a = ANY({as})"),
         ("SELECT id FROM p WHERE a = ANY ($1)", "text[]", "in a {as:text[]}", "SELECT id FROM p WHERE a = ANY ({as})"),
         ("SELECT id FROM p WHERE a IN ($1, 3) AND b IN ($1, $2)", "int int", "by a {a:int} b {b:int}", "SELECT id FROM p WHERE a IN ({a}, 3) AND b IN ({a}, {b})"),
-        ("SELECT id FROM p WHERE tags && $1 AND data @> $2", "text[] jsonb", "tags {tagses:text[]}", ""),
+        ("SELECT id FROM p WHERE tags && $1 AND data @> $2", "text[] jsonb", "tags {tags:text[]}", ""),
         ("SELECT id FROM p WHERE price BETWEEN $1 AND $2 ORDER BY id LIMIT 20 OFFSET 40", "numeric numeric bigint bigint", "min_price {min_price:numeric} max_price {max_price:numeric} [limit {limit:int=20}] [offset {offset:int=40}]", "SELECT id FROM p WHERE price BETWEEN {min_price} AND {max_price} ORDER BY id LIMIT {limit} OFFSET {offset}"),
         ("SELECT id FROM p ORDER BY id OFFSET $1 ROWS FETCH NEXT $2 ROWS ONLY", "bigint bigint", "offset {offset:int} limit {limit:int}", "SELECT id FROM p ORDER BY id OFFSET {offset} ROWS FETCH NEXT {limit} ROWS ONLY"),
         ("SELECT id FROM p FETCH FIRST 5 ROWS ONLY", "bigint", "all [limit {limit:int=5}]", "SELECT id FROM p FETCH FIRST {limit} ROWS ONLY"),

@@ -1,7 +1,8 @@
 //! What Postgres answers, asked without the module, and when two answers are one.
 //!
 //! The order of rows counts as far as ORDER BY decides it. Which rows a LIMIT shows where no order decides that, and the order of
-//! elements that an aggregate gathers without one, are Postgres' own affair: there is nothing that could be stale.
+//! elements that an aggregate gathers without one, are Postgres' own affair: there is nothing that could be stale. But what a LIMIT
+//! shows are rows that the statement has without it, as many as there can be, with the keys that ORDER BY puts first.
 
 use postgres::types::{Format, IsNull, ToSql, Type};
 use postgres::{Client, NoTls, Statement};
@@ -54,6 +55,8 @@ pub fn connect(url: &str) -> Result<Client, postgres::Error> {
 pub struct Oracle {
     client: Client,
     statements: Vec<Result<Statement, String>>,
+    /// Without their LIMIT, where that alone cuts anything off.
+    uncut: Vec<Option<Statement>>,
 }
 
 impl Oracle {
@@ -61,7 +64,8 @@ impl Oracle {
         let statements =
             queries.iter().map(|query| prepare(&mut client, query).map_err(|error| super::sql::said(&error)));
         let statements = statements.collect();
-        Oracle { client, statements }
+        let uncut = queries.iter().map(|query| prepare(&mut client, &uncut(query)?).ok()).collect();
+        Oracle { client, statements, uncut }
     }
 
     pub fn client(&mut self) -> &mut Client {
@@ -69,12 +73,32 @@ impl Oracle {
     }
 
     pub fn ask(&mut self, query: usize, params: &[Value]) -> Result<Answer, String> {
+        let statement = self.statements[query].clone()?;
+        self.run(&statement, params)
+    }
+
+    /// What it would answer if nothing were cut off; None where that cannot be asked.
+    pub fn ask_uncut(&mut self, query: usize, params: &[Value]) -> Option<Answer> {
+        let statement = self.uncut[query].clone()?;
+        self.run(&statement, params).ok()
+    }
+
+    fn run(&mut self, statement: &Statement, params: &[Value]) -> Result<Answer, String> {
         let texts: Vec<Text> = params.iter().map(Text).collect();
         let params: Vec<&(dyn ToSql + Sync)> = texts.iter().map(|text| text as _).collect();
-        let statement = self.statements[query].clone()?;
-        let rows = self.client.query(&statement, &params).map_err(|error| super::sql::said(&error))?;
+        let rows = self.client.query(statement, &params).map_err(|error| super::sql::said(&error))?;
         Ok(rows.iter().map(|row| visible(serde_json::from_str(row.get(0)).unwrap_or(Json::Null))).collect())
     }
+}
+
+/// The query without the LIMIT at its end, if it cuts off nothing elsewhere.
+fn uncut(query: &Query) -> Option<Query> {
+    let placed = tokens(&query.sql);
+    let all: Vec<Token> = placed.iter().map(|(token, ..)| token.clone()).collect();
+    let cuts = |token: &Token| is_name(Some(token), &["limit", "offset", "fetch"]);
+    let at = all.iter().position(cuts).filter(|at| is_name(outermost(&all)[*at], &["limit"]))?;
+    // How many rows is one word.
+    (at + 2 == all.len()).then(|| Query { sql: query.sql[..placed[at].1].to_owned(), ..query.clone() })
 }
 
 fn prepare(client: &mut Client, query: &Query) -> Result<Statement, postgres::Error> {
@@ -164,6 +188,17 @@ impl Comparison {
             false if self.is_cut_anywhere || self.changes_by_itself => Same::Undecided,
             false => Same::No,
         }
+    }
+
+    /// May Postgres answer `one` where it has answered `other`, by the rows that it has where nothing is cut off?
+    pub fn may_be(&self, one: &Answer, other: &Answer, uncut: &Answer) -> bool {
+        let (one, other, uncut) = (self.normalized(one), self.normalized(other), multiset(&self.normalized(uncut)));
+        let mut left = uncut.iter().peekable();
+        let is_there = |row: &String| {
+            while left.next_if(|found| *found < row).is_some() {}
+            left.next_if(|found| *found == row).is_some()
+        };
+        self.changes_by_itself || (self.keys(&one) == self.keys(&other) && multiset(&one).iter().all(is_there))
     }
 
     fn normalized(&self, answer: &Answer) -> Answer {
@@ -331,5 +366,37 @@ mod tests {
         assert_eq!(same("SELECT id FROM t LIMIT 1", one, r#"[{"id":3}]"#), Same::Undecided);
         assert_eq!(same("SELECT id FROM t WHERE id = 1", r#"{"id":1,"_t":2}"#, r#"[{"id":1}]"#), Same::Yes);
         assert_eq!(same("SELECT id FROM t WHERE id = 1", "null", "[]"), Same::Yes);
+    }
+
+    #[test]
+    fn a_limit_shows_rows_that_are_there_without_it() {
+        let query = |sql: &str| {
+            let text = format!("[a]\n[[a.query]]\ncall = 'x {{n:int}}'\nsql = '''{sql}'''");
+            super::super::catalog::Catalog::read(&text).unwrap().queries.remove(0)
+        };
+        for (sql, expected) in [
+            ("SELECT a FROM t LIMIT 1", Some("SELECT a FROM t ")),
+            ("SELECT a FROM t ORDER BY b LIMIT {n}", Some("SELECT a FROM t ORDER BY b ")),
+            ("SELECT a FROM t LIMIT {n} OFFSET 1", None),
+            ("SELECT a FROM (SELECT a FROM t LIMIT 2) s LIMIT 1", None),
+            ("SELECT count(*) FROM (SELECT a FROM t LIMIT 2) s", None),
+            ("SELECT a FROM t FETCH FIRST 1 ROWS ONLY", None),
+            ("SELECT a FROM t", None),
+        ] {
+            assert_eq!(uncut(&query(sql)).map(|query| query.sql).as_deref(), expected, "{sql}");
+        }
+        let rows = |json: &str| answer(json.as_bytes()).unwrap();
+        let may = |one: &str, other: &str, uncut: &str| {
+            let comparison = Comparison::new(&query("SELECT id, p FROM t ORDER BY p LIMIT 2"), &[]);
+            comparison.may_be(&rows(one), &rows(other), &rows(uncut))
+        };
+        let (a, b, c) = (r#"{"id":1,"p":1}"#, r#"{"id":2,"p":1}"#, r#"{"id":3,"p":1}"#);
+        let of = |all: &[&str]| format!("[{}]", all.join(","));
+        assert!(may(&of(&[a, b]), &of(&[b, c]), &of(&[a, b, c])));
+        assert!(!may(&of(&[a, b]), &of(&[b, c]), &of(&[b, c])), "a row that is gone");
+        assert!(!may(&of(&[a]), &of(&[b, c]), &of(&[a, b, c])), "too few");
+        assert!(!may(&of(&[a, a]), &of(&[b, c]), &of(&[a, b, c])), "one twice");
+        let late = r#"{"id":4,"p":5}"#;
+        assert!(!may(&of(&[a, late]), &of(&[b, c]), &of(&[a, b, c, late])), "others come first");
     }
 }

@@ -88,7 +88,7 @@ impl Caller {
                 Part::Group(_) => {}
             }
         }
-        let mut space = self.query.section.clone();
+        let mut space = self.query.space.clone();
         if let Some((kind, _)) = &self.query.tenant {
             let tenant = Argument { name: "tenant".to_owned(), kind: kind.clone(), default: None };
             let (word, value) = self.word(client, data, &tenant, random)?;

@@ -24,6 +24,8 @@ pub enum Part {
 #[derive(Debug, Clone)]
 pub struct Query {
     pub section: String,
+    /// The name of its space, but for a tenant.
+    pub space: String,
     /// The type of the tenant, where the section has one, and the column that holds it.
     pub tenant: Option<(String, Option<String>)>,
     pub call: String,
@@ -36,6 +38,7 @@ pub struct Query {
 #[derive(Debug, Clone)]
 pub struct Job {
     pub section: String,
+    pub space: String,
     pub tenant: Option<(String, Option<String>)>,
     pub name: String,
     pub sql: String,
@@ -57,13 +60,16 @@ impl Catalog {
         let mut catalog = Catalog::default();
         for (section, value) in file.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
             let tenant = text_of(value, "tenant").map(|kind| (kind, text_of(value, "tenant_column")));
+            let space =
+                text_of(value, "group").map_or_else(|| section.clone(), |group| format!("{{{group}}}:{section}"));
+            let names = (section.as_str(), space.as_str());
             for query in value.get("query").and_then(toml::Value::as_array).into_iter().flatten() {
                 let Some(query) = query.as_table() else { continue };
-                catalog.queries.extend(read_query(section, &tenant, query));
+                catalog.queries.extend(read_query(names, &tenant, query));
             }
             let jobs = value.get("job").and_then(toml::Value::as_table);
             for (name, job) in jobs.into_iter().flatten().filter_map(|(name, job)| Some((name, job.as_table()?))) {
-                catalog.jobs.extend(read_job(section, &tenant, name, job));
+                catalog.jobs.extend(read_job(names, &tenant, name, job));
             }
         }
         Ok(catalog)
@@ -76,10 +82,11 @@ fn text_of(table: &toml::Table, key: &str) -> Option<String> {
 
 type Tenant = Option<(String, Option<String>)>;
 
-fn read_query(section: &str, tenant: &Tenant, query: &toml::Table) -> Option<Query> {
+fn read_query((section, space): (&str, &str), tenant: &Tenant, query: &toml::Table) -> Option<Query> {
     let (call, sql) = (text_of(query, "call")?, text_of(query, "sql")?);
     Some(Query {
         section: section.to_owned(),
+        space: space.to_owned(),
         tenant: tenant.clone(),
         parts: parts(&call),
         call,
@@ -89,7 +96,7 @@ fn read_query(section: &str, tenant: &Tenant, query: &toml::Table) -> Option<Que
     })
 }
 
-fn read_job(section: &str, tenant: &Tenant, name: &str, job: &toml::Table) -> Option<Job> {
+fn read_job((section, space): (&str, &str), tenant: &Tenant, name: &str, job: &toml::Table) -> Option<Job> {
     let sql = match (text_of(job, "sql"), job.get("each").and_then(toml::Value::as_array)) {
         (Some(sql), _) => sql,
         (None, Some(each)) => each.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join("\n"),
@@ -97,7 +104,8 @@ fn read_job(section: &str, tenant: &Tenant, name: &str, job: &toml::Table) -> Op
     };
     let fields = job.get("data").and_then(toml::Value::as_table);
     let data = fields.into_iter().flatten().filter_map(|(name, kind)| Some((name.clone(), kind.as_str()?.to_owned())));
-    Some(Job { section: section.to_owned(), tenant: tenant.clone(), name: name.to_owned(), sql, data: data.collect() })
+    let (section, space) = (section.to_owned(), space.to_owned());
+    Some(Job { section, space, tenant: tenant.clone(), name: name.to_owned(), sql, data: data.collect() })
 }
 
 /// Of `size {start:int} [limit {limit:int}]`.

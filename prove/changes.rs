@@ -198,7 +198,7 @@ impl Enqueuer {
             }
             object.insert(name.clone(), self.value(client, data, name, kind, random)?);
         }
-        let mut space = self.job.section.clone();
+        let mut space = self.job.space.clone();
         if let Some((_, column)) = &self.job.tenant {
             let tenant = self.text(client, data, column.as_deref()?, random)?;
             space = format!("{{{tenant}}}:{space}");

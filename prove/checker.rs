@@ -217,7 +217,8 @@ impl Checker {
             };
             figures.reads += 1;
             let cached = answer(json).unwrap_or_default();
-            match comparison.same(&cached, &entry.now) {
+            let same = comparison.same(&cached, &entry.now);
+            match decided(&mut self.oracle, comparison, same, (entry.query, &entry.call), (&cached, &entry.now)) {
                 Same::Yes => {}
                 Same::Undecided => figures.undecided += 1,
                 Same::No => {
@@ -241,7 +242,9 @@ impl Checker {
         let reply = self.wires[0].call(&words(call, Some("CACHED")));
         let Reply::Bulk(json) = &reply else { return None };
         let (cached, now) = (answer(json).ok()?, self.oracle.ask(query, &call.params).ok()?);
-        (self.comparisons[query].same(&cached, &now) == Same::No).then_some((cached, now))
+        let same = self.comparisons[query].same(&cached, &now);
+        let same = decided(&mut self.oracle, &self.comparisons[query], same, (query, call), (&cached, &now));
+        (same == Same::No).then_some((cached, now))
     }
 
     /// Whether it was fetched anew, and stored: after some changes that takes a moment.
@@ -265,4 +268,19 @@ impl Checker {
 /// The command that asks it.
 pub fn words<'a>(call: &'a Call, word: Option<&'a str>) -> Vec<&'a str> {
     ["BEAR.QUERY", &call.space].into_iter().chain(word).chain(call.words.iter().map(String::as_str)).collect()
+}
+
+/// What is undecided for want of an order is asked of the rows that a LIMIT has to choose from.
+fn decided(
+    oracle: &mut Oracle,
+    comparison: &Comparison,
+    same: Same,
+    (query, call): (usize, &Call),
+    (cached, now): (&Answer, &Answer),
+) -> Same {
+    let uncut = (same == Same::Undecided).then(|| oracle.ask_uncut(query, &call.params)).flatten();
+    match uncut {
+        Some(uncut) if !comparison.may_be(cached, now, &uncut) => Same::No,
+        _ => same,
+    }
 }

@@ -135,6 +135,11 @@ pub fn prove(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, Tro
     let mut report = Report { seed: options.seed, lines: lines(&catalog), feeds: Vec::new(), notes };
     let feeds: Vec<Feed> =
         options.feeds.iter().copied().filter(|feed| *feed != Feed::Off || !catalog.jobs.is_empty()).collect();
+    if feeds.len() < options.feeds.len() {
+        report
+            .notes
+            .push("off: not tried: without a feed only jobs tell of changes, and the catalog has none".to_owned());
+    }
     for feed in &feeds {
         let time = options.time / feeds.len() as u32;
         if let Err(trouble) = pass(&ground, (*feed, time, options.enough), &mut random, &mut report, &mut say) {

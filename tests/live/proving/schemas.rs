@@ -61,10 +61,12 @@ fn tables_whose_rows_untold_ones_follow_are_left_alone() {
         CREATE TABLE other(id int PRIMARY KEY, whole_id int NOT NULL REFERENCES whole, name text NOT NULL);";
     let catalog = r#"
 [whole]
+group = "all"
 [[whole.query]]
 call = "{id:int}"
 sql = "SELECT w.id, w.name, (SELECT count(*) FROM part p WHERE p.whole_id = w.id) AS parts FROM whole w WHERE w.id = {id}"
 [other]
+group = "all"
 [[other.query]]
 call = "of {whole:int}"
 sql = "SELECT o.id, o.name FROM other o WHERE o.whole_id = {whole} ORDER BY o.id"

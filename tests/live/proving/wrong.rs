@@ -29,6 +29,12 @@ match = "price <= {a}"
 trust = "less than the SQL"
 
 [[product.query]]
+call = "page {a:int}"
+sql = "SELECT id, price FROM product WHERE price <= {a} OR featured ORDER BY price LIMIT 500"
+match = "price <= {a}"
+trust = "less than the SQL, and no order decides which rows it shows"
+
+[[product.query]]
 call = "below {a:int}"
 sql = "SELECT id FROM product WHERE price <= {a}"
 match = "price < {a}"
@@ -71,7 +77,8 @@ fn each_wrong_declaration_is_found_and_made_small() {
     };
     let report = prove(&options, |line| println!("{line}")).unwrap_or_else(|trouble| panic!("{trouble:#?}"));
     println!("{}", report.to_text());
-    for call in ["joined", "featured {a:int}", "below {a:int}", "wrong {id:int}", "time", "at {v:text}"] {
+    for call in ["joined", "featured {a:int}", "page {a:int}", "below {a:int}", "wrong {id:int}", "time", "at {v:text}"]
+    {
         let line = line(&report, call);
         assert_eq!(line.proof, "trust");
         let history = line.history.as_ref().unwrap_or_else(|| panic!("{call} is not stale"));

@@ -4,6 +4,9 @@
 /// Bytes of a section's name.
 pub(in crate::core) const MAX_SECTION_NAME: usize = 64;
 
+/// Of a name that is made: a column `_<section>` lists its rows, and Postgres cuts names after 63.
+const MAX_MADE_NAME: usize = 62;
+
 /// The last because of the column `_until`.
 const RESERVED_SECTIONS: [&str; 4] = ["meta", "tag", "queue", "until"];
 
@@ -45,7 +48,7 @@ pub fn section_name_of(name: &str) -> String {
         out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
         before = c;
     }
-    out.truncate(MAX_SECTION_NAME);
+    out.truncate(MAX_MADE_NAME);
     if out.is_empty() || RESERVED_SECTIONS.contains(&&*out) {
         out.push_str("_rows");
     }
@@ -131,7 +134,7 @@ mod tests {
             assert_eq!(section_name_of(name), expected, "{name}");
             assert_eq!(check_section_name(&section_name_of(name)), Ok(()), "{name}");
         }
-        assert_eq!(section_name_of(&"a".repeat(100)).len(), MAX_SECTION_NAME);
+        assert_eq!(section_name_of(&"a".repeat(100)).len(), MAX_MADE_NAME);
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl<'a> Homes<'a> {
         loop {
             let name: Box<str> = match number {
                 1 => base.into(),
-                _ => names::section_name_of(&format!("{}_{number}", &base[..base.len().min(60)])).into(),
+                _ => names::section_name_of(&format!("{}_{number}", &base[..base.len().min(56)])).into(),
             };
             if self.names.insert(name.clone()) {
                 return name;

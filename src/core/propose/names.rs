@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::calls::names::section_name_of;
 use crate::core::sql::spelling::as_needed;
 
-/// Bytes of a section's name; of what is put behind one there is room.
-const LONG: usize = 64;
+/// Bytes of a name, after which Postgres cuts it.
+const LONG: usize = 63;
 
 /// Names that are given already.
 #[derive(Default)]
@@ -27,13 +27,14 @@ impl Taken {
 
     /// The name, or one like it, which is given from now on.
     pub fn give(&mut self, name: &str) -> String {
+        let name = cut(name, LONG);
         if self.given.insert(name.to_owned()) {
             return name.to_owned();
         }
         let number = self.numbers.entry(name.to_owned()).or_insert(1);
         loop {
             *number += 1;
-            let given = format!("{}_{number}", cut(name, LONG - 5));
+            let given = format!("{}_{number}", cut(name, LONG - 6));
             if self.given.insert(given.clone()) {
                 return given;
             }
@@ -64,7 +65,7 @@ pub(super) fn argument(column: &str, reserved: &[&str]) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         name.insert(0, '_');
     }
-    name.truncate(LONG - 8);
+    name.truncate(LONG - 7);
     if reserved.contains(&&*name) {
         name.push_str("_value");
     }
@@ -145,6 +146,6 @@ mod tests {
         let mut taken = Taken::of(["a"]);
         assert_eq!([taken.give("a"), taken.give("a"), taken.give("b")], ["a_2", "a_3", "b"]);
         let long = "x".repeat(64);
-        assert_eq!((taken.give(&long).len(), taken.give(&long).len()), (64, 61));
+        assert_eq!((taken.give(&long).len(), taken.give(&long).len()), (63, 59));
     }
 }

@@ -64,7 +64,7 @@ impl Homes {
         if let Some((_, home)) = self.new.iter().find(|(oid, _)| *oid == main.oid) {
             return Ok(home.clone());
         }
-        let short = wanted[..wanted.len().min(60)].to_owned();
+        let short = wanted[..wanted.len().min(56)].to_owned();
         let numbered = (2..).map(|number| section_name_of(&format!("{short}_{number}")));
         let mut names = std::iter::once(wanted).chain(numbered);
         let section = names.find(|name| !self.names.contains(name)).unwrap_or_default();

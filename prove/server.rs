@@ -33,7 +33,7 @@ pub struct Standing {
     pub reasons: Vec<String>,
 }
 
-/// So long Postgres may take to see a catalog.
+/// So long Postgres may take to see a catalog, beside what it may take for the statements of it.
 const CHECK_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Queries of a catalog that Postgres may be asked about forty times a second: the feed looks at what they name that often.
@@ -51,6 +51,12 @@ pub fn proxy(url: &str) -> Result<(Proxy, String), String> {
     Ok((proxy, through))
 }
 
+/// So long Postgres may take to see all statements of a catalog.
+pub fn patience(catalog: &Catalog) -> Duration {
+    const STATEMENT: Duration = Duration::from_millis(200);
+    STATEMENT * (catalog.queries.len() + catalog.jobs.len()) as u32
+}
+
 /// The error is what the module says of the catalog. `mutation`: a fault to put into the module.
 pub fn start(
     url: &str,
@@ -66,8 +72,9 @@ pub fn start(
     let redis = redis.configs(&[("bear.feed-grace-ms", grace), ("bear.feed-behind", "serve")]);
     let redis = redis.try_start().map_err(|log| refusal(&log))?;
     let is_checked = || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes";
-    wait_at_most(CHECK_PATIENCE, || is_checked().then_some(()))
-        .ok_or_else(|| vec!["Postgres has not seen the catalog within two minutes".to_owned()])?;
+    let patience = CHECK_PATIENCE + patience(catalog);
+    wait_at_most(patience, || is_checked().then_some(()))
+        .ok_or_else(|| vec![format!("Postgres has not seen the catalog within {} s", patience.as_secs())])?;
     match texts(&redis.run("BEAR.CATALOG").map()["errors"]) {
         errors if errors.is_empty() => Ok(redis),
         errors => Err(errors),
@@ -107,4 +114,20 @@ pub fn standings(redis: &Redis, catalog: &Catalog) -> Vec<Standing> {
         known.get(&(query.section.clone(), query.call.clone())).cloned().unwrap_or_default()
     };
     catalog.queries.iter().map(of).collect()
+}
+
+/// Sections and names of jobs that fire triggers of which nobody tells what they change, as BEAR.CATALOG says where there is no feed.
+pub fn untold_jobs(redis: &Redis, catalog: &Catalog) -> BTreeSet<(String, String)> {
+    let sections: BTreeSet<&String> = catalog.jobs.iter().map(|job| &job.section).collect();
+    let mut untold = BTreeSet::new();
+    for section in sections {
+        let reply = redis.wire().call(&["BEAR.CATALOG", section]);
+        for job in reply.map()["jobs"].list() {
+            let job = job.map();
+            if texts(&job["hints"]).iter().any(|hint| hint.contains("told by nobody")) {
+                untold.insert((section.clone(), job["job"].text()));
+            }
+        }
+    }
+    untold
 }

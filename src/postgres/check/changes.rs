@@ -37,7 +37,7 @@ const NAMES: &str = "SELECT c.oid::bigint, CASE n.nspname WHEN 'public' THEN c.r
 /// Triggers of which the function may change other rows than the one that it is called for.
 const TRIGGERS: &str = "SELECT t.tgrelid::bigint, t.tgname::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
     WHERE t.tgrelid = ANY ($1::bigint[]::oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgname NOT LIKE 'bear%' \
-    AND p.prosrc ~* '\\m(insert|update|delete|merge|truncate|execute)\\M' ORDER BY t.tgrelid, t.tgname";
+    AND p.prosrc ~* '\\m(insert|update|delete|merge|truncate|execute|perform|call)\\M' ORDER BY t.tgrelid, t.tgname";
 
 /// What one statement of a job changes itself.
 pub(super) struct Changing<'a> {
@@ -93,14 +93,15 @@ pub(super) fn untold(
     let known = known?;
     for change in changing {
         let Some(told) = &change.told else { continue };
-        for reached in reached(&change.direct, &known.keys) {
+        let reached = reached(&change.direct, &known.keys);
+        for reached in &reached {
             let Some(reader) = readers.get(&reached.relation) else { continue };
             let Some(sections) = known.sections.get(&reached.relation) else { continue };
             let is_told = told.iter().any(|index| sections.contains(&validation.sections[*index].name));
             if is_told {
                 continue;
             }
-            let said = format!("changes {}, which {reader} reads, and tells nothing of it", known.shown(&reached));
+            let said = format!("changes {}, which {reader} reads, and tells nothing of it", known.shown(reached));
             match validation.has_feed {
                 true => report.hint(change.job, format!("{said}: what depends on it is dropped once the feed tells of it")),
                 false => report.errors.push(format!(
@@ -111,9 +112,10 @@ pub(super) fn untold(
             }
         }
         // The feed tells of what they do.
-        for direct in change.direct.iter().filter(|_| !validation.has_feed) {
-            for (_, trigger) in known.triggers.iter().filter(|(relation, _)| *relation == direct.relation) {
-                let name = known.name(direct.relation);
+        let written: BTreeSet<u32> = reached.iter().map(|reached| reached.relation).collect();
+        for relation in written.into_iter().filter(|_| !validation.has_feed) {
+            for (_, trigger) in known.triggers.iter().filter(|(of, _)| *of == relation) {
+                let name = known.name(relation);
                 report.hint(
                     change.job,
                     format!("what trigger '{trigger}' of '{name}' changes is not known, and told by nobody"),
@@ -158,8 +160,7 @@ impl Known {
         let all: Vec<i64> = all.collect::<BTreeSet<u32>>().into_iter().map(i64::from).collect();
         let rows = client.query_typed(NAMES, &[(&all, Type::INT8_ARRAY)])?;
         let names = rows.iter().map(|row| Ok((oid(row, 0)?, row.try_get(1)?))).collect::<Result<_, Failure>>()?;
-        let direct: Vec<i64> = direct.into_iter().map(i64::from).collect();
-        let rows = client.query_typed(TRIGGERS, &[(&direct, Type::INT8_ARRAY)])?;
+        let rows = client.query_typed(TRIGGERS, &[(&all, Type::INT8_ARRAY)])?;
         let triggers = rows.iter().map(|row| Ok((oid(row, 0)?, row.try_get(1)?))).collect::<Result<_, Failure>>()?;
         Ok(Known { keys, names, triggers, sections: mapped })
     }

@@ -78,3 +78,46 @@ sql = "SELECT o.id, o.name FROM other o WHERE o.whole_id = {whole} ORDER BY o.id
     assert!(line(&report, "of {whole:int}").figures.changes > 0, "{}", report.to_text());
     assert_eq!(line(&report, "{id:int}").figures.changes, 0, "{}", report.to_text());
 }
+
+/// A trigger's work is told by the feed, and by nobody where there is none: such jobs are not made then, and others are.
+#[test]
+fn without_a_feed_jobs_that_fire_triggers_are_left_alone() {
+    let schema = "CREATE TABLE board(id int PRIMARY KEY, posts int NOT NULL DEFAULT 0);
+        CREATE TABLE post(id int PRIMARY KEY, board_id int NOT NULL REFERENCES board ON DELETE CASCADE);
+        CREATE FUNCTION recount() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN UPDATE board SET posts = posts + 1 WHERE id = coalesce(NEW.board_id, OLD.board_id); RETURN NULL; END';
+        CREATE TRIGGER recount AFTER INSERT OR UPDATE OR DELETE ON post FOR EACH ROW EXECUTE FUNCTION recount();
+        CREATE TABLE other(id int PRIMARY KEY, name text NOT NULL)";
+    let catalog = r#"
+[board]
+[[board.query]]
+call = "{id:int}"
+sql = "SELECT b.id, b.posts FROM board b WHERE b.id = {id}"
+[board.job.DELETE]
+data = { id = "int" }
+sql = """WITH gone AS (DELETE FROM board b USING {jobs} job WHERE b.id = job.id RETURNING job.n, b.id)
+    SELECT gone.n, 'board' AS section, gone.id::text AS id FROM gone
+    UNION ALL SELECT gone.n, 'post' AS section, p.id::text AS id FROM gone JOIN post p ON p.board_id = gone.id"""
+[post]
+[[post.query]]
+call = "{id:int}"
+sql = "SELECT p.id, p.board_id FROM post p WHERE p.id = {id}"
+[post.job.INSERT]
+data = { id = "int", board_id = "int" }
+sql = """WITH added AS (INSERT INTO post (id, board_id) SELECT job.id, job.board_id FROM {jobs} job RETURNING id)
+    SELECT job.n, added.id FROM {jobs} job JOIN added ON added.id = job.id"""
+[other]
+[[other.query]]
+call = "{id:int}"
+sql = "SELECT o.id, o.name FROM other o WHERE o.id = {id}"
+[other.job.UPDATE]
+data = { id = "int", name = "text" }
+sql = "UPDATE other o SET name = job.name FROM {jobs} job WHERE o.id = job.id RETURNING job.n, o.id"
+"#;
+    let report = report(schema, catalog, 4, &[Feed::Off]);
+    assert!(!report.is_stale(), "{}", report.to_text());
+    let note = "jobs that are not made, for nobody tells what their triggers change: board DELETE, post INSERT";
+    assert!(report.notes.iter().any(|found| found.contains(note)), "{:?}", report.notes);
+    let other = report.lines.iter().find(|line| line.section == "other").expect("the query");
+    assert!(other.figures.changes > 0, "{}", report.to_text());
+}

@@ -64,6 +64,7 @@ fn a_section_shows_its_queries_and_jobs() {
         assert_eq!(
             found.keys().collect::<Vec<_>>(),
             [
+                "group",
                 "id",
                 "jitter_percent",
                 "jobs",
@@ -82,7 +83,7 @@ fn a_section_shows_its_queries_and_jobs() {
             ]
         );
         assert_eq!((found["section"].text(), found["id"].text()), ("bear".into(), "int".into()));
-        assert!(found["tenant"].is_nil() && found["tenant_column"].is_nil());
+        assert!(found["tenant"].is_nil() && found["tenant_column"].is_nil() && found["group"].is_nil());
         assert!(found["open"].is_nil() && found["limit"].list().is_empty());
         assert_eq!(found["ttl_ms"], Reply::Int(300_000));
         assert_eq!(texts(&found["tables"]), ["bear", "bear_colors", "color"]);

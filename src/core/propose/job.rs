@@ -169,12 +169,26 @@ impl<'a> Jobs<'a> {
                 columns.push(own);
             }
         }
-        let told = self.ids(self.table, &format!("{name}.n"), name, name);
+        let number = self.number_name();
+        let (returned, shown) = match number.as_str() {
+            "n" => ("job.n".to_owned(), format!("{name}.n")),
+            number => (format!("job.n AS {number}"), format!("{name}.{number} AS n")),
+        };
+        let told = self.ids(self.table, &shown, name, name);
         format!(
-            "WITH {name} AS ({change}\n          RETURNING job.n, {})\n          {}",
+            "WITH {name} AS ({change}\n          RETURNING {returned}, {})\n          {}",
             columns.join(", "),
             told.join("\n          UNION ALL ")
         )
+    }
+
+    /// What the job's number is called beside the table's columns.
+    fn number_name(&self) -> String {
+        let mut name = "n".to_owned();
+        while self.table.relation.columns.iter().any(|column| *column.name == name) {
+            name = format!("job_{name}");
+        }
+        name
     }
 
     pub fn is_key(&self, column: &Column) -> bool {

@@ -144,3 +144,41 @@ fn rows_that_go_with_others_are_told() {
         assert_eq!(ask(&redis, call), before, "{call}");
     }
 }
+
+/// Nothing but the job tells, and what goes with its row goes by other keys, through five tables, and down a tree.
+#[test]
+fn a_delete_leaves_nothing_stale_without_a_feed() {
+    let database = Postgres::shared().database(ODD);
+    let redis = loaded(&database, &proposed(&database, ""));
+    let mut wire = redis.wire();
+    database.run(
+        "INSERT INTO account VALUES ('a', 7, 'x'); INSERT INTO account_link VALUES (1, 7, NULL), (2, NULL, 'x');
+         INSERT INTO thread VALUES (1, NULL), (2, 1), (3, 2), (4, 3), (5, 4), (6, NULL);
+         INSERT INTO vote VALUES (1, 5), (2, 6); INSERT INTO vote_note VALUES (1, 1); INSERT INTO vote_word VALUES (1, 1);
+         INSERT INTO vote_mark VALUES (1, 1); INSERT INTO page VALUES (1, 2), (1, 3)",
+    );
+    let gone = [
+        "account number a",
+        "account_link 1",
+        "thread 1",
+        "thread 2",
+        "thread 5",
+        "vote 1",
+        "vote_mark 1",
+        "page 1 n 2",
+    ];
+    let stay = ["account_link 2", "thread 6", "vote 2", "page 1 n 3"];
+    for call in gone.iter().chain(&stay) {
+        assert_ne!(ask(&redis, call), "null", "{call}");
+    }
+    done(&mut wire, "account", "DELETE", r#"{"number":"a"}"#);
+    done(&mut wire, "thread", "DELETE", r#"{"id":1}"#);
+    done(&mut wire, "page", "DELETE", r#"{"book":1,"n_value":2}"#);
+    for call in gone {
+        assert_eq!(ask(&redis, call), "null", "{call}");
+    }
+    assert!(ask(&redis, "account_link 2").contains(r#""label":null"#), "it has lost its reference");
+    for call in stay {
+        assert_ne!(ask(&redis, call), "null", "{call}");
+    }
+}

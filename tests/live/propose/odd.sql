@@ -50,3 +50,10 @@ CREATE TABLE two (a_id int NOT NULL, a int NOT NULL, UNIQUE (a_id, a), id int PR
 CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE, x int);
 CREATE TABLE nothing_else (id serial PRIMARY KEY);
 CREATE TABLE empty ();
+CREATE TABLE ruled (id int PRIMARY KEY, is_gone bool NOT NULL DEFAULT false); CREATE RULE kept AS ON DELETE TO ruled DO INSTEAD UPDATE ruled SET is_gone = true WHERE id = old.id;
+CREATE TABLE account (number text PRIMARY KEY, id int NOT NULL UNIQUE, label text UNIQUE);
+CREATE TABLE account_link (id int PRIMARY KEY, account_id int REFERENCES account (id) ON DELETE CASCADE, label text REFERENCES account (label) ON UPDATE CASCADE ON DELETE SET NULL);
+CREATE TABLE thread (id int PRIMARY KEY, parent int REFERENCES thread ON DELETE CASCADE, body json);
+CREATE TABLE vote (id int PRIMARY KEY, thread_id int REFERENCES thread ON DELETE CASCADE); CREATE TABLE vote_note (id int PRIMARY KEY, vote_id int REFERENCES vote ON DELETE CASCADE);
+CREATE TABLE vote_word (id int PRIMARY KEY, note_id int REFERENCES vote_note ON DELETE CASCADE); CREATE TABLE vote_mark (id int PRIMARY KEY, word_id int REFERENCES vote_word ON DELETE CASCADE);
+CREATE TABLE page (book int, n int, PRIMARY KEY (book, n)); CREATE INDEX ON page (n);

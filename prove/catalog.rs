@@ -2,6 +2,8 @@
 //!
 //! Nothing here is the module's own reading: what it derived, and how it renders a statement, is what is on trial.
 
+use std::collections::BTreeSet;
+
 use super::sql::{tokens, Token};
 
 /// What a call takes.
@@ -54,6 +56,13 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Columns that hold the tenants of sections.
+    pub fn tenant_columns(&self) -> BTreeSet<&str> {
+        let of_queries = self.queries.iter().filter_map(|query| query.tenant.as_ref());
+        let tenants = of_queries.chain(self.jobs.iter().filter_map(|job| job.tenant.as_ref()));
+        tenants.filter_map(|(_, column)| column.as_deref()).collect()
+    }
+
     /// What the module would refuse it says better.
     pub fn read(text: &str) -> Result<Catalog, String> {
         let file: toml::Table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;

@@ -55,13 +55,21 @@ pub fn is_bracket(sql: &str) -> bool {
 pub struct Changer {
     read: Vec<usize>,
     beside: Vec<usize>,
+    /// Tables and columns whose values stay.
+    kept: BTreeSet<(usize, usize)>,
 }
 
 impl Changer {
-    /// `order`: tables that have rows; `held`: those whose changes the feed says that it does not tell.
-    pub fn new(order: &[usize], read: &BTreeSet<usize>, held: &BTreeSet<usize>) -> Changer {
+    /// `order`: tables that have rows; `held`: those whose changes the feed says that it does not tell; `kept`: columns of which it
+    /// does not tell what they were.
+    pub fn new(
+        order: &[usize],
+        read: &BTreeSet<usize>,
+        held: &BTreeSet<usize>,
+        kept: BTreeSet<(usize, usize)>,
+    ) -> Changer {
         let (read, beside) = order.iter().filter(|place| !held.contains(place)).partition(|place| read.contains(place));
-        Changer { read, beside }
+        Changer { read, beside, kept }
     }
 
     pub fn transaction(&self, client: &mut Client, data: &mut Data, random: &mut Random) -> Option<Step> {
@@ -158,6 +166,7 @@ impl Changer {
                 }
             }
         }
+        sets.retain(|at, _| !self.kept.contains(&(place, *at)));
         // An UPDATE that changes nothing is made, too, but seldom.
         let is_same = sets.iter().all(|(at, value)| row[*at] == *value);
         (!sets.is_empty() && (!is_same || random.is(10))).then_some(sets)

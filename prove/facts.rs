@@ -6,6 +6,9 @@ use postgres::Client;
 
 use super::sql::{quote_name, rows, Value};
 
+/// Rows of a table that are read.
+pub const MOST_ROWS: usize = 300;
+
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
@@ -38,6 +41,8 @@ pub struct Table {
     /// Columns of the primary key, or of another key of columns that are NOT NULL.
     pub key: Vec<usize>,
     pub has_primary_key: bool,
+    /// REPLICA IDENTITY FULL: the stream of changes has old rows whole.
+    pub tells_old_rows: bool,
     /// Names and columns of unique indexes.
     pub unique: Vec<(String, Vec<usize>)>,
     pub foreign: Vec<Foreign>,
@@ -100,7 +105,7 @@ impl Facts {
         let mut places = Places::default();
         // A partition is written to by the table that it is of.
         let tables = format!(
-            "SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT c.oid, n.nspname, c.relname, c.relreplident = 'f' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname {OURS} AND {NO_EXTENSION} ORDER BY 2, 3"
         );
         for row in rows(client, &tables)? {
@@ -111,6 +116,7 @@ impl Facts {
                 columns: Vec::new(),
                 key: Vec::new(),
                 has_primary_key: false,
+                tells_old_rows: is(&row[3]),
                 unique: Vec::new(),
                 foreign: Vec::new(),
                 checks: Vec::new(),
@@ -305,7 +311,7 @@ impl Table {
         of.iter().map(term).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// All rows, each column as text, in an order that a seed repeats.
+    /// Its rows, each column as text, in an order that a seed repeats.
     pub fn read(&self) -> String {
         let columns: Vec<String> =
             self.columns.iter().map(|column| format!("{}::text", quote_name(&column.name))).collect();
@@ -315,7 +321,8 @@ impl Table {
         match columns.is_empty() {
             true => format!("SELECT FROM {} WHERE false", self.quoted()),
             false => {
-                format!("SELECT {} FROM {} ORDER BY {} LIMIT 300", columns.join(", "), self.quoted(), order.join(", "))
+                let (columns, order) = (columns.join(", "), order.join(", "));
+                format!("SELECT {columns} FROM {} ORDER BY {order} LIMIT {MOST_ROWS}", self.quoted())
             }
         }
     }

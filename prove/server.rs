@@ -1,7 +1,7 @@
 //! The Redis of a pass: the module with the catalog, in front of the copy, and what it says of its queries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::wait::wait_at_most;
 use crate::support::{Proxy, Redis, Reply};
@@ -36,6 +36,9 @@ pub struct Standing {
 /// So long Postgres may take to see a catalog, beside what it may take for the statements of it.
 const CHECK_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Whether it is there is looked at so often.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// Queries of a catalog that Postgres may be asked about forty times a second: the feed looks at what they name that often.
 const FEW: usize = 60;
 
@@ -57,9 +60,10 @@ pub fn patience(catalog: &Catalog) -> Duration {
     STATEMENT * (catalog.queries.len() + catalog.jobs.len()) as u32
 }
 
-/// The error is what the module says of the catalog. `mutation`: a fault to put into the module.
+/// The error is what the module says of the catalog. `is_there`: the Postgres that it asks; `mutation`: a fault to put into the module.
 pub fn start(
     url: &str,
+    is_there: impl Fn() -> bool,
     text: &str,
     catalog: &Catalog,
     feed: Feed,
@@ -73,8 +77,19 @@ pub fn start(
     let redis = redis.try_start().map_err(|log| refusal(&log))?;
     let is_checked = || redis.run("BEAR.CATALOG").map()["checked"].text() == "yes";
     let patience = CHECK_PATIENCE + patience(catalog);
-    wait_at_most(patience, || is_checked().then_some(()))
-        .ok_or_else(|| vec![format!("Postgres has not seen the catalog within {} s", patience.as_secs())])?;
+    let mut asked = Instant::now();
+    let mut has_ended = || {
+        let is_due = asked.elapsed() > BETWEEN_LOOKS;
+        if is_due {
+            asked = Instant::now();
+        }
+        is_due && !is_there()
+    };
+    match wait_at_most(patience, || if is_checked() { Some(true) } else { has_ended().then_some(false) }) {
+        Some(true) => {}
+        Some(false) => return Err(vec!["the Postgres of the copy has ended".to_owned()]),
+        None => return Err(vec![format!("Postgres has not seen the catalog within {} s", patience.as_secs())]),
+    }
     match texts(&redis.run("BEAR.CATALOG").map()["errors"]) {
         errors if errors.is_empty() => Ok(redis),
         errors => Err(errors),
@@ -86,6 +101,7 @@ fn refusal(log: &str) -> Vec<String> {
     let own =
         log.lines().filter_map(|line| line.split_once("<bear> ")).map(|(_, text)| text.to_owned()).collect::<Vec<_>>();
     match own.is_empty() {
+        true if log.trim().is_empty() => vec!["the Redis of the trial has ended, and said nothing".to_owned()],
         true => log.lines().rev().take(5).map(str::to_owned).collect(),
         false => own,
     }

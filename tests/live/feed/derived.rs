@@ -263,7 +263,7 @@ fn history(feed: &str, identity: &str, most: f64) {
         let sql: String = (0..count).map(|_| shop.change()).collect();
         database.run(&format!("BEGIN;{sql} COMMIT"));
         wait_told(&redis);
-        for stale in checker.check() {
+        for stale in checker.check(|_| true) {
             let Statement { name, sql: statement, .. } = &statements[stale.query];
             let (call, cached, now) = (stale.call.line(None), stale.cached, stale.now);
             writeln!(complaints, "{feed}: {name}, {call}: {sql}\n  {statement}\n  {cached:?}\n  {now:?}").unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::bears;
 use crate::support::process::free_port;
 use crate::support::server::Builder;
-use crate::support::{eventually, stays, Database, Postgres, Redis, Reply};
+use crate::support::{eventually, stays, Cluster, Database, Postgres, Redis, Reply};
 
 /// Bears and their dens depend on each other: they share a slot.
 fn grouped() -> String {
@@ -173,27 +173,17 @@ fn a_catalog_whose_sections_depend_on_each_other_over_slots_is_refused() {
     assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
 }
 
-/// Two masters, each with half of the slots.
-fn two_masters(database: &Database, catalog: &str) -> [Redis; 2] {
-    let buses = [free_port(), free_port()];
-    let nodes = buses.map(|bus| node(database, catalog).config("cluster-port", bus).config("bear.feed", "off").start());
-    for (node, range) in nodes.iter().zip(["0 8191", "8192 16383"]) {
-        assert!(node.run(&format!("CLUSTER ADDSLOTSRANGE {range}")).is_ok());
-    }
-    assert!(nodes[0].run(&format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[1].port(), buses[1])).is_ok());
-    for node in &nodes {
-        eventually("the cluster is ready", || {
-            let info = node.run("CLUSTER INFO").text();
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
-        });
-        node.wait_checked();
-    }
-    nodes
+/// Two masters, each with half of the slots, and nothing but jobs that tells of changes.
+fn two_masters(database: &Database, catalog: &str) -> Cluster {
+    let cluster =
+        Cluster::start(2, |_| Redis::builder().postgres(database).catalog(catalog).config("bear.feed", "off"));
+    (0..cluster.len()).for_each(|index| cluster.node(index).wait_checked());
+    cluster
 }
 
 /// The node that has the slot of a space.
-fn of<'a>(nodes: &'a [Redis; 2], space: &str) -> &'a Redis {
-    &nodes[usize::from(nodes[0].run(&format!("CLUSTER KEYSLOT {space}")).int() > 8191)]
+fn of<'a>(cluster: &'a Cluster, space: &str) -> &'a Redis {
+    cluster.node(cluster.owner(cluster.slot(space)).expect("one has it"))
 }
 
 const SCHEMA: &str = "CREATE TABLE exam(id int PRIMARY KEY, title text NOT NULL);
@@ -230,10 +220,10 @@ call = "made {id:int}"
 #[test]
 fn what_tenants_take_from_a_shared_section_is_answered_and_not_stored() {
     let database = Postgres::shared().database(SCHEMA);
-    let nodes = two_masters(&database, TENANTS);
+    let cluster = two_masters(&database, TENANTS);
     for guest in 1..=20 {
         let space = format!("{{{guest}}}:booking");
-        let node = of(&nodes, &space);
+        let node = of(&cluster, &space);
         assert_eq!(node.run(&format!("BEAR.QUERY {space} all")).text(), format!(r#"[{{"id":{guest},"title":"old"}}]"#));
         assert_eq!(node.run(&format!("BEAR.QUERY {space} own")).text(), format!(r#"[{{"id":{guest}}}]"#));
         node.wait_stored();
@@ -242,20 +232,20 @@ fn what_tenants_take_from_a_shared_section_is_answered_and_not_stored() {
         let put = node.run(&format!("BEAR.PUT {space} 2 made 1 1 ROW exam 1"));
         assert!(put.error().starts_with("ERR in a cluster the rows of 'exam' are in another slot"), "{put:?}");
     }
-    let told = nodes[0].run("BEAR.CATALOG booking").map()["queries"].list()[0].map()["hints"].list()[0].text();
+    let told = cluster.node(0).run("BEAR.CATALOG booking").map()["queries"].list()[0].map()["hints"].list()[0].text();
     assert!(told.starts_with("answered and not stored: rows of 'exam' are in another slot of the cluster"), "{told}");
     // Whoever changes it, wherever: the next answer is new.
-    of(&nodes, "exam").run(r#"BEAR.ENQUEUE exam RENAME {"id":1,"title":"new"} BLOCK 0"#);
-    let answer = of(&nodes, "{3}:booking").run("BEAR.QUERY {3}:booking all");
+    of(&cluster, "exam").run(r#"BEAR.ENQUEUE exam RENAME {"id":1,"title":"new"} BLOCK 0"#);
+    let answer = of(&cluster, "{3}:booking").run("BEAR.QUERY {3}:booking all");
     assert_eq!(answer.text(), r#"[{"id":3,"title":"new"}]"#);
 }
 
 #[test]
 fn a_job_changes_no_rows_of_a_section_in_another_slot() {
     let database = Postgres::shared().database(SCHEMA);
-    let nodes = two_masters(&database, TENANTS);
+    let cluster = two_masters(&database, TENANTS);
     let job =
-        of(&nodes, "{3}:booking").run(r#"BEAR.ENQUEUE {3}:booking RENAME {"id":1,"title":"new"} ATTEMPTS 1 BLOCK 0"#);
+        of(&cluster, "{3}:booking").run(r#"BEAR.ENQUEUE {3}:booking RENAME {"id":1,"title":"new"} ATTEMPTS 1 BLOCK 0"#);
     let error = job.map()["error"].map()["message"].text();
     let reason = "the statement changes rows of section 'exam', whose keys are in another slot of the cluster";
     assert!(error.contains(reason), "{error}");
@@ -269,13 +259,13 @@ fn jobs_of_one_section_drop_entries_of_another_one_of_the_group() {
     let catalog = include_str!("../../../catalogs/bear.toml");
     let catalog =
         catalog.replace("[bear]\n", "[bear]\ngroup = \"zoo\"\n").replace("[color]\n", "[color]\ngroup = \"zoo\"\n");
-    let nodes = two_masters(&database, &catalog);
-    let node = of(&nodes, "{zoo}");
-    let moved = of(&nodes, "{zoo}").port();
-    for other in nodes.iter().filter(|node| node.port() != moved) {
+    let cluster = two_masters(&database, &catalog);
+    let node = of(&cluster, "{zoo}");
+    let others = (0..cluster.len()).map(|index| cluster.node(index));
+    for other in others.filter(|other| other.port() != node.port()) {
         assert!(other.run("BEAR.QUERY {zoo}:bear all").error().starts_with("MOVED "));
     }
-    let refused = of(&nodes, "bear").run("BEAR.QUERY bear all");
+    let refused = of(&cluster, "bear").run("BEAR.QUERY bear all");
     assert!(refused.error().contains("'bear' is of the group 'zoo'"), "{refused:?}");
     let brown = || node.run("BEAR.QUERY {zoo}:bear colors brown").json().as_array().unwrap().len();
     assert_eq!(brown(), 4);

@@ -89,7 +89,7 @@ pub(super) fn untold(
     }
     open(session)?;
     let known = Known::read(&mut session.client, validation, changing, report);
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     let known = known?;
     for change in changing {
         let Some(told) = &change.told else { continue };

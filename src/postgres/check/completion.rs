@@ -145,7 +145,7 @@ fn refused(
             wrong.extend(place(section).map(|section| (section, *index)));
         }
     }
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     Ok(wrong)
 }
 
@@ -186,7 +186,7 @@ pub(super) fn mapped_now(
     let (names, sections): (Vec<String>, Vec<Option<Box<str>>>) = of_completed.chain(of_file).unzip();
     open(session)?;
     let oids = reads::meant(&mut session.client, &names);
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     // What the file maps, too, is no new section's alone.
     Ok(oids?.into_iter().zip(sections).filter_map(|(oid, section)| Some((oid?, section))).collect())
 }

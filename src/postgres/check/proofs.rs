@@ -172,7 +172,7 @@ fn unseen(stated: Stated, reason: String) -> Proof {
 /// Begins a transaction whose names mean what they mean to the application.
 fn begin(session: &mut Session, more: &str) -> Result<(), Failure> {
     let settings = session.pinned_locally();
-    Ok(session.client.batch_execute(&format!("{BEGIN_READ} {settings} {more}"))?)
+    session.open(&format!("{BEGIN_READ} {settings} {more}"))
 }
 
 /// What names of tables mean.
@@ -200,7 +200,7 @@ fn tables_of(session: &mut Session, sections: &[Section]) -> Result<Tables, Fail
     }
     begin(session, "")?;
     let meant = reads::meant(&mut session.client, &names);
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     let mut tables = Tables { mapped: BTreeMap::new(), own: BTreeMap::new() };
     for (oid, (index, mapping)) in meant?.into_iter().zip(mappings) {
         match (oid, mapping) {
@@ -221,7 +221,7 @@ fn trees(session: &mut Session, statements: &[(&str, Vec<Type>)], deadline: Inst
         }
         if since_begin.is_none_or(|count| count == AT_ONCE) {
             if since_begin.is_some() {
-                session.client.batch_execute("ROLLBACK")?;
+                session.roll_back()?;
             }
             begin(session, PRINT_TREES)?;
             since_begin = Some(0);
@@ -240,13 +240,13 @@ fn trees(session: &mut Session, statements: &[(&str, Vec<Type>)], deadline: Inst
         let one = tree.and_then(|mut nodes| nodes.pop().ok_or_else(|| "its tree is empty".to_owned()));
         trees.push(one);
     }
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     Ok(trees)
 }
 
 fn facts_of(session: &mut Session, oids: &Oids) -> Result<Facts, Failure> {
     begin(session, "")?;
     let facts = facts::of_oids(&mut session.client, oids);
-    session.client.batch_execute("ROLLBACK")?;
+    session.roll_back()?;
     facts
 }

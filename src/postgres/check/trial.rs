@@ -59,8 +59,7 @@ pub(in crate::postgres) fn explain(client: &mut Client, params: usize) -> Result
 pub(in crate::postgres) fn open(session: &mut Session) -> Result<(), Failure> {
     let settings = session.pinned_locally();
     // A generic plan, for one made for NULLs would leave out what they rule out.
-    session.client.batch_execute(&format!("{BEGIN_READ} {settings} SET LOCAL plan_cache_mode = force_generic_plan"))?;
-    Ok(())
+    session.open(&format!("{BEGIN_READ} {settings} SET LOCAL plan_cache_mode = force_generic_plan"))
 }
 
 /// Prepares a query as it is sent, wrapped, as `bear_check`; the types of its parameters.

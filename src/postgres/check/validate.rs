@@ -30,7 +30,7 @@ impl Pool {
             let session = &mut numbered.session;
             open(session)?;
             let checked = check_all(&mut session.client, validation);
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             let Checked { mut report, taken, unmapped, changes, readers } = checked?;
             derive_and_prove(session, validation, &taken, &mut report)?;
             let mapped = mapped_now(session, validation, &report)?;

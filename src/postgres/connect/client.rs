@@ -42,16 +42,6 @@ pub(in crate::postgres) enum ClientError {
 }
 
 impl ClientError {
-    /// Is the connection of no more use?
-    pub(in crate::postgres) fn is_lost(&self) -> bool {
-        match self {
-            ClientError::Driver(error) => error.as_db_error().is_none(),
-            ClientError::Silent | ClientError::Runtime(_) => true,
-        }
-    }
-}
-
-impl ClientError {
     /// What Postgres said, where it was Postgres.
     pub(in crate::postgres) fn as_db_error(&self) -> Option<&DbError> {
         match self {

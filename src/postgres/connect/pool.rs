@@ -322,7 +322,9 @@ impl Pool {
             }
             let begun = Instant::now();
             let result = work(&mut numbered);
-            numbered.session.unusable = result.as_ref().is_err_and(Failure::abandons);
+            let session = &mut numbered.session;
+            // Whoever comes next must not find itself in a transaction, least of all in one that is aborted.
+            session.unusable = result.as_ref().is_err_and(Failure::abandons) || session.roll_back().is_err();
             let connection = numbered.connection;
             let error = match result {
                 Ok(done) => {

@@ -71,6 +71,8 @@ pub(in crate::postgres) struct Session {
     pub(in crate::postgres) identity: ServerIdentity,
     /// Set while something is under way and left set by what makes the connection unusable.
     pub(in crate::postgres) unusable: bool,
+    /// A transaction was begun, and not yet ended.
+    in_transaction: bool,
     learned: Arc<Learned>,
     statements: HashMap<u64, Prepared>,
     /// The renewal that they are of.
@@ -96,7 +98,18 @@ impl Session {
         let (client, identity) = connect(&settings, Access::ReadOnly)?;
         let timeout_ms = settings.statement_timeout_ms();
         let (statements, renewal) = (HashMap::new(), 0);
-        Ok(Session { client, settings, identity, unusable: false, learned, statements, renewal, uses: 0, timeout_ms })
+        Ok(Session {
+            client,
+            settings,
+            identity,
+            unusable: false,
+            in_transaction: false,
+            learned,
+            statements,
+            renewal,
+            uses: 0,
+            timeout_ms,
+        })
     }
 
     /// Whether it may be used again, as far as can be told without asking the server.
@@ -107,6 +120,7 @@ impl Session {
     /// Opens a transaction that reads; tells which server it is on. Only without `prepare`.
     pub(in crate::postgres) fn begin(&mut self) -> Result<ServerIdentity, Failure> {
         let prefix = format!("{BEGIN_READ} {}", self.pinned_locally());
+        self.in_transaction = true;
         match identity::ask(&mut self.client, &prefix)? {
             Standing::Primary(identity) => {
                 self.timeout_ms = self.settings.statement_timeout_ms();
@@ -114,6 +128,27 @@ impl Session {
             }
             Standing::InRecovery => Err(Failure::Broken(IN_RECOVERY.to_owned())),
         }
+    }
+
+    /// Runs what begins a transaction.
+    pub(in crate::postgres) fn open(&mut self, begin: &str) -> Result<(), Failure> {
+        self.in_transaction = true;
+        Ok(self.client.batch_execute(begin)?)
+    }
+
+    pub(in crate::postgres) fn commit(&mut self) -> Result<(), Failure> {
+        self.client.batch_execute("COMMIT")?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Ends the transaction if one was begun: whoever leaves in the middle need not, for the pool does it.
+    pub(in crate::postgres) fn roll_back(&mut self) -> Result<(), Failure> {
+        if self.in_transaction {
+            self.client.batch_execute("ROLLBACK")?;
+            self.in_transaction = false;
+        }
+        Ok(())
     }
 
     /// What a transaction begins with, where settings may not outlive one.

@@ -53,7 +53,7 @@ impl Pool {
             begin(session)?;
             let zone = time_zone(&mut session.client)?;
             let found = costs(&mut session.client);
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             found.map(|found| (found, zone))
         });
         let (costs, zone) = found?;
@@ -99,7 +99,7 @@ impl Pool {
             let session = &mut numbered.session;
             begin(session)?;
             let found = understand(&mut session.client, known, costs, left_out);
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             found
         });
         let mut merged: Vec<Understood> = Vec::new();

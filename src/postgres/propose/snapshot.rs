@@ -102,8 +102,8 @@ const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, k.confrelid::int8, k.conkey
 /// All of it. The transaction that it begins is the caller's to end.
 pub(super) fn take(session: &mut Session) -> Result<Database, Failure> {
     let settings = session.pinned_locally();
+    session.open(&format!("{BEGIN_READ_ONE_MOMENT} {settings} {BRIEF_LOCKS}"))?;
     let client = &mut session.client;
-    client.batch_execute(&format!("{BEGIN_READ_ONE_MOMENT} {settings} {BRIEF_LOCKS}"))?;
     let visible: BTreeSet<u32> =
         client.query_typed(VISIBLE, &[])?.iter().map(|row| oid(row, 0)).collect::<Result<_, _>>()?;
     let mut type_names = BTreeMap::new();

@@ -39,7 +39,7 @@ impl Pool {
                 Ok(Err(reason)) => Ok(Err(reason)),
                 Err(failure) => Err(failure),
             };
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             found
         });
         let (Described { types, naming, .. }, home, zone) = described?.map_err(ProposalError::Refused)?;

@@ -18,7 +18,7 @@ impl Pool {
         let (_, database) = self.with_session(deadline, 0, |numbered| {
             let session = &mut numbered.session;
             let database = snapshot::take(session);
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             database
         });
         propose(&Database { feed, ..database? }, wanted).map_err(|error| ProposalError::Refused(error.to_string()))

@@ -68,7 +68,7 @@ impl Pool {
                 let oids: Vec<i64> = meant.iter().flatten().map(|oid| i64::from(*oid)).collect();
                 Ok((meant, untold(&mut session.client, Some(&oids))?))
             });
-            session.client.batch_execute("ROLLBACK")?;
+            session.roll_back()?;
             found
         });
         let (meant, untold) = found?;

@@ -73,10 +73,11 @@ impl Session {
         time_left(request)?;
         let result = self.attempt_unnamed(request, moved);
         let abandoned = result.as_ref().is_err_and(Failure::abandons);
-        if !abandoned {
-            self.client.batch_execute(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        match abandoned {
+            true => result,
+            false if result.is_ok() => self.commit().and(result),
+            false => self.roll_back().and(result),
         }
-        result
     }
 
     fn attempt_unnamed(

@@ -90,11 +90,8 @@ impl Pool {
             session.limit_time(request.deadline.saturating_duration_since(Instant::now()))?;
             let values = read.params.iter().map(|param| TextParam(param.as_deref()));
             let result = session.client.query_typed_all(&read.sql, values.zip(read.types.iter().cloned()));
-            let lost = matches!(&result, Err(error) if error.is_lost());
-            if !prepares && !lost {
-                session.client.batch_execute("ROLLBACK")?;
-            }
             let (rows, _) = result.map_err(Failure::from)?;
+            session.roll_back()?;
             images(&rows).ok_or_else(|| Failure::shape("the row statement's result makes no sense"))
         });
         result

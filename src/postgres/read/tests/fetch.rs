@@ -7,6 +7,7 @@ use crate::core::cache::fetch::{FetchError, Fetched};
 use crate::core::catalog::fetch_plan::FetchPlan;
 use crate::core::values::value::ArgType;
 use crate::core::values::value::ScalarType::*;
+use crate::postgres::connect::failure::Failure;
 use crate::postgres::tests::server::Server;
 use crate::postgres::tests::{eventually, plan, request, scalar, Tried};
 
@@ -235,5 +236,27 @@ fn a_session_is_pinned_and_never_writes() {
              current_setting('application_name') AS a, current_setting('statement_timeout') AS s, current_setting('jit') AS j",
         );
         assert_eq!(json, r#"[{"z":"UTC","d":"ISO, YMD","r":"on","a":"bear","s":"20s","j":"off"}]"#);
+    });
+}
+
+#[test]
+fn nobody_comes_into_a_transaction_that_another_has_left_open() {
+    both(|_, tried| {
+        let seen =
+            || tried.json("SELECT pg_backend_pid() AS pid, coalesce(current_setting('told.open', true), '') AS told");
+        let before = seen();
+        for (then, is_late) in [("SELECT 1", false), ("SELECT 1/0", false), ("SELECT 1", true)] {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let (_, left) = tried.pool.with_session(deadline, 0, |numbered| {
+                numbered.session.open("BEGIN; SET LOCAL told.open = 'yes'")?;
+                numbered.session.client.batch_execute(then)?;
+                match is_late {
+                    true => Err(Failure::TimedOut(None)),
+                    false => Ok(()),
+                }
+            });
+            assert_eq!(left.is_ok(), then == "SELECT 1" && !is_late);
+            assert_eq!(seen(), before, "after {then}");
+        }
     });
 }

@@ -294,20 +294,19 @@ fn query(reply: Replier, of: Of, own: &Section, query: &Query, plan: &FetchPlan)
     }
 }
 
-/// Why nothing of it is stored in a cluster; what of the tables that the query depends on the feed does not follow; and what would have changes that it reads nothing of
-/// drop nothing of it.
+/// Why nothing of it is stored in a cluster; what of the tables that the query depends on the feed does not follow, or not exactly;
+/// and what would have changes that it reads nothing of drop nothing of it.
 fn hints(of: Of, own: &Section, query: &Query) -> Vec<String> {
     let is_on = |section: &Section| {
         let is_read = query.reads.iter().any(|reads| reads.of(section.name.as_bytes()).is_some());
         section.name == own.name || is_read || query.on.iter().any(|on| of.sections[on.section].name == section.name)
     };
-    let untold = of.coverage.iter().filter_map(|table| match &table.state {
-        Coverage::NotCovered { why, remedy }
-            if table.sections.iter().any(|at| of.sections.get(*at).is_some_and(is_on)) =>
-        {
+    let on = of.coverage.iter().filter(|table| table.sections.iter().any(|at| of.sections.get(*at).is_some_and(is_on)));
+    let untold = on.filter_map(|table| match &table.state {
+        Coverage::NotCovered { why, remedy } => {
             Some(format!("what others change in '{}' is not followed: {why}; {remedy}", table.table))
         }
-        _ => None,
+        Coverage::Covered { note } => Some(format!("{}: {}", table.table, note.as_ref()?)),
     });
     let reads = query.reads.iter().flat_map(|reads| reads.sections());
     let hint = |section: &str| {

@@ -510,7 +510,8 @@ impl Relation {
             (Some(ty), Some(name)) => {
                 let in_identity = self.identity_holds(name);
                 let no_identity = format!(
-                    "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant; \
+                    "the replica identity has no '{name}', so that an UPDATE or DELETE may concern any tenant, and a row that \
+                     moves to another one leaves results of the first that do not list it stale; \
                      ALTER TABLE {} REPLICA IDENTITY FULL, or USING a unique INDEX that has it, tells the tenant",
                     self.name
                 );

@@ -324,3 +324,34 @@ fn a_query_says_which_of_its_tables_are_not_followed() {
     database.run("ALTER TABLE part REPLICA IDENTITY FULL");
     eventually("the feed has looked again", || !is_said());
 }
+
+/// Where the WAL does not tell whose a row was, each query that depends on it says what that costs, until it is told.
+#[test]
+fn a_query_says_where_a_row_that_moves_to_another_tenant_is_not_told_whole() {
+    const CATALOG: &str = r#"
+        [booking]
+        id = "int"
+        tenant = "int"
+        tenant_column = "shop"
+        tables = { booking = "id" }
+        [[booking.query]]
+        call = "count"
+        sql = "SELECT count(*) AS n FROM booking WHERE shop = {tenant}"
+        rows = false
+    "#;
+    let schema = "CREATE TABLE booking(id int PRIMARY KEY, shop int NOT NULL)";
+    let database = Postgres::shared_logical().database(schema);
+    let redis = Redis::builder().postgres(&database).catalog(CATALOG).config("bear.feed", "wal").prompt_feed().start();
+    wait_told(&redis);
+    let is_said = || {
+        let query = redis.run("BEAR.CATALOG booking").map()["queries"].list()[0].map();
+        query["hints"].sorted_texts().iter().any(|hint| {
+            hint.starts_with("booking: the replica identity has no 'shop'")
+                && hint.contains("moves to another one leaves results of the first that do not list it stale")
+                && hint.contains("ALTER TABLE public.booking REPLICA IDENTITY FULL")
+        })
+    };
+    eventually("it is said", is_said);
+    database.run("ALTER TABLE booking REPLICA IDENTITY FULL");
+    eventually("the feed has looked again", || !is_said());
+}

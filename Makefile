@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive prove check-prove check-fresh test-servers lint fmt bench docs docker clean
+.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive prove check-prove check-fresh test-servers test-postgres lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -86,6 +86,10 @@ check-fresh: ## `make run` and `make test` in clean Debian roots, as root and wi
 test-servers: ## all tests, on Redis 8 and Valkey 9 as well
 	@scripts/setup.sh test
 	@scripts/test-servers.sh $(ARGS)
+
+test-postgres: ## the tests that meet Postgres, on 13, 17 and 18 of Debian's other suites, or on POSTGRES, folders of programs; ARGS names tests
+	@scripts/setup.sh test
+	@scripts/test-postgres.sh $(ARGS)
 
 lint: ## formatting, clippy, shellcheck, licences of crates
 	@scripts/setup.sh lint

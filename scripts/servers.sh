@@ -8,13 +8,23 @@
 # the packages are only unpacked. Each server runs with the libraries of its own suite. No rights are needed.
 #
 #   SUITES="trixie sid"   the suites to look in
+#   KIND=postgres         Postgres' folders of programs, of all suites that have another one than Debian 12 (bullseye: 13, trixie: 17,
+#                         sid: 18), and with it the PgBouncer of each, in place of Redis and Valkey
 #   FRESH=1               fetch again what is already there
 #   ARCH=arm64            servers of another architecture, which run by qemu-user (scripts/setup.sh emulation)
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bear/servers
-read -ra suites <<<"${SUITES:-trixie sid}"
-packages=(redis-server redis-tools valkey-server valkey-tools)
+kind=${KIND:-redis}
+if [[ $kind == postgres ]]; then
+    read -ra suites <<<"${SUITES:-bullseye trixie sid}"
+    packages=(postgresql postgresql-contrib pgbouncer)
+    # as root its programs run as another user, who may not look into root's home
+    if ((EUID == 0)); then cache=${XDG_CACHE_HOME:-/var/cache}/bear/servers; fi
+else
+    read -ra suites <<<"${SUITES:-trixie sid}"
+    packages=(redis-server redis-tools valkey-server valkey-tools)
+fi
 arch=${ARCH-}
 
 fail() {
@@ -52,7 +62,9 @@ fetch() { # fetch SUITE FOLDER: unpack our packages, and what they depend on, in
         fail "the servers of $suite could not be fetched (above)"
     fi
     # of the dependencies only the libraries count; what maintainer scripts want does not
-    for package in "$apt"/cache/archives/{lib,zlib,redis-,valkey-}*.deb; do dpkg-deb -x "$package" "$root"; done
+    for package in "$apt"/cache/archives/{lib,zlib,redis-,valkey-,postgresql-,pgbouncer_}*.deb; do
+        if [[ -e $package ]]; then dpkg-deb -x "$package" "$root"; fi
+    done
     rm -rf "$apt" "$log"
 }
 
@@ -97,11 +109,37 @@ wrap() { # wrap FOLDER KIND: write commands that start the unpacked programs, an
     printf '%s\n' "$bin/$kind-server"
 }
 
+# A program finds what it reads by the folder that it was started from: commands stand there, and what they start beside it.
+wrap_postgres() { # wrap_postgres ROOT: the same for a Postgres and its PgBouncer; prints the folder of programs
+    local root=$1 loader libraries program folder
+    # one of these is often a link to a place that only a whole system has
+    for loader in "$root"/usr/lib*/ld-linux-*.so.* "$root"/usr/lib/*/ld-linux-*.so.* "$root"/lib*/ld-linux-*.so.* "$root"/lib/*/ld-linux-*.so.*; do
+        if [[ -x $loader ]]; then break; fi
+    done
+    libraries=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/llvm-*/lib)
+    for program in "$root"/usr/lib/postgresql/*/bin/* "$root"/usr/sbin/pgbouncer; do
+        if [[ -x $program && $(head -c 4 "$program") == $'\x7fELF' ]]; then
+            mv "$program" "$program.elf"
+            # shellcheck disable=SC2016 # written out as it is
+            printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$loader" "$libraries" "$program.elf" >"$program"
+            chmod 755 "$program"
+        fi
+    done
+    folder=$(printf '%s\n' "$root"/usr/lib/postgresql/*/bin)
+    "$folder/postgres" --version >/dev/null || fail "$folder/postgres does not start"
+    printf '%s\n' "$folder"
+}
+
 for suite in "${suites[@]}"; do
     root=$cache/debian-$suite${arch:+-$arch}
+    if [[ $kind == postgres ]]; then root=$cache/debian-$suite-postgres; fi
     if [[ -n ${FRESH-} || ! -e $root/complete ]]; then
         fetch "$suite" "$root"
         : >"$root/complete"
     fi
-    for kind in redis valkey; do wrap "$root" "$kind"; done
+    if [[ $kind == postgres ]]; then
+        wrap_postgres "$root"
+    else
+        for server in redis valkey; do wrap "$root" "$server"; done
+    fi
 done

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Environment: `BEAR_TEST_SERVER` (a redis-server or valkey-server), `BEAR_TEST_MODULE` (the module's library),
-//! `BEAR_TEST_POSTGRES_BIN` (the folder of `initdb` and `postgres`).
+//! `BEAR_TEST_POSTGRES_BIN` (the folder of `initdb` and `postgres`), `BEAR_TEST_PGBOUNCER` (a pgbouncer).
 
 #![allow(dead_code, unused_imports)] // a toolbox: what no test needs today, one will tomorrow
 
@@ -40,6 +40,7 @@ pub mod proxy;
 pub mod random;
 pub mod replication;
 pub mod server;
+pub mod standby;
 pub mod wait;
 pub mod wire;
 

@@ -105,6 +105,13 @@ impl Postgres {
         Postgres::start_set(data, "off", "replica", &["shared_preload_libraries=pg_stat_statements"])
     }
 
+    /// One with settings of the test's own, whose changes can be decoded.
+    pub fn start_with_settings(settings: &'static [&'static str]) -> Postgres {
+        let data = guardian::folder("postgres").join("data");
+        copy(template(), &data);
+        Postgres::start_set(data, "off", "logical", settings)
+    }
+
     fn start_with(fsync: &'static str, wal_level: &'static str) -> Postgres {
         let data = guardian::folder("postgres").join("data");
         copy(template(), &data);
@@ -115,7 +122,7 @@ impl Postgres {
         Postgres::start_set(data, fsync, wal_level, &[])
     }
 
-    fn start_set(
+    pub(super) fn start_set(
         data: PathBuf,
         fsync: &'static str,
         wal_level: &'static str,
@@ -133,35 +140,6 @@ impl Postgres {
         let data = folder_of_the_server("postgres").join("data");
         initialize(&data);
         Postgres::start_in(data, "off", "replica")
-    }
-
-    /// A standby that follows this cluster.
-    pub fn standby(&self) -> Postgres {
-        let data = folder_of_the_server("standby").join("data");
-        let mut copy = Command::new(programs().join("pg_basebackup"));
-        copy.args(["--checkpoint=fast", "--write-recovery-conf", "--no-sync", "--host=127.0.0.1"]);
-        copy.arg(format!("--port={}", self.port())).arg(format!("--username={SUPERUSER}")).arg("--pgdata").arg(&data);
-        let output = as_server_user(&mut copy).output().expect("pg_basebackup runs");
-        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
-        Postgres::start_in(data, "off", "replica")
-    }
-
-    /// Makes a standby a primary.
-    pub fn promote(&self) {
-        let promoted: bool = self.client(SUPERUSER).query_one("SELECT pg_promote()", &[]).expect("a standby").get(0);
-        assert!(promoted, "it is promoted:\n{}", self.log());
-    }
-
-    /// Waits until this standby has applied what `primary` has written so far.
-    #[track_caller]
-    pub fn wait_in_sync(&self, primary: &Postgres) {
-        let written: String =
-            primary.client(SUPERUSER).query_one("SELECT pg_current_wal_lsn()::text", &[]).expect("a primary").get(0);
-        let mut client = self.client(SUPERUSER);
-        eventually("the standby is in sync", || {
-            let sql = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{written}', false)");
-            client.query_one(&sql, &[]).expect("a standby").get(0)
-        });
     }
 
     /// Starts the stopped cluster on its port and waits until it answers.
@@ -185,6 +163,12 @@ impl Postgres {
         self.start_again();
     }
 
+    /// The major version, such as 15.
+    pub fn version(&self) -> i32 {
+        let sql = "SELECT current_setting('server_version_num')::int / 10000";
+        self.client(SUPERUSER).query_one(sql, &[]).expect("a number").get(0)
+    }
+
     /// Disconnects everybody, writes a checkpoint and ends.
     pub fn stop_fast(&self) {
         self.stop(Signal::INT);
@@ -193,6 +177,15 @@ impl Postgres {
     /// Ends at once, as a crash does: the next start recovers.
     pub fn stop_immediate(&self) {
         self.stop(Signal::QUIT);
+    }
+
+    /// Dies without a word to anybody. What serves clients ends when it next looks, which is waited for.
+    pub fn kill9(&self) {
+        self.stop(Signal::KILL);
+        let is_ours = |process: std::fs::DirEntry| {
+            std::fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == self.cluster.data)
+        };
+        eventually("nobody is left of it", || !std::fs::read_dir("/proc").expect("processes").flatten().any(is_ours));
     }
 
     fn stop(&self, signal: Signal) {
@@ -215,6 +208,10 @@ impl Postgres {
         copy(copied, &self.cluster.data);
     }
 
+    pub(super) fn wal_level(&self) -> &'static str {
+        *self.cluster.wal_level.lock().unwrap()
+    }
+
     pub fn port(&self) -> u16 {
         self.cluster.port
     }
@@ -232,6 +229,12 @@ impl Postgres {
     /// A connection as superuser.
     pub fn client(&self, database: &str) -> Client {
         self.config(database).connect(NoTls).unwrap_or_else(|error| panic!("connecting to {database}: {error:?}"))
+    }
+
+    /// Runs SQL as superuser, in no test's database.
+    #[track_caller]
+    pub fn run(&self, sql: &str) {
+        self.client(SUPERUSER).batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// None where it is away.
@@ -320,12 +323,17 @@ fn template() -> &'static Path {
 }
 
 /// A new empty folder that the server's user may write to.
-fn folder_of_the_server(name: &str) -> PathBuf {
+pub(super) fn folder_of_the_server(name: &str) -> PathBuf {
     let folder = guardian::folder(name);
-    if let Some((user, group)) = server_user() {
-        std::os::unix::fs::chown(&folder, Some(*user), Some(*group)).expect("chown as root");
-    }
+    give_to_server(&folder);
     folder
+}
+
+/// Lets the server's user write to it.
+pub(super) fn give_to_server(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        std::os::unix::fs::chown(path, Some(*user), Some(*group)).expect("chown as root");
+    }
 }
 
 fn initialize(data: &Path) {
@@ -403,7 +411,7 @@ fn user_and_group(name: &str) -> Option<(u32, u32)> {
 }
 
 /// As root, `uid` also drops the supplementary groups.
-fn as_server_user(command: &mut Command) -> &mut Command {
+pub(super) fn as_server_user(command: &mut Command) -> &mut Command {
     if let Some((user, group)) = server_user() {
         command.uid(*user).gid(*group);
     }

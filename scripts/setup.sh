@@ -2,7 +2,7 @@
 # Installs what building and testing bear needs and this machine lacks, from Debian's (or Ubuntu's) packages.
 #
 #   scripts/setup.sh          to build and run: C compiler, make, libclang, Redis, Postgres
-#   scripts/setup.sh test     to test as well: Python with venv, Node and npm, for the workers of docs/guides/workers.md
+#   scripts/setup.sh test     to test as well: PgBouncer; Python with venv, Node and npm, for the workers of docs/guides/workers.md
 #   scripts/setup.sh node     to test clients/node as well: Node 20 or later, npm, what its package-lock.json says, Chromium
 #   scripts/setup.sh metrics  to test deploy/ as well: Prometheus and promtool
 #   scripts/setup.sh lint     to lint as well: shellcheck, Python, rustfmt and clippy
@@ -70,7 +70,7 @@ install_packages() {
     trap 'allow_cluster; allow_services; rm -f "$log"' EXIT
     trap 'exit 130' INT TERM HUP
     export DEBIAN_FRONTEND=noninteractive
-    for package in redis-server postgresql prometheus; do
+    for package in redis-server postgresql prometheus pgbouncer; do
         if ! installed "$package"; then added+=("$package"); fi
     done
     forbid_services
@@ -176,6 +176,7 @@ look() { # look TARGET: what packages are missing?
     if [[ $1 == test ]]; then
         # without its package Debian's python3 has a venv that cannot bring pip in
         python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+        [[ -n ${BEAR_TEST_PGBOUNCER-} ]] || any /usr/sbin/pgbouncer || packages+=(pgbouncer)
     fi
     if [[ $1 == metrics ]]; then
         have prometheus && have promtool || packages+=(prometheus)

@@ -18,6 +18,7 @@ mod harness;
 mod inbox;
 mod jobs;
 mod locks;
+mod postgres;
 mod propose;
 mod proving;
 mod schedules;

@@ -4,6 +4,7 @@
 //! ```text
 //! Postgres::shared() ── database(schema) ─> Database ── close_gate(), executions(text), client(), url()
 //! Postgres::start()  ── a cluster of one's own: stop_fast(), stop_immediate(), start_again(), copy_data(), restore_data()
+//! PgBouncer::before(&postgres, "transaction", "") ── url(&database), run("PAUSE"), restart()
 //! Proxy::to(port)    ── cut(), stall(), resume() what goes through it; hold(), release() one message
 //! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9(), copy_data(), restore_data()
 //! Cluster::start(n, |_| Redis::builder()…) ─> Cluster ── node(0), client(), move_slot(slot, 0, 1), begin_move(…), move_keys(…), end_move(…)
@@ -34,6 +35,7 @@ pub mod locks;
 pub mod markdown;
 pub mod marked;
 pub mod one_client;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
@@ -51,6 +53,7 @@ pub use database::{Database, Gate};
 pub use info::Info;
 pub use keyspace_model::KeyspaceModel;
 pub use load::{burst, StopAtEnd};
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Verdict};
 pub use random::Random;

@@ -15,6 +15,7 @@ use crate::postgres::connect::client::{Client, ClientError};
 use crate::postgres::connect::error_text::{describe, last_words, message};
 use crate::postgres::connect::failure::ends_connection;
 use crate::postgres::connect::pinned::{pinned, Scope};
+use crate::postgres::connect::pooled;
 use crate::postgres::connect::schema::{self, SchemaError};
 use crate::postgres::connect::session::{connect, Access};
 use crate::postgres::connect::settings::Settings;
@@ -163,9 +164,25 @@ impl Writer {
             let result = self.client.query_typed_all(sql, values.zip(types.iter().cloned()));
             return self.judged(result);
         }
-        let statement = self.prepare(sql, types)?;
-        let result = self.client.query_all(&statement, values);
-        self.judged(result)
+        let statement = self.prepare(sql, types);
+        let result = statement.and_then(|statement| {
+            let result = self.client.query_all(&statement, values);
+            self.judged(result)
+        });
+        self.not_of_others(result)
+    }
+
+    /// A statement that we have just prepared, and that has gone or was there before, is the fault of a pooler, and no job's.
+    fn not_of_others<T>(&self, result: Result<T, Trouble>) -> Result<T, Trouble> {
+        let is_of_others = |sqlstate: &str, message: &str| {
+            (self.reused.is_none() || sqlstate != "26000") && pooled::is_of_others(sqlstate, message)
+        };
+        match result {
+            Err(Trouble::Statement { sqlstate, message }) if is_of_others(&sqlstate, &message) && pooled::suspect() => {
+                Err(Trouble::Lost(pooled::REMEDY.to_owned()))
+            }
+            result => result,
+        }
     }
 
     /// Has Postgres plan a statement of the catalog, and no more.

@@ -7,6 +7,7 @@
 //! | `pinned` | settings of a session that no role or database may change, and those that nobody may pin |
 //! | `client` | a connection, each of whose waits ends at a deadline |
 //! | `failure`, `error_text` | what an error means for a request; what is said of it |
+//! | `pooled` | is a connection a session, or shared by a pooler? |
 //! | `session` | a pinned connection with its prepared statements |
 //! | `columns`, `shape` | what a query returns, and how it is wrapped so that Postgres makes the JSON |
 //! | `schema` | the schema `bear`: made, and trusted only where nobody else could put things into it |
@@ -26,6 +27,7 @@ pub(super) mod hosts;
 pub(super) mod identity;
 pub(super) mod pinned;
 pub(super) mod pool;
+pub(super) mod pooled;
 pub(super) mod scheduler;
 pub(super) mod schema;
 pub(super) mod session;

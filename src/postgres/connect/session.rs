@@ -22,6 +22,7 @@ use super::failure::Failure;
 use super::hosts;
 use super::identity::{self, ServerIdentity, Standing};
 use super::pinned::{pinned, Scope};
+use super::pooled;
 use super::settings::Settings;
 use super::shape::Shape;
 use super::tls;
@@ -283,7 +284,10 @@ fn connect_to(
         }
         other => other.into(),
     };
-    let mut client = Client::connect(config, connector, Instant::now() + limit).map_err(silent)?;
+    let mut client = Client::connect(config, connector.clone(), Instant::now() + limit).map_err(silent)?;
+    if settings.prepare && pooled::is_shared(&mut client, config, &connector).map_err(silent)? {
+        return Err(ConnectError::other(format!("cannot connect: {}", pooled::REMEDY)));
+    }
     let access = match access {
         Access::ReadOnly => "SET default_transaction_read_only = on; ",
         Access::ReadWrite => "SET default_transaction_read_only = off; ",
@@ -291,12 +295,16 @@ fn connect_to(
     };
     let prefix = match settings.prepare {
         true => pinned(settings, Scope::Session, client.server_version()) + access,
-        false => String::new(),
+        // A pooler that has no transactions says so now.
+        false => BEGIN_READ.to_owned(),
     };
-    match identity::ask(&mut client, &prefix).map_err(silent)? {
-        Standing::Primary(identity) => Ok((client, identity)),
-        Standing::InRecovery => Err(ConnectError::other(IN_RECOVERY.to_owned())),
+    let Standing::Primary(identity) = identity::ask(&mut client, &prefix).map_err(silent)? else {
+        return Err(ConnectError::other(IN_RECOVERY.to_owned()));
+    };
+    if !settings.prepare {
+        client.batch_execute("COMMIT").map_err(silent)?;
     }
+    Ok((client, identity))
 }
 
 /// Why no session could be made: a line without a password.
@@ -321,7 +329,7 @@ impl From<ClientError> for ConnectError {
             ClientError::Silent => ("no answer in time".to_owned(), false),
             ClientError::Runtime(error) => (error.to_string(), false),
         };
-        ConnectError { what: format!("cannot connect: {what}"), crowded }
+        ConnectError { what: pooled::explained(format!("cannot connect: {what}")), crowded }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::core::catalog::lists::MAX_LISTED;
 
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::identity::ServerIdentity;
+use crate::postgres::connect::pooled;
 use crate::postgres::connect::session::Session;
 use crate::postgres::connect::shape::{Arity, Shape};
 use crate::postgres::values::json::append_compact;
@@ -43,6 +44,11 @@ impl Session {
         };
         if result.as_ref().is_err_and(out_of_date) && self.forget(&request.plan) && known {
             result = self.attempt(request, moved);
+        }
+        if let Err(Failure::Fetch(FetchError::Statement { sqlstate, message })) = &result {
+            if self.settings.prepare && pooled::is_of_others(sqlstate, message) && pooled::suspect() {
+                result = Err(Failure::Broken(pooled::REMEDY.to_owned()));
+            }
         }
         if result.as_ref().is_err_and(|failure| failure.sqlstate() == Some("25006")) && self.settings.prepare {
             // Either the query writes, which is its own fault, or the server no longer takes writes.

@@ -5,9 +5,8 @@
 //! master; a walk over the database ([`super::owned`]) then removes what an earlier life left, in slices, under a tombstone
 //! for the replicas. What is filled meanwhile is served.
 
-use super::{store, Keyspace};
+use super::Keyspace;
 use crate::core::cache::index::Concern;
-use crate::redis_api::Context;
 
 /// What making everything cold leaves behind.
 pub struct Forgotten {
@@ -61,21 +60,5 @@ impl Keyspace {
         self.abort_publications(|_, _| true);
         self.invalidate_later(Concern::Tenants { section: section.into() });
         self.cold += 1;
-    }
-
-    /// Tells replicas to serve nothing until it is removed.
-    pub(super) fn raise_tombstone(&mut self, ctx: Context) {
-        if !self.tombstone && ctx.db_size() > 0 {
-            store::put_tombstone(ctx);
-            self.tombstone = true;
-        }
-    }
-
-    /// Removes the tombstone when nothing needs it any more.
-    pub(super) fn lower_tombstone(&mut self, ctx: Context) {
-        if self.tombstone && !self.is_moving() {
-            store::remove_tombstone(ctx);
-            self.tombstone = false;
-        }
     }
 }

@@ -19,6 +19,7 @@
 //! | `schedules` | those of schedules |
 //! | `locks` | those of locks and limits |
 //! | `slots` | in a cluster, whose a slot is |
+//! | `tombstones` | where replicas are told to serve nothing |
 //!
 //! ```text
 //! publish: metadata first, then the entry -> live -> remove (at most 200 at once) or large (in slices) -> sweep
@@ -41,6 +42,7 @@ pub mod slots;
 mod store;
 mod sweep;
 pub mod told;
+pub mod tombstones;
 pub mod warm;
 pub mod watch;
 
@@ -87,7 +89,7 @@ pub struct Keyspace {
     /// Is everything removed outside commands? In a cluster it must be: within a command, Redis 8 and Valkey look for
     /// every key in the slot of that command's own.
     outside_commands: bool,
-    /// Does the tombstone stand?
+    /// Outside a cluster: does the tombstone stand?
     tombstone: bool,
     /// Entries stored, removed by invalidation, gone by TTL, evicted, deleted by others.
     pub stored: u64,
@@ -207,7 +209,11 @@ impl Keyspace {
 
     /// Works until the deadline, on the urgent first. `finished` gets tickets and counts of large removals.
     pub fn step(&mut self, ctx: Context, deadline: Instant, finished: &mut Vec<(u64, u64)>) -> Left {
-        while Instant::now() < deadline && self.left() != Left::Nothing {
+        if self.outside_commands && self.is_moving() {
+            // Its slot may have begun to leave.
+            self.raise_tombstone(ctx);
+        }
+        while Instant::now() < deadline && self.left_of_entries() != Left::Nothing {
             // In turns, so that none starves another: an invalidation somebody waits for, two publications, a sweep.
             if !self.large.is_empty() || !self.in_turn.is_empty() {
                 finished.extend(self.take_slice(ctx));
@@ -233,6 +239,13 @@ impl Keyspace {
 
     /// What is there to do?
     pub fn left(&self) -> Left {
+        match self.left_of_entries() {
+            Left::Nothing if self.has_tombstone_left() => Left::Background,
+            left => left,
+        }
+    }
+
+    fn left_of_entries(&self) -> Left {
         if !self.publications.is_empty() || self.removals_running() > 0 || self.index.dependents.is_growing() {
             Left::Urgent
         } else if self.owned.is_surveying() {

@@ -6,7 +6,7 @@
 use rustc_hash::FxHashSet;
 
 use super::jobs::QueueKeys;
-use super::{look, store, watch, Keyspace};
+use super::{look, store, tombstones, watch, Keyspace};
 use crate::core::cache::index::Key;
 pub use crate::core::cache::ownership::Arranged;
 use crate::core::cache::ownership::{self, Look, Ownership, Strangers, Verdict, Walk};
@@ -450,13 +450,13 @@ pub struct MastersMarks {
 
 impl MastersMarks {
     /// On a replica: may this entry be served, as far as its master has told?
-    pub fn may_serve(&mut self, ctx: Context, in_cluster: bool, member: &str, key: &[u8]) -> bool {
+    pub fn may_serve(&mut self, ctx: Context, member: &str, key: &[u8]) -> bool {
+        if let Some(is_cold) = tombstones::is_cold() {
+            // In a cluster. Marks may be in slots of other nodes.
+            return !is_cold;
+        }
         if KeyType::of(ctx, store::TOMBSTONE).is_some() {
             return false;
-        }
-        if in_cluster {
-            // Marks may be in slots of other nodes.
-            return true;
         }
         if !self.seen.iter().any(|seen| **seen == *member) {
             if !store::is_member(ctx, store::MARKS, member.as_bytes()) {

@@ -92,6 +92,15 @@ pub fn look_at(ctx: Context, prefix: &[u8]) -> Turn {
     look(ctx, tag_of(prefix))
 }
 
+/// Whose the slot of a tag is, with its braces.
+pub(super) fn seen(tag: &[u8]) -> Seen {
+    match state(tag) {
+        SlotState::Here => Seen::Here,
+        SlotState::Elsewhere => Seen::Elsewhere { keys: 1 },
+        SlotState::Unknown => Seen::Unknown,
+    }
+}
+
 fn look(ctx: Context, tag: &[u8]) -> Turn {
     let seen = match state(tag) {
         SlotState::Here => Seen::Here,

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::time::Duration;
 
 use crate::core::cache::index::Key;
 use crate::redis_api::{Context, Replicate};
@@ -17,7 +18,8 @@ pub const MARKS: &[u8] = b"bear.module:sections";
 /// Set: keys under those names that others wrote, as far as they are known.
 pub const STRANGERS: &[u8] = b"bear.module:foreign";
 
-/// Exists while a large removal, or the sweep of a cold database, is not carried out: replicas serve no entry then.
+/// Exists while a large removal, or the sweep of a cold database, is not carried out: replicas serve no entry then. In a cluster it has
+/// [other names](crate::core::slots::tombstones).
 pub const TOMBSTONE: &[u8] = b"bear.module:cold";
 
 thread_local! {
@@ -101,13 +103,20 @@ pub fn renew_entry(ctx: Context, key: &[u8], ttl_ms: u64) -> bool {
     reply.and_then(|reply| reply.integer()) == Some(1)
 }
 
-pub fn put_tombstone(ctx: Context) {
-    own(|| ctx.call(c"SET", Replicate::Yes, &[TOMBSTONE, b"entries are being removed"]));
+pub fn put_tombstone(ctx: Context, name: &[u8], ttl: Option<Duration>) {
+    let ttl = ttl.map(|ttl| ttl.as_millis().to_string());
+    let mut args: Vec<&[u8]> = vec![name, b"entries are being removed"];
+    args.extend(ttl.iter().flat_map(|ttl| [&b"PX"[..], ttl.as_bytes()]));
+    own(|| ctx.call(c"SET", Replicate::Yes, &args));
 }
 
-pub fn remove_tombstone(ctx: Context) {
-    // It is in a slot of its own: in a cluster another node may have it, and it was never written.
-    unlink(ctx, &[TOMBSTONE], &mut Vec::new());
+pub fn remove_tombstone(ctx: Context, name: &[u8]) {
+    let mut failed = Vec::new();
+    unlink(ctx, &[name], &mut failed);
+    if !failed.is_empty() {
+        // Where the server refuses UNLINK and DEL to a module in a cluster (Valkey 9).
+        put_tombstone(ctx, name, Some(Duration::from_millis(1)));
+    }
 }
 
 pub fn member_count(ctx: Context, set: &[u8]) -> usize {

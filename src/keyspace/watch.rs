@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{slots, store, Keyspace};
+use super::{slots, store, tombstones, Keyspace};
 use crate::core::cache::index::{Concern, Key};
 use crate::core::calls::keys::{self, KeyKind, QueuePart};
 use crate::core::calls::names::Deployment;
@@ -118,7 +118,7 @@ fn named_in(watch: &Watch, key: &[u8]) -> Option<Named> {
 
 /// The handler of all keyspace notifications.
 pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
-    if store::is_own_write() {
+    if tombstones::heard(event, key) || store::is_own_write() {
         return;
     }
     WATCH.with_borrow(|watch| {

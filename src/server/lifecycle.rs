@@ -19,7 +19,7 @@ use super::threads::Threads;
 use super::{info, reload, tick, Server, SERVER};
 use crate::core::calls::names::Deployment;
 use crate::core::schedules::zone;
-use crate::keyspace::{slots, watch, Forgotten, Keyspace};
+use crate::keyspace::{slots, tombstones, watch, Forgotten, Keyspace};
 use crate::mutations;
 use crate::redis_api::{self, Context, Loading, Role};
 
@@ -45,6 +45,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     workers.begin(&config)?;
     let mut keyspace = Keyspace::new(deployment);
     slots::begin(deployment);
+    tombstones::begin(deployment);
     catalog.count_demand(|section| keyspace.demand(section));
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),
@@ -124,6 +125,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::on_shutdown(ctx, || with_server(|server| server.workers.end()));
     server.enter_role(role);
     server.look_at_endpoint();
+    tombstones::look_anew();
     SERVER.set(Some(server));
     Ok(())
 }
@@ -260,12 +262,14 @@ impl Server {
     fn loading(&mut self, loading: Loading) {
         watch::pause();
         if loading == Loading::Ended {
+            tombstones::look_anew();
             self.enter_role(self.role);
         }
     }
 
     fn flushed(&mut self, db: Option<i32>) {
         self.masters_marks.forget();
+        tombstones::emptied();
         if self.is_master() && db.is_none_or(|db| i64::from(db) == self.config.db) {
             self.fills.strike_where(|_, _| true);
             let forgotten = self.keyspace.forget_all();

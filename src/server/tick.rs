@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::cache::fetching::Told;
 use super::cache::waiting::Asker;
 use super::{errors, Server};
-use crate::keyspace::Left;
+use crate::keyspace::{tombstones, Left};
 use crate::redis_api::{self, Answer, Context};
 
 /// How long one tick's own work may take. Timers run after commands and before their replies are sent: who asks for
@@ -58,8 +58,10 @@ impl Server {
             return;
         }
         let worked = redis_api::worked();
+        let more_tombstones = tombstones::look(ctx);
         if self.is_master() {
             self.look_at_slots(ctx);
+            self.keyspace.tell_while_slots_move(ctx);
             self.keyspace.take_possession(ctx);
             self.look_at_strangers(ctx, start);
         }
@@ -98,7 +100,8 @@ impl Server {
             _ => self.work(ctx, deadline.max(Instant::now() + SHARE)),
         };
         self.tell_of_entries(ctx);
-        let more = more_aside
+        let more = more_tombstones
+            || more_aside
             || more_outcomes
             || more_changes
             || more_read
@@ -135,6 +138,7 @@ impl Server {
             self.next_lock_deadline(),
             self.changing.next_deadline(),
             self.verifying.next_deadline(),
+            self.keyspace.next_deadline(),
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             redis_api::arm(deadline.saturating_duration_since(Instant::now()));

@@ -378,7 +378,7 @@ impl Redis {
     #[track_caller]
     pub fn keys(&self) -> Vec<String> {
         let mut keys = self.run("KEYS *").sorted_texts();
-        keys.retain(|key| !key.starts_with("bear.module:") || key == "bear.module:cold");
+        keys.retain(|key| !key.starts_with("bear.module:") || key.ends_with("cold"));
         keys
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tag` | which spaces share a slot for certain |
 //! | `unsettled` | spaces that rest, and how their rest ends |
+//! | `tombstones` | where a master's replicas are told to serve nothing |
 //!
 //! A slot is, at a node, in one of four states. All that is kept of a space is one unit (entries, the queue's dozen keys, claims, locks),
 //! and goes key by key: in two of the states a node may have some of it.
@@ -27,4 +28,7 @@
 #[cfg(test)]
 mod model;
 pub mod tag;
+pub mod tombstones;
+#[cfg(test)]
+mod tombstones_model;
 pub mod unsettled;

@@ -95,6 +95,6 @@ impl Server {
         let section = &self.catalog.sections[section];
         let prefix = section.prefix(None, self.deployment);
         let member = owned::member_of(&section.name, section.tenant.is_some(), &prefix);
-        self.masters_marks.may_serve(ctx, self.deployment == Deployment::Cluster, &member, key)
+        self.masters_marks.may_serve(ctx, &member, key)
     }
 }

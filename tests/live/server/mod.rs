@@ -19,5 +19,6 @@ mod rights;
 mod secrets;
 mod takeover;
 mod tls;
+mod tombstones;
 mod unblock;
 mod unload;

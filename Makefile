@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SHELL := /bin/bash
 
-.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-derive prove check-prove check-fresh test-servers test-postgres lint fmt bench docs docker clean
+.PHONY: build help run example test test-node test-example test-metrics test-bullmq test-long crash check-freshness check-cluster check-derive prove check-prove check-fresh test-servers test-postgres lint fmt bench docs docker clean
 
 build: ## the module, target/release/libbear.so
 	@scripts/setup.sh
@@ -60,6 +60,11 @@ check-freshness: ## the freshness checker in full: 10,000,000 answers checked un
 	cargo test --locked --lib $(ARGS) -- --include-ignored fills::model::
 	BEAR_TEST_READS=$${BEAR_TEST_READS:-10000000} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
 	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 freshness::
+
+check-cluster: ## the checker of a cluster in full: 100 faults of three masters with replicas, in network namespaces where root runs it; BEAR_TEST_FAULTS, BEAR_TEST_SEED
+	@scripts/setup.sh test
+	BEAR_TEST_FAULTS=$${BEAR_TEST_FAULTS:-100} BEAR_TEST_SEED=$${BEAR_TEST_SEED:-$$RANDOM} \
+	cargo test --locked --test live $(ARGS) -- --nocapture --test-threads=1 faults::cluster::
 
 check-derive: ## derived rules against Postgres' answers: 10,000 histories of known statements, as many of random ones, and through a server; BEAR_TEST_HISTORIES, BEAR_TEST_TRANSACTIONS, BEAR_TEST_SEED
 	@scripts/setup.sh

@@ -28,6 +28,7 @@ mod jobs;
 mod latency;
 mod limits;
 mod links;
+mod masters;
 mod memory;
 mod misses;
 mod one_client;
@@ -53,7 +54,7 @@ const ROUNDS: usize = 5;
 type Part = fn(&Servers, usize) -> Vec<Table>;
 
 /// A word before a colon names several.
-const PARTS: [(&str, Part); 32] = [
+const PARTS: [(&str, Part); 34] = [
     ("hits", hits::run),
     ("holds", holds::run),
     ("stampede", stampede::run),
@@ -80,6 +81,8 @@ const PARTS: [(&str, Part); 32] = [
     ("claims:wake", claims::run_waking),
     ("claims:waiting", claims::run_waiting),
     ("claims:holds", claims::run_holding),
+    ("masters:drain", masters::run_draining),
+    ("masters:feeds", masters::run_following),
     ("events", events::run),
     ("inbox:insert", inbox::run_inserting),
     ("inbox:drain", inbox::run_draining),

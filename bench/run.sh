@@ -3,8 +3,9 @@
 #
 #   bench/run.sh [part …] [--rounds N]      parts: hits holds stampede invalidations predicates links feed
 #                                                  freshness memory compression misses shared rewarm enqueue queue-memory latency drain
-#                                                  drain-feed bullmq drain-holds claims events limits inbox; none: all; of claims alone
+#                                                  drain-feed bullmq drain-holds claims events limits masters inbox; none: all; of claims alone
 #                                                  claims:rates claims:enqueue claims:wake claims:waiting claims:holds,
+#                                                  of masters masters:drain masters:feeds,
 #                                                  of inbox inbox:insert inbox:drain inbox:wake inbox:wal inbox:bloat
 #
 # The table goes to standard output, progress to standard error. About three quarters of an hour for all; keep the machine quiet.

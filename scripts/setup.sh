@@ -203,6 +203,10 @@ look() { # look TARGET: what packages are missing?
         have node || packages+=(nodejs)
         have npm || packages+=(npm)
     fi
+    # only root may make network namespaces
+    if [[ $1 == test ]] && ((EUID == 0)); then
+        have ip || packages+=(iproute2)
+    fi
     if [[ $1 == node ]]; then
         # Ubuntu's chromium is a snap; whoever has another browser of the family names it
         [[ -n ${BEAR_TEST_CHROMIUM-} ]] || have chromium || packages+=(chromium)

@@ -15,6 +15,7 @@
 //! | `no-answers-digest` | the feed passes over DDL by which the same rows give other answers |
 //! | `lease-no-strike` | a value whose lease was struck is stored all the same |
 //! | `lease-late-put` | a value that comes when its lease is over is stored |
+//! | `over-slots` | in a cluster a result is stored though nobody tells its node of rows in another slot |
 //! | `no-cold-start` | what an earlier process or master stored is served |
 //! | `ack-any-token` | whoever names a claimed job may end its claim |
 //! | `ended-claim-stays` | a claim that failed, or whose lease has ended, stays in its record |

@@ -52,7 +52,7 @@ impl Cluster {
         for node in &self.nodes[1..] {
             let first = self.node(0);
             let bus = first.config("cluster-port");
-            assert!(node.run(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", first.port())).is_ok());
+            assert!(node.run(&format!("CLUSTER MEET {} {} {bus}", first.host(), first.port())).is_ok());
         }
         self.wait_ready();
     }
@@ -127,7 +127,8 @@ impl Cluster {
         let keys = wire.run(&format!("CLUSTER GETKEYSINSLOT {slot} {count}")).sorted_texts();
         if !keys.is_empty() {
             let port = self.node(to).port().to_string();
-            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            let host = self.node(to).host().to_string();
+            let mut words = vec!["MIGRATE", &host, &port, "", "0", "5000", "KEYS"];
             words.extend(keys.iter().map(String::as_str));
             let reply = wire.call(&words);
             // What has gone by its TTL meanwhile is `NOKEY`.

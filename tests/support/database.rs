@@ -86,6 +86,11 @@ impl Database {
         self.url_through(self.postgres.port())
     }
 
+    /// By a socket in the file system, which no network hinders.
+    pub fn local_url(&self) -> String {
+        self.postgres.local_url(&self.name)
+    }
+
     /// The same through the port of a proxy.
     pub fn url_through(&self, port: u16) -> String {
         self.postgres.url_through(port, &self.name)

@@ -11,14 +11,14 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-/// `$1` is the folder to remove. Lines: `watch PID SIGNAL`, `gone PID`.
+/// `$1` is the folder to remove. Lines: `watch PID SIGNAL`, `gone PID`, `network netns|link NAME`.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 alive() {
     case $(ps -o stat= -p "$1" 2>/dev/null) in Z*) return 1 ;; esac # ended, and its new parent has not looked yet
     kill -0 "$1" 2>/dev/null
 }
-watched=
+watched= networks=
 while read -r verb pid signal; do
     case $verb in
     watch) watched="$watched $pid:$signal" ;;
@@ -27,6 +27,7 @@ while read -r verb pid signal; do
         for one in $watched; do [ "${one%%:*}" = "$pid" ] || rest="$rest $one"; done
         watched=$rest
         ;;
+    network) networks="$networks $pid:$signal" ;;
     esac
 done
 for one in $watched; do kill -s "${one##*:}" "${one%%:*}" 2>/dev/null; done
@@ -35,6 +36,7 @@ for one in $watched; do
     while alive "${one%%:*}" && [ $tries -lt 250 ]; do sleep 0.02; tries=$((tries + 1)); done
     alive "${one%%:*}" && kill -s KILL "${one%%:*}"
 done
+for one in $networks; do ip "${one%%:*}" del "${one##*:}" 2>/dev/null; done
 rm -rf "$1"
 "#;
 
@@ -94,6 +96,11 @@ pub fn watch(pid: u32, signal: &str) {
 /// The process was waited for: its number may be given to another now.
 pub fn forget(pid: u32) {
     tell(&format!("gone {pid}\n"));
+}
+
+/// Has `ip KIND del NAME` done once this process has ended, if it is there still.
+pub fn remove_network(kind: &str, name: &str) {
+    tell(&format!("network {kind} {name}\n"));
 }
 
 fn tell(line: &str) {

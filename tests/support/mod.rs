@@ -7,6 +7,7 @@
 //! PgBouncer::before(&postgres, "transaction", "") ── url(&database), run("PAUSE"), restart()
 //! Proxy::to(port)    ── cut(), stall(), resume() what goes through it; hold(), release() one message
 //! Redis::builder() … start() ─> Redis ── wire(), client(), aof(), replication_stream(), info("bear"), restart(), kill9(), copy_data(), restore_data()
+//! Network::try_new(n) ── place(0) for Builder::at(…), cut(0), join(0)
 //! Cluster::start(n, |_| Redis::builder()…) ─> Cluster ── node(0), client(), move_slot(slot, 0, 1), begin_move(…), move_keys(…), end_move(…)
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod load;
 pub mod locks;
 pub mod markdown;
 pub mod marked;
+pub mod netns;
 pub mod one_client;
 pub mod pgbouncer;
 pub mod postgres;
@@ -53,6 +55,7 @@ pub use database::{Database, Gate};
 pub use info::Info;
 pub use keyspace_model::KeyspaceModel;
 pub use load::{burst, StopAtEnd};
+pub use netns::Network;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Verdict};

@@ -253,6 +253,11 @@ impl Postgres {
         format!("postgres://{SUPERUSER}@127.0.0.1:{port}/{database}")
     }
 
+    pub(super) fn local_url(&self, database: &str) -> String {
+        let folder = self.cluster.data.display();
+        format!("postgres://{SUPERUSER}@/{database}?host={folder}&port={}", self.cluster.port)
+    }
+
     /// The folder of the Unix socket.
     pub fn socket_folder(&self) -> &Path {
         &self.cluster.data

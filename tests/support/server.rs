@@ -3,6 +3,7 @@
 //! At its end each server must still live and its log show no crash: every test checks that, without a line of its own.
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use super::aof::{self, Unit};
 use super::database::Database;
 use super::guardian;
 use super::info::Info;
+use super::netns::Place;
 use super::process::{free_port, Process};
 use super::replication::ReplicationStream;
 use super::wait::{eventually, wait_at_most, PATIENCE};
@@ -31,6 +33,7 @@ pub struct Builder {
     acl: Option<String>,
     append_only: bool,
     data: Option<PathBuf>,
+    place: Option<Place>,
 }
 
 /// What a server keeps on disk, in its folder.
@@ -42,6 +45,8 @@ pub struct Redis {
     env: Vec<(String, String)>,
     folder: PathBuf,
     port: u16,
+    /// None: among this machine's other servers.
+    place: Option<Place>,
     /// The test ended it by itself, or expects it to crash.
     is_ended: bool,
 }
@@ -58,6 +63,7 @@ impl Redis {
             acl: None,
             append_only: false,
             data: None,
+            place: None,
         }
     }
 
@@ -144,6 +150,13 @@ impl Builder {
         self
     }
 
+    /// In a network namespace.
+    pub fn at(mut self, place: Place) -> Builder {
+        let address = place.back;
+        self.place = Some(place);
+        self.config("cluster-announce-ip", address)
+    }
+
     pub fn replica_of(self, master: &Redis) -> Builder {
         self.config("replicaof", format!("127.0.0.1 {}", master.port))
     }
@@ -172,6 +185,7 @@ impl Builder {
             env: self.env.clone(),
             folder,
             port: 0,
+            place: self.place.clone(),
             is_ended: false,
         };
         loop {
@@ -191,8 +205,9 @@ impl Builder {
 
     fn config_text(&self, redis: &Redis) -> String {
         let mut text = format!(
-            "port {}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nlogfile {}\nsave \"\"\n",
+            "port {}\nbind {}\nprotected-mode no\ndir {}\nlogfile {}\nsave \"\"\n",
             redis.port,
+            if self.place.is_some() { "0.0.0.0" } else { "127.0.0.1" },
             redis.folder.display(),
             redis.log_path().display()
         );
@@ -232,7 +247,15 @@ impl Redis {
         /// A server that is loading, or held still, says nothing for longer.
         const PING_PATIENCE: Duration = Duration::from_millis(200);
         let from = self.log().len();
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.place {
+            // It becomes the server.
+            Some(place) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &place.namespace]).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.arg(self.config_path()).current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(self.output()).stderr(self.output());
         for (name, _) in std::env::vars_os() {
@@ -243,12 +266,12 @@ impl Redis {
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut process = Process::spawn(&mut command, "KILL");
-        let port = self.port;
+        let address = self.address();
         let started = wait_at_most(PATIENCE, || {
             let is_ended = process.ended().is_some();
             let is_ready = !is_ended
                 && (is_enough()
-                    || Wire::try_connect(port).is_ok_and(|mut wire| {
+                    || Wire::try_connect_to(address).is_ok_and(|mut wire| {
                         wire.set_patience(PING_PATIENCE);
                         wire.answers_ping()
                     }));
@@ -307,6 +330,16 @@ impl Redis {
         self.port
     }
 
+    /// Where clients reach it.
+    pub fn address(&self) -> SocketAddr {
+        (self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, |place| place.front), self.port).into()
+    }
+
+    /// Where other servers reach it.
+    pub fn host(&self) -> Ipv4Addr {
+        self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, |place| place.back)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
     }
@@ -323,7 +356,8 @@ impl Redis {
     /// A raw RESP2 connection.
     #[track_caller]
     pub fn wire(&self) -> Wire {
-        Wire::connect(self.port)
+        let address = self.address();
+        Wire::try_connect_to(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     /// A raw RESP3 connection.
@@ -345,7 +379,7 @@ impl Redis {
     }
 
     fn connect(&self, protocol: ProtocolVersion) -> Connection {
-        let info = ConnectionAddr::Tcp("127.0.0.1".into(), self.port)
+        let info = ConnectionAddr::Tcp(self.address().ip().to_string(), self.port)
             .into_connection_info()
             .expect("an address")
             .set_redis_settings(RedisConnectionInfo::default().set_protocol(protocol));

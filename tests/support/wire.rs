@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a reply may take before the test fails.
 const REPLY_PATIENCE: Duration = Duration::from_secs(30);
+
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One reply as it came over the wire.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,12 @@ impl Wire {
     }
 
     pub fn try_connect(port: u16) -> io::Result<Wire> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Wire::try_connect_to((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// To a server that is elsewhere, within five seconds.
+    pub fn try_connect_to(address: SocketAddr) -> io::Result<Wire> {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_PATIENCE))?;
         stream.set_write_timeout(Some(REPLY_PATIENCE))?;

@@ -22,6 +22,7 @@ use crate::core::changes::looks::Looks;
 use crate::core::events::fill::FillEnd;
 use crate::core::values::value::Value;
 use crate::keyspace::Publication;
+use crate::mutations;
 use crate::postgres::ServerIdentity;
 use crate::redis_api::{Answer, BlockedClient, Context};
 use crate::server::schedules::ScheduledFetch;
@@ -341,14 +342,17 @@ impl Server {
         call: &Call,
         storing: Storing,
     ) -> bool {
-        let Storing { span, rows, took_us, metas, compared, content } = storing;
+        let Storing { span, rows, took_us, mut metas, compared, content } = storing;
+        if mutations::is("over-slots") {
+            metas.retain(|set| hash_tag(set) == hash_tag(&call.prefix));
+        }
         let storable = self.is_master()
             && self.may_store
             && self.keyspace.is_owned(call.section)
             && Rc::ptr_eq(&call.catalog, &self.catalog)
             && content.plain.len() <= self.config.max_entry_bytes as usize
             && span.fresh_ms > 0
-            && self.is_of_one_slot(call, &metas)
+            && (self.is_of_one_slot(call, &metas) || mutations::is("over-slots"))
             && self.keyspace.may_publish()
             && self.has_memory(ctx);
         if !storable {

@@ -2,6 +2,7 @@
 //! happens twice, and nobody is told what is older than what they could know.
 
 mod clock;
+mod cluster;
 mod crash;
 mod drain_outage;
 mod drain_roles;

@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod docs;
 mod fuzz;
+mod growing;
 mod holds;
 mod info;
 mod metrics;

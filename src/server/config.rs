@@ -408,18 +408,31 @@ fn change(edit: impl FnOnce(&mut Config)) -> Result<(), String> {
 /// Takes what stands after the module's path: pairs of a setting and its value, which become defaults.
 pub fn with_arguments(mut specs: Vec<ConfigSpec>, args: &[String]) -> Result<Vec<ConfigSpec>, String> {
     let names = || -> String { specs.iter().map(|spec| format!("bear.{}", spec.name)).collect::<Vec<_>>().join(", ") };
-    let pairs = args.chunks(2).map(|pair| match pair {
-        [name, value] => Ok((name, value)),
-        _ => Err(format!("the load argument '{}' has no value; arguments are pairs of a setting and a value", pair[0])),
-    });
+    let position = |word: &str| {
+        let short = word.strip_prefix("bear.").unwrap_or(word);
+        specs.iter().position(|spec| spec.name == short)
+    };
+    let is_rewritten = args.len() % 2 == 1 || args.iter().step_by(2).any(|name| position(name).is_none());
+    let pairs: Vec<(&String, String)> = match args {
+        // CONFIG REWRITE, which Sentinel sends, too, leaves out the quotes of a value of several words, or of none.
+        [first, ..] if is_rewritten && position(first).is_some() => {
+            let pairs = args.chunk_by(|_, next| position(next).is_none());
+            pairs.filter_map(|words| Some((words.first()?, words[1..].join(" ")))).collect()
+        }
+        _ => args.chunks(2).map(|pair| (&pair[0], pair.get(1).cloned().unwrap_or_default())).collect(),
+    };
     let mut given = Vec::new();
-    for pair in pairs {
-        let (name, value) = pair?;
-        let short = name.strip_prefix("bear.").unwrap_or(name);
-        let Some(at) = specs.iter().position(|spec| spec.name == short) else {
+    for (name, value) in pairs {
+        let Some(at) = position(name) else {
             return Err(format!("unknown load argument '{name}'; there are {}", names()));
         };
-        let value = parse(&specs[at].default, value).map_err(|reason| format!("load argument '{name}': {reason}"))?;
+        let is_text = matches!(specs[at].default, ConfigValue::Text(_));
+        if value.is_empty() && !is_text {
+            return Err(format!(
+                "the load argument '{name}' has no value; arguments are pairs of a setting and a value"
+            ));
+        }
+        let value = parse(&specs[at].default, &value).map_err(|reason| format!("load argument '{name}': {reason}"))?;
         given.push((at, value));
     }
     for (at, value) in given {
@@ -463,6 +476,28 @@ mod tests {
         let default = |name: &str| specs.iter().find(|spec| spec.name == name).map(|spec| spec.default.clone());
         assert_eq!(default("fetch-threads"), Some(ConfigValue::Number { value: 7, min: 1, max: 64 }));
         assert_eq!(default("prepare"), Some(ConfigValue::Bool(false)));
+    }
+
+    #[test]
+    fn values_that_config_rewrite_has_left_without_their_quotes_are_whole() {
+        let text = |args: &[&str], name: &str| {
+            let specs = arguments(args).unwrap_or_default();
+            specs.into_iter().find(|spec| spec.name == name).map(|spec| spec.default)
+        };
+        let path = |value: &str| Some(ConfigValue::Text(value.into()));
+        for args in [
+            &["search-path", "public, pg_temp", "feed", "off"][..],
+            &["search-path", "public,", "pg_temp", "feed", "off"],
+            &["feed", "off", "bear.search-path", "public,", "pg_temp"],
+        ] {
+            assert_eq!(text(args, "search-path"), path("public, pg_temp"), "{args:?}");
+            assert_eq!(text(args, "feed"), path("off"), "{args:?}");
+        }
+        let empty = ["search-path", "fetch-threads", "7"];
+        assert_eq!(text(&empty, "search-path"), path(""));
+        // A pair is one, whatever its value is called.
+        assert_eq!(text(&["search-path", "feed"], "search-path"), path("feed"));
+        assert!(error_of(&["fetch-threads", "7", "8"]).contains("must be a number"));
     }
 
     #[test]

@@ -14,5 +14,5 @@ mod lost_ledger;
 mod outage;
 mod poison;
 mod restore;
-mod sweep;
+pub mod sweep;
 mod workers;

@@ -8,6 +8,7 @@ mod catalog;
 mod cluster;
 mod config;
 mod docs;
+mod failover;
 mod fuzz;
 mod growing;
 mod holds;

@@ -26,6 +26,10 @@ pub fn begin(deployment: Deployment) {
     forget();
 }
 
+pub fn in_cluster() -> bool {
+    IN_CLUSTER.get()
+}
+
 /// All keys are others.
 pub fn forget() {
     change(Unsettled::clear);

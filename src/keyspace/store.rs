@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::Duration;
 
+use super::slots;
 use crate::core::cache::index::Key;
+use crate::core::slots::tag::tag_of;
 use crate::redis_api::{Context, Replicate};
 
 /// What the keys begin with that the module keeps beside the sections'. No section has a `.` in its name, so that they are
@@ -67,12 +69,15 @@ pub fn settle_set(ctx: Context, set: &[u8]) {
 
 /// Removes keys. Returns how many were there; those that could not be removed go to `failed`.
 ///
-/// In a cluster, keys of several slots do not go in one command; and a server may have renamed a command.
+/// In a cluster, keys of several slots do not go in one command, and are not tried: Valkey 9 has the temporary client of such a call
+/// refuse whatever a module calls by it from then on. And a server may have renamed a command.
 pub fn unlink<K: AsRef<[u8]>>(ctx: Context, keys: &[K], failed: &mut Vec<Key>) -> u64 {
+    let share_a_call = |a: &K, b: &K| !slots::in_cluster() || tag_of(a.as_ref()) == tag_of(b.as_ref());
+    keys.chunk_by(share_a_call).map(|keys| unlink_of_a_slot(ctx, keys, failed)).sum()
+}
+
+fn unlink_of_a_slot<K: AsRef<[u8]>>(ctx: Context, keys: &[K], failed: &mut Vec<Key>) -> u64 {
     let args: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-    if args.is_empty() {
-        return 0;
-    }
     if let Some(count) = remove_with(ctx, c"UNLINK", &args) {
         return count;
     }

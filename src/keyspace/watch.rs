@@ -128,7 +128,8 @@ pub fn on_event(event: KeyEvent, db: i32, key: &[u8]) {
             crate::redis_api::arm(std::time::Duration::ZERO);
         }
         let Some(named) = named_in(watch, key) else { return };
-        if event == KeyEvent::Restored && came_with_slot(&named, key) {
+        // By RESTORE where keys go one by one, by any command where a slot is sent as a stream.
+        if !matches!(event, KeyEvent::Removed(_)) && came_with_slot(&named, key) {
             return;
         }
         let event = if event == KeyEvent::Restored { KeyEvent::Written } else { event };

@@ -94,6 +94,20 @@ impl<'a> Context<'a> {
         format!("{}:{}", String::from_utf8_lossy(&address.collect::<Vec<u8>>()), info.port)
     }
 
+    /// Tells Valkey 9 that this module knows what a slot is that comes and goes as a whole: else it refuses CLUSTER MIGRATESLOTS.
+    /// Other servers have not given the number a meaning.
+    pub fn accept_atomic_slot_migration(self) {
+        /// VALKEYMODULE_OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION
+        const HANDLE_ATOMIC_SLOT_MIGRATION: c_int = 1 << 5;
+
+        let version = self.server_info(c"server", c"valkey_version").unwrap_or_default();
+        let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        if major >= 9 {
+            // SAFETY: the context of OnLoad; the server keeps the number.
+            unsafe { api!(RedisModule_SetModuleOptions)(self.raw, HANDLE_ATOMIC_SLOT_MIGRATION) };
+        }
+    }
+
     pub fn selected_db(self) -> i32 {
         // SAFETY: as in `flags`.
         unsafe { api!(RedisModule_GetSelectedDb)(self.raw) }

@@ -46,6 +46,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let mut keyspace = Keyspace::new(deployment);
     slots::begin(deployment);
     tombstones::begin(deployment);
+    ctx.accept_atomic_slot_migration();
     catalog.count_demand(|section| keyspace.demand(section));
     let mut server = Server {
         checked: reload::Checked::new(&config.catalog),

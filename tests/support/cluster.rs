@@ -156,6 +156,35 @@ impl Cluster {
         self.end_move(slot, from, to);
     }
 
+    /// Do the nodes move slots as a whole?
+    pub fn migrates_slots(&self) -> bool {
+        let help = self.node(0).run("CLUSTER HELP");
+        let has = help.list().iter().any(|line| line.text().starts_with("MIGRATESLOTS"));
+        if !has {
+            println!("skipped: this server knows no CLUSTER MIGRATESLOTS");
+        }
+        has
+    }
+
+    /// Begins to move a slot as a whole.
+    #[track_caller]
+    pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
+        let line = format!("CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {}", self.ids[to]);
+        // The last one may not be over for this node.
+        eventually("a migration begins", || self.node(from).run(&line).is_ok());
+    }
+
+    /// Moves a slot as a whole, and waits until all nodes say whose it is.
+    #[track_caller]
+    pub fn migrate_slot(&self, slot: u16, from: usize, to: usize) {
+        self.begin_migration(slot, from, to);
+        eventually("the slot is the other's", || {
+            let state = self.node(from).run("CLUSTER GETSLOTMIGRATIONS").list()[0].map()["state"].text();
+            assert!(!["failed", "cancelled"].contains(&&*state), "{state}");
+            state == "success" && (0..self.len()).all(|index| owns(self.node(index), slot) == (index == to))
+        });
+    }
+
     /// A client that knows the nodes, and goes where it is sent.
     pub fn client(&self) -> ClusterClient {
         ClusterClient { ports: self.nodes.iter().map(Redis::port).collect(), ..ClusterClient::default() }

@@ -16,6 +16,9 @@
 //! | importing (`<-`) | clients that were sent here, with ASKING | nothing: it rests. Queries are answered from Postgres, the rest is told TRYAGAIN |
 //! | another's | nobody | nothing: what is in memory of it goes |
 //!
+//! A slot that goes as a whole (CLUSTER MIGRATESLOTS) is owned until it is another's, at the moment when all of it is there; the server
+//! allows no writes just before. At the other node its keys are written by a stream while it is another's, and touch its spaces: they rest.
+//!
 //! ```text
 //!             a look says: not owned            owned, no key touched: goes on where it was
 //!   (works) -------------------------> rests -------------------------------------------------> (works)

@@ -68,6 +68,7 @@ impl Server {
             }
             Turn::Gone(resting) => {
                 self.each_resting(&resting, |server, name, prefix| server.space_has_gone(ctx, name, prefix));
+                resting.spaces.iter().for_each(|prefix| self.send_claimers_of_section(prefix));
                 self.arm_soon();
             }
         }
@@ -106,6 +107,17 @@ impl Server {
         self.found_schedules(name);
         self.send_lock_waiters_of(prefix);
         self.forget_locks();
+    }
+
+    /// Who claims from any tenant asks the node that has the slot of the section's bare name, and gets jobs of tenants there: he waits
+    /// on when a tenant goes, and is sent on when that slot does.
+    fn send_claimers_of_section(&mut self, prefix: &[u8]) {
+        let catalog = self.catalog.clone();
+        for section in catalog.sections.iter().filter(|section| section.tenant.is_some()) {
+            if *self.prefix_of(&section.name) == *prefix {
+                self.send_claimers_of(&section.name);
+            }
+        }
     }
 
     /// What is being fetched is good for who waits for it, and for nobody else.

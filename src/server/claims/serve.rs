@@ -97,8 +97,8 @@ impl Server {
         }
     }
 
-    /// Those who wait for a job of one space, which has moved: nothing was handed out to them, and they may ask again.
-    pub(super) fn send_claimers_of(&mut self, name: &str) {
+    /// Those who wait for a job of one space, or of a section by its bare name, which has moved: nothing was handed out to them, and they may ask again.
+    pub(in crate::server) fn send_claimers_of(&mut self, name: &str) {
         let of = self.claims.waiting.wishes.iter().filter(|(_, wish)| &*wish.from == name);
         let tickets: Vec<Ticket> = of.map(|(ticket, _)| *ticket).collect();
         for ticket in tickets {

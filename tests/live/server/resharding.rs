@@ -281,3 +281,32 @@ fn a_slot_moves_back_and_forth_under_load() {
     assert_eq!(effects(&database), acknowledged);
     assert_settled(&cluster, slot);
 }
+
+/// Who claims from any tenant waits on while tenants go, and is sent on when the slot of the bare name goes.
+#[test]
+fn who_claims_from_any_tenant_goes_with_the_slot_of_the_bare_name() {
+    let catalog = "[mail]\ntenant = \"int\"\n[mail.job.SEND]\nclaim = {}\n";
+    let cluster = Cluster::start(2, |_| Redis::builder().catalog(catalog).append_only());
+    let slot = cluster.slot("mail");
+    let at = cluster.owner(slot).expect("an owner");
+    let here = |tenant: &usize| cluster.owner(cluster.slot(&format!("{{{tenant}}}"))) == Some(at);
+    let [goes, stays_here] = (1..).filter(here).take(2).collect::<Vec<_>>()[..] else { panic!("two tenants") };
+    let (node, mut client) = (cluster.node(at), cluster.client());
+    // Both have keys there.
+    for tenant in [goes, stays_here] {
+        assert!(!client.run(&format!("BEAR.ENQUEUE {{{tenant}}}:mail SEND {{}} DELAY 3600000")).is_error());
+    }
+    let mut worker = node.wire();
+    worker.begin("BEAR.CLAIM mail WORKER w BLOCK 30000");
+    node.wait_blocked(1);
+    cluster.move_slot(cluster.slot(&format!("{{{goes}}}")), at, 1 - at);
+    assert!(worker.silent_for(Duration::from_millis(300)), "it waits on");
+    let job = client.run(&format!("BEAR.ENQUEUE {{{stays_here}}}:mail SEND {{}}"));
+    let claims = worker.receive();
+    assert_eq!(claims.list()[0].map()["id"].text(), job.text());
+    worker.begin("BEAR.CLAIM mail WORKER w BLOCK 30000");
+    node.wait_blocked(1);
+    cluster.move_slot(slot, at, 1 - at);
+    assert!(worker.receive().error().starts_with("TRYAGAIN "));
+    assert!(node.run("BEAR.CLAIM mail WORKER w").error().starts_with("MOVED "));
+}

@@ -174,6 +174,11 @@ impl Keyspace {
         self.publications.result(key)
     }
 
+    /// Is any result being published?
+    pub fn is_publishing(&self) -> bool {
+        !self.publications.is_empty()
+    }
+
     /// May something be stored under this key, or is it somebody's?
     pub fn may_store_under(&mut self, ctx: Context, key: &[u8]) -> bool {
         self.index.stored(key).is_some() || self.doomed.contains(key) || self.owned.is_free(ctx, key)

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::core::calls::names::Deployment;
+use crate::core::slots::epochs::{Epochs, Known};
 use crate::core::slots::tag::tag_of;
 use crate::core::slots::unsettled::{Seen, Touched, Turn, Unsettled};
 use crate::redis_api::{self, Context, Replicate, SlotState};
@@ -19,6 +20,7 @@ thread_local! {
     static UNSETTLED: RefCell<Unsettled> = RefCell::default();
     /// Does any space rest? Looked at by each query.
     static ANY: Cell<bool> = const { Cell::new(false) };
+    static EPOCHS: Cell<Epochs> = Cell::default();
 }
 
 pub fn begin(deployment: Deployment) {
@@ -124,4 +126,16 @@ fn keys_in_slot(ctx: Context, tag: &[u8]) -> Option<u64> {
     let slot = ctx.call(c"CLUSTER", Replicate::No, &[b"KEYSLOT", tag])?.integer()?;
     let count = ctx.call(c"CLUSTER", Replicate::No, &[b"COUNTKEYSINSLOT", slot.to_string().as_bytes()])?.integer()?;
     u64::try_from(count).ok()
+}
+
+/// May a slot have left and come back since the last look? About 15 us.
+pub fn may_have_been_elsewhere(ctx: Context) -> bool {
+    let mut known = None;
+    if let Some(reply) = ctx.call(c"CLUSTER", Replicate::No, &[b"INFO"]) {
+        reply.for_each(&mut |info| known = Known::parse(info));
+    }
+    let mut epochs = EPOCHS.get();
+    let may = epochs.look(known);
+    EPOCHS.set(epochs);
+    may
 }

@@ -108,7 +108,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     redis_api::on_swap_db(ctx, |first, second| with_server(|server| server.swapped(first, second)));
     redis_api::on_loading(ctx, |_, loading| with_server(|server| server.loading(loading)));
     redis_api::on_config_change(ctx, |ctx| with_server(|server| server.read_policy(ctx)));
-    redis_api::on_cron(ctx, |_| {
+    redis_api::on_cron(ctx, |ctx| {
         redis_api::rearm_if_late();
         with_server(|server| {
             server.look_for_idle_queues();
@@ -119,6 +119,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
             server.look_at_endpoint();
             server.look_for_strangers();
             server.look_where_clients_wait();
+            server.note_epochs(ctx);
             server.keyspace.warm.sweep();
             server.free_retired_catalogs();
         });

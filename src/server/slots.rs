@@ -120,6 +120,21 @@ impl Server {
         }
     }
 
+    /// Before anything that was fetched is stored: if a slot may have been elsewhere meanwhile, its changes were told there.
+    pub(in crate::server) fn look_at_epochs(&mut self, ctx: Context) {
+        if self.fills.running() > 0 || self.keyspace.is_publishing() {
+            self.note_epochs(ctx);
+        }
+    }
+
+    /// From the cron loop, too, so that what changes while nothing is fetched strikes nothing.
+    pub(in crate::server) fn note_epochs(&mut self, ctx: Context) {
+        if self.is_in_cluster() && self.is_master() && slots::may_have_been_elsewhere(ctx) {
+            self.fills.strike_where(|_, _| true);
+            self.keyspace.abort_publications(|_, _| true);
+        }
+    }
+
     /// What is being fetched is good for who waits for it, and for nobody else.
     fn forget_fetches(&mut self, prefix: &[u8]) {
         let own = [prefix, b":"].concat();

@@ -62,6 +62,7 @@ impl Server {
         if self.is_master() {
             self.look_at_slots(ctx);
             self.keyspace.tell_while_slots_move(ctx);
+            self.look_at_epochs(ctx);
             self.keyspace.take_possession(ctx);
             self.look_at_strangers(ctx, start);
         }

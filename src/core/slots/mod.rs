@@ -5,6 +5,7 @@
 //! | `tag` | which spaces share a slot for certain |
 //! | `unsettled` | spaces that rest, and how their rest ends |
 //! | `tombstones` | where a master's replicas are told to serve nothing |
+//! | `epochs` | whether a slot without keys may have been elsewhere |
 //!
 //! A slot is, at a node, in one of four states. All that is kept of a space is one unit (entries, the queue's dozen keys, claims, locks),
 //! and goes key by key: in two of the states a node may have some of it.
@@ -28,6 +29,7 @@
 //! Whoever is about to write looks first, within the same callback, in which no slot can move. So no node writes half way, and the
 //! ledger in Postgres, by the identity that moves with the queue, says what the other has applied.
 
+pub mod epochs;
 #[cfg(test)]
 mod model;
 pub mod tag;

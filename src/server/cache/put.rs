@@ -94,6 +94,7 @@ impl Server {
             return Err("READONLY values are put on the master; a write here would make this replica differ".into());
         }
         self.check_owned(ctx, space)?;
+        self.look_at_epochs(ctx);
         self.settle();
         self.have_feed();
         let call = Rc::new(Call::new(self, space_name, space, &request.words)?);

@@ -282,6 +282,36 @@ fn a_slot_moves_back_and_forth_under_load() {
     assert_settled(&cluster, slot);
 }
 
+/// No key, no notification: nobody tells this node that its slot was elsewhere, where the change was told.
+#[test]
+fn what_was_fetched_before_a_slot_left_and_came_back_is_not_stored() {
+    let database = bears::database_with(EFFECTS_SQL);
+    let catalog = CATALOG
+        .replace("[[bear.query]]\n", "[[bear.query]]\ntrust = \"a gate holds it\"\n")
+        .replace("SELECT id, name FROM bear WHERE", "SELECT id, name FROM gate(), bear WHERE");
+    let cluster = Cluster::start(2, |_| {
+        Redis::builder().postgres(&database).catalog(catalog.as_str()).append_only().config("bear.feed", "off")
+    });
+    let slot = cluster.slot("bear");
+    let from = cluster.owner(slot).expect("an owner");
+    let (source, target) = (cluster.node(from), cluster.node(1 - from));
+    cluster.node(from).wait_checked();
+    let mut gate = database.close_gate();
+    let mut early = source.wire();
+    early.begin("BEAR.QUERY bear size 0 1000");
+    gate.wait(1);
+    cluster.move_slot(slot, from, 1 - from);
+    database.run("UPDATE bear SET name = 'Renamed' WHERE id = 1");
+    assert_eq!(target.run("BEAR.INVALIDATE bear ROW 1"), Reply::Int(0));
+    cluster.move_slot(slot, 1 - from, from);
+    gate.open();
+    assert!(!early.receive().is_error());
+    let shown = source.run("BEAR.QUERY bear size 0 1000").text();
+    assert!(shown.contains("Renamed"), "{shown}");
+    source.wait_stored();
+    assert!(!source.run("BEAR.QUERY bear CACHED size 0 1000").is_nil(), "what is fetched now is stored");
+}
+
 /// Who claims from any tenant waits on while tenants go, and is sent on when the slot of the bare name goes.
 #[test]
 fn who_claims_from_any_tenant_goes_with_the_slot_of_the_bare_name() {

@@ -118,7 +118,7 @@ wrap_postgres() { # wrap_postgres ROOT: the same for a Postgres and its PgBounce
     done
     libraries=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/llvm-*/lib)
     for program in "$root"/usr/lib/postgresql/*/bin/* "$root"/usr/sbin/pgbouncer; do
-        if [[ -x $program && $(head -c 4 "$program") == $'\x7fELF' ]]; then
+        if [[ $program != *.elf && -x $program && $(head -c 4 "$program" | tail -c 3) == ELF ]]; then
             mv "$program" "$program.elf"
             # shellcheck disable=SC2016 # written out as it is
             printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$loader" "$libraries" "$program.elf" >"$program"

@@ -301,3 +301,30 @@ pub fn check_answers(database: &Database, families: i64, mut ask: impl FnMut(&st
         }
     }
 }
+
+#[test]
+fn the_check_finds_what_it_is_for() {
+    let now = Instant::now();
+    let long_ago = now - Duration::from_secs(10);
+    let losses = [(now, now + Duration::from_secs(1))];
+    // Jobs "a" and then "b" of one bear: what is known of them, what was applied, and whether that may be.
+    let cases: [(Known, Known, &[&str], Option<usize>); 8] = [
+        (Known::Confirmed, Known::Confirmed, &["a", "b"], Some(0)),
+        (Known::Confirmed, Known::Accepted(now), &["a"], Some(1)),
+        (Known::Unknown(now), Known::Confirmed, &["b", "a"], Some(0)),
+        (Known::Confirmed, Known::Confirmed, &["a"], None),
+        (Known::Confirmed, Known::Accepted(long_ago), &["a"], None),
+        (Known::Confirmed, Known::Confirmed, &["a", "b", "b"], None),
+        (Known::Confirmed, Known::Confirmed, &["b", "a"], None),
+        (Known::Confirmed, Known::Confirmed, &["a", "b", "c"], None),
+    ];
+    for (first, second, applied, expected) in cases {
+        let database = database(1);
+        for mark in applied {
+            database.run(&format!("INSERT INTO effect(mark, bear_id) VALUES ('{mark}', {})", bear(0, 0)));
+        }
+        let told = [Told { sent: vec![("a".into(), first), ("b".into(), second)], ..Told::default() }];
+        let found = std::panic::catch_unwind(|| check(&database, &told, &losses)).ok();
+        assert_eq!(found, expected, "{first:?}, {second:?}, {applied:?}");
+    }
+}

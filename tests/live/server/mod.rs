@@ -16,6 +16,7 @@ mod info;
 mod metrics;
 mod names;
 mod proofs;
+mod redis_cli;
 mod resharding;
 mod rights;
 mod secrets;

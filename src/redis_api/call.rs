@@ -21,6 +21,8 @@ pub struct CallReply(*mut raw::RedisModuleCallReply);
 impl Context<'_> {
     /// Runs a command. None where it answered nothing or with an error.
     pub fn call(self, command: &CStr, replicate: Replicate, args: &[&[u8]]) -> Option<CallReply> {
+        #[cfg(debug_assertions)]
+        super::own_slot::check_call(command, args);
         let mut strings: SmallVec<[*mut raw::RedisModuleString; 16]> = args
             .iter()
             // SAFETY: pointer and length are of one live slice, which is copied; released below.

@@ -263,6 +263,8 @@ unsafe extern "C" fn trampoline<C: Command>(
         // SAFETY: the context is that of this command.
         return unsafe { api!(RedisModule_WrongArity)(ctx.raw()) };
     }
+    #[cfg(debug_assertions)]
+    let _within = super::own_slot::Within::begin(ctx, args.get(1).filter(|_| C::SPEC.key != KeyAccess::None));
     let begun = C::IS_TIMED.then(Instant::now);
     if catch_unwind(AssertUnwindSafe(|| C::run(ctx, args))).is_err() {
         ctx.reply().error("ERR internal error of bear: see the server's log");

@@ -37,6 +37,8 @@ impl std::fmt::Display for KeyType {
 impl KeyType {
     /// None where there is no key.
     pub fn of(ctx: Context, name: &[u8]) -> Option<KeyType> {
+        #[cfg(debug_assertions)]
+        super::own_slot::check(name);
         let name = make_string(name);
         // SAFETY: name was just made, the context is valid during its callback; both are released once, and a null key
         // is answered with "empty".
@@ -69,6 +71,8 @@ pub struct StringKey {
 impl StringKey {
     /// None where the key is missing, expired, or no string.
     pub fn open(ctx: Context, name: &[u8]) -> Option<StringKey> {
+        #[cfg(debug_assertions)]
+        super::own_slot::check(name);
         // SAFETY: the name is copied; a null context leaves its release to us (Drop).
         let name =
             unsafe { api!(RedisModule_CreateString)(std::ptr::null_mut(), name.as_ptr().cast::<c_char>(), name.len()) };
@@ -126,6 +130,8 @@ pub fn members_of_set(ctx: Context, name: &[u8]) -> Option<Vec<Box<[u8]>>> {
 }
 
 fn look_at_set(ctx: Context, name: &[u8], is_enough: impl Fn(&[Box<[u8]>]) -> bool) -> Option<SetGlance> {
+    #[cfg(debug_assertions)]
+    super::own_slot::check(name);
     let name = make_string(name);
     let mut glance = SetGlance { has_ttl: false, members: Vec::new() };
     // SAFETY: name was just made, the context is valid during its callback, and the key is null or open; key, name and cursor

@@ -18,6 +18,8 @@ mod letter;
 mod load;
 mod log;
 mod open;
+#[cfg(debug_assertions)]
+mod own_slot;
 mod processor;
 mod publish;
 mod reply;

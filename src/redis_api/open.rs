@@ -32,11 +32,15 @@ pub(super) struct OpenKey<'a> {
 impl<'a> OpenKey<'a> {
     /// `wanted` is one of `REDISMODULE_KEYTYPE_…`.
     pub fn open(ctx: Context<'a>, name: &[u8], mode: Mode, wanted: isize) -> Result<OpenKey<'a>, WrongType> {
+        #[cfg(debug_assertions)]
+        super::own_slot::check(name);
         OpenKey::open_named(ctx, name_of(name), mode, wanted)
     }
 
     /// The same of a key that is one of many, and will hardly be the next that is opened: its name is not held.
     pub fn open_anew(ctx: Context<'a>, name: &[u8], mode: Mode, wanted: isize) -> Result<OpenKey<'a>, WrongType> {
+        #[cfg(debug_assertions)]
+        super::own_slot::check(name);
         OpenKey::open_named(ctx, make_string(name), mode, wanted)
     }
 

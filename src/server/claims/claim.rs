@@ -12,6 +12,7 @@ use crate::core::catalog::Section;
 use crate::core::values::value::shorten;
 use crate::redis_api::{self, Answer, Context};
 use crate::server::errands::Errand;
+use crate::server::tick::ANSWERS;
 use crate::server::{Server, Words};
 
 /// What a worker asks for.
@@ -65,9 +66,18 @@ impl Server {
         let types = shared(&request.jobs);
         let ask = Ask { lease_ms: request.lease_ms, worker: self.worker(ctx, request.worker) };
         let is_loaded = self.is_loaded(&from);
-        if !self.claims.dirty.is_empty() {
-            // Who waits has come first, and is served in a tick: this one must not come between.
-            self.serve_claimers(ctx, Instant::now() + SERVING);
+        if matches!(from, From::Section(_)) && self.is_in_cluster() {
+            return self.claim_in_tick(ctx, from.name(), types, request, ask);
+        }
+        // Who waits has come first, and is served in a tick: this one must not come between.
+        let soon = Instant::now() + SERVING;
+        match &from {
+            // In a cluster a command touches keys of its own slot alone.
+            From::Space(name) => self.serve_claimers_of(ctx, name, soon),
+            From::Section(_) if self.claims.dirty.is_empty() => {}
+            From::Section(_) => {
+                self.serve_claimers(ctx, soon);
+            }
         }
         if is_loaded {
             // The common case, without a detour: what is there fits into one reply.
@@ -105,6 +115,45 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// From tenants whose slots are others than the command's: they are looked at outside of it.
+    fn claim_in_tick(
+        &mut self,
+        ctx: Context,
+        section: &Arc<str>,
+        types: Box<[Arc<str>]>,
+        request: &ClaimRequest,
+        ask: Ask,
+    ) -> Result<(), String> {
+        if ctx.flags().cannot_block() {
+            return Err("ERR in a cluster MULTI and scripts claim from a tenant's own space, such as {7}:mail".into());
+        }
+        let limit = match request.block_ms {
+            Some(0) | None => FOR_EVER,
+            Some(block_ms) => Duration::from_millis(block_ms),
+        };
+        let wish = Wish { from: section.clone(), types, count: request.count, ask };
+        let ticket = self.wait_to_claim(ctx.block(), wish, Instant::now() + limit);
+        self.claims.waiting.newcomers.push_back((ticket, request.block_ms.is_some()));
+        self.claims.is_waking = true;
+        redis_api::arm(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Those of newcomers that there is something for get it, and who does not wait is told that there is nothing.
+    pub(super) fn serve_newcomers(&mut self, ctx: Context, deadline: Instant) {
+        while !redis_api::has_gone() && self.answers.len() < ANSWERS && Instant::now() < deadline {
+            let Some((ticket, waits)) = self.claims.waiting.newcomers.pop_front() else { return };
+            let Some((from, types, count, ask)) = self.wish(ticket) else { continue };
+            let (taken, _) = self.take_some(ctx, &From::Section(from), &types, count.min(AT_ONCE), ask);
+            if taken.is_empty() && waits {
+                continue;
+            }
+            if let Some((client, _)) = self.take_claimer(ticket) {
+                self.answers.push_back((client, answer(taken)));
+            }
+        }
     }
 
     /// A space, or a section with tenants by its own name.

@@ -5,7 +5,7 @@
 //! [`Server::claims_changed`], which has the space looked at in the tick that follows: there, outside of all commands, clients
 //! are answered, so that nobody is answered twice or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +34,8 @@ pub struct Wish {
 pub struct WaitingClaimers {
     clients: Waiting,
     wishes: BTreeMap<Ticket, Wish>,
+    /// In a cluster, those who claim from any tenant and were not looked at yet; and whether they wait where there is nothing.
+    pub newcomers: VecDeque<(Ticket, bool)>,
 }
 
 impl WaitingClaimers {
@@ -57,14 +59,21 @@ pub fn answer(taken: Vec<Taken>) -> Answer {
 
 impl Server {
     /// Has a client wait for a job.
-    pub(super) fn wait_to_claim(&mut self, client: BlockedClient, wish: Wish, deadline: Instant) {
+    pub(super) fn wait_to_claim(&mut self, client: BlockedClient, wish: Wish, deadline: Instant) -> Ticket {
         let claims = &mut self.claims;
         let ticket = claims.waiting.clients.add(client, deadline);
         claims.claimers.add(ticket, &wish.from, wish.types.clone());
         claims.waiting.wishes.insert(ticket, wish);
+        ticket
     }
 
-    fn take_claimer(&mut self, ticket: Ticket) -> Option<(BlockedClient, Wish)> {
+    /// What one who waits has asked for: from whom, which types, how many, and how.
+    pub(super) fn wish(&self, ticket: Ticket) -> Option<(Arc<str>, Box<[Arc<str>]>, usize, Ask)> {
+        let wish = self.claims.waiting.wishes.get(&ticket)?;
+        Some((wish.from.clone(), wish.types.clone(), wish.count, wish.ask))
+    }
+
+    pub(super) fn take_claimer(&mut self, ticket: Ticket) -> Option<(BlockedClient, Wish)> {
         self.claims.claimers.remove(ticket);
         let wish = self.claims.waiting.wishes.remove(&ticket)?;
         Some((self.claims.waiting.clients.take(ticket)?, wish))
@@ -151,7 +160,10 @@ impl Server {
         // And no more are served than are answered in this tick: a job whose claimer hangs up before that would be held by
         // nobody until its lease ends.
         while !redis_api::has_gone() && self.answers.len() < ANSWERS {
-            let Some(name) = self.claims.dirty.front().cloned() else { return false };
+            let Some(name) = self.claims.dirty.front().cloned() else {
+                self.serve_newcomers(ctx, deadline);
+                return !self.claims.waiting.newcomers.is_empty();
+            };
             if !self.serve_next(ctx, &name) {
                 self.claims.dirty.pop_front();
                 if let Some(space) = self.claims.spaces.get_mut(&name) {
@@ -165,7 +177,17 @@ impl Server {
                 break;
             }
         }
-        !self.claims.dirty.is_empty()
+        !self.claims.dirty.is_empty() || !self.claims.waiting.newcomers.is_empty()
+    }
+
+    /// Serves those who wait for jobs of one space, until the deadline.
+    pub(super) fn serve_claimers_of(&mut self, ctx: Context, name: &Arc<str>, deadline: Instant) {
+        let is_dirty = self.claims.spaces.get(name).is_some_and(|space| space.is_dirty);
+        while is_dirty && !redis_api::has_gone() && self.answers.len() < ANSWERS && Instant::now() < deadline {
+            if !self.serve_next(ctx, name) {
+                return;
+            }
+        }
     }
 
     /// Serves the one that came first of those that this space has something for. False: there is none.

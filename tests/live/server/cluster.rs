@@ -329,3 +329,55 @@ fn jobs_of_one_section_drop_entries_of_another_one_of_the_group() {
     assert!(node.run("BEAR.QUERY {zoo}:bear CACHED colors brown").is_nil());
     assert_eq!(brown(), 0);
 }
+
+/// Tenants are in slots other than the command's: newer servers find nothing of theirs in it, and would put what it writes where nobody
+/// looks for it.
+#[test]
+fn who_claims_from_any_tenant_gets_jobs_of_all_slots() {
+    let catalog = "[mail]\ntenant = \"int\"\n[mail.job.SEND]\nclaim = {}\n";
+    let redis = Redis::builder().catalog(catalog).append_only();
+    let redis = redis.config("cluster-enabled", "yes").config("cluster-port", free_port()).start();
+    assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
+    wait_ready(&redis);
+    let mut wire = redis.wire();
+    let claim = "BEAR.CLAIM mail WORKER w COUNT 10 LEASE 600000";
+    assert_eq!(wire.run(claim), Reply::Array(Vec::new()));
+    for tenant in 1..=5 {
+        assert!(!wire.run(&format!("BEAR.ENQUEUE {{{tenant}}}:mail SEND {{}}")).is_error());
+    }
+    let mut claims = Vec::new();
+    eventually("all are claimed", || {
+        let reply = wire.run(claim);
+        claims.extend(reply.list().iter().map(|claim| claim.map()));
+        claims.len() == 5
+    });
+    let mut waiting = redis.wire();
+    waiting.begin(&format!("{claim} BLOCK 30000"));
+    redis.wait_blocked(1);
+    // Of another tenant, who is claimed from meanwhile.
+    let mut other = redis.wire();
+    other.begin("BEAR.CLAIM {7}:mail WORKER v LEASE 600000 BLOCK 30000");
+    redis.wait_blocked(2);
+    let lines = ["BEAR.ENQUEUE {8}:mail SEND {}", "BEAR.ENQUEUE {7}:mail SEND {}", "BEAR.CLAIM {9}:mail WORKER u"];
+    lines.iter().for_each(|line| wire.begin(line));
+    assert!(lines.iter().all(|_| !wire.receive().is_error()));
+    // Who came first gets what came first, of whichever tenant.
+    for (claimer, space) in [(&mut waiting, "{8}:mail"), (&mut other, "{7}:mail")] {
+        let given = claimer.receive().list()[0].map();
+        assert_eq!(given["space"].text(), space);
+        claims.push(given);
+    }
+    for claim in &claims {
+        let (space, id) = (claim["space"].text(), claim["id"].text());
+        assert_eq!(wire.run(&format!("HEXISTS {space}:queue:work:claims {id}")), Reply::Int(1), "{space}");
+        let acknowledged = wire.run(&format!("BEAR.ACK {space} {id} {}", claim["token"].int()));
+        assert_eq!(acknowledged, Reply::Int(1), "{space}");
+        let slot = wire.run(&format!("CLUSTER KEYSLOT {space}")).int();
+        let keys = wire.run(&format!("CLUSTER GETKEYSINSLOT {slot} 100")).sorted_texts();
+        assert!(keys.iter().all(|key| key.contains(&space[..space.find('}').expect("a tenant")])), "{keys:?}");
+    }
+    assert!(wire.run("MULTI").is_ok());
+    wire.run(claim);
+    let told = wire.run("EXEC");
+    assert!(told.list()[0].error().starts_with("ERR in a cluster MULTI and scripts claim from a tenant's own space"));
+}

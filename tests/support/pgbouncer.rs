@@ -47,7 +47,7 @@ impl PgBouncer {
     /// Ends, with all its connections, and begins anew.
     pub fn restart(&mut self) {
         let process = self.process.take().expect("it runs");
-        assert!(process.end(Signal::QUIT).is_some(), "it ends");
+        assert!(process.end(Signal::KILL).is_some(), "it ends");
         self.start();
     }
 
@@ -85,7 +85,7 @@ fn program() -> PathBuf {
 impl Drop for PgBouncer {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end(Signal::QUIT);
+            process.end(Signal::KILL);
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

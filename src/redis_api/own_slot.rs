@@ -8,8 +8,9 @@ use std::ffi::CStr;
 
 use super::Context;
 
-/// Calls that name no key.
+/// Calls that name no key, and those whose key comes after a word.
 const KEYLESS: [&CStr; 3] = [c"CLUSTER", c"PUBLISH", c"SPUBLISH"];
+const CONTAINERS: [&CStr; 3] = [c"MEMORY", c"OBJECT", c"XINFO"];
 
 thread_local! {
     /// The hash tag of the command under way; None: of none, or outside of a cluster.
@@ -42,7 +43,8 @@ pub(super) fn check(key: &[u8]) {
 
 /// A command is about to be called.
 pub(super) fn check_call(command: &CStr, args: &[&[u8]]) {
-    if let Some(key) = args.first().filter(|_| !KEYLESS.contains(&command)) {
+    let at = usize::from(CONTAINERS.contains(&command));
+    if let Some(key) = args.get(at).filter(|_| !KEYLESS.contains(&command)) {
         check(key);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::process::free_port;
 use super::server::{Builder, Redis};
-use super::wait::{eventually, PATIENCE};
+use super::wait::{eventually, wait_at_most, wait_for, PATIENCE};
 use super::wire::{Reply, Wire};
 
 /// Slots of a cluster.
@@ -183,6 +183,20 @@ impl Cluster {
             assert!(!["failed", "cancelled"].contains(&&*state), "{state}");
             state == "success" && (0..self.len()).all(|index| owns(self.node(index), slot) == (index == to))
         });
+    }
+
+    /// Has a replica take over from its master; when it was told so. It is told again where nothing has come of it: what it says to its
+    /// master may get lost, and both give up after five seconds.
+    #[track_caller]
+    pub fn hand_over(&self, replica: usize) -> Instant {
+        const GIVEN_UP: Duration = Duration::from_secs(6);
+        let node = self.node(replica);
+        wait_for("the replica takes over", || {
+            let begun = Instant::now();
+            assert!(node.run("CLUSTER FAILOVER").is_ok());
+            let is_master = || (node.info("replication").get("role") == Some("master")).then_some(begun);
+            wait_at_most(GIVEN_UP, is_master)
+        })
     }
 
     /// A client that knows the nodes, and goes where it is sent.

@@ -123,7 +123,7 @@ impl Site {
                 self.cluster.node_mut(master).start_again();
             }
             Fault::HandOver => {
-                assert!(self.cluster.node(replica).run("CLUSTER FAILOVER").is_ok());
+                let begun = self.cluster.hand_over(replica);
                 self.wait_taken_over(replica, begun);
             }
             Fault::Move => self.move_one(random),

@@ -89,10 +89,10 @@ fn what_is_confirmed_survives_and_nothing_is_applied_twice() {
             let family = probe_at(&cluster, old);
             let before = marked::applied(&database).len();
             eventually("jobs are applied", || marked::applied(&database).len() > before + 100);
-            let begun = Instant::now();
+            let mut begun = Instant::now();
             match how {
                 Failover::Kill => cluster.node_mut(old).kill9(),
-                Failover::ByHand => assert!(cluster.node(new).run("CLUSTER FAILOVER").is_ok()),
+                Failover::ByHand => begun = cluster.hand_over(new),
                 Failover::Takeover => assert!(cluster.node(new).run("CLUSTER FAILOVER TAKEOVER").is_ok()),
             }
             let took = watch(cluster.node(new), family, &format!("probe{round}"), begun, &mut probes);

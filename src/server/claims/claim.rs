@@ -145,7 +145,7 @@ impl Server {
     pub(super) fn serve_newcomers(&mut self, ctx: Context, deadline: Instant) {
         while !redis_api::has_gone() && self.answers.len() < ANSWERS && Instant::now() < deadline {
             let Some((ticket, waits)) = self.claims.waiting.newcomers.pop_front() else { return };
-            let Some((from, types, count, ask)) = self.wish(ticket) else { continue };
+            let Some(Wish { from, types, count, ask }) = self.wish(ticket) else { continue };
             let (taken, _) = self.take_some(ctx, &From::Section(from), &types, count.min(AT_ONCE), ask);
             if taken.is_empty() && waits {
                 continue;

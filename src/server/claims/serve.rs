@@ -22,6 +22,7 @@ use crate::server::{errors, Server};
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// What a waiting client has asked for.
+#[derive(Clone)]
 pub struct Wish {
     /// A space, or a section.
     pub from: Arc<str>,
@@ -67,10 +68,8 @@ impl Server {
         ticket
     }
 
-    /// What one who waits has asked for: from whom, which types, how many, and how.
-    pub(super) fn wish(&self, ticket: Ticket) -> Option<(Arc<str>, Box<[Arc<str>]>, usize, Ask)> {
-        let wish = self.claims.waiting.wishes.get(&ticket)?;
-        Some((wish.from.clone(), wish.types.clone(), wish.count, wish.ask))
+    pub(super) fn wish(&self, ticket: Ticket) -> Option<Wish> {
+        self.claims.waiting.wishes.get(&ticket).cloned()
     }
 
     pub(super) fn take_claimer(&mut self, ticket: Ticket) -> Option<(BlockedClient, Wish)> {

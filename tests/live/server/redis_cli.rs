@@ -1,16 +1,17 @@
 //! `redis-cli --cluster reshard` and `rebalance` themselves, under load: who runs a cluster moves slots by them.
+//!
+//! Each slot moves once. A Redis before 7.2.4 may believe an older message of a slot's last owner where the slot has come back to it
+//! soon, and then the slot is nobody's (redis/redis#12564).
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::slot_load::{self, Load};
 use crate::support::server::server_program;
-use crate::support::{eventually, Cluster};
+use crate::support::wait::{wait_at_most, PATIENCE};
+use crate::support::Cluster;
 
-/// Slots that go from the second master to the first one and back; the program takes the lowest ones.
-const SLOTS: usize = 100;
-
-const SECONDS: u64 = 6;
+/// Slots that go from the second master to the first one, and then as many others back; the program takes the lowest ones.
+const SLOTS: usize = 300;
 
 /// The program that comes with the server.
 fn cli(cluster: &Cluster, words: &[&str]) -> Result<String, String> {
@@ -36,6 +37,20 @@ fn tenants_from(cluster: &Cluster, first: u16) -> Vec<usize> {
     (1..).filter(|tenant| range.contains(&slot(*tenant))).take(3).collect()
 }
 
+/// Waits until the program finds nothing to complain of.
+#[track_caller]
+fn agree(cluster: &Cluster) {
+    let mut told = String::new();
+    let agreed = wait_at_most(PATIENCE, || match cli(cluster, &["check"]) {
+        Ok(_) => Some(()),
+        Err(error) => {
+            told = error;
+            None
+        }
+    });
+    assert!(agreed.is_some(), "the nodes do not agree: {told}");
+}
+
 #[test]
 fn redis_cli_reshards_and_rebalances_under_load() {
     let database = slot_load::database();
@@ -44,22 +59,16 @@ fn redis_cli_reshards_and_rebalances_under_load() {
     let tenants = [tenants_from(&cluster, 0), tenants_from(&cluster, second)].concat();
     let slot = |tenant: usize| cluster.slot(&format!("{{{tenant}}}"));
     let (of_first, of_second) = (slot(tenants[0]), slot(tenants[5]));
-    eventually("all nodes agree", || cli(&cluster, &["check"]).is_ok());
+    agree(&cluster);
     let load = Load::new(database, tenants.clone());
     let (from, to, count) = (cluster.id(1), cluster.id(0), SLOTS.to_string());
     let words = ["--cluster-from", from, "--cluster-to", to, "--cluster-slots", &count, "--cluster-yes"];
-    let mut rounds = 0;
     load.run(&cluster, || {
-        let until = Instant::now() + Duration::from_secs(SECONDS);
-        while Instant::now() < until {
-            cli(&cluster, &[&["reshard"], &words[..]].concat()).expect("it reshards");
-            assert_eq!([of_first, of_second].map(|slot| cluster.owner(slot)), [Some(0); 2]);
-            eventually("all nodes agree", || cli(&cluster, &["check"]).is_ok());
-            let told = cli(&cluster, &["rebalance", "--cluster-threshold", "1"]).expect("it rebalances");
-            assert_eq!([of_first, of_second].map(|slot| cluster.owner(slot)), [Some(1), Some(0)], "{told}");
-            eventually("all nodes agree", || cli(&cluster, &["check"]).is_ok());
-            rounds += 1;
-        }
+        cli(&cluster, &[&["reshard"], &words[..]].concat()).expect("it reshards");
+        assert_eq!([of_first, of_second].map(|slot| cluster.owner(slot)), [Some(0); 2]);
+        agree(&cluster);
+        let told = cli(&cluster, &["rebalance", "--cluster-threshold", "1"]).expect("it rebalances");
+        assert_eq!([of_first, of_second].map(|slot| cluster.owner(slot)), [Some(1), Some(0)], "{told}");
+        agree(&cluster);
     });
-    println!("{rounds} rounds of {} moves", 2 * SLOTS);
 }

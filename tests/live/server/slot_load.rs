@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::server::Builder;
-use crate::support::{eventually, Cluster, ClusterClient, Database, Postgres, Random, Redis, Reply};
+use crate::support::wait::{wait_at_most, PATIENCE};
+use crate::support::{Cluster, ClusterClient, Database, Postgres, Random, Redis, Reply};
 
 const SCHEMA: &str = "
 CREATE TABLE item(id int PRIMARY KEY, shop int NOT NULL, name text NOT NULL);
@@ -53,6 +54,9 @@ pub struct Load {
 struct Done {
     renamed: BTreeMap<usize, Vec<String>>,
     sent: BTreeSet<String>,
+    all_sent: bool,
+    /// When the moves had come to their end.
+    over: Option<Instant>,
     acknowledged: Vec<String>,
     longest: Duration,
     sent_on: BTreeMap<&'static str, usize>,
@@ -139,21 +143,19 @@ impl Load {
             self.done.lock().unwrap().sent.insert(format!("{tenant} {}", job.text()));
             std::thread::sleep(Duration::from_millis(random.below(4) as u64));
         }
+        self.done.lock().unwrap().all_sent = true;
         self.leaves(client);
     }
 
     /// Holds each job for a moment, in which its slot may go.
     fn work(&self, cluster: &Cluster, number: u64) {
         let (mut client, mut random) = (cluster.client(), Random::new(7 + number));
-        let mut was_empty = 0;
-        // All that was sent is claimed in the end, the delayed ones a little later.
-        while self.runs() || was_empty < 2 * self.tenants.len() {
+        while self.runs() || self.is_worked_on() {
             let tenant = self.tenants[random.below(self.tenants.len())];
             let claims =
                 client.run(&format!("BEAR.CLAIM {{{tenant}}}:mail WORKER w{number} COUNT 5 LEASE 600000 BLOCK 300"));
             assert!(!claims.is_error(), "{claims:?}");
             let claims = if claims.is_nil() { Vec::new() } else { claims.list().to_vec() };
-            was_empty = if claims.is_empty() { was_empty + 1 } else { 0 };
             std::thread::sleep(Duration::from_millis(random.below(30) as u64));
             for claim in claims {
                 let (id, token) = (claim.map()["id"].text(), claim.map()["token"].int());
@@ -163,6 +165,13 @@ impl Load {
             }
         }
         self.leaves(client);
+    }
+
+    /// Is anything left of what was sent? After a while that is a fault, which the comparison tells.
+    fn is_worked_on(&self) -> bool {
+        let mut done = self.done.lock().unwrap();
+        let since = *done.over.get_or_insert_with(Instant::now);
+        (!done.all_sent || done.acknowledged.len() < done.sent.len()) && since.elapsed() < PATIENCE
     }
 
     fn leaves(&self, client: ClusterClient) {
@@ -177,10 +186,13 @@ impl Load {
         let mut client = cluster.client();
         for space in self.tenants.iter().flat_map(|tenant| [format!("{{{tenant}}}:item"), format!("{{{tenant}}}:mail")])
         {
-            eventually("all jobs have settled", || {
+            let mut left = Vec::new();
+            let settled = wait_at_most(PATIENCE, || {
                 let stats = client.run(&format!("BEAR.STATS {space}")).map();
-                ["waiting", "active", "delayed"].iter().all(|state| stats[*state].int() == 0)
+                left = ["waiting", "active", "delayed"].map(|state| (state, stats[state].int())).to_vec();
+                left.iter().all(|(_, count)| *count == 0).then_some(())
             });
+            assert!(settled.is_some(), "jobs of {space} have not settled: {left:?}");
         }
         let done = self.done.lock().unwrap();
         let jobs: usize = done.renamed.values().map(Vec::len).sum();

@@ -313,14 +313,14 @@ impl<'a> Follower<'a> {
     }
 
     fn tell_altered(&mut self, sections: BTreeSet<usize>) {
-        let coverage = self.tables.coverage.clone();
+        let coverage = self.tables.named.coverage.clone();
         self.altered.extend(&sections);
         self.altered_at = Instant::now();
         (self.emit)(FeedOutcome::Altered { coverage, sections: sections.into_iter().collect() });
     }
 
     fn tell_connected(&mut self) {
-        (self.emit)(FeedOutcome::Connected { coverage: self.tables.coverage.clone() });
+        (self.emit)(FeedOutcome::Connected { coverage: self.tables.named.coverage.clone() });
     }
 
     fn step(&mut self) -> Result<(), FeedError> {
@@ -428,7 +428,7 @@ impl<'a> Follower<'a> {
             Message::Truncate { tables } => {
                 for name in tables {
                     self.note(name);
-                    if let (Some(current), Some((table, _))) = (&mut self.current, self.tables.named(name)) {
+                    if let (Some(current), Some((table, _))) = (&mut self.current, self.tables.part(name)) {
                         current.gathered.add_all(&table.bound);
                     }
                 }
@@ -439,7 +439,7 @@ impl<'a> Follower<'a> {
     }
 
     fn take_row(&mut self, name: &[u8], row: Row<'_>) -> Result<(), FeedError> {
-        let Some((table, part)) = self.tables.named(name) else {
+        let Some((table, part)) = self.tables.part(name) else {
             self.note(name);
             if let Some(current) = self.current.as_mut().filter(|_| name == INBOX) {
                 // What is deleted, we have deleted.
@@ -466,7 +466,7 @@ impl<'a> Follower<'a> {
             current.is_empty = false;
         }
         let Some(strangers) = &mut self.strangers else { return };
-        if !strangers.contains(name) && self.tables.named(name).is_none() {
+        if !strangers.contains(name) && self.tables.part(name).is_none() {
             strangers.insert(name.into());
             if strangers.len() > MAX_STRANGERS {
                 self.strangers = None;

@@ -21,9 +21,11 @@ mod error;
 mod follow;
 mod former;
 mod links;
+mod named;
 mod outbox;
 mod pace;
 mod present;
+mod relation;
 mod snapshot;
 mod tables;
 #[cfg(test)]

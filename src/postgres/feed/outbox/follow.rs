@@ -285,7 +285,7 @@ impl Reader<'_> {
     }
 
     fn tell_connected(&mut self) {
-        (self.emit)(FeedOutcome::Connected { coverage: self.ready.tables.coverage.clone() });
+        (self.emit)(FeedOutcome::Connected { coverage: self.ready.tables.named.coverage.clone() });
     }
 
     /// One poll and what it brings; says whether there was something.
@@ -313,7 +313,7 @@ impl Reader<'_> {
             self.present.prepare_anew();
             self.altered.extend(&sections);
             self.altered_at = Instant::now();
-            let coverage = self.ready.tables.coverage.clone();
+            let coverage = self.ready.tables.named.coverage.clone();
             (self.emit)(FeedOutcome::Altered { coverage, sections });
         }
         if let Some((CaughtUp { asked, position }, _)) =

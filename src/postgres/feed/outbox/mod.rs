@@ -8,6 +8,7 @@
 mod clean;
 mod follow;
 mod poll;
+mod relation;
 mod schema;
 mod tables;
 

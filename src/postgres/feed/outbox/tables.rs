@@ -2,66 +2,33 @@
 //!
 //! Triggers see whole rows, old and new, so that no replica identity matters.
 
-use std::collections::BTreeSet;
-
-use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::Type;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::core::catalog::{Section, Table, TableRows};
 use crate::core::feed::link::{link, Link};
-use crate::core::feed::{
-    compared, tables_of, BoundRules, Compared, Coverage, IdSource, Rule, TableCoverage, TenantSource,
-};
+use crate::core::feed::{compared, tables_of, BoundRules, Coverage, IdSource, Rule, TableCoverage};
 use crate::core::sql::spelling::{in_quotes, relation_names};
 use crate::core::sql::template::Template;
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 use crate::postgres::connect::schema::fingerprint;
 use crate::postgres::connect::session::lock;
-
 use crate::postgres::feed::control::FeedControl;
+
+use super::super::links::{self, Linked};
+use super::super::named::{is_covered, Hindrance, Named};
+use super::relation::{relation, relation_named, Relation};
 
 /// For the triggers of one table, once it is locked.
 const LIMIT: Duration = Duration::from_secs(10);
 
-use super::super::links::{self, Linked};
-
-/// The relation that a name means; the last columns name one of its tree whose changes no trigger sees, and columns that are
-/// generated.
-const RELATION: &str = "WITH RECURSIVE tree(oid) AS (SELECT pg_catalog.to_regclass($1)::pg_catalog.oid UNION \
-        SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent OPERATOR(pg_catalog.=) tree.oid) \
-    SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, \
-    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
-        AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), \
-    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index x \
-        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) x.indrelid AND a.attnum OPERATOR(pg_catalog.=) \
-            ANY ((x.indkey::pg_catalog.int2[])[0:x.indnkeyatts OPERATOR(pg_catalog.-) 1]) \
-        WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid \
-        AND CASE WHEN c.relreplident OPERATOR(pg_catalog.=) 'i' THEN x.indisreplident ELSE x.indisprimary END), \
-    (SELECT pg_catalog.format('%I.%I', mn.nspname, m.relname) FROM tree \
-        JOIN pg_catalog.pg_class m ON m.oid OPERATOR(pg_catalog.=) tree.oid \
-        JOIN pg_catalog.pg_namespace mn ON mn.oid OPERATOR(pg_catalog.=) m.relnamespace \
-        WHERE m.relkind OPERATOR(pg_catalog.<>) ALL ('{r,p}'::pg_catalog.\"char\"[]) OR m.relpersistence OPERATOR(pg_catalog.=) 't' \
-        ORDER BY 1 LIMIT 1), \
-    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
-        AND a.attnum OPERATOR(pg_catalog.>) 0 AND a.attgenerated OPERATOR(pg_catalog.<>) '') \
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid";
-
 /// What is followed, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Tables {
-    pub(super) coverage: Vec<TableCoverage>,
+    pub(super) named: Named,
     pub(super) covered: Vec<CoveredTable>,
-    /// Names that Postgres takes for a relation's, in order, to see whether what they mean changes.
-    pub(super) names: Vec<Box<str>>,
-    /// What those of the catalog mean.
-    oids: FxHashMap<Box<str>, i64>,
-    /// That SELECTs read.
-    views: BTreeSet<u32>,
     /// What [`IdSource::Select`] and [`crate::core::feed::Moved::check`] number.
     pub(super) selects: Vec<Template>,
 }
@@ -69,7 +36,7 @@ pub(super) struct Tables {
 /// A table with triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CoveredTable {
-    oid: i64,
+    oid: u32,
     /// Quoted, with its schema.
     name: Box<str>,
     /// By which its rows in the outbox are known.
@@ -83,21 +50,6 @@ pub(super) struct CoveredTable {
     pub(super) bound: BoundRules,
 }
 
-struct Relation {
-    oid: i64,
-    name: Box<str>,
-    kind: String,
-    persistence: String,
-    columns: Vec<String>,
-    /// Columns that are computed from others: some are not when triggers see the row.
-    generated: Vec<String>,
-    key: Vec<String>,
-    unseen: Option<String>,
-}
-
-/// Why a table is not covered, and what to do.
-type Hindrance = (String, String);
-
 impl Tables {
     /// Looks at every table that a section names, and makes the triggers that are missing.
     pub(super) fn follow(client: &mut Client, sections: &[Section], control: &FeedControl) -> Result<Tables, Failure> {
@@ -105,9 +57,14 @@ impl Tables {
         for (table, mapped_by) in tables_of(sections) {
             let state = match tables.look_at(client, sections, &table.name, &mapped_by)? {
                 Ok(note) => Coverage::Covered { note },
-                Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
+                Err(hindrance) => hindrance.into(),
             };
-            tables.coverage.push(TableCoverage { table: table.name.clone(), sections: mapped_by, state, alter: None });
+            tables.named.coverage.push(TableCoverage {
+                table: table.name.clone(),
+                sections: mapped_by,
+                state,
+                alter: None,
+            });
         }
         for linked in links::look(client, sections)? {
             tables.link(client, sections, &linked)?;
@@ -133,19 +90,14 @@ impl Tables {
         name: &str,
         mapped_by: &[usize],
     ) -> Result<Result<Option<Box<str>>, Hindrance>, Failure> {
-        self.names.extend(relation_names(name).into_iter().map(Into::into));
+        self.named.names.extend(relation_names(name).into_iter().map(Into::into));
         let relation = match relation_named(client, name) {
-            Ok(relation) => relation,
-            Err(Failure::Fetch(error)) => {
-                return Ok(Err((error.to_string(), "write the table's name as SQL does".to_owned())))
-            }
+            Ok(Some(relation)) => relation,
+            Ok(None) => return Ok(Err(Hindrance::no_table())),
+            Err(Failure::Fetch(error)) => return Ok(Err(Hindrance::no_name(error))),
             Err(broken) => return Err(broken),
         };
-        let Some(relation) = relation else {
-            let remedy = "create it, or write its schema in the catalog's tables".to_owned();
-            return Ok(Err(("there is no such table".to_owned(), remedy)));
-        };
-        self.oids.insert(name.into(), relation.oid);
+        self.named.means(name, relation.oid);
         let has_several_keys = relation.single_key().is_none();
         let selects = |index: &usize| {
             let of_table = |table: &Table| *table.name == *name && matches!(table.rows, TableRows::Select(_));
@@ -158,39 +110,14 @@ impl Tables {
     /// Follows what a SELECT reads.
     fn link(&mut self, client: &mut Client, sections: &[Section], linked: &Linked) -> Result<(), Failure> {
         let section = &sections[linked.section];
-        self.names.extend(linked.names.iter().cloned());
-        self.views.extend(&linked.reads.views);
+        self.named.reads(linked);
         for read in &linked.reads.relations {
             let Some(relation) = relation(client, &read.name)? else { continue };
-            let is = |oid: &i64| *oid == i64::from(read.oid);
-            let is_mapped = section.tables.iter().any(|table| self.oids.get(&table.name).is_some_and(is));
+            let is_mapped = section.tables.iter().any(|table| self.named.oid(&table.name) == Some(read.oid));
             let mut link = link(&linked.template.text, &linked.reads, read, is_mapped);
-            let at = match self.coverage.iter().position(|known| self.oids.get(&known.table).is_some_and(is)) {
-                Some(at) => at,
-                None => {
-                    let state = match relation.check() {
-                        Ok(()) => Coverage::Covered { note: None },
-                        Err((why, remedy)) => Coverage::NotCovered { why: why.into(), remedy: remedy.into() },
-                    };
-                    self.names.push(read.name.clone());
-                    self.oids.insert(read.name.clone(), relation.oid);
-                    self.coverage.push(TableCoverage {
-                        table: read.name.clone(),
-                        sections: Vec::new(),
-                        state,
-                        alter: None,
-                    });
-                    self.coverage.len() - 1
-                }
-            };
-            if !self.coverage[at].sections.contains(&linked.section) {
-                self.coverage[at].sections.push(linked.section);
-            }
-            if matches!(self.coverage[at].state, Coverage::NotCovered { .. }) {
-                continue;
-            }
+            let Some(state) = self.named.read(read, linked.section, || relation.check()) else { continue };
             let note = links::note(&link, linked, &section.name, &relation.name, |_| true);
-            links::add_note(&mut self.coverage[at].state, note);
+            links::add_note(state, note);
             let check = self.check(&relation, &mut link);
             let tenant = relation.tenant(section);
             let source = link.source(|_| true, check);
@@ -198,7 +125,7 @@ impl Tables {
             let is_said = is_mapped && matches!(source, IdSource::Column { .. });
             let compared = is_said.then(|| compared(section, |column| relation.compared(column))).flatten();
             let rule = Rule { section: linked.section, source, id: section.id, tenant, compared };
-            let has = self.covered.iter().any(|covered| is(&covered.oid) && covered.rules.contains(&rule));
+            let has = self.covered.iter().any(|covered| covered.oid == read.oid && covered.rules.contains(&rule));
             if !has {
                 // All its columns are there: they have just been read.
                 let _ = self.cover(relation, vec![rule]);
@@ -244,7 +171,7 @@ impl Tables {
         let rules = rules_before;
         let columns = columns_of(&rules);
         let bound = BoundRules::bind(&rules, &columns)
-            .map_err(|column| (format!("it has no column '{column}'"), "name one that it has".to_owned()))?;
+            .map_err(|column| Hindrance::new(format!("it has no column '{column}'"), "name one that it has"))?;
         let (oid, name) = (relation.oid, relation.name);
         let is_paired = rules.iter().any(|rule| rule.compared.is_some());
         self.covered.push(CoveredTable { oid, name, source: 0, columns, is_paired, rules, bound });
@@ -304,10 +231,9 @@ impl Tables {
                     let why: Box<str> = format!("its triggers cannot be made: {error}").into();
                     let remedy: Box<str> = format!("as a superuser, or the owner of both, run: {call}").into();
                     let sections: Vec<usize> = table.rules.iter().map(|rule| rule.section).collect();
-                    for coverage in &mut self.coverage {
-                        let is_covered = matches!(coverage.state, Coverage::Covered { .. });
+                    for coverage in &mut self.named.coverage {
                         // By section, for another name may mean the same table.
-                        if is_covered && coverage.sections.iter().any(|section| sections.contains(section)) {
+                        if is_covered(coverage) && coverage.sections.iter().any(|section| sections.contains(section)) {
                             let same =
                                 relation_named(client, &coverage.table)?.is_some_and(|found| found.oid == table.oid);
                             if same {
@@ -331,7 +257,7 @@ impl Tables {
 
     /// What the names of the catalog mean and which triggers follow them, as one number.
     pub(super) fn fingerprint_sql(&self) -> String {
-        let names: Vec<String> = self.names.iter().map(|name| literal(name)).collect();
+        let names: Vec<String> = self.named.names.iter().map(|name| literal(name)).collect();
         let ours: Vec<String> =
             self.covered.iter().map(|table| format!("'bear_outbox_{:016x}'", table.source)).collect();
         let covered: Vec<String> = self.covered.iter().map(|table| table.oid.to_string()).collect();
@@ -365,7 +291,7 @@ impl Tables {
             names.join(", "), ours.join(", "), covered.join(", "), ours.join(", "),
             fingerprint("outbox,outbox_reader,outbox_source,outbox_alive"),
             // Who is to be asked again is so at the next connection; another one for that would make all cold.
-            links::fingerprint_terms(&self.views, false)
+            self.named.fingerprint_terms(false)
         )
     }
 }
@@ -402,89 +328,6 @@ fn columns_of(rules: &[Rule]) -> Vec<Box<str>> {
     columns.sort_unstable();
     columns.dedup();
     columns
-}
-
-/// The relation that a catalog means by a name.
-fn relation_named(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
-    for name in relation_names(name) {
-        if let Some(relation) = relation(client, &name)? {
-            return Ok(Some(relation));
-        }
-    }
-    Ok(None)
-}
-
-fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
-    let rows = client.query_typed(RELATION, &[(&name, Type::TEXT)])?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Relation {
-        oid: row.try_get(0)?,
-        name: row.try_get::<_, String>(1)?.into(),
-        kind: row.try_get(2)?,
-        persistence: row.try_get(3)?,
-        columns: row.try_get(4)?,
-        key: row.try_get(5)?,
-        unseen: row.try_get(6)?,
-        generated: row.try_get(7)?,
-    }))
-}
-
-impl Relation {
-    /// Do its changes fire triggers?
-    fn check(&self) -> Result<(), Hindrance> {
-        let map = |what: &str| format!("map {what} instead");
-        match &*self.kind {
-            "r" | "p" => {}
-            "v" => return Err(("it is a view".to_owned(), map("the tables that it reads"))),
-            "m" => return Err(("it is a materialised view".to_owned(), map("the tables that it reads"))),
-            "f" => {
-                return Err(("it is a foreign table, whose changes are elsewhere".to_owned(), "set a ttl".to_owned()))
-            }
-            _ => return Err(("it is no table".to_owned(), map("a table"))),
-        }
-        if self.persistence == "t" {
-            return Err(("it is a temporary table".to_owned(), map("a permanent table")));
-        }
-        match &self.unseen {
-            Some(part) => Err((format!("its partition or child {part} is no ordinary table"), "set a ttl".to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    /// How its rows tell their tenant.
-    fn tenant(&self, section: &Section) -> TenantSource {
-        let column = section.tenant_column.as_deref().filter(|name| self.columns.iter().any(|c| c == name));
-        match (section.tenant, column) {
-            (None, _) => TenantSource::None,
-            (Some(_), None) => TenantSource::Unknown,
-            (Some(ty), Some(name)) => TenantSource::Column { name: name.into(), ty, in_identity: true },
-        }
-    }
-
-    /// How an old row and a new one are compared by the column.
-    fn compared(&self, column: &str) -> Compared {
-        let is = |known: &String| known == column;
-        match () {
-            () if self.generated.iter().any(is) => Compared::Untold,
-            () if self.columns.iter().any(is) => Compared::By(column.into()),
-            () => Compared::Absent,
-        }
-    }
-
-    fn check_column(&self, column: &str) -> Result<(), Hindrance> {
-        if self.columns.iter().any(|known| known == column) {
-            return Ok(());
-        }
-        Err((format!("it has no column '{column}'"), format!("the columns are {}", self.columns.join(", "))))
-    }
-
-    /// The column whose values a statement takes for `{ids}`, if there is one.
-    fn single_key(&self) -> Option<&str> {
-        match &self.key[..] {
-            [one] => Some(one),
-            _ => None,
-        }
-    }
 }
 
 /// As SQL writes it.

@@ -109,6 +109,15 @@ pub struct TableCoverage {
     pub alter: Option<Box<str>>,
 }
 
+impl TableCoverage {
+    /// The same of a catalog whose sections have other places; `place_of` knows the new one of each that is there still. None: no
+    /// section maps it any more.
+    pub fn moved(&self, place_of: impl Fn(usize) -> Option<usize>) -> Option<TableCoverage> {
+        let sections: Vec<usize> = self.sections.iter().filter_map(|section| place_of(*section)).collect();
+        (!sections.is_empty()).then(|| TableCoverage { sections, ..self.clone() })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Coverage {
     /// `note` says what would make its changes more exact.

@@ -344,6 +344,12 @@ impl Server {
         if sources(old) == sources(&self.catalog) || self.workers.feed().is_none() {
             return;
         }
+        let place_of = |section: usize| {
+            let name = &old.sections.get(section)?.name;
+            self.catalog.sections.iter().position(|section| section.name == *name)
+        };
+        // Until the feed has looked at the tables of the new one.
+        self.feed.coverage = self.feed.coverage.iter().filter_map(|table| table.moved(place_of)).collect();
         // With the connections that it has, for others would wait for transactions in progress.
         match self.workers.feed_follows_instead(&self.catalog.sections) {
             true => self.feed_starts(),

@@ -3,7 +3,7 @@
 
 use crate::support::feed::{is_cached, wait_told};
 use crate::support::jobs::complete;
-use crate::support::{eventually, Database, Postgres, Redis, Wire};
+use crate::support::{eventually, Database, Postgres, Redis, Reply, Wire};
 
 const SHOP: &str = "
 CREATE TABLE category(id int PRIMARY KEY, name text NOT NULL, rank int NOT NULL DEFAULT 0);
@@ -179,6 +179,37 @@ fn without_old_rows_a_change_drops_as_it_did_and_the_catalog_says_what_tells_the
     eventually("the feed has looked again", || hints(&redis).is_empty());
     wait_told(&redis);
     check("wal", &database, &redis, changes());
+}
+
+/// What the feed has said is of the catalog before: its sections had other places.
+#[test]
+fn hints_after_a_reload_are_those_of_the_section() {
+    let names = ["a", "b", "c", "d"];
+    let tables = names.map(|name| format!("CREATE TABLE {name}(id int PRIMARY KEY, n int, note text);"));
+    let section = |name: &str| {
+        format!(
+            "[{name}]\nid = \"int\"\ntables = {{ {name} = \"id\" }}\n[[{name}.query]]\ncall = \"of {{n:int}}\"\n\
+             sql = \"SELECT id, n FROM {name} WHERE n = {{n}}\"\n"
+        )
+    };
+    let catalog = |names: &[&str]| names.iter().map(|name| section(name)).collect::<String>();
+    let database = Postgres::shared_logical().database(&tables.concat());
+    let builder = Redis::builder().postgres(&database).config("bear.feed", "wal");
+    let redis = builder.catalog(catalog(&names[1..])).start();
+    wait_told(&redis);
+    let of = |name: &str| {
+        let queries = redis.run(&format!("BEAR.CATALOG {name}")).map()["queries"].list()[0].map();
+        queries["hints"].list().iter().map(Reply::text).collect::<Vec<_>>()
+    };
+    eventually("the feed has said it", || of("b").iter().any(|hint| hint.contains("public.b ")));
+    std::fs::write(redis.catalog_path(), catalog(&names)).expect("the catalog");
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+    for name in names {
+        for hint in of(name) {
+            assert!(hint.contains(&format!("public.{name} ")), "{name}: {hint}");
+        }
+    }
+    eventually("the feed has looked again", || of("a").iter().any(|hint| hint.contains("public.a ")));
 }
 
 /// A job tells which rows, and so do commands, and not what they were.

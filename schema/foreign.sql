@@ -23,7 +23,7 @@ rel AS (SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind, c.relown
 trusted AS (SELECT r.oid FROM pg_roles r, pg_database d WHERE d.datname = current_database() AND (r.rolname = 'pg_database_owner'
     OR pg_has_role(r.oid, d.datdba, 'MEMBER') OR pg_has_role(r.oid, (SELECT me.oid FROM pg_roles me WHERE me.rolname = current_user), 'MEMBER'))),
 strange (rank, what, remedy) AS (
-    SELECT 1, format('it belongs to the role %I', pg_get_userbyid(nspowner)), 'ALTER SCHEMA bear OWNER TO …'
+    SELECT 1, format('it belongs to the role %I', pg_get_userbyid(nspowner)), 'ALTER SCHEMA bear OWNER TO role'
         FROM schema WHERE nspowner NOT IN (SELECT oid FROM trusted)
     UNION ALL SELECT 2, format('the role %s may create in it', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END),
         format('REVOKE CREATE ON SCHEMA bear FROM %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)

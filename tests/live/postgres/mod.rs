@@ -2,6 +2,7 @@
 //! slots. `BEAR_TEST_POSTGRES_BIN` has all of it asked of another version.
 
 mod bouncer;
+mod encoding;
 mod promotion;
 mod slots;
 mod subscription;

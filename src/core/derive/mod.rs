@@ -19,6 +19,7 @@
 //! | `reads` | columns that decide the result |
 //! | `shown` | what the result shows of the rows that decide it |
 //! | `page` | full pages, and what is only shown |
+//! | `moments` | literals that mean the time at which they are read |
 //! | `refusals` | what nothing can be derived of |
 //! | `warnings` | where Postgres may answer differently over the same data |
 //!
@@ -34,6 +35,7 @@ pub mod facts;
 #[cfg(test)]
 pub mod fixtures;
 mod from;
+pub mod moments;
 mod page;
 mod query;
 mod reads;

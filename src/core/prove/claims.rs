@@ -20,6 +20,7 @@ use crate::core::calls::predicate::Predicate;
 use crate::core::catalog::{OnRule, ParamSource, Section, Source};
 use crate::core::derive::expression::Expression;
 use crate::core::derive::facts::Facts;
+use crate::core::derive::moments::moments;
 use crate::core::derive::tree::Node;
 use crate::core::derive::{Derived, Refusal, Rule};
 
@@ -74,8 +75,16 @@ pub fn prove(
 impl Prover<'_> {
     /// Results that change by themselves, or by what no feed tells of.
     fn of_refusals(&self, derived: &Derived) -> Vec<Verdict> {
-        // Waiting changes no result.
-        let waits = |refusal: &&Refusal| ["pg_sleep", "pg_advisory_"].iter().any(|name| refusal.what.starts_with(name));
+        // Waiting changes no result. A lock of the session would stay with one of bear's.
+        let waits =
+            |refusal: &&Refusal| ["pg_sleep", "pg_advisory_xact_"].iter().any(|name| refusal.what.starts_with(name));
+        let literals = self.query().plan().map_or_else(BTreeSet::new, |plan| moments(self.statement, &plan.sql));
+        let read_once = literals.iter().map(|literal| {
+            Verdict::Short(format!(
+                "{literal} is read once, when the statement is prepared; write now(), CURRENT_DATE or what follows from them, \
+                 with a ttl"
+            ))
+        });
         let verdict = |refusal: &Refusal| match refusal.why.is_covered_by_ttl() {
             true if self.query().says_ttl => Verdict::Enough,
             // Its author has thought of the clock: the entry ends when a row's time comes.
@@ -85,7 +94,7 @@ impl Prover<'_> {
                 Verdict::Short(format!("{refusal}; say trust = \"why it may be cached\" beside it, or leave it out"))
             }
         };
-        derived.refused.iter().filter(|refusal| !waits(refusal)).map(verdict).collect()
+        derived.refused.iter().filter(|refusal| !waits(refusal)).map(verdict).chain(read_once).collect()
     }
 
     /// The best of what is said of the relation by each section that maps it.

@@ -217,7 +217,8 @@ impl Reader<'_, '_> {
     fn placed(&self, at: usize) -> Option<Placed> {
         let source = self.pieces.source(at..at + 1);
         if *self.pieces.token(at)? == Token::Value {
-            let number = source.strip_prefix('$')?.parse().ok()?;
+            // Postgres counts from 1 on, and says so of another.
+            let number = source.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)?;
             return Some(Placed { key: Key::Number(number), end: at + 1 });
         }
         let is_named = self.pieces.is_sign(at, '{')

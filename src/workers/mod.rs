@@ -31,6 +31,7 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use crate::core::cache::fetch::{FetchError, FetchRequest, Fetched};
 use crate::core::cache::stored_form;
 use crate::core::changes::image::Image;
+use crate::core::derive::tree;
 use crate::postgres::{
     stopping, Pool, PoolEvent, PoolFigures, PresentRequest, Proposal, ProposalError, Scheduler, SchedulerWatch,
     ServerIdentity, Settings, Tracker, Validation, ValidationReport,
@@ -190,9 +191,10 @@ impl Workers {
         };
         for i in 0..threads {
             let (shared, requests) = (shared.clone(), fetches_out.clone());
-            workers.spawn(format!("bear-fetch-{i}"), move || fetch_loop(&shared, &requests))?;
+            workers.spawn(named(format!("bear-fetch-{i}")), move || fetch_loop(&shared, &requests))?;
         }
-        workers.spawn("bear-aux".to_owned(), move || chore_loop(&shared, &chores_out))?;
+        let aux = named("bear-aux".to_owned()).stack_size(tree::STACK);
+        workers.spawn(aux, move || chore_loop(&shared, &chores_out))?;
         Ok(workers)
     }
 
@@ -288,10 +290,14 @@ impl Workers {
             && self.connecting.alive() == 0
     }
 
-    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        lock(&self.threads).push(Builder::new().name(name).spawn(body)?);
+    fn spawn(&self, thread: Builder, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        lock(&self.threads).push(thread.spawn(body)?);
         Ok(())
     }
+}
+
+fn named(name: String) -> Builder {
+    Builder::new().name(name)
 }
 
 impl Shared {

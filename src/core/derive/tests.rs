@@ -60,3 +60,30 @@ fn what_is_not_known_makes_it_coarser_never_an_error() {
         }
     }
 }
+
+/// In quals and in what is shown, of the operator that is least of a surprise.
+#[test]
+fn the_deepest_tree_takes_half_of_the_stack_that_is_left_for_it() {
+    let sum = |depth: usize| {
+        let before = "{OPEXPR :opno 551 :opfuncid 177 :opresulttype 23 :args (".repeat(depth);
+        format!("{before}{{VAR :varno 1 :varattno 1 :varlevelsup 0}}{}", ")}".repeat(depth))
+    };
+    let tree = move |depth: usize| {
+        let sum = sum(depth);
+        format!(
+            "({{QUERY :commandType 1 :rtable ({{RANGETBLENTRY :rtekind 0 :relid 16384 :eref {{ALIAS :aliasname p :colnames (\"id\")}}}}) \
+             :jointree {{FROMEXPR :fromlist ({{RANGETBLREF :rtindex 1}}) :quals {{OPEXPR :opno 96 :args ({sum} {sum})}}}} \
+             :targetList ({{TARGETENTRY :resno 1 :resname n :expr {sum}}})}})"
+        )
+    };
+    let thread = std::thread::Builder::new().stack_size(super::tree::STACK / 2);
+    let derived = thread.spawn(move || {
+        let (deepest, trees) =
+            (1..1_100).rev().find_map(|depth| Some((depth, super::tree::read(&tree(depth)).ok()?))).expect("a depth");
+        let derived = super::derive(&trees[0], &super::facts::Facts::default());
+        (deepest, derived.rules.len(), trees[0].clone().oids().operators.len())
+    });
+    let (deepest, rules, operators) = derived.unwrap().join().expect("it does not end the process");
+    assert!(deepest > 900, "{deepest}");
+    assert_eq!((rules, operators), (1, 2));
+}

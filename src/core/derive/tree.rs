@@ -53,8 +53,15 @@ const RENAMED: [(&str, &str); 9] = [
     ("ROWCOMPARE", "ROWCOMPAREEXPR"),
 ];
 
-/// Nodes and lists within each other. Postgres refuses a statement that needs more stack, long before.
+/// Nodes and lists within each other. Whoever reads a tree, and derives from it, needs [`STACK`] for that; a sum of a thousand terms
+/// is as deep.
 const MAX_DEPTH: usize = 2_000;
+
+/// Bytes of stack for a tree of the greatest depth, read and derived: twice what a debug build takes.
+pub const STACK: usize = 64 << 20;
+
+/// What stands between words. No other byte does: a name may hold it as it is.
+const BLANKS: [u8; 3] = *b" \n\t";
 
 /// The statements of the text: Postgres prints a list of them.
 pub fn read(text: &str) -> Result<Vec<Node>, ReadError> {
@@ -91,9 +98,15 @@ impl Reader<'_> {
     }
 
     fn skip_blanks(&mut self) {
-        while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
+        while self.peek().is_some_and(|byte| BLANKS.contains(&byte)) {
             self.at += 1;
         }
+    }
+
+    /// Does a constant's value begin here? `[ 10 0 ]`: of what is between brackets Postgres prints numbers alone, and of a name it
+    /// escapes blanks, and no bracket.
+    fn is_at_bytes(&self) -> bool {
+        matches!(self.text.as_bytes()[self.at..], [b'[', b' ', b'-' | b'0'..=b'9' | b']', ..])
     }
 
     fn value(&mut self) -> Result<Value, ReadError> {
@@ -111,11 +124,11 @@ impl Reader<'_> {
                 self.at += 1;
                 self.nested(|reader| reader.list(b')').map(Value::List))
             }
-            Some(b'[') => {
+            Some(b'[') if self.is_at_bytes() => {
                 self.at += 1;
                 self.nested(Reader::bytes)
             }
-            Some(b'}' | b')' | b']') => Err(self.error("a bracket that nothing opened")),
+            Some(b'}' | b')') => Err(self.error("a bracket that nothing opened")),
             Some(_) => self.atom(),
         }
     }
@@ -170,9 +183,10 @@ impl Reader<'_> {
         }
     }
 
-    /// A field's value: mostly one, for a constant's bytes a length and the bytes. The last one counts.
+    /// A field's value: mostly one, for a constant's bytes a length and the bytes. The last one counts. The first may be a name that
+    /// begins with a colon.
     fn field(&mut self) -> Result<Value, ReadError> {
-        let mut value = Value::Nothing;
+        let mut value = self.value()?;
         loop {
             self.skip_blanks();
             match self.peek() {
@@ -182,7 +196,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A word or a string, up to a blank or a bracket. Quotes are special at its two ends alone: `"a"b"` is the string `a"b`.
+    /// A word or a string, up to a blank, or a parenthesis or brace: what else ends a word has an escape. Quotes are special at its two ends alone: `"a"b"` is the string `a"b`.
     fn atom(&mut self) -> Result<Value, ReadError> {
         self.skip_blanks();
         let start = self.at;
@@ -195,7 +209,7 @@ impl Reader<'_> {
                     self.at += 1 + escaped.len_utf8();
                     text.push(unbroken(escaped));
                 }
-                ' ' | '\n' | '\t' | '\r' | '(' | ')' | '{' | '}' | '[' | ']' => break,
+                ' ' | '\n' | '\t' | '(' | ')' | '{' | '}' => break,
                 char => {
                     self.at += char.len_utf8();
                     text.push(char);
@@ -378,6 +392,32 @@ mod tests {
         assert_eq!(names.get("empty"), &Value::Text("".into()));
     }
 
+    /// As Postgres prints them: it escapes blanks, braces, parentheses and backslashes, and what begins as a quote or a number does.
+    #[test]
+    fn names_of_signs() {
+        for (printed, name) in [
+            ("[x]", "[x]"),
+            ("]", "]"),
+            ("[", "["),
+            ("[]", "[]"),
+            ("a]b[", "a]b["),
+            (":x", ":x"),
+            (":", ":"),
+            ("a:b", "a:b"),
+            ("[\\ 1\\ ]", "[ 1 ]"),
+            ("a\rb\u{c}c", "a\rb\u{c}c"),
+            ("\r", "\r"),
+            ("\\<>", "<>"),
+            ("\\12", "12"),
+        ] {
+            let text = format!("{{A :name {printed} :names (\"{printed}\" \"b\") :at 1 :name2 {printed}}}");
+            let node = read(&text).unwrap().remove(0);
+            let names: Vec<_> = node.list("names").iter().filter_map(Value::text).collect();
+            assert_eq!((node.text("name"), &names[..]), (name, &[name, "b"][..]), "{text}");
+            assert_eq!((node.text("name2"), node.text("at")), (name, "1"), "{text}");
+        }
+    }
+
     #[test]
     fn names_before_16_are_read_as_since_then() {
         // The fixtures have new names: their trees have been read before they were written.
@@ -399,9 +439,21 @@ mod tests {
     #[test]
     fn what_is_no_tree_is_an_error() {
         let deep = "(".repeat(100_000);
-        for text in
-            ["", "{", "{A", "{A :b", "{A :b 1", "{A b}", "(1)", "{A} {B}", "}", "{A :b [ x ]}", "{A :b c\\", &deep]
-        {
+        for text in [
+            "",
+            "{",
+            "{A",
+            "{A :b",
+            "{A :b 1",
+            "{A b}",
+            "(1)",
+            "{A} {B}",
+            "}",
+            "{A :b [ 1 x ]}",
+            "{A :b }",
+            "{A :b c\\",
+            &deep,
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -161,11 +161,20 @@ impl<'a> Grounds<'a> {
     }
 }
 
-/// Of a statement whose tree nobody has.
+/// Of a statement whose tree nobody has. What its author leaves unsaid cannot be derived, and nobody would know what it depends on.
 fn unseen(stated: Stated, reason: String) -> Proof {
-    match &stated.query.trust {
+    let query = stated.query;
+    let says_all = !query.on.is_empty() || query.says_match || query.says_rows;
+    match &query.trust {
         Some(trust) => Proof { standing: Standing::Trusted, reasons: vec![trust.to_string()] },
-        None => Proof { standing: Standing::Declared, reasons: vec![reason] },
+        None if says_all => Proof { standing: Standing::Declared, reasons: vec![reason] },
+        None => {
+            let remedy = "say on and match, or trust = \"why it may be cached\", beside it";
+            Proof {
+                standing: Standing::Wrong,
+                reasons: vec![format!("what it depends on cannot be derived ({reason}); {remedy}")],
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod slot_load;
 mod takeover;
 mod tls;
 mod tombstones;
+mod trees;
 mod unblock;
 mod unload;
 mod whole_slots;

@@ -17,6 +17,19 @@ pub(super) fn of_its_type(default: &str, column: &Column) -> String {
     }
 }
 
+/// Is it the next value of a sequence and nothing else, perhaps as the column's type: what a serial has, and no sum or text of it?
+pub(super) fn is_next_value(default: &str, column: &Column) -> bool {
+    let cast = format!(")::{}", column.ty.sql);
+    let bare = default.strip_prefix('(').and_then(|rest| rest.strip_suffix(&*cast)).unwrap_or(default);
+    let name = bare.strip_prefix("nextval('").and_then(|rest| rest.strip_suffix("'::regclass)"));
+    name.is_some_and(|name| !name.replace("''", "").contains('\''))
+}
+
+/// Is its type one that compares with an integer as it is?
+pub(super) fn is_number(column: &Column) -> bool {
+    NUMBERS.contains(&column.ty.base)
+}
+
 /// Is it seen to be of the type? Postgres puts brackets around operators, so that a cast at the end is one of all of it.
 fn is_of(default: &str, column: &Column) -> bool {
     let ty = &column.ty;
@@ -42,6 +55,26 @@ mod tests {
     use super::super::facts::Type;
     use super::super::fixtures::database;
     use super::*;
+
+    #[test]
+    fn the_next_value_of_a_sequence_is_told_from_what_is_made_of_it() {
+        let column = database("t: a int").relations[0].columns[0].clone();
+        for (default, expected) in [
+            ("nextval('public.s'::regclass)", true),
+            (r#"nextval('"S""x".it''s'::regclass)"#, true),
+            ("(nextval('public.s'::regclass))::int", true),
+            ("(nextval('public.s'::regclass))::smallint", false),
+            ("(1000000 + nextval('public.s'::regclass))", false),
+            ("(- nextval('public.s'::regclass))", false),
+            ("public.mk(nextval('public.s'::regclass))", false),
+            ("('o'::text || nextval('public.s'::regclass))", false),
+            ("currval('public.s'::regclass)", false),
+            ("nextval('a'::regclass) + nextval('b'::regclass)", false),
+            ("nextval(('public.s'::text)::regclass)", false),
+        ] {
+            assert_eq!(is_next_value(default, &column), expected, "{default}");
+        }
+    }
 
     #[test]
     fn a_default_is_cast_as_an_assignment_casts_it() {

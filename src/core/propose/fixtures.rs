@@ -1,6 +1,6 @@
 //! Databases for tests, in short: a line a table, `name: column type mark…, …`, and marks of the table behind `|`.
 //!
-//! Marks of a column: `!` NOT NULL, `key` of the primary key, `unique`, `default` (drawn from a sequence where it is of the key),
+//! Marks of a column: `!` NOT NULL, `key` of the primary key, `unique`, `default` (drawn from a sequence where it is of the key, `shifted` by a million),
 //! `>table` refers to that one's first column (`>>table` with ON DELETE CASCADE, `set` with SET NULL, `follows` with ON UPDATE CASCADE), `indexed`. Of a table: `view`, `secured`, `closed`, …
 
 use std::collections::BTreeSet;
@@ -41,7 +41,11 @@ fn column(number: i16, words: &[&str], table: &str) -> Column {
         name: words[0].into(),
         ty: ty(words[1]),
         not_null: has("!") || has("key"),
-        default: has("default").then(|| if is_drawn { "nextval('x')".into() } else { "'d'".into() }),
+        default: has("default").then(|| match (is_drawn, has("shifted")) {
+            (true, false) => format!("nextval('public.{table}_seq'::regclass)").into(),
+            (true, true) => format!("(1000000 + nextval('public.{table}_seq'::regclass))").into(),
+            (false, _) => "'d'".into(),
+        }),
         identity: if has("always") { Identity::Always } else { Identity::None },
         is_generated: has("generated"),
         sequence: (is_drawn || has("always")).then(|| Sequence {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::defaults::of_its_type;
+use super::defaults::{is_next_value, is_number, of_its_type};
 use super::facts::{Column, Identity};
 use super::job::{needs_text, renamed, Field, Job, Jobs};
 use super::names::Taken;
@@ -184,18 +184,23 @@ impl Jobs<'_> {
             (Some(sequence), _) if !sequence.may_draw => {
                 return Err("the role may not draw from the sequence of its key")
             }
-            (Some(sequence), _) => {
+            (Some(sequence), default) if default.as_deref().is_none_or(|default| is_next_value(default, column)) => {
                 let name = match sequence.is_visible {
                     true => as_needed(&sequence.name),
                     false => format!("{}.{}", as_needed(&sequence.schema), as_needed(&sequence.name)),
                 };
-                format!("nextval('{}')", name.replace('\'', "''"))
+                let next = format!("nextval('{}')", name.replace('\'', "''"));
+                if is_number(column) {
+                    next
+                } else {
+                    format!("{next}::{}", column.ty.sql)
+                }
             }
-            (None, Some(default)) => {
+            (_, Some(default)) => {
                 plan.data.push(field.optional());
                 format!("coalesce({}, {})", field.value("job"), of_its_type(default, column))
             }
-            (None, None) => return Err("nobody knows what its key is drawn from"),
+            _ => return Err("nobody knows what its key is drawn from"),
         };
         plan.drawn.push(format!("{expression} AS {drawn}"));
         Ok(format!("drawn.{drawn}"))

@@ -136,6 +136,21 @@ fn what_was_drawn_of_a_key_is_the_jobs_result() {
 }
 
 #[test]
+fn a_key_is_drawn_as_its_default_says() {
+    for (columns, drawn) in [
+        ("id int key default", "SELECT job.*, nextval('t_seq') AS new_id"),
+        (
+            "id int key default shifted",
+            "SELECT job.*, coalesce(job.id, ((1000000 + nextval('public.t_seq'::regclass)))::int) AS new_id",
+        ),
+    ] {
+        let text = propose(&database(&format!("t: {columns}")), &Wanted::default()).unwrap();
+        read(&text);
+        assert!(lines_of(&text, "[t.job.INSERT]").contains(drawn), "{text}");
+    }
+}
+
+#[test]
 fn bytes_are_sent_in_hex() {
     let text = propose(&database("t: id int key, pdf bytea"), &Wanted::default()).unwrap();
     read(&text);

@@ -150,7 +150,9 @@ impl Reading {
             let is_visible = visible.contains(&oid(&row, 2)?);
             let found =
                 Sequence { schema: text(&row, 3)?, name: text(&row, 4)?, is_visible, may_draw: row.try_get(5)? };
-            sequences.insert((oid(&row, 0)?, row.try_get::<_, i16>(1)?), found);
+            // Of several that a default names all have to be open.
+            let all: &mut Sequence = sequences.entry((oid(&row, 0)?, row.try_get(1)?)).or_insert_with(|| found.clone());
+            all.may_draw &= found.may_draw;
         }
         for row in client.query_typed(COLUMNS, &[])? {
             let relation = oid(&row, 0)?;

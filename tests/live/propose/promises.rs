@@ -79,6 +79,35 @@ fn a_key_that_is_drawn_in_part_is_the_jobs_result() {
     assert!(event.starts_with(r#"{"id":1,"at":"2026-05-01T10:00"#), "{event}");
 }
 
+/// What is made of a sequence's values is the key, and not these themselves.
+#[test]
+fn a_key_that_is_made_of_a_sequence_is_what_postgres_would_make() {
+    let database = Postgres::shared().database(
+        "CREATE SEQUENCE sq; CREATE FUNCTION mk(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT $1 * 10';
+         CREATE TABLE plain (id smallserial PRIMARY KEY, v int);
+         CREATE TABLE shifted (id bigint PRIMARY KEY DEFAULT 1000000 + nextval('sq'), v int);
+         CREATE TABLE negative (id int PRIMARY KEY DEFAULT -nextval('sq'), v int);
+         CREATE TABLE made (id bigint PRIMARY KEY DEFAULT mk(nextval('sq')), v int);
+         CREATE TABLE word (id text PRIMARY KEY DEFAULT 'o' || nextval('sq'), v int);
+         CREATE TABLE digits (id varchar(9) PRIMARY KEY DEFAULT nextval('sq'), v int)",
+    );
+    let redis = loaded(&database, &proposed(&database, ""));
+    let mut wire = redis.wire();
+    for (table, expected) in [
+        ("plain", "1"),
+        ("shifted", "1000007"),
+        ("negative", "-7"),
+        ("made", "70"),
+        ("word", "\"o7\""),
+        ("digits", "\"7\""),
+    ] {
+        database.run("SELECT setval('sq', 6)");
+        assert_eq!(completed(&mut wire, table, "INSERT", r#"{"v":1}"#), expected, "{table}");
+        let stored = value(&database, &format!("SELECT id::text FROM {table}"));
+        assert_eq!(stored.as_deref(), Some(expected.trim_matches('"')), "{table}");
+    }
+}
+
 #[test]
 fn bytes_are_sent_in_hex_and_not_in_base64() {
     let database = Postgres::shared().database("CREATE TABLE doc (id int PRIMARY KEY, pdf bytea)");

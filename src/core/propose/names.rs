@@ -56,6 +56,14 @@ pub(super) fn section(name: &str) -> String {
     }
 }
 
+/// The name of a column of a result that reads like this one: those that begin with `_` say something of the result.
+pub(super) fn shown(name: &str) -> &str {
+    match name.trim_start_matches('_') {
+        "" => "value",
+        bare => bare,
+    }
+}
+
 /// An argument's, or a field's, name that reads like a column's. `reserved`: names with a meaning of their own.
 pub(super) fn argument(column: &str, reserved: &[&str]) -> String {
     let mut name: String = column.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -135,6 +143,9 @@ mod tests {
             ("a b", "a_b"),
         ] {
             assert_eq!(argument(name, &["data"]), expected, "{name}");
+        }
+        for (name, expected) in [("id", "id"), ("_id", "id"), ("__x_", "x_"), ("__", "value"), ("", "value")] {
+            assert_eq!(shown(name), expected, "{name}");
         }
         for name in ["日本", "queue", "x", "ΩΩ", "\"", "until"] {
             assert_eq!(check_section_name(&section(name)), Ok(()), "{name}");

@@ -298,11 +298,13 @@ impl<'a> Queries<'a> {
         Some((group, format!("({{{word}}} IS NULL OR {} {sign} {{{word}}})", self.select.own(column))))
     }
 
-    /// The key, by the name that the section demands.
-    fn shown_key(&self, key: &Column) -> String {
-        match self.table.is_derived() || *key.name == *"id" {
-            true => self.select.own(key),
-            false => format!("{} AS id", self.select.own(key)),
+    /// The key, and the name that the section demands of it.
+    fn shown_key(&self, key: &Column) -> (String, String) {
+        let name = if self.table.is_derived() { names::shown(&key.name) } else { "id" };
+        let own = self.select.own(key);
+        match *key.name == *name {
+            true => (own, name.to_owned()),
+            false => (format!("{own} AS {}", as_needed(name)), name.to_owned()),
         }
     }
 
@@ -313,7 +315,8 @@ impl<'a> Queries<'a> {
             return;
         }
         let mut aliases = Taken::of([&*self.select.alias]);
-        let mut shown = Taken::of([&*key.name]);
+        let (shown_key, key_name) = self.shown_key(key);
+        let mut shown = Taken::of([&*key_name]);
         let mut counts = Vec::new();
         let mut counted = Vec::new();
         for child in parents::children(self.table, self.chosen) {
@@ -337,14 +340,16 @@ impl<'a> Queries<'a> {
             }
             let alias = aliases.give(&names::alias(&child.table.relation.name));
             let usual = names::section(&format!("{}_count", child.table.section));
-            let name = match shown.has(&usual) {
-                true => shown.give(&names::section(&format!(
-                    "{}_by_{}_count",
-                    child.table.section,
-                    names::word(&column.name)
-                ))),
-                false => shown.give(&usual),
+            let usual = names::shown(&usual);
+            let name = match shown.has(usual) {
+                true => {
+                    let by = names::word(&column.name);
+                    let longer = names::section(&format!("{}_by_{by}_count", child.table.section));
+                    shown.give(names::shown(&longer))
+                }
+                false => shown.give(usual),
             };
+            let name = as_needed(&name);
             counts.push(format!(
                 "(SELECT count(*) FROM {} {alias} WHERE {alias}.{} = {}) AS {name}",
                 child.table.relation.sql_name(),
@@ -360,7 +365,7 @@ impl<'a> Queries<'a> {
         };
         let sql = format!(
             "SELECT {},\n                   {}\n            FROM {} {} WHERE {} = {}",
-            self.shown_key(key),
+            shown_key,
             counts.join(",\n                   "),
             self.table.relation.sql_name(),
             self.select.alias,

@@ -66,8 +66,7 @@ impl Select {
                 self.shown.push(own);
                 continue;
             }
-            let bare = column.name.trim_start_matches('_');
-            let mut name = names.give(if bare.is_empty() { "value" } else { bare });
+            let mut name = names.give(names::shown(&column.name));
             while taken.contains(&*name) {
                 name = names.give(&name);
             }

@@ -236,6 +236,26 @@ fn another_time_zone_is_said() {
     read(&text);
 }
 
+/// What begins with `_` says something of a result, and is none of its columns.
+#[test]
+fn no_column_of_a_result_begins_with_an_underscore() {
+    let lines = "p: _id int key, _ int, _until text, _last int\n_c: _key int key, p_id int >p indexed\nÄ_p: _id int key, _id_2 int unique >p indexed, _p int >p indexed\n2fa: id int key, p int ! >p indexed\n日本: 番号 int key, _p int >p indexed";
+    let text = propose(&database(lines), &Wanted::default()).unwrap();
+    read(&text);
+    assert_eq!(text.matches("{_id:int} counts").count(), 1, "{text}");
+    for list in text.split("SELECT ").skip(1) {
+        let list = list.split(" FROM ").next().unwrap();
+        // What jobs name is not of a result.
+        if list.contains("job.") || list.contains("added.") {
+            continue;
+        }
+        for column in list.split(',') {
+            let name = column.rsplit(['.', ' ', '"']).find(|part| !part.is_empty()).unwrap();
+            assert!(!name.starts_with('_'), "{column}: {text}");
+        }
+    }
+}
+
 /// The names that a table and its columns may have: each is read back as a catalog, whatever meaning it has elsewhere.
 #[test]
 fn any_name_makes_a_catalog() {

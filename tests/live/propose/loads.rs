@@ -103,3 +103,26 @@ fn a_proposal_loads_with_a_feed_too() {
     feed::wait_told(&redis);
     assert!(redis.run("BEAR.QUERY node 1").text().contains(r#""name":"b""#));
 }
+
+/// Tables of whoever names them by a sign, as Prisma does, and keys that are called like what says something of a result.
+#[test]
+fn what_begins_with_an_underscore_is_counted_under_another_name() {
+    let database = Postgres::shared().database(
+        r#"CREATE TABLE "Category" (id int PRIMARY KEY); CREATE TABLE "Post" (id int PRIMARY KEY);
+         CREATE TABLE "_CategoryToPost" ("A" int NOT NULL REFERENCES "Category", "B" int NOT NULL REFERENCES "Post", UNIQUE ("A", "B"));
+         CREATE INDEX ON "_CategoryToPost" ("B");
+         CREATE TABLE p (_id int PRIMARY KEY, _last int, _section int, _until int, _ int);
+         CREATE TABLE "Ä" (_id int PRIMARY KEY, _p int REFERENCES p); CREATE INDEX ON "Ä" (_p);
+         CREATE TABLE "2fa" (id int PRIMARY KEY, _p int UNIQUE REFERENCES p);
+         INSERT INTO "Category" VALUES (1); INSERT INTO "Post" VALUES (1); INSERT INTO "_CategoryToPost" VALUES (1, 1);
+         INSERT INTO p VALUES (1, 2, 3, 4, 5); INSERT INTO "2fa" VALUES (1, 1)"#,
+    );
+    let redis = loaded(&database, &proposed(&database, ""));
+    for (call, expected) in [
+        ("category 1 counts", r#"{"id":1,"category_to_post_count":1}"#),
+        ("p 1 counts", r#"{"id":1,"2fa_count":1,"table_rows_count":0}"#),
+        ("p 1", r#"{"id":1,"last":2,"section":3,"until":4,"value":5}"#),
+    ] {
+        assert_eq!(redis.run(&format!("BEAR.QUERY {call}")).text(), expected, "{call}");
+    }
+}

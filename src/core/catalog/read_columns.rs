@@ -50,14 +50,15 @@ fn names(text: &str) -> Result<Vec<Box<str>>, String> {
     let mut names = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let (name, after) = match rest.strip_prefix('"') {
+        let quoted = rest.strip_prefix('"');
+        let (name, after) = match quoted {
             Some(quoted) => quoted_name(quoted).ok_or("a name's quotes do not end")?,
             None => {
                 let end = rest.find(',').unwrap_or(rest.len());
                 (rest[..end].trim().to_owned(), &rest[end..])
             }
         };
-        if name.is_empty() || name == "*" {
+        if name.is_empty() || (name == "*" && quoted.is_none()) {
             return Err(format!(
                 "'{text}' is no list of columns, such as \"name, price\"; of a section that is not named all are read"
             ));
@@ -134,6 +135,7 @@ mod tests {
         for (query, expected) in [
             (r#"reads = { product = "price, name,price", category = "" }"#, vec!["category: ", "product: name,price"]),
             (r#"reads = { product = '"User Id", "a, ""b""", total sum' }"#, vec!["product: User Id,a, \"b\",total sum"]),
+            (r#"reads = { product = '"*", price' }"#, vec!["product: *,price"]),
             (
                 "reads = { product = \"price\", category = \"name\" }\nmatch = \"category_id = {c} or not name = {n}\"\n\
                  on = { category = \"rank = {c}\" }",

@@ -54,7 +54,7 @@ fn join(columns: &mut Option<BTreeSet<Box<str>>>, more: Option<BTreeSet<Box<str>
 
 /// A column as `reads` spells it.
 fn spelled(name: &str) -> String {
-    match name.contains([',', '"']) || name.trim() != name {
+    match name.contains([',', '"']) || name.trim() != name || name == "*" {
         true => in_quotes(name),
         false => name.to_owned(),
     }

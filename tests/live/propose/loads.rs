@@ -126,3 +126,22 @@ fn what_begins_with_an_underscore_is_counted_under_another_name() {
         assert_eq!(redis.run(&format!("BEAR.QUERY {call}")).text(), expected, "{call}");
     }
 }
+
+#[test]
+fn columns_may_be_called_by_any_sign() {
+    let names = ["*", "a,b", " x ", "\"", "{id}", "{ids}", "'", ".", "a.b", "\\", "a\nb", "a\tb"];
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+    let columns: Vec<String> = quoted.iter().map(|name| format!("{name} int UNIQUE REFERENCES t")).collect();
+    let mut sql = format!("CREATE TABLE t (id int PRIMARY KEY, {});", columns.join(", "));
+    for (at, name) in quoted.iter().enumerate() {
+        sql += &format!("CREATE TABLE k{at} ({name} int PRIMARY KEY, x int); INSERT INTO k{at} VALUES (7, 8);");
+        sql += &format!("CREATE TABLE u{at} ({name} int NOT NULL UNIQUE, x int);");
+    }
+    let database = Postgres::shared().database(&sql);
+    let redis = loaded(&database, &proposed(&database, ""));
+    for (at, name) in names.iter().enumerate() {
+        let found = redis.run(&format!("BEAR.QUERY k{at} 7")).text();
+        let found: serde_json::Value = serde_json::from_str(&found).expect("an object");
+        assert_eq!(found, serde_json::json!({ *name: 7, "x": 8 }));
+    }
+}

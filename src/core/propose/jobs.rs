@@ -5,6 +5,9 @@ use super::choose::{Chosen, Table};
 use super::facts::{Feed, Reaction};
 use super::job::{Job, Jobs};
 
+/// Fields of a job: Postgres reads a relation of 1,600 columns, of which two are the job's number and all that was sent.
+const MAX_FIELDS: usize = 1_598;
+
 /// The table's jobs, and what was left out. `feed`: who tells of what these change unseen.
 pub(super) fn of(table: &Table<'_>, chosen: &Chosen<'_>, feed: Feed) -> (Vec<Job>, Vec<String>) {
     let jobs = Jobs::of(table, chosen);
@@ -16,6 +19,9 @@ pub(super) fn of(table: &Table<'_>, chosen: &Chosen<'_>, feed: Feed) -> (Vec<Job
             continue;
         }
         match job {
+            Ok(Some(job)) if job.data.len() > MAX_FIELDS => {
+                left_out.push(format!("{name}: {} fields, and Postgres reads {MAX_FIELDS} at most", job.data.len()))
+            }
             Ok(Some(mut job)) if job.is_legal() => {
                 job.notes.extend(unseen(&table.relation.triggers, name, feed));
                 made.push(job);

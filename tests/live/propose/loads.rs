@@ -145,3 +145,16 @@ fn columns_may_be_called_by_any_sign() {
         assert_eq!(found, serde_json::json!({ *name: 7, "x": 8 }));
     }
 }
+
+#[test]
+fn a_table_as_wide_as_postgres_has_them_loads_without_the_jobs_that_are_wider() {
+    let columns: Vec<String> = (2..=1600).map(|at| format!("c{at} bool")).collect();
+    let columns = columns.join(", ");
+    let database = Postgres::shared().database(&format!("CREATE TABLE wide (id int PRIMARY KEY, {columns})"));
+    let text = proposed(&database, "");
+    loaded(&database, &text);
+    for job in ["INSERT", "UPDATE"] {
+        assert!(text.contains(&format!("# - wide: {job}: 1600 fields, and Postgres reads 1598 at most\n")), "{job}");
+    }
+    assert!(text.contains("[wide.job.DELETE]") && !text.contains("[wide.job.UPDATE"));
+}

@@ -22,6 +22,23 @@ pub(super) enum Fate {
     Change(BTreeSet<i16>),
 }
 
+impl Fate {
+    /// What becomes of rows that refer to those by the key; None: they stay as they are.
+    fn passed_on(&self, key: &ForeignKey) -> Option<Fate> {
+        let change = || Some(Fate::Change(key.columns.iter().copied().collect()));
+        match (self, key.on_delete, key.on_update) {
+            (Fate::Go, Follows::Cascade, _) => Some(Fate::Go),
+            (Fate::Go, Follows::Set, _) => change(),
+            (Fate::Change(set), _, Follows::Cascade | Follows::Set)
+                if key.referenced.iter().any(|column| set.contains(column)) =>
+            {
+                change()
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Rows of a relation that one thing becomes of.
 pub(super) struct Node<'a> {
     pub relation: &'a Relation,
@@ -41,8 +58,8 @@ pub(super) struct Cascades<'a> {
     pub edges: Vec<Edge<'a>>,
     /// Nodes that follow each other around, each circle as a whole, before those that follow it.
     pub groups: Vec<Vec<usize>>,
-    /// There are more, which cannot be told.
-    pub is_cut: bool,
+    /// Relations that more rows of are reached than can be told one by one: any of theirs may be.
+    pub beyond: Vec<&'a Relation>,
 }
 
 impl<'a> Cascades<'a> {
@@ -51,9 +68,10 @@ impl<'a> Cascades<'a> {
             nodes: vec![Node { relation, fate: Fate::Go }],
             edges: Vec::new(),
             groups: Vec::new(),
-            is_cut: false,
+            beyond: Vec::new(),
         };
-        cascades.reach(chosen);
+        let cut = cascades.reach(chosen);
+        cascades.beyond = beyond(cut, chosen);
         cascades.keep_what_is_told(chosen);
         cascades.groups = groups(cascades.nodes.len(), &cascades.edges);
         cascades
@@ -69,29 +87,19 @@ impl<'a> Cascades<'a> {
         self.edges.iter().filter(move |edge| edge.to == node)
     }
 
-    fn reach(&mut self, chosen: &Chosen<'a>) {
+    /// What it does not get to, and what becomes of it.
+    fn reach(&mut self, chosen: &Chosen<'a>) -> Vec<Node<'a>> {
+        let mut cut = Vec::new();
         let mut known = BTreeMap::from([((self.nodes[0].relation.oid, Fate::Go), 0)]);
         let mut from = 0;
         while from < self.nodes.len() {
             let parent = self.nodes[from].relation;
             for (child, key) in chosen.following(parent.oid) {
-                let fate = match (&self.nodes[from].fate, key.on_delete, key.on_update) {
-                    (Fate::Go, Follows::Cascade, _) => Fate::Go,
-                    (Fate::Go, Follows::Set, _) => Fate::Change(key.columns.iter().copied().collect()),
-                    (Fate::Change(set), _, Follows::Cascade | Follows::Set)
-                        if key.referenced.iter().any(|column| set.contains(column)) =>
-                    {
-                        Fate::Change(key.columns.iter().copied().collect())
-                    }
-                    _ => continue,
-                };
+                let Some(fate) = self.nodes[from].fate.passed_on(key) else { continue };
                 let place = known.get(&(child.oid, fate.clone())).copied();
-                if !is_seen(child, &key.columns) || !is_seen(parent, &key.referenced) {
-                    self.is_cut = true;
-                    continue;
-                }
-                if place.is_none() && self.nodes.len() == MOST {
-                    self.is_cut = true;
+                let is_seen = is_seen(child, &key.columns) && is_seen(parent, &key.referenced);
+                if !is_seen || (place.is_none() && self.nodes.len() == MOST) {
+                    cut.push(Node { relation: child, fate });
                     continue;
                 }
                 let to = place.unwrap_or(self.nodes.len());
@@ -103,6 +111,7 @@ impl<'a> Cascades<'a> {
             }
             from += 1;
         }
+        cut
     }
 
     /// Leaves out the nodes behind which no section is.
@@ -132,6 +141,22 @@ impl<'a> Cascades<'a> {
             true
         });
     }
+}
+
+/// All that is reached from there, each relation once.
+fn beyond<'a>(cut: Vec<Node<'a>>, chosen: &Chosen<'a>) -> Vec<&'a Relation> {
+    let mut known = BTreeSet::new();
+    let mut relations: BTreeMap<(&str, &str), &Relation> = BTreeMap::new();
+    let mut open = cut;
+    while let Some(Node { relation, fate }) = open.pop() {
+        if !known.insert((relation.oid, fate.clone())) {
+            continue;
+        }
+        relations.insert((&relation.schema, &relation.name), relation);
+        let following = chosen.following(relation.oid);
+        open.extend(following.filter_map(|(child, key)| Some(Node { relation: child, fate: fate.passed_on(key)? })));
+    }
+    relations.into_values().collect()
 }
 
 /// May the role read all of these columns, of all rows?
@@ -200,8 +225,9 @@ mod tests {
             format!("{}{}", relation.name, if *fate == Fate::Go { "" } else { "*" })
         };
         let groups = cascades.groups.iter().map(|group| group.iter().map(of).collect::<Vec<_>>().join(" "));
-        let cut = if cascades.is_cut { "; cut" } else { "" };
-        groups.collect::<Vec<_>>().join(", ") + cut
+        let beyond: Vec<&str> = cascades.beyond.iter().map(|relation| &*relation.name).collect();
+        let beyond = if beyond.is_empty() { String::new() } else { format!("; any {}", beyond.join(" ")) };
+        groups.collect::<Vec<_>>().join(", ") + &beyond
     }
 
     #[test]
@@ -219,8 +245,9 @@ mod tests {
             // A table that has no section leads on, or is left out.
             ("a: id int key\nk: id int unique, a int >>a\nc: id int key, k int >>k", "a, k, c"),
             ("a: id int key\nk: id int unique, a int >>a\nl: k int >>k", "a"),
-            ("a: id int key\nb: id int key, a int >>a closed\nc: id int key, b int >>b", "a; cut"),
-            ("a: id int key\nb: id int key, a int >>a | secured\nc: id int key, b int >>b", "a; cut"),
+            ("a: id int key\nb: id int key, a int >>a closed\nc: id int key, b int >>b", "a; any b c"),
+            ("a: id int key\nb: id int key, a int >>a | secured\nc: id int key, b int >>b", "a; any b c"),
+            ("a: id int key\nb: id int key, a int >>a closed\nc: id int key, b int >b set\nd: id int key, c int >>c", "a; any b c"),
         ] {
             assert_eq!(shown(lines), expected, "{lines}");
         }
@@ -233,6 +260,6 @@ mod tests {
         };
         let lines: Vec<String> = (0..MOST + 1).map(line).collect();
         assert!(shown(&lines[..MOST].join("\n")).ends_with("t255"));
-        assert!(shown(&lines.join("\n")).ends_with("t255; cut"));
+        assert!(shown(&lines.join("\n")).ends_with("t255; any t256"));
     }
 }

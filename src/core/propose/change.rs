@@ -1,7 +1,7 @@
 //! The jobs that change a row, and that delete one.
 
 use super::cascades::Cascades;
-use super::facts::{Column, Follows, Identity};
+use super::facts::{Column, Follows, Identity, Relation};
 use super::job::{Field, Job, Jobs};
 use super::parents::is_secret;
 use super::tell::tell;
@@ -76,15 +76,22 @@ impl Jobs<'_> {
         if !cascades.edges.is_empty() {
             about += ", and tells of the rows that go, or lose their reference, with it";
         }
-        if cascades.is_cut {
+        let (told, untold): (Vec<&Relation>, Vec<&Relation>) =
+            cascades.beyond.iter().copied().partition(|relation| self.chosen.table(relation.oid).is_some());
+        if !untold.is_empty() {
             about += "; there are more, of which the change feed alone tells";
         }
-        let sql = match cascades.edges.is_empty() {
+        let sql = match cascades.edges.is_empty() && cascades.beyond.is_empty() {
             true => self.told("gone", &change),
             false => tell(&cascades, self.chosen, &change, &self.alias),
         };
         let data: Vec<_> = key.iter().map(|field| field.required()).collect();
-        let notes = self.notes(&data);
+        let mut notes = self.notes(&data);
+        let told: Vec<String> = told.into_iter().map(Relation::sql_name).collect();
+        notes.extend(
+            (!told.is_empty())
+                .then(|| format!("It cannot tell which rows of these go: any counts of {}", told.join(", "))),
+        );
         Ok(Some(Job { name: "DELETE", about, notes, data, order: self.order(), sql }))
     }
 }

@@ -50,11 +50,12 @@ pub(super) fn tell(cascades: &Cascades<'_>, chosen: &Chosen<'_>, change: &str, a
     let mut tell = Tell { cascades, chosen, taken, sources: BTreeMap::new(), queries: Vec::new(), is_recursive: false };
     let returned = tell.carried(0, alias);
     tell.queries.push(format!("{gone} AS ({change}\n          RETURNING job.n, {})", returned.join(", ")));
-    tell.sources.insert(0, Source::Own(gone));
+    tell.sources.insert(0, Source::Own(gone.clone()));
     for group in &cascades.groups {
         tell.group(group);
     }
-    let told: Vec<String> = cascades.groups.iter().flatten().flat_map(|node| tell.told(*node)).collect();
+    let mut told: Vec<String> = cascades.groups.iter().flatten().flat_map(|node| tell.told(*node)).collect();
+    told.extend(tell.beyond(&gone));
     let with = if tell.is_recursive { "WITH RECURSIVE" } else { "WITH" };
     format!("{with} {}\n          {}", tell.queries.join(COMMA), told.join(UNION_ALL))
 }
@@ -244,6 +245,17 @@ impl<'a> Tell<'a> {
         ));
         self.queries.push(format!("{name} AS ({})", queries.join("\n                 UNION ")));
         self.is_recursive = true;
+    }
+
+    /// A SELECT of `n` and the sections of which any row may have changed.
+    fn beyond(&self, gone: &str) -> Option<String> {
+        let tables = self.cascades.beyond.iter().filter_map(|relation| self.chosen.table(relation.oid));
+        let sections: Vec<String> =
+            tables.flat_map(|table| &table.places).map(|(section, _)| format!("('{section}')")).collect();
+        (!sections.is_empty()).then(|| {
+            let sections = sections.join(", ");
+            format!("SELECT {gone}.n, whole.section, NULL::text AS id FROM {gone} CROSS JOIN (VALUES {sections}) whole (section)")
+        })
     }
 
     /// SELECTs of `n`, section and id of the node's rows.

@@ -1,7 +1,7 @@
 //! What goes with a row, to its end: each of what was cached of it is gone after the proposed DELETE alone, for there is no feed.
 
 use super::{loaded, proposed};
-use crate::support::Postgres;
+use crate::support::{Postgres, Redis};
 
 /// A chain of seven, whose third table has no section and whose fifth has a key of two columns (one of them called `n`); a tree; a circle
 /// of three tables with keys of three types; two ways to one table; names that the statement might take.
@@ -101,4 +101,32 @@ fn a_column_that_others_follow_is_not_updated() {
     let _redis = loaded(&database, &text);
     let (_, update) = text.split_once("[named.job.UPDATE]").unwrap();
     assert!(update.lines().nth(1).unwrap() == r#"data = { id = "int", note = "text?" }"#, "{text}");
+}
+
+/// What the role may not read on the way leads on to rows of which nobody knows which they are.
+#[test]
+fn behind_what_the_role_may_not_read_any_row_counts() {
+    let database = Postgres::shared().database(
+        "CREATE TABLE top (id int PRIMARY KEY); CREATE TABLE unread (id int PRIMARY KEY, top_id int REFERENCES top ON DELETE CASCADE);
+         CREATE TABLE low (id int PRIMARY KEY, unread_id int REFERENCES unread ON DELETE CASCADE);
+         CREATE TABLE half (id int PRIMARY KEY, hidden int REFERENCES top ON DELETE SET NULL, v int);
+         INSERT INTO top VALUES (1), (2); INSERT INTO unread VALUES (1, 1); INSERT INTO low VALUES (1, 1); INSERT INTO half VALUES (1, 1)",
+    );
+    let role = database.role("p");
+    database.run(&format!(
+        "GRANT CREATE ON DATABASE {} TO {role}; REVOKE ALL ON unread, half FROM {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON top, low TO {role}; GRANT SELECT (id, v) ON half TO {role}",
+        database.name()
+    ));
+    let url = format!("postgres://{role}:p@127.0.0.1:{}/{}", database.postgres().port(), database.name());
+    let builder = || Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "off");
+    let text = builder().start().run("BEAR.PROPOSE").text();
+    assert!(
+        text.contains("; there are more, of which the change feed alone tells\n# It cannot tell which rows of these go: any counts of half, low\n[top.job.DELETE]"),
+        "{text}"
+    );
+    let redis = super::seen(builder().catalog(text.clone()).start(), &text);
+    assert!(redis.run("BEAR.QUERY low 1").text().contains(r#""id":1"#));
+    let reply = redis.wire().call(&["BEAR.ENQUEUE", "top", "DELETE", r#"{"id":1}"#, "ATTEMPTS", "1", "BLOCK", "20000"]);
+    assert_eq!(reply.map()["state"].text(), "completed", "{reply:?}");
+    assert_eq!(redis.run("BEAR.QUERY low 1").text(), "null", "{text}");
 }

@@ -308,9 +308,10 @@ fn lines(names: &[String]) -> Vec<String> {
 }
 
 impl Table<'_> {
-    /// Is it known by its primary key, of one column, so that its section need not say what its ids are?
+    /// Is it known by its primary key, of one column, so that its section need not say what its ids are? Rows that an extension's
+    /// equality tells apart are told by the texts of their values, which nobody derives.
     pub fn is_derived(&self) -> bool {
-        self.key.len() == 1 && self.relation.keys.first().is_some_and(|key| key.is_primary)
+        self.key.len() == 1 && self.relation.keys.first().is_some_and(|key| key.is_primary && key.is_plain)
     }
 
     /// The lines of one of its sections.

@@ -157,6 +157,8 @@ pub struct Sequence {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     pub is_primary: bool,
+    /// Is the equality of its values Postgres' own, and not an extension's?
+    pub is_plain: bool,
     pub columns: Box<[i16]>,
 }
 

@@ -68,10 +68,11 @@ fn table(line: &str, names: &[&str]) -> Relation {
     let with =
         |mark: &str| -> Vec<i16> { numbered().filter(|(words, _)| words.contains(&mark)).map(|(_, at)| at).collect() };
     let mut keys = Vec::new();
+    let strange = numbered().any(|(words, _)| words.contains(&"key") && words[1] == "citext");
     if !with("key").is_empty() {
-        keys.push(Key { is_primary: true, columns: with("key").into() });
+        keys.push(Key { is_primary: true, is_plain: !strange, columns: with("key").into() });
     }
-    keys.extend(with("unique").into_iter().map(|at| Key { is_primary: false, columns: [at].into() }));
+    keys.extend(with("unique").into_iter().map(|at| Key { is_primary: false, is_plain: true, columns: [at].into() }));
     let mut foreign_keys = Vec::new();
     for (words, at) in numbered() {
         for target in words.iter().filter_map(|word| word.strip_prefix('>')) {

@@ -84,7 +84,10 @@ const SEQUENCES: &str = "SELECT d.refobjid::int8, d.refobjsubid::int2, s.oid::in
     JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace";
 
 /// Those by the equality that everybody means, the primary key first.
-const KEYS: &str = "SELECT x.indrelid::int8, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1] FROM pg_index x \
+const KEYS: &str = "SELECT x.indrelid::int8, x.indisprimary, (x.indkey::int2[])[0:x.indnkeyatts - 1], \
+        NOT EXISTS (SELECT FROM unnest(x.indclass::oid[]) used(oid) JOIN pg_opclass o ON o.oid = used.oid \
+            WHERE o.opcnamespace <> 'pg_catalog'::regnamespace) \
+    FROM pg_index x \
     WHERE x.indisunique AND x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL \
     AND NOT EXISTS (SELECT FROM unnest(x.indclass::oid[]) used(oid) JOIN pg_opclass o ON o.oid = used.oid \
         WHERE o.opcmethod <> (SELECT m.oid FROM pg_am m WHERE m.amname = 'btree') OR o.opcname IN ('record_image_ops')) \
@@ -198,7 +201,8 @@ impl Reading {
 
     fn keys(&mut self, client: &mut Client) -> Result<(), Failure> {
         for row in client.query_typed(KEYS, &[])? {
-            let key = Key { is_primary: row.try_get(1)?, columns: row.try_get::<_, Vec<i16>>(2)?.into() };
+            let columns = row.try_get::<_, Vec<i16>>(2)?.into();
+            let key = Key { is_primary: row.try_get(1)?, is_plain: row.try_get(3)?, columns };
             if let Some(relation) = self.of(oid(&row, 0)?) {
                 relation.keys.push(key);
             }

@@ -230,3 +230,57 @@ fn letters_of_either_case_are_found() {
     completed(&mut wire, "u", "INSERT", r#"{"email":"a@X"}"#);
     assert!(redis.run("BEAR.QUERY u email A@x").text().contains("a@X"));
 }
+
+/// Keys that an extension's equality tells apart, wherever the extension is: each job tells what it changed.
+#[test]
+fn jobs_of_an_extensions_keys_tell_what_they_change() {
+    for (schema, path) in [("public", "")] {
+        let database = Postgres::shared().database(&format!(
+            "CREATE SCHEMA apart; CREATE EXTENSION citext SCHEMA {schema}; CREATE EXTENSION ltree SCHEMA {schema};
+             CREATE DOMAIN word AS {path}citext; CREATE TABLE tag (name {path}citext PRIMARY KEY, v int);
+             CREATE TABLE branch (k {path}ltree PRIMARY KEY, v int); CREATE TABLE said (w word PRIMARY KEY, v int);
+             CREATE TABLE child (id int PRIMARY KEY, tag {path}citext REFERENCES tag ON DELETE CASCADE, k {path}ltree REFERENCES branch ON DELETE SET NULL);
+             CREATE TABLE both_of (tag {path}citext REFERENCES tag ON DELETE CASCADE, k {path}ltree REFERENCES branch ON DELETE CASCADE, PRIMARY KEY (tag, k));
+             CREATE TABLE tree (name {path}citext PRIMARY KEY, up {path}citext REFERENCES tree ON DELETE CASCADE)"
+        ));
+        let text = proposed(&database, "");
+        let redis = loaded(&database, &text);
+        let mut wire = redis.wire();
+        let ask = |call: &str| redis.run(&format!("BEAR.QUERY {call}")).text();
+        for (section, key, sent, asked) in
+            [("tag_rows", "name", "Ann", "ann"), ("branch", "k", "a.b", "a.b"), ("said", "w", "Ann", "ANN")]
+        {
+            let call = format!("{section} {key} {asked}");
+            assert_eq!(ask(&call), "null", "{call}");
+            completed(&mut wire, section, "INSERT", &format!(r#"{{"{key}":"{sent}","v":1}}"#));
+            assert!(ask(&call).contains(r#""v":1"#), "{schema} {call}: {}\n{text}", ask(&call));
+            completed(&mut wire, section, "UPDATE", &format!(r#"{{"{key}":"{asked}","v":2}}"#));
+            assert!(ask(&call).contains(r#""v":2"#), "{schema} {call}: {}\n{text}", ask(&call));
+        }
+        database.run(
+            "INSERT INTO child VALUES (1, 'ANN', 'a.b'); INSERT INTO both_of VALUES ('aNN', 'a.b');
+             INSERT INTO tree VALUES ('A', NULL), ('B', 'a'), ('C', 'b')",
+        );
+        let calls = ["child 1", "both_of tag_rows ann k a.b", "tree name c", "tag_rows name ANN"];
+        assert!(calls.iter().all(|call| ask(call) != "null"), "{text}");
+        completed(&mut wire, "tree", "DELETE", r#"{"name":"a"}"#);
+        completed(&mut wire, "tag_rows", "DELETE", r#"{"name":"ann"}"#);
+        for call in calls {
+            assert_eq!(ask(call), "null", "{schema} {call}\n{text}");
+        }
+        let followed = Redis::builder().postgres(&database).catalog(text).config("bear.feed", "outbox").start();
+        wait_told(&followed);
+        let mut wire = followed.wire();
+        assert_eq!(wire.run("BEAR.QUERY tag_rows name ann").text(), "null");
+        for (sql, expected) in [
+            ("INSERT INTO tag VALUES ('Ann', 3)", r#""v":3"#),
+            ("UPDATE tag SET name = 'ANN', v = 4", r#""v":4"#),
+            ("DELETE FROM tag", "null"),
+        ] {
+            database.run(sql);
+            wait_told(&followed);
+            let found = wire.run("BEAR.QUERY tag_rows name ann").text();
+            assert!(found.contains(expected), "{schema} {sql}: {found}");
+        }
+    }
+}

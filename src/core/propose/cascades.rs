@@ -161,7 +161,8 @@ fn beyond<'a>(cut: Vec<Node<'a>>, chosen: &Chosen<'a>) -> Vec<&'a Relation> {
 
 /// May the role read all of these columns, of all rows?
 fn is_seen(relation: &Relation, columns: &[i16]) -> bool {
-    let is_read = |number: &i16| relation.column(*number).is_some_and(|column| column.rights.select);
+    let is_read =
+        |number: &i16| relation.column(*number).is_some_and(|column| column.rights.select && column.ty.is_open);
     relation.has_schema_usage && !relation.is_secured && columns.iter().all(is_read)
 }
 

@@ -35,7 +35,7 @@ impl Jobs<'_> {
             })
             .collect();
         let wheres: Vec<String> =
-            key.iter().map(|field| format!("{} = {}", self.own(field.column), field.value("job"))).collect();
+            key.iter().map(|field| field.column.equal(&self.own(field.column), &field.value("job"))).collect();
         let change = format!(
             "UPDATE {} {}\n          SET {}\n          FROM {{jobs}} job WHERE {}",
             self.relation(),
@@ -68,7 +68,7 @@ impl Jobs<'_> {
         }
         let key = self.key_fields()?;
         let wheres: Vec<String> =
-            key.iter().map(|field| format!("{} = {}", self.own(field.column), field.value("job"))).collect();
+            key.iter().map(|field| field.column.equal(&self.own(field.column), &field.value("job"))).collect();
         let change =
             format!("DELETE FROM {} {} USING {{jobs}} job WHERE {}", self.relation(), self.alias, wheres.join(" AND "));
         let cascades = Cascades::of(self.table.relation, self.chosen);

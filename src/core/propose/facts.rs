@@ -126,6 +126,10 @@ pub struct Type {
     pub sql: Box<str>,
     /// A domain that is NOT NULL.
     pub refuses_null: bool,
+    /// The operator that its values are equal by, as SQL names it.
+    pub equality: Box<str>,
+    /// May the role name it, and that operator?
+    pub is_open: bool,
 }
 
 /// What sort of type the base is.
@@ -201,6 +205,11 @@ impl Relation {
 }
 
 impl Column {
+    /// A comparison of values of its type.
+    pub fn equal(&self, one: &str, other: &str) -> String {
+        format!("{one} {} {other}", self.ty.equality)
+    }
+
     /// Must a row have a value of it?
     pub fn refuses_null(&self) -> bool {
         self.not_null || self.ty.refuses_null

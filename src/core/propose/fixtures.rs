@@ -26,7 +26,7 @@ fn ty(name: &str) -> Type {
         "citext" => (16_502, Sort::Base, None),
         other => panic!("{other} is no type of these"),
     };
-    Type { oid, base: oid, sort, element, sql: name.into(), refuses_null: false }
+    Type { oid, base: oid, sort, element, sql: name.into(), refuses_null: false, equality: "=".into(), is_open: true }
 }
 
 fn oid(name: &str, names: &[&str]) -> u32 {

@@ -82,7 +82,7 @@ impl Jobs<'_> {
             .key
             .iter()
             .filter_map(|column| Some((column, key.get(&column.number)?)))
-            .map(|(column, value)| format!("added.{} = {value}", as_needed(&column.name)))
+            .map(|(column, value)| column.equal(&format!("added.{}", as_needed(&column.name)), value))
             .collect();
         let joined = format!("{from} JOIN added ON {}", joins.join(" AND "));
         let chosen: Vec<&Column> = self.table.key.iter().copied().filter(has_default).collect();
@@ -158,7 +158,9 @@ impl Jobs<'_> {
                     plan.data.push(field.required());
                     plan.values.push(field.value(jobs));
                 }
-                (false, Some(default)) if default.len() <= MAX_DEFAULT && column.sequence.is_none() => {
+                (false, Some(default))
+                    if default.len() <= MAX_DEFAULT && column.sequence.is_none() && column.ty.is_open =>
+                {
                     let value = field.value(jobs);
                     let default = of_its_type(default, column);
                     plan.values
@@ -196,7 +198,7 @@ impl Jobs<'_> {
                     format!("{next}::{}", column.ty.sql)
                 }
             }
-            (_, Some(default)) => {
+            (_, Some(default)) if column.ty.is_open => {
                 plan.data.push(field.optional());
                 format!("coalesce({}, {})", field.value("job"), of_its_type(default, column))
             }

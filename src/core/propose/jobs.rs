@@ -32,9 +32,10 @@ pub(super) fn of(table: &Table<'_>, chosen: &Chosen<'_>, feed: Feed) -> (Vec<Job
         }
     }
     let unpassed = table.relation.columns.iter().filter(|column| !column.is_generated && jobs.field(column).is_none());
-    left_out.extend(
-        unpassed.map(|column| format!("{}: no job brings it, for no payload has a {}", column.name, column.ty.sql)),
-    );
+    left_out.extend(unpassed.map(|column| {
+        let why = if column.ty.is_open { "no payload has a" } else { "the role may not use the schema of" };
+        format!("{}: no job brings it, for {why} {}", column.name, column.ty.sql)
+    }));
     (made, left_out)
 }
 

@@ -98,7 +98,10 @@ pub(super) fn joined(
         let (parent, id) = (parent.relation.sql_name(), as_needed(&referenced.name));
         let from = if parent == of { parent } else { format!("{parent} {of}") };
         joined.push(Joined {
-            join: format!("{kind} {from} ON {of}.{id} = {alias}.{}", as_needed(&own.name)),
+            join: format!(
+                "{kind} {from} ON {}",
+                own.equal(&format!("{of}.{id}"), &format!("{alias}.{}", as_needed(&own.name)))
+            ),
             shown: format!("{of}.{} AS {name}", as_needed(&label.name)),
             name,
         });

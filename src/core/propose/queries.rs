@@ -150,7 +150,7 @@ impl<'a> Queries<'a> {
                 let is_free = !self.words.has(&argument.word) && !argument.word.is_empty();
                 call.push(self.words.give(if is_free { &argument.word } else { &own }));
             }
-            conditions.push(format!("{} = {}", self.select.own(column), argument.value));
+            conditions.push(column.equal(&self.select.own(column), &argument.value));
             call.push(argument.declared);
         }
         Some((call.join(" "), conditions))

@@ -132,8 +132,9 @@ impl<'a> Tell<'a> {
         let (from, to) = (self.cascades.nodes[edge.from].relation, self.cascades.nodes[edge.to].relation);
         let pairs = edge.key.columns.iter().zip(&edge.key.referenced);
         let pairs = pairs.filter_map(|(own, referenced)| Some((to.column(*own)?, from.column(*referenced)?)));
-        let conditions =
-            pairs.map(|(own, referenced)| format!("{alias}.{} = {}", as_needed(&own.name), source.value(referenced)));
+        let conditions = pairs.map(|(own, referenced)| {
+            own.equal(&format!("{alias}.{}", as_needed(&own.name)), &source.value(referenced))
+        });
         conditions.collect::<Vec<_>>().join(" AND ")
     }
 

@@ -36,6 +36,10 @@ const JSONB: u32 = 3802;
 /// None: its values cannot be passed.
 pub(super) fn passed(ty: &Type) -> Option<Passed> {
     let is_domain = ty.oid != ty.base;
+    let is_cast = own(ty.base).is_none() && ty.base != JSONB;
+    if is_cast && !ty.is_open {
+        return None;
+    }
     if let Some((element, sort)) = ty.element {
         if matches!(sort, Sort::Composite | Sort::Pseudo) {
             return None;
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
 
     fn ty(oid: u32, base: u32, sort: Sort, element: Option<(u32, Sort)>, sql: &str) -> Type {
-        Type { oid, base, sort, element, sql: sql.into(), refuses_null: false }
+        Type { oid, base, sort, element, sql: sql.into(), refuses_null: false, equality: "=".into(), is_open: true }
     }
 
     #[test]

@@ -27,6 +27,10 @@ const VISIBLE: &str = "SELECT c.oid::bigint FROM pg_catalog.pg_class c \
     WHERE c.relkind OPERATOR(pg_catalog.=) ANY (pg_catalog.string_to_array('r,p,v,m,f,S', ',')::pg_catalog.\"char\"[]) \
     AND pg_catalog.pg_table_is_visible(c.oid)";
 
+/// Operators of extensions that a bare name means.
+const VISIBLE_OPERATORS: &str = "SELECT o.oid::bigint FROM pg_catalog.pg_operator o \
+    WHERE o.oprnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace AND pg_catalog.pg_operator_is_visible(o.oid)";
+
 /// Types of columns, as the role needs to name them.
 const TYPE_NAMES: &str = "SELECT t.oid::bigint, pg_catalog.format_type(t.oid, -1) FROM pg_catalog.pg_type t \
     WHERE t.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a \
@@ -64,12 +68,19 @@ const COLUMNS: &str = "SELECT a.attrelid::int8, a.attnum, a.attname::text, a.att
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND a.attnum > 0 AND NOT a.attisdropped \
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY a.attrelid, a.attnum";
 
-/// Each with the type that it is made of: of a domain, what is left once all domains are looked through.
+/// Each with the type that it is made of: of a domain, what is left once all domains are looked through. The operator is the one that an
+/// extension's type is equal by; Postgres' own are found under any path.
 const TYPES: &str = "WITH RECURSIVE base(oid, base, refuses) AS (SELECT t.oid, t.oid, false FROM pg_type t WHERE t.typtype <> 'd' \
         UNION ALL SELECT t.oid, b.base, b.refuses OR t.typnotnull FROM base b JOIN pg_type t ON t.typbasetype = b.oid AND t.typtype = 'd'), \
     known AS (SELECT t.oid, b.base, b.refuses, y.typtype::text AS sort, CASE WHEN y.typcategory = 'A' AND y.typelem <> 0 THEN y.typelem END AS element \
         FROM pg_type t JOIN base b ON b.oid = t.oid JOIN pg_type y ON y.oid = b.base) \
-    SELECT k.oid::int8, k.base::int8, k.sort, e.base::int8, e.sort, k.refuses FROM known k LEFT JOIN known e ON e.oid = k.element \
+    SELECT k.oid::int8, k.base::int8, k.sort, e.base::int8, e.sort, k.refuses, o.oid::int8, quote_ident(n.nspname) || '.' || o.oprname, \
+        coalesce(has_schema_privilege(z.typnamespace, 'USAGE'), false) AND (n.oid IS NULL OR coalesce(has_schema_privilege(n.oid, 'USAGE'), false)) \
+    FROM known k JOIN pg_type z ON z.oid = k.oid LEFT JOIN known e ON e.oid = k.element \
+    LEFT JOIN pg_opclass c ON c.opcintype = k.base AND c.opcdefault AND c.opcmethod = (SELECT m.oid FROM pg_am m WHERE m.amname = 'btree') \
+    LEFT JOIN pg_amop a ON a.amopfamily = c.opcfamily AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype AND a.amopstrategy = 3 \
+    LEFT JOIN pg_operator o ON o.oid = a.amopopr AND o.oprnamespace <> 'pg_catalog'::regnamespace \
+    LEFT JOIN pg_namespace n ON n.oid = o.oprnamespace \
     WHERE k.oid IN (SELECT a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0)";
 
@@ -113,6 +124,8 @@ pub(super) fn take(session: &mut Session) -> Result<Database, Failure> {
     for row in client.query_typed(TYPE_NAMES, &[])? {
         type_names.insert(oid(&row, 0)?, text(&row, 1)?);
     }
+    let operators: BTreeSet<u32> =
+        client.query_typed(VISIBLE_OPERATORS, &[])?.iter().map(|row| oid(row, 0)).collect::<Result<_, _>>()?;
     client.batch_execute(OWN_PATH)?;
     let mut relations = Vec::new();
     for row in client.query_typed(RELATIONS, &[])? {
@@ -121,7 +134,7 @@ pub(super) fn take(session: &mut Session) -> Result<Database, Failure> {
     let places =
         relations.iter().enumerate().map(|(place, relation): (usize, &Relation)| (relation.oid, place)).collect();
     let mut reading = Reading { relations, places };
-    reading.columns(client, type_names, &visible)?;
+    reading.columns(client, &type_names, &visible, &operators)?;
     reading.keys(client)?;
     reading.reactions(client)?;
     Ok(Database { relations: reading.relations, time_zone: time_zone(client)?, ..Database::default() })
@@ -140,12 +153,13 @@ impl Reading {
     fn columns(
         &mut self,
         client: &mut Client,
-        type_names: BTreeMap<u32, Box<str>>,
+        type_names: &BTreeMap<u32, Box<str>>,
         visible: &BTreeSet<u32>,
+        operators: &BTreeSet<u32>,
     ) -> Result<(), Failure> {
         let mut types = BTreeMap::new();
         for row in client.query_typed(TYPES, &[])? {
-            let ty = ty(&row, &type_names)?;
+            let ty = ty(&row, type_names, operators)?;
             types.insert(ty.oid, ty);
         }
         let mut sequences = BTreeMap::new();
@@ -256,10 +270,15 @@ fn sort(letter: &str) -> Sort {
     }
 }
 
-fn ty(row: &Row, names: &BTreeMap<u32, Box<str>>) -> Result<Type, Failure> {
+fn ty(row: &Row, names: &BTreeMap<u32, Box<str>>, operators: &BTreeSet<u32>) -> Result<Type, Failure> {
     let own = oid(row, 0)?;
     let element = row.try_get::<_, Option<i64>>(3)?.and_then(|oid| u32::try_from(oid).ok());
     let element_sort: Option<String> = row.try_get(4)?;
+    let operator = row.try_get::<_, Option<i64>>(6)?.and_then(|oid| u32::try_from(oid).ok());
+    let equality = match operator.is_none_or(|operator| operators.contains(&operator)) {
+        true => "=".into(),
+        false => format!("OPERATOR({})", text(row, 7)?).into(),
+    };
     Ok(Type {
         oid: own,
         base: oid(row, 1)?,
@@ -267,6 +286,8 @@ fn ty(row: &Row, names: &BTreeMap<u32, Box<str>>) -> Result<Type, Failure> {
         element: element.zip(element_sort.as_deref().map(sort)),
         sql: names.get(&own).cloned().unwrap_or_default(),
         refuses_null: row.try_get(5)?,
+        equality,
+        is_open: row.try_get(8)?,
     })
 }
 

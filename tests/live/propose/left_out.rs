@@ -89,3 +89,23 @@ fn tables_of_one_name_are_told_apart() {
     }
     assert!(text.contains("[other]\ntable = \"a.other\""), "{text}");
 }
+
+/// A type that the role may not name is cast to by no statement.
+#[test]
+fn what_is_of_a_type_in_a_closed_schema_is_left_out() {
+    let database = Postgres::shared().database(
+        "CREATE SCHEMA closed; CREATE EXTENSION ltree SCHEMA closed; CREATE DOMAIN closed.five AS int DEFAULT 5;
+         CREATE TABLE by_path (k closed.ltree PRIMARY KEY, v int);
+         CREATE TABLE t (id int PRIMARY KEY, k closed.ltree UNIQUE, ks closed.ltree[], f closed.five, v int)",
+    );
+    let role = database.role("p");
+    let url = format!("postgres://{role}:p@127.0.0.1:{}/{}", database.postgres().port(), database.name());
+    let builder = || Redis::builder().env("BEAR_POSTGRES_URL", &url).config("bear.feed", "off");
+    let text = builder().start().run("BEAR.PROPOSE").text();
+    super::seen(builder().catalog(text.clone()).start(), &text);
+    assert!(text.contains("[t.job.INSERT]") && !text.contains("[by_path"), "{text}");
+    assert!(
+        text.contains("# - t: k: no job brings it, for the role may not use the schema of closed.ltree\n"),
+        "{text}"
+    );
+}

@@ -234,7 +234,7 @@ fn letters_of_either_case_are_found() {
 /// Keys that an extension's equality tells apart, wherever the extension is: each job tells what it changed.
 #[test]
 fn jobs_of_an_extensions_keys_tell_what_they_change() {
-    for (schema, path) in [("public", "")] {
+    for (schema, path) in [("public", ""), ("apart", "apart.")] {
         let database = Postgres::shared().database(&format!(
             "CREATE SCHEMA apart; CREATE EXTENSION citext SCHEMA {schema}; CREATE EXTENSION ltree SCHEMA {schema};
              CREATE DOMAIN word AS {path}citext; CREATE TABLE tag (name {path}citext PRIMARY KEY, v int);

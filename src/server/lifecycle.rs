@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use super::cache::owning;
 use super::claims::Claims;
-use super::config::{self, Config};
+use super::config::{self, Config, InboxChoice};
 use super::events::Events;
+use super::inbox::NOT_IN_A_CLUSTER;
 use super::locks::Locks;
 use super::queues::{Forgotten as ForgottenQueues, Queues};
 use super::threads::Threads;
@@ -160,6 +161,9 @@ fn with_server(run: impl FnOnce(&mut Server)) {
 impl Server {
     /// Settings have changed while running.
     pub(super) fn reconfigure(&mut self, before: &Config, now: &Config) -> Result<(), String> {
+        if self.is_in_cluster() && before.inbox != now.inbox && now.inbox == InboxChoice::Yes {
+            return Err(NOT_IN_A_CLUSTER.to_owned());
+        }
         let catalog = match before.catalog != now.catalog {
             true => Some(self.set_catalog(&now.catalog)?),
             false => None,
@@ -192,7 +196,7 @@ impl Server {
         if before.feed != now.feed || before.feed_settings() != now.feed_settings() {
             self.begin_feed_again();
         }
-        if before.inbox_settings() != now.inbox_settings() {
+        if before.inbox != now.inbox || before.inbox_settings() != now.inbox_settings() {
             self.reconfigure_inbox(is_another_database);
         }
         self.look_at_lag();

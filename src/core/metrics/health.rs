@@ -10,6 +10,8 @@ pub struct Health {
     pub postgres: Option<String>,
     /// The feed is to follow and does not, or is behind, and why.
     pub feed: Option<String>,
+    /// The inbox is wanted and not read, and why.
+    pub inbox: Option<String>,
     /// Queues that are paused with LEDGER: the first, and how many.
     pub without_ledger: (Vec<String>, u64),
     /// The space whose oldest waiting job has waited longest, and how long; queues that are paused are not among them.
@@ -40,6 +42,7 @@ impl Health {
         let mut reasons = Vec::new();
         reasons.extend(self.postgres.as_ref().map(|error| line("postgres", error)));
         reasons.extend(self.feed.as_ref().map(|error| line("feed", error)));
+        reasons.extend(self.inbox.as_ref().map(|error| line("inbox", error)));
         let (names, count) = &self.without_ledger;
         if let (Some(more), false) = (count.checked_sub(names.len() as u64), names.is_empty()) {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -73,6 +76,7 @@ mod tests {
         let mut health = Health {
             postgres: Some("down: connection\nrefused".to_owned()),
             feed: Some("lost: gone".to_owned()),
+            inbox: Some("down: no table".to_owned()),
             most_age_ms: 1000,
             ..Health::default()
         };
@@ -86,11 +90,12 @@ mod tests {
             [
                 "postgres: down: connection refused",
                 "feed: lost: gone",
+                "inbox: down: no table",
                 "ledger: paused with LEDGER: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more",
                 "queue: the oldest job of a has waited 1001 ms, more than 1000 ms",
             ]
         );
-        assert_eq!(Health { most_age_ms: 1001, ..health.clone() }.reasons().len(), 3, "not over the limit");
-        assert_eq!(Health { most_age_ms: 0, ..health }.reasons().len(), 3, "no limit");
+        assert_eq!(Health { most_age_ms: 1001, ..health.clone() }.reasons().len(), 4, "not over the limit");
+        assert_eq!(Health { most_age_ms: 0, ..health }.reasons().len(), 4, "no limit");
     }
 }

@@ -16,6 +16,11 @@ pub struct Totals {
 }
 
 impl Server {
+    /// Why it is not read.
+    pub(in crate::server) fn inbox_error(&self) -> Option<&str> {
+        self.inbox.link.error()
+    }
+
     /// All but the jobs that wait for Postgres' word, which are counted with the spaces.
     pub(in crate::server) fn inbox_figures(&self) -> Figures {
         let inbox = &self.inbox;

@@ -36,6 +36,8 @@ mod tell;
 mod thread;
 mod verify;
 
+pub(super) use thread::NOT_IN_A_CLUSTER;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -8,8 +8,14 @@ use super::Inbox;
 use crate::keyspace::inbox as keys;
 use crate::postgres::Owned;
 use crate::redis_api::Context;
+use crate::server::config::InboxChoice;
 use crate::server::Server;
 use crate::workers::InboxRequest;
+
+/// Why `bear.inbox yes` is nothing for a cluster.
+pub(in crate::server) const NOT_IN_A_CLUSTER: &str =
+    "a cluster has no inbox: rows of bear.inbox in Postgres stay as they are, \
+    and nobody makes jobs of them; say bear.inbox auto or no, and enqueue by BEAR.ENQUEUE";
 
 /// What is known of the thread.
 #[derive(Default)]
@@ -109,7 +115,14 @@ impl Server {
 
     /// Begins, if it is wanted and nobody is at work.
     pub(in crate::server) fn begin_inbox(&mut self) {
-        if !self.is_master() || self.deployment == crate::core::calls::names::Deployment::Cluster {
+        if !self.is_master() {
+            return;
+        }
+        if self.is_in_cluster() {
+            // Under `auto` it is silent: the tables may be those of others.
+            if self.config.inbox == InboxChoice::Yes {
+                self.inbox_is_down(NOT_IN_A_CLUSTER.to_owned());
+            }
             return;
         }
         match self.workers.begin_inbox(&self.config) {
@@ -122,6 +135,12 @@ impl Server {
     /// Other settings.
     pub(in crate::server) fn reconfigure_inbox(&mut self, is_another_database: bool) {
         match (self.workers.inbox(), self.config.inbox_settings()) {
+            _ if self.is_in_cluster() => {
+                if self.config.inbox != InboxChoice::Yes {
+                    self.inbox.link = Link::default();
+                }
+                self.begin_inbox();
+            }
             (Some(thread), Some(settings)) if !is_another_database => thread.reconfigure(settings),
             (None, None) => {}
             _ => {

@@ -10,7 +10,7 @@ use crate::core::metrics::health::Health;
 use crate::core::metrics::list;
 use crate::core::metrics::snapshot::{OfSection, Snapshot};
 use crate::redis_api::{self, Context};
-use crate::server::config::FeedChoice;
+use crate::server::config::{FeedChoice, InboxChoice};
 use crate::server::queues::wall_ms;
 use crate::server::Server;
 use crate::workers::MetricsRequest;
@@ -171,6 +171,7 @@ impl Server {
             _ if self.feed.behind => Some("behind: what depends on it is not served".to_owned()),
             FeedState::Off | FeedState::Starting | FeedState::Following | FeedState::NotAllowed => None,
         };
-        Health { postgres, feed, most_age_ms: self.config.health_queue_age_ms as u64, ..Health::default() }
+        let inbox = self.inbox_error().filter(|_| self.config.inbox == InboxChoice::Yes).map(|error| down(Some(error)));
+        Health { postgres, feed, inbox, most_age_ms: self.config.health_queue_age_ms as u64, ..Health::default() }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::bears;
+use crate::support::http;
 use crate::support::process::free_port;
 use crate::support::server::Builder;
 use crate::support::{eventually, stays, Cluster, Database, Postgres, Redis, Reply};
@@ -225,6 +226,37 @@ fn a_catalog_whose_sections_depend_on_each_other_over_slots_is_refused() {
         "'x {x:int}' of section 'den' depends on rows of 'bear'; group = \"bear\" in each of bear, den puts them";
     assert!(refused.error().starts_with("ERR nothing is changed: ") && refused.error().contains(reason), "{refused:?}");
     assert_eq!(redis.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
+}
+
+/// `bear.inbox yes` used to be taken, and rows of `bear.enqueue` stayed open without a word.
+#[test]
+fn an_inbox_is_refused_and_one_of_redis_conf_is_told_of() {
+    const REASON: &str = "a cluster has no inbox: rows of bear.inbox in Postgres stay as they are";
+    let database = bears::database();
+    let redis = start(&database);
+    let state = |redis: &Redis| redis.info("bear_inbox").text("bear_inbox_state").to_owned();
+    for value in ["auto", "no"] {
+        assert!(redis.wire().call(&["CONFIG", "SET", "bear.inbox", value]).is_ok());
+        let refused = redis.run("CONFIG SET bear.inbox yes");
+        assert!(refused.error().contains(REASON), "{refused:?}");
+        assert_eq!((redis.config("bear.inbox"), state(&redis)), (value.to_owned(), "off".to_owned()));
+    }
+    assert!(!redis.log().contains("inbox"), "{}", redis.log());
+
+    let port = free_port();
+    let redis = node(&database, &grouped()).config("bear.metrics-listen", format!("127.0.0.1:{port}"));
+    let redis = redis.config("bear.inbox", "yes").start();
+    assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
+    wait_ready(&redis);
+    assert_eq!(state(&redis), "down");
+    assert!(redis.info("bear_inbox").text("bear_inbox_last_error").starts_with(REASON));
+    assert_eq!(redis.log().matches(REASON).count(), 1, "{}", redis.log());
+    let health = || http::get(port, "/healthz").body;
+    eventually("/healthz says it", || health().contains(&format!("inbox: down: {REASON}")));
+    assert!(redis.run("CONFIG SET bear.inbox auto").is_ok());
+    assert_eq!(state(&redis), "off");
+    assert_eq!(redis.info("bear_inbox").get("bear_inbox_last_error"), None);
+    eventually("it says so no more", || !health().contains("inbox"));
 }
 
 /// Two masters, each with half of the slots, and nothing but jobs that tells of changes.

@@ -22,7 +22,7 @@ use crate::core::calls::names::Deployment;
 use crate::core::schedules::zone;
 use crate::keyspace::{slots, tombstones, watch, Forgotten, Keyspace};
 use crate::mutations;
-use crate::redis_api::{self, Context, Loading, Role};
+use crate::redis_api::{self, Context, Loading, Replicate, Role};
 
 /// Starts the module. An error refuses the load.
 pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
@@ -34,12 +34,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     let flags = ctx.flags();
     let deployment = if flags.is_cluster() { Deployment::Cluster } else { Deployment::Standalone };
     let mut catalog = reload::load(&config.catalog, deployment)?;
-    if !ctx.select_db(config.db as i32) {
-        return Err(format!(
-            "bear.db is {}, and the server has no such database (see its setting databases)",
-            config.db
-        ));
-    }
+    look_for_db(ctx, config.db, deployment)?;
     ctx.select_db(0);
     let role = if flags.is_master() { Role::Master } else { Role::Replica };
     let mut workers = Threads::default();
@@ -131,6 +126,27 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
     tombstones::look_anew();
     SERVER.set(Some(server));
     Ok(())
+}
+
+/// Is there the database that the keys are to be in, and may clients go there?
+fn look_for_db(ctx: Context, db: i64, deployment: Deployment) -> Result<(), String> {
+    // Redis has its databases in a cluster, too, but lets nobody SELECT one.
+    let may_select = || match deployment {
+        Deployment::Cluster if db != 0 => ctx.call(c"SELECT", Replicate::No, &[db.to_string().as_bytes()]).is_some(),
+        Deployment::Cluster | Deployment::Standalone => true,
+    };
+    if ctx.select_db(db as i32) && may_select() {
+        return Ok(());
+    }
+    Err(match deployment {
+        Deployment::Standalone => {
+            format!("bear.db is {db}, and the server has no such database (see its setting databases)")
+        }
+        Deployment::Cluster => format!(
+            "bear.db is {db}, and nobody can SELECT {db} in this cluster: say bear.db 0; from Valkey 9 on a cluster has as many \
+             databases as its setting cluster-databases says"
+        ),
+    })
 }
 
 /// Stops the module; the error refuses the unload. Redis itself refuses while clients wait or a tick is armed.

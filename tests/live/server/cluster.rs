@@ -259,6 +259,33 @@ fn an_inbox_is_refused_and_one_of_redis_conf_is_told_of() {
     eventually("it says so no more", || !health().contains("inbox"));
 }
 
+/// Redis lets nobody SELECT in a cluster, so that each command used to say `SELECT 1 first`, and SELECT that it is not allowed.
+#[test]
+fn a_database_that_nobody_can_select_is_refused() {
+    let database = bears::database();
+    let build = |databases: Option<&str>| {
+        let builder = node(&database, &grouped()).config("bear.db", 1);
+        match databases {
+            Some(count) => builder.config("cluster-databases", count),
+            None => builder,
+        }
+    };
+    let reason = "bear.db is 1, and nobody can SELECT 1 in this cluster: say bear.db 0; from Valkey 9 on";
+    let log = build(None).try_start().err().expect("no cluster has more by default");
+    assert!(log.contains(reason), "{log}");
+    // Only servers that know the setting start with it.
+    let redis = match build(Some("4")).try_start() {
+        Err(log) if log.contains("Bad directive") => return,
+        started => started.unwrap_or_else(|log| panic!("it does not start:\n{log}")),
+    };
+    assert!(redis.run("CLUSTER ADDSLOTSRANGE 0 16383").is_ok());
+    wait_ready(&redis);
+    let mut wire = redis.wire();
+    assert!(wire.run("BEAR.QUERY {zoo}:bear all").error().contains("SELECT 1 first"));
+    assert!(wire.run("SELECT 1").is_ok());
+    assert_eq!(wire.run("BEAR.QUERY {zoo}:den x 1").text(), r#"[{"id":1}]"#);
+}
+
 /// Two masters, each with half of the slots, and nothing but jobs that tells of changes.
 fn two_masters(database: &Database, catalog: &str) -> Cluster {
     let cluster =

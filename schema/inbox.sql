@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS bear.inbox_job (
     kind    pg_catalog.text NOT NULL,
     PRIMARY KEY (section, job)
 );
-COMMENT ON TABLE bear.inbox_job IS 'bear: the jobs of the owners'' catalogs, so that bear.enqueue refuses others; kind sql or claimed; job *: any name';
+COMMENT ON TABLE bear.inbox_job IS 'bear: the jobs of the owners'' catalogs, so that bear.enqueue refuses others; kind sql or claimed, and how spaces of the section are written; job *: any name';
 
 CREATE OR REPLACE FUNCTION bear.inbox_version() RETURNS pg_catalog.int4 LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
@@ -99,6 +99,7 @@ DECLARE
     moment timestamptz := clock_timestamp();
     its_section text := substring(enqueue.space FROM '^(?:\{[^{}]+\}:)?([a-z_][a-z0-9_]*)$');
     its_kind text;
+    its_form text;
     known_jobs text[];
     known_sections text[];
     its_due timestamptz;
@@ -155,8 +156,17 @@ BEGIN
                 wrong := format('section %L has no job %L; it has %s', its_section, enqueue.job, array_to_string(known_jobs, ', '));
             END IF;
         END IF;
-    ELSIF its_kind = 'sql' AND enqueue.priority IS NOT NULL THEN
+    ELSIF enqueue.priority IS NOT NULL AND split_part(its_kind, ' ', 1) = 'sql' THEN
         wrong := 'a job for Postgres has no priority: the order of its row decides';
+    END IF;
+    -- A tenant's type is left to bear. An earlier bear does not say how spaces are written.
+    its_form := split_part(its_kind, ' ', 2);
+    IF wrong IS NULL AND enqueue.space <> its_form AND its_form <> '' AND (its_form NOT LIKE '{*}:%' OR enqueue.space = its_section) THEN
+        wrong := CASE
+            WHEN its_form = its_section THEN format('%L has no tenant: the space must be written as %L', its_section, its_form)
+            WHEN its_form LIKE '{*}:%'
+                THEN format('%L is kept per tenant: the space must be written as %L', its_section, '{tenant}:' || its_section)
+            ELSE format('%L is of the group %L: the space must be written as %L', its_section, substring(its_form FROM '^\{(.*)\}:'), its_form) END;
     END IF;
     IF wrong IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'bear.enqueue: ' || wrong;

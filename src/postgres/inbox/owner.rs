@@ -30,7 +30,8 @@ pub struct CatalogJob {
     pub section: Box<str>,
     /// `*`: any name.
     pub job: Box<str>,
-    pub is_claimed: bool,
+    /// `sql` or `claimed`, and how spaces of the section are written: `sql mail`, `sql {group}:mail`, `sql {*}:mail` of any tenant.
+    pub kind: Box<str>,
 }
 
 /// What is wanted, and what is held of it. Outlives connections.
@@ -160,7 +161,7 @@ impl InboxLink {
             "ROWS FROM (unnest({}), unnest({}), unnest({})) AS k(section, job, kind)",
             texts(jobs.iter().map(|job| &*job.section)),
             texts(jobs.iter().map(|job| &*job.job)),
-            texts(jobs.iter().map(|job| if job.is_claimed { "claimed" } else { "sql" })),
+            texts(jobs.iter().map(|job| &*job.kind)),
         );
         let wanted = texts(holding.sections.iter().map(|section| &**section));
         // Also what an earlier life of this data set had and gave no more notice of.

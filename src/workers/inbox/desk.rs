@@ -58,9 +58,14 @@ impl Desk {
 
 fn jobs_of(sections: &[Section]) -> Vec<CatalogJob> {
     let of = |section: &Section| {
+        let form = section.space_name(section.tenant.map(|_| "*"));
         let declared = section.jobs.iter().map(|job| (job.name.clone(), job.claim().is_some()));
         let open = section.open.as_ref().map(|_| ("*".into(), true));
-        let named = |(job, is_claimed)| CatalogJob { section: section.name.clone(), job, is_claimed };
+        let named = |(job, is_claimed)| CatalogJob {
+            section: section.name.clone(),
+            job,
+            kind: format!("{} {form}", if is_claimed { "claimed" } else { "sql" }).into(),
+        };
         declared.chain(open).map(named).collect::<Vec<_>>()
     };
     sections.iter().flat_map(of).collect()

@@ -19,7 +19,7 @@ struct Tried {
     wakes: Arc<AtomicU32>,
 }
 
-const CATALOG: &str = "[mail]\nopen = true\n[sms]\nopen = true\n";
+const CATALOG: &str = "[mail]\nopen = true\n[sms]\ntenant = \"int\"\nopen = true\n";
 
 fn settings(server: &Server) -> InboxSettings {
     let settings = Settings::new(server.url(), UrlSource::Config);
@@ -167,12 +167,15 @@ fn what_is_open_is_told_after_a_start_an_outage_and_when_asked() {
     let server = Server::new();
     server.run(include_str!("../../../schema/inbox.sql"));
     enqueue(&server, "mail", "A");
-    enqueue(&server, "sms", "B");
+    enqueue(&server, "{7}:sms", "B");
     let mut tried = Tried::new(&server);
     tried.wait_for_list();
     assert_eq!(tried.wait_for_rows(2), ["A", "B"]);
-    tried.inbox.submit(InboxRequest::Rescan { space: "sms".into() });
-    tried.wait("the space's list", |told| matches!(told, InboxOutcome::Listed { space: Some(of) } if &**of == "sms"));
+    tried.inbox.submit(InboxRequest::Rescan { space: "{7}:sms".into() });
+    tried.wait(
+        "the space's list",
+        |told| matches!(told, InboxOutcome::Listed { space: Some(of) } if &**of == "{7}:sms"),
+    );
     assert_eq!(tried.wait_for_rows(1), ["B"]);
     for signal in ["INT", "QUIT"] {
         server.stop(signal);

@@ -163,7 +163,7 @@ fn a_job_that_the_catalog_has_no_more_waits_until_it_has_it_again() {
         assert_eq!(ids_in(&mut wire, "mail", "waiting").len(), 1);
         assert_eq!(rows(&mut client), 1);
     }
-    let kind = "SELECT count(*) FROM bear.inbox_job WHERE section = 'mail' AND job = 'SEND' AND kind = 'sql'";
+    let kind = "SELECT count(*) FROM bear.inbox_job WHERE section = 'mail' AND job = 'SEND' AND kind = 'sql mail'";
     eventually("Postgres knows of the catalog", || client.query_one(kind, &[]).expect("a count").get::<_, i64>(0) == 1);
     enqueue(&mut client, "mail", "SEND", 2);
     eventually("what comes now is for Postgres", || crate::support::inbox::effects(&mut client) == [2]);

@@ -1,8 +1,8 @@
 //! What can be no job has failed, in BEAR.JOBS and in the inbox, with the reason; others go on.
 
 use crate::support::claims::claim;
-use crate::support::inbox::{builder, database, effects, enqueue, enqueue_with, row_of, wait_ours};
-use crate::support::jobs::{error_of, find, ids_in};
+use crate::support::inbox::{builder, database, effects, enqueue, enqueue_with, row_of, wait_ours, CATALOG};
+use crate::support::jobs::{error_of, find, ids_in, stat};
 use crate::support::{eventually, Reply, Wire};
 
 fn reasons(wire: &mut Wire, space: &str) -> Vec<(i64, String)> {
@@ -54,6 +54,42 @@ fn what_can_be_no_job_has_failed_in_both() {
         wire.run("EXISTS mail:queue:inbox:tell note:queue:inbox:tell") == Reply::Int(0)
     });
     assert_eq!(claim(&mut wire, "mail COUNT 20").len(), 10);
+}
+
+/// They used to be taken, and to fail once Redis had them.
+#[test]
+fn names_of_spaces_that_no_section_has_are_refused_at_once() {
+    const PRODUCT: &str = "[product]\n[product.job.SEND]\ndata = { v = \"int\" }\nclaim = {}\n";
+    let database = database();
+    let redis = builder(&database).catalog(format!("{CATALOG}{PRODUCT}")).start();
+    wait_ours(&redis);
+    let mut client = database.client();
+    let mut try_to = |space: &str, job: &str| {
+        let row = client.query_one("SELECT bear.enqueue($1, $2, '{\"v\": 1}')", &[&space, &job]);
+        row.map(drop).map_err(|error| error.as_db_error().expect("an error of Postgres").message().to_owned())
+    };
+    let refused = |reason: &str| Err(format!("bear.enqueue: {reason}"));
+    for space in ["mail", "open", "{7}:shop", "{*}:shop", "product"] {
+        assert_eq!(try_to(space, "SEND"), Ok(()), "{space}");
+    }
+    for (space, job, reason) in [
+        ("{7}:mail", "SEND", "'mail' has no tenant: the space must be written as 'mail'"),
+        ("{7}:open", "ANY", "'open' has no tenant: the space must be written as 'open'"),
+        ("shop", "SEND", "'shop' is kept per tenant: the space must be written as '{tenant}:shop'"),
+        ("{x}:product", "SEND", "'product' has no tenant: the space must be written as 'product'"),
+        ("product", "NONE", "section 'product' has no job 'NONE'; it has SEND"),
+        ("nosuch", "SEND", "no section with jobs is called 'nosuch'; there are both, mail, note, open, product, shop"),
+    ] {
+        assert_eq!(try_to(space, job), refused(reason), "{space}");
+    }
+    let grouped = PRODUCT.replacen('\n', "\ngroup = \"store\"\n", 1);
+    std::fs::write(redis.catalog_path(), format!("{CATALOG}{grouped}")).expect("written");
+    assert!(redis.run("BEAR.RELOAD").is_ok());
+    let reason = "'product' is of the group 'store': the space must be written as '{store}:product'";
+    eventually("Postgres knows the group", || try_to("product", "SEND") == refused(reason));
+    assert_eq!(try_to("{x}:product", "SEND"), refused(reason));
+    assert_eq!(try_to("{store}:product", "SEND"), Ok(()));
+    eventually("it is there", || stat(&mut redis.wire(), "{store}:product", "waiting") == 1);
 }
 
 #[test]

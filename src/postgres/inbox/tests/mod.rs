@@ -55,7 +55,7 @@ fn holding(owner: i64, jobs: &[(&str, &str)]) -> Holding {
     let jobs = jobs.iter().map(|(section, job)| CatalogJob {
         section: (*section).into(),
         job: (*job).into(),
-        is_claimed: section != &"bear",
+        kind: if *section == "bear" { "sql".into() } else { "claimed".into() },
     });
     Holding::new(owner, format!("host:{owner}").into(), jobs.collect())
 }

@@ -48,6 +48,7 @@ pub fn start(ctx: Context, args: &[String]) -> Result<(), String> {
         checked: reload::Checked::new(&config.catalog),
         reloading: None,
         retired: Vec::new(),
+        renamed: Vec::new(),
         deployment,
         role,
         may_store: true,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `config` | settings |
 //! | `reload` | the catalog: loaded, checked, replaced |
+//! | `renamed` | what a catalog leaves under names that were spaces |
 //! | `aside` | large replies and catalogs, by a thread of their own |
 //! | `propose` | catalogs proposed for the database |
 //! | `done_aside` | what comes back from there |
@@ -42,6 +43,7 @@ mod metrics;
 mod propose;
 mod queues;
 pub mod reload;
+mod renamed;
 mod schedules;
 mod slots;
 mod stats;
@@ -87,6 +89,8 @@ pub struct Server {
     reloading: Option<reload::Reloading>,
     /// Catalogs before this one, which calls may still use.
     retired: Vec<Arc<[Section]>>,
+    /// Spaces that the catalog names otherwise than the one before.
+    renamed: Vec<renamed::Renamed>,
     deployment: Deployment,
     role: Role,
     /// False under `allkeys-*`, which would evict metadata before the entries that need it.

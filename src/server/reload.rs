@@ -294,6 +294,7 @@ impl Server {
             }
             self.work_redefined(&old);
             self.schedules_redefined(&old);
+            self.note_renamed(&old);
             // Jobs may fit another catalog otherwise, and a new section may have a queue.
             self.forget_refusals();
             self.inbox_takes_catalog();

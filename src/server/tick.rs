@@ -92,6 +92,7 @@ impl Server {
         let more_cold = self.work_on_rewarming(ctx, start, deadline);
         let more_errands = self.work_on_errands(ctx, deadline, paused);
         let more_metrics = self.work_on_metrics(ctx);
+        let more_renamed = self.look_at_renamed(ctx, deadline);
         let more_events = self.send_events(ctx, deadline);
         self.send_answers(ctx);
         let left = match self.keyspace.left() {
@@ -118,6 +119,7 @@ impl Server {
             || more_late
             || more_errands
             || more_metrics
+            || more_renamed
             || more_events
             || more_gone
             || more_forgotten

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::bears::{self, selects};
-use crate::support::{eventually, Database, Postgres, Redis, Reply};
+use crate::support::{eventually, jobs, Database, Postgres, Redis, Reply};
 
 fn texts(reply: &Reply) -> Vec<String> {
     reply.list().iter().map(Reply::text).collect()
@@ -553,4 +553,41 @@ fn a_section_that_comes_back_serves_nothing_of_its_former_life() {
     redis.wait_stored();
     eventually("only what was stored last is left", || redis.keys() == ["bear:meta:8:caches", "bear:size:90"]);
     assert_eq!(redis.run("BEAR.INVALIDATE bear ROW 8"), Reply::Int(1));
+}
+
+/// Keys have the name of the space in them. Each of these used to be passed over without a word.
+#[test]
+fn another_group_leaves_what_stands_under_the_old_name_and_says_so() {
+    let text = "[mail]\n[mail.job.SEND]\nclaim = { attempts = 1 }\n[other]\n";
+    let grouped =
+        text.replace("[mail]\n", "[mail]\ngroup = \"shop\"\n").replace("[other]\n", "[other]\ngroup = \"shop\"\n");
+    let redis = Redis::builder().catalog(text).start();
+    let mut wire = redis.wire();
+    let mut run = |line: &str| wire.run(line);
+    assert!(!run("BEAR.ENQUEUE mail SEND {} UNIQUE once").is_error());
+    assert!(!run("BEAR.SCHEDULE mail nightly EVERY 86400000 JOB SEND {}").is_error());
+    assert!(!run("BEAR.LIMITQUEUE mail CONCURRENCY 3").is_error());
+    let claim = run("BEAR.CLAIM mail WORKER w").list()[0].map();
+    assert!(!run(&format!("BEAR.FAIL mail {} {} no", claim["id"].text(), claim["token"].int())).is_error());
+    assert!(!run("BEAR.ENQUEUE mail SEND {}").is_error());
+    assert!(run("BEAR.LOCK mail only 600000").int() > 0);
+    assert!(!run("BEAR.PAUSE mail").is_error());
+    std::fs::write(redis.catalog_path(), &grouped).unwrap();
+    assert!(run("BEAR.RELOAD").is_ok());
+    let said = "the space 'mail' is '{shop}:mail' from now on, and what stands under the old name is seen no more: jobs, schedules, \
+                a pause, limits, UNIQUE keys, records of jobs;";
+    eventually("it is said", || redis.log().contains(said));
+    // All of it is so.
+    assert!(!run("BEAR.ENQUEUE {shop}:mail SEND {} UNIQUE once").is_error());
+    assert_eq!(run("BEAR.SCHEDULES {shop}:mail").list().len(), 0);
+    assert!(run("BEAR.LOCK {shop}:mail only 600000").int() > 0);
+    assert_eq!(run("BEAR.CLAIM {shop}:mail WORKER w COUNT 5").list().len(), 1, "neither paused nor the old job");
+    assert_eq!(jobs::stat(&mut redis.wire(), "{shop}:mail", "failed"), 0);
+    // Nothing is there of a section that had nothing, and what was left is found again.
+    assert!(!redis.log().contains("the space 'other'"), "{}", redis.log());
+    std::fs::write(redis.catalog_path(), text).unwrap();
+    assert!(run("BEAR.RELOAD").is_ok());
+    assert_eq!(run("BEAR.SCHEDULES mail").list().len(), 1);
+    assert_eq!(jobs::stat(&mut redis.wire(), "mail", "waiting"), 1);
+    assert!(run("BEAR.LOCK mail only 600000").is_nil());
 }

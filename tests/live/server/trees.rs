@@ -17,6 +17,9 @@ call = "{id:int}"
 sql = "SELECT id FROM product WHERE id = {id}"
 "#;
 
+/// Its name, its SQL of a depth, and a depth that is taken.
+type Shape<'a> = (&'static str, &'a dyn Fn(usize) -> String, usize);
+
 /// As deep as is read, and deeper: one is derived, the other refused, and the server lives.
 #[test]
 fn statements_of_any_depth_break_nothing() {
@@ -26,7 +29,7 @@ fn statements_of_any_depth_break_nothing() {
     let repeated = |times: usize, before: &str, core: &str, after: &str| {
         format!("{}{core}{}", before.repeat(times), after.repeat(times))
     };
-    let shapes: [(&str, &dyn Fn(usize) -> String, usize); 7] = [
+    let shapes: [Shape; 7] = [
         ("a sum", &|depth| format!("SELECT id, id{} AS n FROM product WHERE id = $1", " + price".repeat(depth)), 990),
         (
             "a concatenation",

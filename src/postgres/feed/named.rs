@@ -7,6 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::core::feed::link::ReadRelation;
 use crate::core::feed::{Coverage, TableCoverage};
+use crate::core::sql::spelling::relation_names;
+use crate::postgres::connect::failure::Failure;
 
 use super::links::{self, Linked};
 
@@ -65,6 +67,19 @@ pub(super) fn check_column(columns: &[String], column: &str) -> Result<(), Hindr
             format!("the columns are {}", columns.join(", ")),
         )),
     }
+}
+
+/// The relation that a catalog means by a name; `relation` looks one up by a name as Postgres has it.
+pub(super) fn find<R>(
+    name: &str,
+    mut relation: impl FnMut(&str) -> Result<Option<R>, Failure>,
+) -> Result<Option<R>, Failure> {
+    for name in relation_names(name) {
+        if let Some(relation) = relation(&name)? {
+            return Ok(Some(relation));
+        }
+    }
+    Ok(None)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -16,8 +16,8 @@ use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 
 use super::links::{self, Linked};
-use super::named::{is_covered, Hindrance, Named};
-use super::relation::{relation, relation_named, Relation};
+use super::named::{self, is_covered, Hindrance, Named};
+use super::relation::{relation, Relation};
 
 /// What is followed, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -225,7 +225,7 @@ impl Tables {
     ) -> Result<Looked, Failure> {
         let not_covered = |hindrance: Hindrance| (Coverage::from(hindrance), None);
         self.named.names.extend(relation_names(name).into_iter().map(Into::into));
-        let relation = match relation_named(client, name) {
+        let relation = match named::find(name, |name| relation(client, name)) {
             Ok(Some(relation)) => relation,
             Ok(None) => return Ok(not_covered(Hindrance::no_table())),
             Err(Failure::Fetch(error)) => return Ok(not_covered(Hindrance::no_name(error))),

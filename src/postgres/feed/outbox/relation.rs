@@ -4,7 +4,6 @@ use tokio_postgres::types::Type;
 
 use crate::core::catalog::Section;
 use crate::core::feed::{Compared, TenantSource};
-use crate::core::sql::spelling::relation_names;
 use crate::postgres::connect::client::Client;
 use crate::postgres::connect::failure::Failure;
 
@@ -43,16 +42,6 @@ pub(super) struct Relation {
     generated: Vec<String>,
     pub(super) key: Vec<String>,
     unseen: Option<String>,
-}
-
-/// The relation that a catalog means by a name.
-pub(super) fn relation_named(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {
-    for name in relation_names(name) {
-        if let Some(relation) = relation(client, &name)? {
-            return Ok(Some(relation));
-        }
-    }
-    Ok(None)
 }
 
 pub(super) fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, Failure> {

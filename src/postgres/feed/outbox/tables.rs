@@ -18,8 +18,8 @@ use crate::postgres::connect::session::lock;
 use crate::postgres::feed::control::FeedControl;
 
 use super::super::links::{self, Linked};
-use super::super::named::{is_covered, Hindrance, Named};
-use super::relation::{relation, relation_named, Relation};
+use super::super::named::{self, is_covered, Hindrance, Named};
+use super::relation::{relation, Relation};
 
 /// For the triggers of one table, once it is locked.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Tables {
         mapped_by: &[usize],
     ) -> Result<Result<Option<Box<str>>, Hindrance>, Failure> {
         self.named.names.extend(relation_names(name).into_iter().map(Into::into));
-        let relation = match relation_named(client, name) {
+        let relation = match named::find(name, |name| relation(client, name)) {
             Ok(Some(relation)) => relation,
             Ok(None) => return Ok(Err(Hindrance::no_table())),
             Err(Failure::Fetch(error)) => return Ok(Err(Hindrance::no_name(error))),
@@ -234,8 +234,8 @@ impl Tables {
                     for coverage in &mut self.named.coverage {
                         // By section, for another name may mean the same table.
                         if is_covered(coverage) && coverage.sections.iter().any(|section| sections.contains(section)) {
-                            let same =
-                                relation_named(client, &coverage.table)?.is_some_and(|found| found.oid == table.oid);
+                            let same = named::find(&coverage.table, |name| relation(client, name))?
+                                .is_some_and(|found| found.oid == table.oid);
                             if same {
                                 coverage.state = Coverage::NotCovered { why: why.clone(), remedy: remedy.clone() };
                             }
